@@ -1,0 +1,17 @@
+// The FS_*_FL attributes of an inode (chattr), by descriptor; never by path, which a guest could redirect.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/error.h"
+
+namespace vs::unify {
+
+Expected<uint32_t> inode_flags(int fd, const std::string& object);
+// Sets (or clears) `mask`; leaves the rest. One read and, if something changes, one write.
+Result change_inode_flags(int fd, uint32_t mask, bool set, const std::string& object);
+
+extern const uint32_t kImmutableFlag;
+
+}  // namespace vs::unify
