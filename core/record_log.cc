@@ -99,9 +99,10 @@ void RecordLogWriter::append(uint32_t type, std::string_view body) {
   buffer_.append(body);
 }
 
+Result RecordLogWriter::flush() { return write_all(fd_.get(), std::exchange(buffer_, {}), path_); }
+
 Result RecordLogWriter::sync() {
-  const std::string bytes = std::exchange(buffer_, {});
-  if (auto written = write_all(fd_.get(), bytes, path_); !written) return written;
+  if (auto written = flush(); !written) return written;
   if (::fdatasync(fd_.get()) != 0) return problem_from_errno("fdatasync", path_);
   return Ok{};
 }

@@ -23,6 +23,8 @@ class RecordLogWriter {
   // Buffered; on disk after sync() returned success.
   void append(uint32_t type, std::string_view body);
   Result sync();
+  // Handed to the system, not awaited: survives a kill, maybe not a power cut.
+  Result flush();
 
  private:
   UniqueFd fd_;

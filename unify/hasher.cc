@@ -62,6 +62,7 @@ struct FastHasher::State {
 FastHasher::FastHasher() : state_(std::make_unique<State>()) { XXH3_128bits_reset(state_->raw); }
 FastHasher::~FastHasher() = default;
 FastHasher::FastHasher(FastHasher&&) noexcept = default;
+FastHasher& FastHasher::operator=(FastHasher&&) noexcept = default;
 void FastHasher::update(std::string_view bytes) { XXH3_128bits_update(state_->raw, bytes.data(), bytes.size()); }
 Key128 FastHasher::finish() const { return key_of(XXH3_128bits_digest(state_->raw)); }
 
@@ -77,6 +78,7 @@ Digester::Digester(DigestAlgorithm algorithm) : state_(std::make_unique<State>()
 }
 Digester::~Digester() = default;
 Digester::Digester(Digester&&) noexcept = default;
+Digester& Digester::operator=(Digester&&) noexcept = default;
 void Digester::update(std::string_view bytes) {
   if (state_->context != nullptr) EVP_DigestUpdate(state_->context, bytes.data(), bytes.size());
 }

@@ -32,6 +32,7 @@ class FastHasher {
   FastHasher();
   ~FastHasher();
   FastHasher(FastHasher&&) noexcept;
+  FastHasher& operator=(FastHasher&&) noexcept;
   void update(std::string_view bytes);
   Key128 finish() const;
 
@@ -46,6 +47,7 @@ class Digester {
   explicit Digester(DigestAlgorithm algorithm);
   ~Digester();
   Digester(Digester&&) noexcept;
+  Digester& operator=(Digester&&) noexcept;
   void update(std::string_view bytes);
   std::string finish();  // raw bytes
 

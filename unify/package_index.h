@@ -64,6 +64,8 @@ class PackageIndex {
   bool empty() const { return files_.empty(); }
   const std::vector<Package>& packages() const { return packages_; }
   size_t file_count() const { return files_.size(); }
+  // All files; a file's position in here is how a row of the file table refers to it.
+  std::span<const PackageFile> files() const { return files_; }
 
   // The recorded files whose directory is, in the guest as it is now, the directory with this inode number
   // (on the guest's own filesystem). Aliases such as /bin -> usr/bin are resolved when the index is made, by

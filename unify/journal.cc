@@ -1,0 +1,196 @@
+#include "unify/journal.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <filesystem>
+
+#include "core/durable_file.h"
+#include "core/escape.h"
+
+namespace vs::unify {
+namespace {
+
+enum RecordType : uint32_t { kRun = 1, kIntent = 2, kDone = 3, kSteps = 4 };
+
+std::string run_bytes(const JournalRun& run) {
+  std::string out;
+  put_u32(out, 1);
+  for (const auto* text : {&run.run, &run.verb, &run.store, &run.store_id}) put_string(out, *text);
+  put_u32(out, static_cast<uint32_t>(run.trees.size()));
+  for (const auto& tree : run.trees) {
+    put_string(out, tree.name);
+    put_string(out, tree.path);
+  }
+  return out;
+}
+
+bool take_run(std::string_view bytes, JournalRun& run) {
+  FieldReader in(bytes);
+  if (in.u32() != 1) return false;
+  for (auto* text : {&run.run, &run.verb, &run.store, &run.store_id}) *text = in.string();
+  for (uint32_t n = in.u32(); n > 0 && in.ok(); --n) {
+    JournalRun::Tree tree;
+    tree.name = in.string();
+    tree.path = in.string();
+    run.trees.push_back(std::move(tree));
+  }
+  return in.ok() && in.at_end();
+}
+
+std::string batch_bytes(const JournalBatch& batch) {
+  std::string out;
+  put_u32(out, batch.number);
+  put_u32(out, static_cast<uint32_t>(batch.kind));
+  put_u32(out, static_cast<uint32_t>(batch.masters.size()));
+  for (const auto& name : batch.masters) put_string(out, name);
+  put_u32(out, static_cast<uint32_t>(batch.steps.size()));
+  for (const auto& step : batch.steps) {
+    put_string(out, step.staged);
+    put_string(out, step.guest);
+    put_string(out, step.path);
+    put_u64(out, step.new_ino);
+    put_u64(out, step.old_ino);
+  }
+  return out;
+}
+
+bool take_batch(std::string_view bytes, JournalBatch& batch) {
+  FieldReader in(bytes);
+  batch.number = in.u32();
+  batch.kind = static_cast<StepKind>(in.u32());
+  if (batch.kind != StepKind::link && batch.kind != StepKind::release) return false;
+  for (uint32_t n = in.u32(); n > 0 && in.ok(); --n) batch.masters.emplace_back(in.string());
+  for (uint32_t n = in.u32(); n > 0 && in.ok(); --n) {
+    JournalStep step;
+    step.staged = in.string();
+    step.guest = in.string();
+    step.path = in.string();
+    step.new_ino = in.u64();
+    step.old_ino = in.u64();
+    batch.steps.push_back(std::move(step));
+  }
+  return in.ok() && in.at_end();
+}
+
+[[noreturn]] void damaged(const std::string& file, size_t record, const char* expected) {
+  throw Error(fmt::format("{}: record {}: expected {}; the file is intact but not understood, so nothing was changed", escaped(file), record + 1, expected));
+}
+
+std::string run_file(const std::string& state_dir, const std::string& run_id) { return state_dir + "/runs/" + run_id; }
+
+}  // namespace
+
+Journal::Journal(const std::string& file, const JournalRun& run) : file_(file) {
+  if (read_journal(file)) throw Error(file + " tells of an interrupted run; vunify recover must finish it first");
+  log_ = value_or_throw(RecordLogWriter::open(file));
+  log_->append(kRun, run_bytes(run));
+  ok_or_throw(log_->sync());
+}
+
+Result Journal::intend(const JournalBatch& batch) {
+  log_->append(kIntent, batch_bytes(batch));
+  return log_->sync();
+}
+
+Result Journal::done(uint32_t batch) {
+  std::string body;
+  put_u32(body, batch);
+  log_->append(kDone, body);
+  return log_->flush();
+}
+
+void Journal::finish() {
+  log_.reset();
+  if (::truncate(file_.c_str(), 0) != 0) throw Error(problem_from_errno("empty", file_).message);
+}
+
+UnfinishedRun parse_journal(const RecordLog& log, const std::string& file) {
+  UnfinishedRun unfinished;
+  for (size_t i = 0; i < log.records.size(); ++i) {
+    const LogRecord& record = log.records[i];
+    JournalBatch batch;
+    if (i == 0) {
+      if (record.type != kRun || !take_run(record.body, unfinished.run)) damaged(file, i, "a run record, version 1");
+    } else if (record.type == kIntent) {
+      if (!take_batch(record.body, batch)) damaged(file, i, "an intent");
+      unfinished.batches.push_back(std::move(batch));
+    } else if (record.type == kDone) {
+      FieldReader in(record.body);
+      const uint32_t number = in.u32();
+      std::erase_if(unfinished.batches, [&](const JournalBatch& one) { return one.number == number; });
+    } else {
+      damaged(file, i, "an intent or done record");
+    }
+  }
+  return unfinished;
+}
+
+std::optional<UnfinishedRun> read_journal(const std::string& file) {
+  const auto log = value_or_throw(read_record_log(file));
+  if (log.records.empty()) return std::nullopt;
+  return parse_journal(log, file);
+}
+
+RunHistory::RunHistory(const std::string& state_dir, const JournalRun& run) {
+  value_or_throw(open_private_dir(state_dir + "/runs", true));
+  log_ = value_or_throw(RecordLogWriter::open(run_file(state_dir, run.run)));
+  log_->append(kRun, run_bytes(run));
+  ok_or_throw(log_->flush());
+}
+
+void RunHistory::add(std::vector<HistoryStep> steps) {
+  if (steps.empty()) return;
+  std::string body;
+  put_u32(body, static_cast<uint32_t>(steps.size()));
+  for (const auto& step : steps)
+    for (const auto* text : {&step.guest, &step.path, &step.master}) put_string(body, *text);
+  log_->append(kSteps, body);
+  ok_or_throw(log_->sync());
+}
+
+RecordedRun read_run(const std::string& state_dir, const std::string& run_id) {
+  const std::string file = run_file(state_dir, run_id);
+  if (run_id.find('/') != std::string::npos) throw Error("'" + escaped(run_id) + "' is no run id", Exit::usage);
+  const auto log = value_or_throw(read_record_log(file));
+  if (log.records.empty()) throw Error("no run " + escaped(run_id) + " is recorded in " + state_dir + "/runs; vunify status lists them", Exit::usage);
+  RecordedRun recorded;
+  for (size_t i = 0; i < log.records.size(); ++i) {
+    if (i == 0) {
+      if (log.records[0].type != kRun || !take_run(log.records[0].body, recorded.run)) damaged(file, 0, "a run record, version 1");
+      continue;
+    }
+    FieldReader in(log.records[i].body);
+    if (log.records[i].type != kSteps) damaged(file, i, "steps");
+    for (uint32_t n = in.u32(); n > 0 && in.ok(); --n) {
+      HistoryStep step;
+      for (auto* text : {&step.guest, &step.path, &step.master}) *text = in.string();
+      recorded.steps.push_back(std::move(step));
+    }
+    if (!in.ok()) damaged(file, i, "whole steps");
+  }
+  return recorded;
+}
+
+std::vector<std::string> list_runs(const std::string& state_dir) {
+  std::vector<std::string> runs;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(state_dir + "/runs", error), end; !error && it != end; it.increment(error))
+    runs.push_back(it->path().filename().string());
+  std::sort(runs.begin(), runs.end());
+  return runs;
+}
+
+std::string new_run_id() {
+  const time_t now = ::time(nullptr);
+  tm parts{};
+  ::gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &parts);
+  return fmt::format("{}-{}", text, ::getpid());
+}
+
+}  // namespace vs::unify

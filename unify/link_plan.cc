@@ -1,0 +1,155 @@
+#include "unify/link_plan.h"
+
+#include <algorithm>
+#include <ctime>
+#include <map>
+
+#include "unify/verify.h"
+
+namespace vs::unify {
+namespace {
+
+int64_t now_ns() {
+  timespec t{};
+  ::clock_gettime(CLOCK_REALTIME, &t);
+  return t.tv_sec * 1'000'000'000 + t.tv_nsec;
+}
+
+class PlanMaker {
+ public:
+  PlanMaker(const VerifyInput& input, const Index* index, std::vector<GuestCounts>& counts) : input_(input), index_(index), counts_(counts) {
+    plan_.packages.emplace_back();
+  }
+
+  void refuse(uint32_t victim, Reason reason) {
+    for_names(victim, [&](GuestCounts& counts) { ++counts.skipped[static_cast<size_t>(reason)]; });
+  }
+
+  void add_content(const CandidateGroup& group, const VerifiedContent& content, bool reflink) {
+    if (!content.pristine) {
+      for (const uint32_t v : content.victims) refuse(v, Reason::not_pristine);
+      return;
+    }
+    uint64_t shared_with = 0;
+    const auto todo = reflink ? not_yet_shared(group, content, shared_with) : content.victims;
+    if (!todo.empty()) add_group(group, content, shared_with, todo);
+  }
+
+  LinkPlan take() { return std::move(plan_); }
+
+ private:
+  template <class Do>
+  void for_names(uint32_t victim, Do what) {
+    const Victim& v = input_.candidates.victims[victim];
+    for (uint32_t n = v.begin; n < v.end; ++n) what(counts_[input_.table.guest(input_.table.rows()[input_.candidates.names[n]])]);
+  }
+
+  // One that shares already comes first, as the donor; nothing is left when all share with one another.
+  std::vector<uint32_t> not_yet_shared(const CandidateGroup& group, const VerifiedContent& content, uint64_t& shared_with) {
+    std::vector<uint32_t> donor, rest;
+    for (const uint32_t v : content.victims) {
+      const FileRow& row = row_of_victim(input_, v);
+      const auto known = index_ == nullptr ? std::nullopt : index_->known(input_.devices[input_.table.guest(row)], row);
+      const bool shares = known && known->shared_with != 0 && known->recorded == group.key && known->content == content.content &&
+                          (shared_with == 0 || known->shared_with == shared_with);
+      if (!shares) {
+        rest.push_back(v);
+        continue;
+      }
+      shared_with = known->shared_with;
+      for_names(v, [](GuestCounts& counts) { ++counts.unified; });
+      if (donor.empty()) donor.push_back(v);
+    }
+    if (rest.empty() || (donor.empty() && rest.size() == 1)) {
+      for (const uint32_t v : rest) refuse(v, Reason::no_partner);
+      return {};
+    }
+    donor.insert(donor.end(), rest.begin(), rest.end());
+    return donor;
+  }
+
+  void add_group(const CandidateGroup& group, const VerifiedContent& content, uint64_t shared_with, const std::vector<uint32_t>& victims) {
+    const FileRow& first = row_of_victim(input_, victims[0]);
+    PlanGroup planned;
+    planned.key = group.key;
+    planned.content = content.content;
+    planned.size = first.size;
+    planned.xattrs = content.xattrs;
+    planned.shared_with = shared_with;
+    if (content.is_master) planned.master = input_.masters[*group.master].name;
+    const auto [algorithm, digest] = recorded_digest(input_, group);
+    planned.algorithm = algorithm;
+    planned.digest = digest;
+    planned.package = package_number(first);
+    planned.begin = static_cast<uint32_t>(plan_.victims.size());
+    for (const uint32_t victim : victims) {
+      const Victim& v = input_.candidates.victims[victim];
+      const auto begin = static_cast<uint32_t>(plan_.names.size());
+      plan_.names.insert(plan_.names.end(), input_.candidates.names.begin() + v.begin, input_.candidates.names.begin() + v.end);
+      plan_.victims.push_back({begin, static_cast<uint32_t>(plan_.names.size())});
+    }
+    planned.end = static_cast<uint32_t>(plan_.victims.size());
+    plan_.groups.push_back(std::move(planned));
+  }
+
+  uint32_t package_number(const FileRow& row) {
+    if (row.note == kNoPackage) return 0;
+    const PackageIndex& packages = input_.packages[input_.table.guest(row)];
+    const Package& package = packages.packages()[packages.files()[row.note].package];
+    const auto [it, fresh] = numbers_.emplace(package.name + "\n" + package.version + "\n" + package.arch, static_cast<uint32_t>(plan_.packages.size()));
+    if (fresh) plan_.packages.push_back({package.name, package.version, package.arch, package.source});
+    return it->second;
+  }
+
+  const VerifyInput& input_;
+  const Index* index_;
+  std::vector<GuestCounts>& counts_;
+  LinkPlan plan_;
+  std::map<std::string, uint32_t> numbers_;
+};
+
+}  // namespace
+
+LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index, std::vector<GuestCounts>& counts) {
+  PlanMaker maker(input, index, counts);
+  std::vector<Index::Learned> learned;
+  const int64_t trusted_before = now_ns() - kRacyNs;
+  for (size_t g = 0; g < verdicts.size(); ++g) {
+    const CandidateGroup& group = input.candidates.groups[g];
+    for (const auto& [victim, reason] : verdicts[g].refused) maker.refuse(victim, reason);
+    for (auto& content : verdicts[g].contents) {
+      std::sort(content.victims.begin(), content.victims.end());
+      maker.add_content(group, content, reflink);
+      if (verdicts[g].from_index) continue;
+      for (const uint32_t v : content.victims)
+        if (const FileRow& row = row_of_victim(input, v); row.ctime_ns < trusted_before)
+          learned.push_back({input.devices[input.table.guest(row)], row, {content.content, content.xattrs, content.pristine, group.key, 0}});
+    }
+    verdicts[g] = {};
+  }
+  // Read before what is learned now is written: a re-read reflink group must not forget that it shares.
+  if (index != nullptr) {
+    std::erase_if(learned, [&](const Index::Learned& one) {
+      const auto known = index->known(one.dev, one.row);
+      return known && known->shared_with != 0;
+    });
+    index->learn(learned);
+  }
+  return maker.take();
+}
+
+uint64_t LinkPlan::file_count() const {
+  return names.size();
+}
+
+uint64_t LinkPlan::bytes_to_save(uint32_t block_size) const {
+  uint64_t sum = 0;
+  for (const auto& group : groups) {
+    const uint64_t one = (group.size + block_size - 1) / block_size * block_size;
+    const uint64_t copies = group.end - group.begin;
+    sum += one * (group.master.empty() ? copies - 1 : copies);
+  }
+  return sum;
+}
+
+}  // namespace vs::unify
