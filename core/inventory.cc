@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 void check_name(const std::string& name, const std::string& where) {
-  const bool bad = name.empty() || name[0] == '.' || name[0] == '-' || name.size() > 128 ||
+  const bool bad = name.empty() || escaped(name) != name || name[0] == '.' || name[0] == '-' || name.size() > 128 ||
                    std::any_of(name.begin(), name.end(), [](char c) {
                      return static_cast<unsigned char>(c) <= ' ' || c == '/' || c == '=' || c == 127 || c == ':';
                    });

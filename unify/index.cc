@@ -37,6 +37,7 @@ std::string master_bytes(const MasterRecord& record) {
   put_u64(out, static_cast<uint64_t>(record.file_class.mtime_ns));
   put_u64(out, record.file_class.xattrs);
   put_string(out, record.sha256);
+  put_key(out, record.content);
   put_u32(out, static_cast<uint32_t>(record.answers.size()));
   for (const auto& key : record.answers) put_key(out, key);
   for (const auto* text : {&record.package, &record.version, &record.arch, &record.source}) put_string(out, *text);
@@ -57,6 +58,7 @@ std::optional<MasterRecord> master_of(std::string_view bytes) {
   record.file_class.mtime_ns = static_cast<int64_t>(in.u64());
   record.file_class.xattrs = in.u64();
   record.sha256 = in.string();
+  record.content = take_key(in);
   for (uint32_t n = in.u32(); n > 0 && in.ok(); --n) record.answers.push_back(take_key(in));
   for (auto* text : {&record.package, &record.version, &record.arch, &record.source}) *text = in.string();
   record.retired = in.u32() != 0;

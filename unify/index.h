@@ -23,6 +23,7 @@ struct MasterRecord {
   uint64_t size = 0;
   FileClass file_class;
   std::string sha256;           // raw, of the whole content
+  Key128 content;               // XXH3-128 of it; zero for a master adopted without a record
   std::vector<Key128> answers;  // candidate keys this master is the content of
   std::string package, version, arch, source;  // under which package it was first shared
   bool retired = false;         // gets no new names: link count full, or somebody tried to write to it

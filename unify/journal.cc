@@ -137,7 +137,9 @@ std::optional<UnfinishedRun> read_journal(const std::string& file) {
 
 RunHistory::RunHistory(const std::string& state_dir, const JournalRun& run) {
   value_or_throw(open_private_dir(state_dir + "/runs", true));
+  const bool fresh = value_or_throw(read_record_log(run_file(state_dir, run.run))).records.empty();
   log_ = value_or_throw(RecordLogWriter::open(run_file(state_dir, run.run)));
+  if (!fresh) return;  // recovery goes on with what the interrupted run began
   log_->append(kRun, run_bytes(run));
   ok_or_throw(log_->flush());
 }
@@ -146,8 +148,10 @@ void RunHistory::add(std::vector<HistoryStep> steps) {
   if (steps.empty()) return;
   std::string body;
   put_u32(body, static_cast<uint32_t>(steps.size()));
-  for (const auto& step : steps)
+  for (const auto& step : steps) {
     for (const auto* text : {&step.guest, &step.path, &step.master}) put_string(body, *text);
+    put_u32(body, step.victim);
+  }
   log_->append(kSteps, body);
   ok_or_throw(log_->sync());
 }
@@ -168,6 +172,7 @@ RecordedRun read_run(const std::string& state_dir, const std::string& run_id) {
     for (uint32_t n = in.u32(); n > 0 && in.ok(); --n) {
       HistoryStep step;
       for (auto* text : {&step.guest, &step.path, &step.master}) *text = in.string();
+      step.victim = in.u32();
       recorded.steps.push_back(std::move(step));
     }
     if (!in.ok()) damaged(file, i, "whole steps");
@@ -182,6 +187,22 @@ std::vector<std::string> list_runs(const std::string& state_dir) {
     runs.push_back(it->path().filename().string());
   std::sort(runs.begin(), runs.end());
   return runs;
+}
+
+std::map<std::pair<std::string, std::string>, uint64_t> known_link_groups(const std::string& state_dir) {
+  std::map<std::pair<std::string, std::string>, uint64_t> groups;
+  uint64_t run_number = 0;
+  for (const auto& run : list_runs(state_dir)) {
+    ++run_number;
+    const auto recorded = read_run(state_dir, run);
+    std::map<uint32_t, size_t> names;
+    for (const auto& step : recorded.steps) ++names[step.victim];
+    for (const auto& step : recorded.steps) {
+      if (names[step.victim] > 1) groups[{step.guest, step.path}] = run_number << 32 | step.victim;
+      else groups.erase({step.guest, step.path});
+    }
+  }
+  return groups;
 }
 
 std::string new_run_id() {

@@ -4,6 +4,7 @@
 // whatever is in it otherwise is for recover_store() (recovery.h).
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -68,6 +69,7 @@ UnfinishedRun parse_journal(const RecordLog& log, const std::string& file);
 // What a run did, kept for `undo` and reports: <state>/runs/<run id>, a record log.
 struct HistoryStep {
   std::string guest, path, master;
+  uint32_t victim = 0;  // names with one number in one run were hard links of one inode of the guest
 };
 class RunHistory {
  public:
@@ -81,6 +83,9 @@ struct RecordedRun {
   JournalRun run;
   std::vector<HistoryStep> steps;
 };
+// Names that were hard links of one another before they were unified, by (guest, path), as the newest run that tells of them says:
+// releasing gives them one copy again, and only them.
+std::map<std::pair<std::string, std::string>, uint64_t> known_link_groups(const std::string& state_dir);
 RecordedRun read_run(const std::string& state_dir, const std::string& run_id);  // throws Error naming the file
 std::vector<std::string> list_runs(const std::string& state_dir);               // oldest first
 std::string new_run_id();  // "20261124T054033Z-1234": sorts by time, unique on this host

@@ -1,0 +1,52 @@
+// Command lines with verbs, without CLI11 in every file (its header costs seconds of compile time a file).
+//
+// A value comes from, in rising precedence: the default, the configuration file (--config), the environment (VS_<OPTION> in capitals, '-' as '_'),
+// the flag. The file has lines `option = value`, '#' begins a comment, an option that may be given several times may stand several times.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+
+namespace vs {
+
+class Verb {
+ public:
+  // `names` as "-j,--jobs"; `value` names the argument in the help text ("N").
+  void option(const std::string& names, const std::string& value, std::string& target, const std::string& help);
+  void option(const std::string& names, const std::string& value, uint64_t& target, const std::string& help);
+  void list(const std::string& names, const std::string& value, std::vector<std::string>& target, const std::string& help);
+  void flag(const std::string& names, bool& target, const std::string& help);
+  void count(const std::string& names, int& target, const std::string& help);
+  void argument(const std::string& name, std::string& target, const std::string& help, bool required);
+  void arguments(const std::string& name, std::vector<std::string>& target, const std::string& help, bool required);
+  void footer(const std::string& text);  // exit codes and an example
+  void action(std::function<Exit()> run);
+
+  struct Impl;
+  std::shared_ptr<Impl> impl;
+};
+
+class CommandLine {
+ public:
+  // `default_config` is read if it exists and --config is not given; "" for programs without one.
+  CommandLine(const std::string& program, const std::string& description, const std::string& default_config);
+  // A program with verbs calls verb() for each; one without calls whole() once.
+  Verb verb(const std::string& name, const std::string& description);
+  Verb whole();
+  // Parses, runs the action, returns the exit code. Errors of any kind are printed to stderr as "PROGRAM: error: ...".
+  int run(int argc, char** argv);
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+// The footer that every verb has.
+std::string exit_codes(const std::string& codes, const std::string& example);
+
+}  // namespace vs

@@ -1,0 +1,27 @@
+// What the shared flags of vunify say.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/cli.h"
+#include "core/inventory.h"
+#include "unify/eligibility.h"
+
+namespace vs::unify {
+
+struct Options {
+  std::vector<std::string> trees, excludes, guests;
+  std::string state = "/var/lib/vservers/unify", store, pool;
+  std::string guard = "auto", scope = "packages", mtime = "exact", progress = "auto";
+  uint64_t jobs = 0;  // 0: one a processor
+  uint64_t min_size = 1, max_runtime = 0;
+  bool no_default_excludes = false, json = false, quiet = false, stats = false, timings = false, dry_run = false, each_pool = false;
+  int verbose = 0;
+};
+
+void add_shared_options(Verb& verb, Options& options);
+Rules rules_of(const Options& options);  // throws Error(Exit::usage) for a bad value
+InventoryOptions inventory_of(const Options& options);
+
+}  // namespace vs::unify

@@ -1,0 +1,262 @@
+#include "unify/recovery.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <map>
+#include <thread>
+
+#include "core/escape.h"
+#include "unify/exchange.h"
+#include "unify/journal.h"
+#include "unify/master_window.h"
+
+namespace vs::unify {
+namespace {
+
+// A writer that slipped in when even the seal keeper died is gone within this time, or must be looked at by a person.
+constexpr int kLeaseTries = 50;
+constexpr auto kLeasePause = std::chrono::milliseconds(100);
+
+class Recovery {
+ public:
+  Recovery(const Store& store, const Guard& guard, const UnfinishedRun& run, MasterTable& masters, RunContext& context, RecoveryResult& result,
+           std::vector<HistoryStep>& linked)
+      : store_(store), guard_(guard), masters_(masters), context_(context), result_(result), linked_(linked) {
+    for (const auto& tree : run.run.trees) {
+      try {
+        trees_.emplace(tree.name, RootDir(tree.path));
+      } catch (const Error& error) {
+        context_.log.warning(error.what());
+      }
+    }
+  }
+
+  // False: a master could not be taken care of, so the journal has to stay.
+  bool batch(const JournalBatch& batch) {
+    bool all = true;
+    for (const auto& name : batch.masters) all = one_master(batch, name) && all;
+    return all;
+  }
+
+ private:
+  struct Entry {
+    const JournalStep* step;
+    uint64_t staged_ino = 0;  // 0: not in staging
+  };
+
+  bool one_master(const JournalBatch& batch, const std::string& name) {
+    const auto index = masters_.find_name(name);
+    if (!index) return true;  // never synced: no guest had a name of it
+    auto fd = store_.open_master(name);
+    if (!fd) {
+      context_.log.object_failed(fd.error().message);
+      return false;
+    }
+    OpenMaster master;
+    master.record = masters_[*index];
+    master.fd = std::move(*fd);
+    if (auto xattrs = read_xattrs(master.fd.get(), name)) master.xattrs = std::move(*xattrs);
+    if (auto sealed = guard_.seal(master.fd.get(), name); !sealed) context_.log.object_failed(sealed.error().message);
+    ++result_.sealed;
+    const auto digests = digest_file(master.fd.get(), DigestAlgorithm::none, name);
+    const bool intact = digests && digests->sha256 == master.record.sha256;
+    if (!intact) context_.log.object_failed("master " + name + " was changed while the run was interrupted; every name given to it then is taken back");
+    // With the class as it was recorded: close() puts it back if a guest changed it.
+    MasterWindow window(guard_, master, counts_, context_.log);
+    if (!open_patiently(window, name)) {
+      ++result_.unfinished;
+      return false;
+    }
+    std::map<uint64_t, std::vector<Entry>> by_old;
+    for (const auto& step : batch.steps) {
+      const uint64_t of = batch.kind == StepKind::link ? step.new_ino : step.old_ino;
+      if (of != master.record.ino) continue;
+      const auto staged = stat_at(store_.staging_fd(), step.staged.c_str(), step.staged);
+      by_old[batch.kind == StepKind::link ? step.old_ino : step.new_ino].push_back({&step, staged ? staged->ino : 0});
+    }
+    for (auto& [_, entries] : by_old) {
+      if (batch.kind == StepKind::link) finish_link(master, entries, intact);
+      else for (const auto& entry : entries) finish_release(entry);
+    }
+    window.close();
+    if (!intact) masters_.retire(*index);
+    return true;
+  }
+
+  bool open_patiently(MasterWindow& window, const std::string& name) {
+    Result opened = Ok{};
+    for (int i = 0; i < kLeaseTries; ++i) {
+      opened = window.open();
+      if (opened || opened.error().code != EAGAIN) break;
+      std::this_thread::sleep_for(kLeasePause);
+    }
+    if (!opened) context_.log.object_failed(opened.error().message + "; master " + name + " is sealed, run vunify recover again");
+    return opened.has_value();
+  }
+
+  uint64_t ino_in_guest(const JournalStep& step) {
+    UniqueFd dir;
+    const auto place = locate(step, dir);
+    if (!place) return 0;
+    const auto stat = stat_at(dir.get(), place->name.c_str(), place->shown);
+    return stat ? stat->ino : 0;
+  }
+
+  std::optional<GuestName> locate(const JournalStep& step, UniqueFd& dir) {
+    const auto tree = trees_.find(step.guest);
+    if (tree == trees_.end()) return std::nullopt;
+    const auto [parent, name] = split_path(step.path);
+    auto opened = tree->second.open_dir(parent);
+    if (!opened) return std::nullopt;
+    dir = std::move(*opened);
+    return GuestName{dir.get(), std::string(name), tree->second.host_path(step.path)};
+  }
+
+  bool exchanged(const Entry& entry, bool& in_staging) {
+    in_staging = entry.staged_ino == entry.step->old_ino;
+    return in_staging || (entry.staged_ino == 0 && ino_in_guest(*entry.step) == entry.step->new_ino);
+  }
+
+  // Nobody writes to it and it is what the master is.
+  bool equals_master(const OpenMaster& master, const std::string& staged) {
+    const UniqueFd fd(::openat(store_.staging_fd(), staged.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME));
+    if (!fd) return false;
+    const auto lease = Lease::take(fd.get(), staged);
+    const auto stat = stat_fd(fd.get(), staged);
+    const auto xattrs = xattr_hash_of(fd.get(), staged);
+    if (!lease || !stat || !xattrs) return false;
+    FileClass own = class_of(*stat, *xattrs);
+    own.mtime_ns = master.record.file_class.mtime_ns;  // --mtime=ignore may have made them differ; a write is seen in the bytes
+    const auto digests = digest_file(fd.get(), DigestAlgorithm::none, staged);
+    return own == master.record.file_class && digests && digests->sha256 == master.record.sha256 && lease->unbroken();
+  }
+
+  void finish_link(const OpenMaster& master, std::vector<Entry>& entries, bool intact) {
+    // Numbers above those of any plan: told apart from what the interrupted run recorded itself.
+    const uint32_t victim = 0x80000000u + victims_++;
+    bool all_exchanged = true, equal = true;
+    for (const auto& entry : entries) {
+      bool in_staging = false;
+      all_exchanged = exchanged(entry, in_staging) && all_exchanged;
+      if (in_staging) equal = equal && equals_master(master, entry.step->staged);
+    }
+    for (const auto& entry : entries) {
+      const JournalStep& step = *entry.step;
+      if (entry.staged_ino == 0) {
+        if (all_exchanged && equal && intact) linked_.push_back({step.guest, step.path, master.record.name, victim});
+      } else if (entry.staged_ino == step.new_ino) {
+        remove_staged(step.staged);
+      } else if (entry.staged_ino == step.old_ino && all_exchanged && equal && intact) {
+        remove_staged(step.staged);
+        linked_.push_back({step.guest, step.path, master.record.name, victim});
+        ++result_.finished;
+      } else {
+        give_back(step, step.new_ino);
+      }
+    }
+  }
+
+  void finish_release(const Entry& entry) {
+    const JournalStep& step = *entry.step;
+    if (entry.staged_ino == 0) return;
+    if (entry.staged_ino == step.new_ino || entry.staged_ino == step.old_ino) {
+      remove_staged(step.staged);
+      if (entry.staged_ino == step.old_ino) ++result_.finished;
+      else ++result_.rolled_back;
+    } else {
+      give_back(step, step.new_ino);
+    }
+  }
+
+  void give_back(const JournalStep& step, uint64_t new_ino) {
+    UniqueFd dir;
+    const auto place = locate(step, dir);
+    if (!place) {
+      keep_as_lost(store_, step.staged, step.guest + ":" + step.path, context_.log);
+      ++result_.lost;
+      return;
+    }
+    if (put_back(store_, step.staged, *place, new_ino, context_.log) == Exchange::lost) {
+      ++result_.lost;
+      return;
+    }
+    ++result_.rolled_back;
+    ::unlinkat(store_.staging_fd(), step.staged.c_str(), 0);
+  }
+
+  void remove_staged(const std::string& staged) {
+    if (::unlinkat(store_.staging_fd(), staged.c_str(), 0) != 0)
+      context_.log.object_failed(problem_from_errno("remove from staging", staged).message);
+  }
+
+  const Store& store_;
+  const Guard& guard_;
+  MasterTable& masters_;
+  RunContext& context_;
+  RecoveryResult& result_;
+  std::vector<HistoryStep>& linked_;
+  WindowCounts counts_;
+  uint32_t victims_ = 0;
+  std::map<std::string, RootDir> trees_;
+};
+
+// What no journal tells of.
+void sweep_staging(const Store& store, const Guard& guard, const MasterTable& masters, RunContext& context, RecoveryResult& result) {
+  WindowCounts counts;
+  for (const auto& entry : store.list_staging()) {
+    result.needed = true;
+    const auto index = masters.find(entry.ino);
+    if (!index) {
+      keep_as_lost(store, entry.name, "a staging entry that no journal explains", context.log);
+      ++result.lost;
+      continue;
+    }
+    auto fd = store.open_master(masters[*index].name);
+    if (!fd) continue;
+    OpenMaster master;
+    master.record = masters[*index];
+    master.fd = std::move(*fd);
+    if (auto xattrs = read_xattrs(master.fd.get(), entry.name)) master.xattrs = std::move(*xattrs);
+    MasterWindow window(guard, master, counts, context.log);
+    if (window.open()) ::unlinkat(store.staging_fd(), entry.name.c_str(), 0);
+    window.close();
+    ++result.rolled_back;
+  }
+}
+
+}  // namespace
+
+bool needs_recovery(const Store* store, const std::string& state_dir) {
+  return read_journal(state_dir + "/journal").has_value() || (store != nullptr && !store->list_staging().empty());
+}
+
+RecoveryResult recover_store(const Store& store, const Guard& guard, const std::string& state_dir, MasterTable& masters, Index& index, RunContext& context) {
+  RecoveryResult result;
+  index.put_masters(store.id(), adopt_unknown(store, masters, context));
+  if (const auto unfinished = read_journal(state_dir + "/journal")) {
+    if (unfinished->run.store_id != store.id())
+      throw Error(fmt::format("{}/journal tells of an interrupted run {} of another store, {}; recover that one first (--store {})", state_dir,
+                              unfinished->run.run, escaped(unfinished->run.store), escaped(unfinished->run.store)));
+    result.needed = true;
+    result.run = unfinished->run.run;
+    std::vector<HistoryStep> linked;
+    Recovery recovery(store, guard, *unfinished, masters, context, result, linked);
+    for (const auto& batch : unfinished->batches) recovery.batch(batch);
+    RunHistory(state_dir, unfinished->run).add(std::move(linked));
+    if (result.unfinished == 0) {
+      sweep_staging(store, guard, masters, context, result);
+      if (::truncate((state_dir + "/journal").c_str(), 0) != 0) throw Error(problem_from_errno("empty", state_dir + "/journal").message);
+    }
+  } else {
+    sweep_staging(store, guard, masters, context, result);
+  }
+  if (result.needed)
+    context.log.info(fmt::format("recovered run {}: {} names finished, {} rolled back, {} masters sealed, {} entries kept in {}/lost", result.run,
+                                 result.finished, result.rolled_back, result.sealed, result.lost, store.path()));
+  return result;
+}
+
+}  // namespace vs::unify

@@ -1,0 +1,53 @@
+// Private copies back: for `vunify release` (a guest wants to upgrade) and `vunify undo` (a run shall not have been).
+#pragma once
+
+#include <span>
+
+#include "core/run_context.h"
+#include "unify/apply.h"
+#include "unify/guard.h"
+#include "unify/journal.h"
+#include "unify/master_table.h"
+
+namespace vs::unify {
+
+struct NameOfMaster {
+  uint32_t guest = 0;
+  uint32_t master = 0;
+  std::string path;
+  uint64_t link_group = 0;  // not 0: was a hard link of the other names with this number (known_link_groups)
+  bool operator==(const NameOfMaster&) const = default;
+};
+
+// All names of masters in the guests, sorted by (master, guest, link group, path). One walk, and the run history in state_dir.
+std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, const MasterTable& masters, const std::string& state_dir, RunContext& context);
+
+struct ReleaseInput {
+  std::span<const Guest> guests;
+  const Store& store;
+  const Guard& guard;
+  const MasterTable& masters;
+  const JournalRun& run;
+  std::string state_dir;
+};
+
+struct ReleaseResult {
+  uint64_t released = 0;
+  uint64_t bytes_copied = 0;
+  ReasonCounts skipped{};
+};
+
+// Each name gets a copy of its master, writable by its guest, by the same exchange as linking; journaled. Names whose inode is
+// not the master any more are left alone (changed_meanwhile). Names of one link group become links of one copy; all others, equal as they
+// are, become files of their own, as they were.
+ReleaseResult release_names(const ReleaseInput& input, std::vector<NameOfMaster> names, RunContext& context);
+
+// Drops masters that no guest uses. Returns how many and their bytes on disk.
+struct GcResult {
+  uint64_t removed = 0;
+  uint64_t bytes_freed = 0;
+  uint64_t failed = 0;
+};
+GcResult collect_garbage(const Store& store, const Guard& guard, const MasterTable& masters, Index* index, bool dry_run, RunContext& context);
+
+}  // namespace vs::unify

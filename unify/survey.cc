@@ -1,0 +1,192 @@
+#include "unify/survey.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+
+#include "core/escape.h"
+#include "unify/scanner.h"
+
+namespace vs::unify {
+namespace {
+
+// One regular file met in a guest.
+struct Met {
+  uint32_t guest = 0;
+  uint32_t master = kNoMaster;
+  uint32_t package = kNoPackage;  // in the guest's index, for shared extents
+  uint32_t nlink = 0;
+  uint64_t ino = 0, size = 0, blocks = 0;
+  Key128 shared;  // sharing group of extents; zero: none
+  static constexpr uint32_t kNoMaster = 0xffffffff;
+};
+
+class SurveyDirectory final : public DirectoryVisitor {
+ public:
+  SurveyDirectory(const Session& session, const PackageIndex& packages, uint32_t guest, uint64_t ino, std::mutex& mutex, std::vector<Met>& all)
+      : session_(session), packages_(packages), owned_(packages.dir(ino)), guest_(guest), mutex_(mutex), all_(all) {}
+  ~SurveyDirectory() override {
+    const std::lock_guard guard(mutex_);
+    all_.insert(all_.end(), met_.begin(), met_.end());
+  }
+  std::optional<uint32_t> wants(const DirEntry&) override { return 0; }
+  bool keep(const DirEntry& entry, const FileStat& stat) override {
+    Met met{guest_, Met::kNoMaster, kNoPackage, stat.nlink, stat.ino, stat.size, stat.blocks * 512, {}};
+    if (const auto master = session_.masters.find(stat.ino)) met.master = *master;
+    else if (!session_.guard.guard->shares_inodes()) note_shared_extents(entry, stat, met);
+    met_.push_back(met);
+    return false;  // counted, no row needed
+  }
+
+ private:
+  void note_shared_extents(const DirEntry& entry, const FileStat& stat, Met& met) const {
+    const auto known = session_.index->known(stat.dev, row_of(stat));
+    if (!known || known->shared_with == 0) return;
+    met.shared = {known->content.low ^ known->shared_with, known->content.high};
+    if (const PackageFile* file = owned_.empty() ? nullptr : packages_.find(owned_, entry.name); file != nullptr) met.package = file->package;
+  }
+  const Session& session_;
+  const PackageIndex& packages_;
+  const PackageIndex::Dir owned_;
+  const uint32_t guest_;
+  std::mutex& mutex_;
+  std::vector<Met>& all_;
+  std::vector<Met> met_;
+};
+
+class SurveyVisitor final : public ScanVisitor {
+ public:
+  SurveyVisitor(const Session& session, const GuestFiles& files, std::vector<Met>& all) : session_(session), files_(files), all_(all) {}
+  std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view, const FileStat& dir) override {
+    return std::make_unique<SurveyDirectory>(session_, files_.packages[guest], guest, dir.ino, mutex_, all_);
+  }
+
+ private:
+  const Session& session_;
+  const GuestFiles& files_;
+  std::mutex mutex_;
+  std::vector<Met>& all_;
+};
+
+// What is one thing on disk: an inode, or a group of files with shared extents.
+struct Holding {
+  uint64_t blocks = 0;
+  uint32_t master = Met::kNoMaster;
+  uint32_t nlink = 0;  // 0 for shared extents: all holders are known
+  uint64_t names = 0;
+  std::string package, source;
+  std::map<uint32_t, uint64_t> guests;  // guest -> inodes of it there (1 for an inode)
+};
+
+std::vector<Holding> gather(const Session& session, const GuestFiles& files, const std::vector<Met>& all, std::vector<GuestSavings>& guests) {
+  std::map<std::pair<uint64_t, Key128>, Holding> holdings;  // (dev, inode or group)
+  for (const auto& met : all) {
+    GuestSavings& guest = guests[met.guest];
+    ++guest.files;
+    guest.apparent += met.size;
+    const uint64_t dev = session.guests[met.guest].root.stat().dev;
+    const bool extents = met.shared != Key128{};
+    if (extents || met.master != Met::kNoMaster) ++guest.files_unified;
+    if (!extents && met.nlink == 1) {  // nobody else's: the common case, no table needed
+      guest.on_disk += met.blocks;
+      guest.exclusive += met.blocks;
+      guest.fair_share += met.blocks;
+      continue;
+    }
+    Holding& holding = holdings[extents ? std::make_pair(uint64_t{0}, met.shared) : std::make_pair(dev, Key128{met.ino, 0})];
+    holding.blocks = std::max(holding.blocks, met.blocks);
+    holding.master = met.master;
+    holding.nlink = extents ? 0 : met.nlink;
+    ++holding.names;
+    auto& inodes = holding.guests[met.guest];
+    if (extents) ++inodes;
+    else inodes = 1;
+    if (met.package != kNoPackage) {
+      const Package& package = files.packages[met.guest].packages()[met.package];
+      holding.package = package.name;
+      holding.source = package.source;
+    }
+  }
+  std::vector<Holding> list;
+  for (auto& [_, holding] : holdings) list.push_back(std::move(holding));
+  return list;
+}
+
+void add_package(std::map<std::string, PackageSavings>& packages, const Holding& holding, const std::string& name, const std::string& source) {
+  PackageSavings& package = packages[name.empty() ? "(no package)" : name];
+  package.name = name.empty() ? "(no package)" : name;
+  package.source = source.empty() ? package.name : source;
+  uint64_t copies = 0;
+  for (const auto& [_, inodes] : holding.guests) copies += inodes;
+  ++package.masters;
+  package.names += holding.names;
+  package.guests = std::max<uint64_t>(package.guests, holding.guests.size());
+  package.bytes_once += holding.blocks;
+  package.bytes_saved += (copies - 1) * holding.blocks;
+}
+
+}  // namespace
+
+Savings survey(Session& session) {
+  const auto timed = session.context.timer.time("survey");
+  Savings savings;
+  GuestFiles files;
+  load_guest_packages(session.guests, session.cache_dir(), files, session.context);
+  std::vector<Met> all;
+  SurveyVisitor visitor(session, files, all);
+  FileTable none;
+  session.context.progress.start("survey", "entries", 0);
+  scan_trees(session.guests, visitor, none, session.context);
+  session.context.progress.finish();
+
+  char host[256] = "";
+  ::gethostname(host, sizeof host - 1);
+  savings.host = host;
+  savings.time = ::time(nullptr);
+  savings.pool = session.pool.top;
+  savings.guard = session.guard.guard->name();
+  savings.scope = session.rules.scope == Scope::all ? "all" : "packages";
+  for (size_t i = 0; i < session.guests.size(); ++i) {
+    savings.guests.push_back({});
+    savings.guests[i].name = session.guests[i].name;
+    savings.guests[i].packages = files.packages[i].empty() ? "none" : files.packages[i].source();
+  }
+  std::map<std::string, PackageSavings> packages;
+  uint64_t sum_on_disk = 0;
+  for (const auto& holding : gather(session, files, all, savings.guests)) {
+    const bool master = holding.master != Met::kNoMaster;
+    const bool outside = !master && holding.nlink != 0 && holding.nlink > holding.names;  // names where we did not look
+    savings.disk_used += holding.blocks;
+    for (const auto& [guest, inodes] : holding.guests) {
+      savings.guests[guest].on_disk += holding.blocks * inodes;
+      savings.guests[guest].fair_share += holding.blocks / holding.guests.size();
+      if (holding.guests.size() == 1 && !outside) savings.guests[guest].exclusive += holding.blocks * (holding.nlink == 0 ? 1 : inodes);
+    }
+    if (!master && holding.nlink != 0) continue;
+    ++savings.masters;
+    savings.master_bytes += holding.blocks;
+    savings.names_of_masters += holding.names;
+    if (master) {
+      savings.memory_saved += (holding.guests.size() - 1) * holding.blocks;  // shared extents have a page cache each
+      add_package(packages, holding, session.masters[holding.master].package, session.masters[holding.master].source);
+    } else {
+      add_package(packages, holding, holding.package, holding.source);
+    }
+  }
+  for (auto& guest : savings.guests) {
+    guest.shared = guest.on_disk - guest.exclusive;
+    sum_on_disk += guest.on_disk;
+  }
+  for (const auto& met : all)
+    if (met.shared == Key128{} && met.nlink == 1) savings.disk_used += met.blocks;
+  savings.saved = sum_on_disk > savings.disk_used ? sum_on_disk - savings.disk_used : 0;
+  for (auto& [_, package] : packages) savings.packages.push_back(std::move(package));
+  std::stable_sort(savings.packages.begin(), savings.packages.end(), [](const PackageSavings& a, const PackageSavings& b) { return a.bytes_saved > b.bytes_saved; });
+  return savings;
+}
+
+}  // namespace vs::unify

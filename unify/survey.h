@@ -1,0 +1,13 @@
+// Counting what every guest holds, for the report: one walk that stats every regular file.
+#pragma once
+
+#include "unify/savings.h"
+#include "unify/unify.h"
+
+namespace vs::unify {
+
+// All of `Savings` but the history. Where the reflink guard is in force, files whose extents the index knows to be shared
+// count as one inode (an estimate: a guest may have written to its file since, which its next run will see).
+Savings survey(Session& session);
+
+}  // namespace vs::unify

@@ -1,0 +1,197 @@
+#include "unify/unify.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "core/durable_file.h"
+#include "core/escape.h"
+#include "unify/verify.h"
+
+namespace vs::unify {
+
+// The whole run. Nothing in a guest is changed before pass 9; from then on the journal can finish or undo it.
+RunSummary run_unify(Session& session, LinkPlan* plan_made) {
+  // Passes 1 and 2, inventory and recover, were done when the session was opened: every later pass may rely on
+  // an empty staging directory and on every master being sealed.
+  GuestFiles files = look_at_guests(session);     // 3 scan, 4 package knowledge, 5 eligibility
+  LinkPlan plan = plan_links(session, files);     // 6 candidates, 7 verify, 8 plan
+  RunSummary summary = summarize(session, "run", files);
+  if (!session.options.dry_run) {
+    const JournalRun run = session.journal_run("run", new_run_id());
+    summary.run = run.run;
+    const PlannedFiles planned{session.guests, plan, files.table};
+    add_applied(summary, apply_links(session, planned, files.devices, run, session.rules.ignore_mtime));  // 9 apply
+    summary.masters = session.masters.size();
+  }
+  if (plan_made != nullptr) *plan_made = std::move(plan);
+  return summary;  // 10 report: the command prints it and adds it to the history
+}
+
+GuestFiles look_at_guests(Session& session) {
+  GuestFiles files;
+  if (session.rules.scope == Scope::packages) {
+    const auto timed = session.context.timer.time("packages");
+    load_guest_packages(session.guests, session.cache_dir(), files, session.context);
+  }
+  const auto timed = session.context.timer.time("scan");
+  scan_guests(session.guests, session.rules, session.masters, files, session.context);
+  return files;
+}
+
+LinkPlan plan_links(Session& session, GuestFiles& files) {
+  CandidateSet candidates;
+  {
+    const auto timed = session.context.timer.time("candidates");
+    candidates = find_candidates(files, session.rules, session.masters);
+  }
+  const VerifyInput input{session.guests, files.table, candidates, files.packages, files.devices, session.masters, session.store.get()};
+  std::vector<GroupVerdict> verdicts;
+  {
+    const auto timed = session.context.timer.time("verify");
+    verdicts = verify_candidates(input, *session.index, session.context);
+  }
+  const auto timed = session.context.timer.time("plan");
+  const bool writing = session.store != nullptr && !session.cache_dir().empty();
+  return make_plan(input, std::move(verdicts), !session.guard.guard->shares_inodes(), writing ? session.index.get() : nullptr, files.counts);
+}
+
+ApplyResult apply_links(Session& session, const PlannedFiles& planned, const std::vector<uint64_t>& devices, const JournalRun& run, bool ignore_mtime) {
+  const auto timed = session.context.timer.time("apply");
+  if (planned.plan.groups.empty()) {
+    ApplyResult nothing;
+    nothing.skipped.resize(planned.guests.size());
+    return nothing;
+  }
+  const ApplyInput input{planned, *session.store, *session.guard.guard, session.masters, *session.index, run, session.options.state, devices, ignore_mtime};
+  return session.guard.guard->shares_inodes() ? apply_plan(input, session.context) : apply_reflinks(input, session.context);
+}
+
+RunSummary summarize(const Session& session, const std::string& verb, const GuestFiles& files) {
+  RunSummary summary;
+  const GuestCounts total = files.total();
+  summary.verb = verb;
+  summary.guests = session.guests.size();
+  summary.files_seen = total.regular_files;
+  summary.files_considered = total.considered;
+  summary.files_unified_before = total.unified;
+  summary.skipped = total.skipped;
+  summary.masters = session.masters.size();
+  summary.rows = files.table.rows().size();
+  summary.table_bytes = files.table.memory_bytes();
+  const uint64_t block = session.pool.block_size;
+  for (const auto& master : session.masters.records()) summary.bytes_shared += (master.size + block - 1) / block * block;
+  return summary;
+}
+
+void add_applied(RunSummary& summary, const ApplyResult& applied) {
+  summary.files_linked += applied.files_linked;
+  summary.bytes_saved += applied.bytes_saved;
+  summary.put_back += applied.put_back;
+  summary.classes_restored += applied.classes_restored;
+  summary.leases_broken += applied.leases_broken;
+  for (const auto& counts : applied.skipped)
+    for (size_t i = 0; i < kReasons; ++i) summary.skipped[i] += counts[i];
+}
+
+uint64_t peak_rss_bytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+namespace {
+
+// Leases and old inodes of a batch are held open at once.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= 65536) return;
+  limit.rlim_max = std::max<rlim_t>(limit.rlim_max, 65536);
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) == 0) return;
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+std::string machine_id() {
+  auto text = read_whole("/etc/machine-id", 4096);
+  if (text && text->size() >= 32) return text->substr(0, 32);
+  char name[256] = "";
+  ::gethostname(name, sizeof name - 1);
+  return std::string("host ") + name;
+}
+
+void keep_named(std::vector<Guest>& guests, const std::vector<std::string>& names) {
+  for (const auto& name : names)
+    if (std::none_of(guests.begin(), guests.end(), [&](const Guest& guest) { return guest.name == name; }))
+      throw Error("no vserver is named '" + escaped(name) + "'", Exit::usage);
+  if (names.empty()) return;
+  std::erase_if(guests, [&](const Guest& guest) { return std::find(names.begin(), names.end(), guest.name) == names.end(); });
+}
+
+}  // namespace
+
+Session::Session(const Options& o, Access access, RunContext& c) : options(o), context(c), rules(rules_of(o)) {
+  const bool writing = access == Access::writing;
+  if (writing && ::geteuid() != 0) throw Error("this changes trees of other users and must be run as root");
+  raise_descriptor_limit();
+  std::vector<std::string> warnings;
+  guests = find_guests(inventory_of(options), warnings);
+  for (const auto& warning : warnings) context.log.object_failed(warning);
+  keep_named(guests, options.guests);
+  pool = find_pool(guests);
+  store_path = options.store.empty() ? Store::default_path(pool) : options.store;
+  // The guard is chosen before anything is made: a filesystem that cannot be protected is left as it is.
+  guard = choose_guard(options.guard, scratch_dir(store_path).get(), pool.one_device);
+  if (writing) {
+    auto state = value_or_throw(open_private_dir(options.state, true), Exit::usage);
+    state_lock_.emplace(state.get(), "lock", options.state + "/lock");
+  }
+  store = Store::open(store_path, pool, guests, writing);
+  if (writing) store_lock_.emplace(store->lock());
+  index = std::make_unique<Index>(options.state, !writing);
+  masters = MasterTable::load(store.get(), *index);
+  if (writing) {
+    const auto timed = context.timer.time("recover");
+    recovered = recover_store(*store, *guard.guard, options.state, masters, *index, context);
+    if (recovered.unfinished != 0) throw Error("the interrupted run " + recovered.run + " could not be recovered fully; see above, then run vunify recover");
+  } else if (needs_recovery(store.get(), options.state)) {
+    context.log.warning("an earlier run was interrupted; vunify recover (or the next run) will make it whole");
+  }
+}
+
+Session::~Session() = default;
+
+std::string Session::cache_dir() const { return state_lock_ ? options.state + "/packages" : ""; }
+
+uint32_t Session::guest_number(const std::string& name) const {
+  for (uint32_t i = 0; i < guests.size(); ++i)
+    if (guests[i].name == name) return i;
+  throw Error("no vserver is named '" + escaped(name) + "'", Exit::usage);
+}
+
+JournalRun Session::journal_run(const std::string& verb, const std::string& run) const {
+  JournalRun journal{run, verb, store->path(), store->id(), {}};
+  for (const auto& guest : guests) journal.trees.push_back({guest.name, guest.root.path()});
+  return journal;
+}
+
+PlanHeader header_for(const Session& session) {
+  PlanHeader header;
+  header.host = machine_id();
+  header.pool = session.pool.top;
+  header.dev = session.pool.dev;
+  header.store_id = session.store == nullptr ? "" : session.store->id();
+  header.guard = session.guard.guard->name();
+  header.scope = session.rules.scope == Scope::all ? "all" : "packages";
+  header.ignore_mtime = session.rules.ignore_mtime;
+  for (const auto& guest : session.guests)
+    header.trees.push_back({guest.name, guest.root.path(), guest.root.stat().dev, guest.root.stat().ino});
+  return header;
+}
+
+}  // namespace vs::unify
