@@ -81,7 +81,7 @@ std::optional<DatabaseFile> DatabaseDir::open_file(const std::string& name, uint
 std::optional<std::string_view> DatabaseDir::read(const std::string& name, std::string& buffer, TroubleLog& log) const {
   const auto file = open_file(name, kMaxTextFile, log);
   if (!file) return std::nullopt;
-  // One byte more than it has: a file that did not grow meanwhile is read with two calls, the second gives 0.
+  // One byte more than it has is asked for: less is given only at its end, so one call reads a file that did not grow.
   size_t filled = 0;
   for (;;) {
     if (buffer.size() < filled + file->stat.size + 1) buffer.resize(std::max(filled + file->stat.size + 1, 2 * filled));
@@ -91,8 +91,9 @@ std::optional<std::string_view> DatabaseDir::read(const std::string& name, std::
       log.add(file_path(name), problem_from_errno("read", file_path(name)).message);
       return std::nullopt;
     }
-    if (got == 0) return std::string_view(buffer.data(), filled);
+    const bool at_end = static_cast<size_t>(got) < buffer.size() - filled;
     filled += static_cast<size_t>(got);
+    if (at_end && filled <= kMaxTextFile) return std::string_view(buffer.data(), filled);
     if (filled > kMaxTextFile) {
       log.add(file_path(name), fmt::format("grew above {} bytes while it was read", kMaxTextFile));
       return std::nullopt;

@@ -48,6 +48,13 @@ std::string_view whole_lines(DpkgText text, TroubleLog& log) {
   return text.text.substr(0, start);
 }
 
+// "./usr/bin/x" and "/usr/bin/x" are "usr/bin/x", so that list and digests can be compared.
+std::string_view relative(std::string_view path) {
+  if (path.starts_with("./")) path.remove_prefix(2);
+  while (path.starts_with('/')) path.remove_prefix(1);
+  return path;
+}
+
 // Names and architectures become file names, so only what dpkg itself allows (deb-control(5)).
 bool is_package_word(std::string_view word) {
   const auto allowed = [](char c) {
@@ -177,10 +184,11 @@ std::vector<std::string_view> parse_dpkg_list(DpkgText list, TroubleLog& log) {
       log.add_line(list.file, list.text, line, "an absolute path");
       continue;
     }
-    if (!paths.empty() && line.size() > paths.back().size() && line[paths.back().size()] == '/' &&
-        line.starts_with(paths.back()))
+    const std::string_view path = relative(line);
+    if (!paths.empty() && path.size() > paths.back().size() && path[paths.back().size()] == '/' &&
+        path.starts_with(paths.back()))
       paths.pop_back();
-    paths.push_back(line);
+    paths.push_back(path);
   }
   return paths;
 }
@@ -193,7 +201,7 @@ std::vector<DpkgDigest> parse_dpkg_md5sums(DpkgText md5sums, TroubleLog& log) {
   while (next_line(rest, line)) {
     DpkgDigest digest;
     if (line.size() > kPath && line[32] == ' ' && (line[33] == ' ' || line[33] == '*') && parse_md5(line, digest.md5)) {
-      digest.path = line.substr(kPath);
+      digest.path = relative(line.substr(kPath));
       digests.push_back(digest);
     } else if (!line.empty()) {
       log.add_line(md5sums.file, md5sums.text, line, "an MD5 digest, two blanks and a path");
@@ -255,19 +263,14 @@ std::vector<std::string_view> parse_dpkg_statoverride(DpkgText statoverride, Tro
 
 namespace {
 
-// "./usr/bin/x" and "/usr/bin/x" are "usr/bin/x", so that list and digests can be compared.
-std::string_view relative(std::string_view path) {
-  if (path.starts_with("./")) path.remove_prefix(2);
-  while (path.starts_with('/')) path.remove_prefix(1);
-  return path;
-}
-
 // Joins by sorting, not by a hash table, that a guest could make slow. Both are nearly sorted already.
-template <class T, class Key>
-void sort_by(std::vector<T>& rows, Key key) {
-  const auto less = [&](const T& a, const T& b) { return key(a) < key(b); };
+template <class T>
+void sort_rows(std::vector<T>& rows, bool (*less)(const T&, const T&)) {
   if (!std::is_sorted(rows.begin(), rows.end(), less)) std::sort(rows.begin(), rows.end(), less);
 }
+
+bool path_less(const std::string_view& a, const std::string_view& b) { return a < b; }
+bool digest_path_less(const DpkgDigest& a, const DpkgDigest& b) { return a.path < b.path; }
 
 // The files of one package on their way into the index.
 class FileRecorder {
@@ -293,12 +296,11 @@ class FileRecorder {
 
 void record_listed(std::vector<std::string_view> paths, const std::vector<DpkgDigest>& digests, DpkgText list,
                    FileRecorder& recorder) {
-  sort_by(paths, relative);
+  sort_rows(paths, path_less);
   auto digest = digests.begin();
   for (const std::string_view path : paths) {
-    const std::string_view key = relative(path);
-    while (digest != digests.end() && relative(digest->path) < key) ++digest;
-    const bool found = digest != digests.end() && relative(digest->path) == key;
+    while (digest != digests.end() && digest->path < path) ++digest;
+    const bool found = digest != digests.end() && digest->path == path;
     recorder.add(list, path, found ? &*digest : nullptr);
   }
 }
@@ -309,7 +311,7 @@ void record_dpkg_package(const DpkgPackage& package, const DpkgInfo& info, Packa
                          TroubleLog& log) {
   FileRecorder recorder(package, builder, log);
   std::vector<DpkgDigest> digests = parse_dpkg_md5sums(info.md5sums, log);
-  sort_by(digests, [](const DpkgDigest& digest) { return relative(digest.path); });
+  sort_rows(digests, digest_path_less);
   if (info.has_list)
     record_listed(parse_dpkg_list(info.list, log), digests, info.list, recorder);
   else

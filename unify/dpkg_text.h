@@ -36,12 +36,12 @@ enum class DpkgStatusField { required, absent };  // status.d/* of distroless im
 // The entries of `status`; one without a usable name, architecture or status is left out.
 std::vector<DpkgPackage> parse_dpkg_status(DpkgText status, DpkgStatusField field, TroubleLog& log);
 
-// The paths of a .list. A directory whose content is listed right after it is left out (most are): only what can be
+// The paths of a .list, relative to the root. A directory whose content is listed right after it is left out (most are): only what can be
 // a file matters.
 std::vector<std::string_view> parse_dpkg_list(DpkgText list, TroubleLog& log);
 
 struct DpkgDigest {
-  std::string_view path;  // as in the list, with a '/' in front only if it is so in the file
+  std::string_view path;  // relative to the root
   std::array<char, 16> md5{};
 };
 std::vector<DpkgDigest> parse_dpkg_md5sums(DpkgText md5sums, TroubleLog& log);

@@ -17,7 +17,7 @@
 namespace vs::unify {
 
 enum class RpmBackend : uint8_t { sqlite, ndb, bdb };
-std::string_view backend_name(RpmBackend backend);  // as in PackageIndex::source(): "bdb_ro" as rpm calls it
+std::string_view backend_name(RpmBackend backend);  // as rpm calls them: "sqlite", "ndb", "bdb_ro"
 
 struct RpmDatabaseFile {
   std::string name;

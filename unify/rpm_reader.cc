@@ -11,6 +11,7 @@
 #include <rpm/rpmlog.h>
 #include <rpm/rpmmacro.h>
 #include <rpm/rpmts.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <array>
@@ -18,6 +19,8 @@
 #include <memory>
 
 #include "core/escape.h"
+#include "core/unique_fd.h"
+#include "unify/ndb_file.h"
 #include "unify/package_cache.h"
 #include "unify/rpm_database.h"
 #include "unify/rpm_stream.h"
@@ -172,10 +175,23 @@ void send_package(Header header, RpmStreamWriter& out) {
   send_files(header, out);
 }
 
-int take_log(rpmlogRec record, rpmlogCallbackData out) {
+// What librpm says. While a database is opened it complains of every index that was not copied, so that is looked
+// at only when opening fails.
+struct LibraryLog {
+  RpmStreamWriter& out;
+  bool opening = true;
+  std::string while_opening;
+};
+
+int take_log(rpmlogRec record, rpmlogCallbackData data) {
+  auto& log = *static_cast<LibraryLog*>(data);
   std::string_view message = rpmlogRecMessage(record);
   while (!message.empty() && message.back() == '\n') message.remove_suffix(1);
-  if (rpmlogRecPriority(record) <= RPMLOG_WARNING) static_cast<RpmStreamWriter*>(out)->trouble(message);
+  if (rpmlogRecPriority(record) > RPMLOG_WARNING) return 0;
+  if (log.opening)
+    log.while_opening.append(log.while_opening.empty() ? "" : "; ").append(message);
+  else
+    log.out.trouble(message);
   return 0;
 }
 
@@ -183,20 +199,57 @@ struct TsFree {
   void operator()(rpmts ts) const { rpmtsFree(ts); }
 };
 
-// The host's macro files are not read: nothing in them matters to reading headers, and Debian's make the database's path by
-// running a shell. Signatures and header digests are not checked: the guest could make right ones.
-void read_headers(const std::string& directory, RpmBackend backend, int pipe) {
-  RpmStreamWriter out(pipe);
-  rpmlogSetCallback(take_log, &out);
+// False when the database cannot be used as a whole.
+bool read_by_librpm(const std::string& directory, RpmBackend backend, LibraryLog& log) {
   rpmPushMacro(nullptr, "_dbpath", nullptr, directory.c_str(), RMIL_CMDLINE);
   rpmPushMacro(nullptr, "_db_backend", nullptr, std::string(backend_name(backend)).c_str(), RMIL_CMDLINE);
   const std::unique_ptr<rpmts_s, TsFree> ts(rpmtsCreate());
   rpmtsSetVSFlags(ts.get(), RPMVSF_MASK_NODIGESTS | RPMVSF_MASK_NOSIGNATURES | RPMVSF_NOHDRCHK);
-  if (rpmtsOpenDB(ts.get(), O_RDONLY) != 0) return out.flush();  // no END: as a whole not usable
+  // A librpm built without this backend opens an empty "dummy" instead, and calls that success.
+  if (rpmtsOpenDB(ts.get(), O_RDONLY) != 0 || log.while_opening.find("dummy database") != std::string::npos) {
+    log.out.trouble(log.while_opening);
+    return false;
+  }
+  log.opening = false;
   rpmdbMatchIterator headers = rpmtsInitIterator(ts.get(), RPMDBI_PACKAGES, nullptr, 0);
-  while (Header header = rpmdbNextIterator(headers)) send_package(header, out);
+  while (Header header = rpmdbNextIterator(headers)) send_package(header, log.out);
   rpmdbFreeIterator(headers);
-  out.end();
+  return true;
+}
+
+bool read_ndb(const std::string& directory, LibraryLog& log) {
+  const UniqueFd fd(::open((directory + "/Packages.db").c_str(), O_RDONLY | O_CLOEXEC));
+  struct ::stat stat;
+  if (!fd || ::fstat(fd.get(), &stat) != 0 || stat.st_size == 0) return false;
+  const auto size = static_cast<size_t>(stat.st_size);
+  void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);  // private copy: nobody truncates it
+  if (mapped == MAP_FAILED) return false;
+  const NdbContent content = parse_ndb({static_cast<const char*>(mapped), size});
+  for (const std::string& trouble : content.troubles) log.out.trouble(trouble);
+  log.opening = false;
+  for (const std::string_view bytes : content.headers) {
+    const Header header =
+        headerImport(const_cast<char*>(bytes.data()), static_cast<unsigned>(bytes.size()), HEADERIMPORT_COPY);
+    if (header == nullptr) {
+      log.out.trouble(fmt::format("byte {}: expected a package header", bytes.data() - static_cast<const char*>(mapped)));
+      continue;
+    }
+    send_package(header, log.out);
+    headerFree(header);
+  }
+  return content.usable;
+}
+
+// The host's macro files are not read: nothing in them matters to reading headers, and Debian's make the database's
+// path by running a shell. Signatures and header digests are not checked: the guest could make right ones.
+void read_headers(const std::string& directory, RpmBackend backend, int pipe) {
+  RpmStreamWriter out(pipe);
+  LibraryLog log{out, true, {}};
+  rpmlogSetCallback(take_log, &log);
+  const bool usable =
+      backend == RpmBackend::ndb ? read_ndb(directory, log) : read_by_librpm(directory, backend, log);
+  // Without its END the stream says: as a whole not usable.
+  usable ? out.end() : out.flush();
 }
 
 }  // namespace
@@ -209,13 +262,13 @@ std::string reader_version() { return std::string("1 ") + RPMVERSION; }
 
 constexpr int kTries = 3;  // to copy a database that a guest is just changing
 
-// What the troubles in a stream that has no end say; for the message about the whole.
+// What the child had to say before it gave up; "" for nothing.
 std::string last_trouble(std::string_view stream) {
   RpmStreamReader reader(stream);
   RpmRecord record;
   std::string text;
   while (reader.next(record))
-    if (record.kind == RpmRecordKind::trouble) text = ": " + escaped(record.name);
+    if (record.kind == RpmRecordKind::trouble) text = escaped(record.name);
   return text;
 }
 
@@ -258,9 +311,12 @@ bool DatabaseReader::read_copy(const PrivateCopy& copy, PackageIndexBuilder& bui
   const RpmBackend backend = database_.backend;
   const auto work = [backend](const std::string& directory, int out) { inside::read_headers(directory, backend, out); };
   const SandboxOutcome outcome = run_in_sandbox(copy.directory(), options_.limits, work);
-  if (!outcome.finished) return fail("the child reading it was " + outcome.how + last_trouble(outcome.output));
+  if (!outcome.finished) return fail("cannot be read: the child that reads it was " + outcome.how);
   const std::string problem = add_rpm_stream(outcome.output, database_.path, builder, log_);
-  if (!problem.empty()) return fail("cannot be read: " + problem + last_trouble(outcome.output));
+  if (!problem.empty()) {
+    const std::string told = last_trouble(outcome.output);
+    return fail("cannot be read: " + (told.empty() ? problem : told));
+  }
   if (!cache_.empty())
     if (const auto stored = store_cached(cache_, copy.key(), outcome.output); !stored)
       log_.add(cache_, stored.error().message);
