@@ -77,7 +77,7 @@ class PackageIndex {
   std::string_view name(const PackageFile& file) const { return names_.data() + file.name; }
   // Raw digest bytes, digest_size(file.algorithm) of them.
   std::string_view digest(const PackageFile& file) const;
-  // "dpkg", "rpm (sqlite)", "dpkg + rpm (ndb)", "none": for status and messages.
+  // "dpkg", "rpm (sqlite)", "dpkg + rpm (ndb)", "none", "none (apk: not read by this version)": for status and messages.
   const std::string& source() const { return source_; }
 
  private:
@@ -93,19 +93,34 @@ class PackageIndex {
 // Collects what a reader finds, one path after the other, and makes the index.
 class PackageIndexBuilder {
  public:
+  PackageIndexBuilder();
+  ~PackageIndexBuilder();
+  PackageIndexBuilder(PackageIndexBuilder&&) noexcept;
+  PackageIndexBuilder& operator=(PackageIndexBuilder&&) noexcept;
+
   uint32_t add_package(Package package);
-  // `path` absolute or relative to the guest's root, as recorded (string_views need not outlive the call). `digest` raw bytes.
-  void add_file(std::string_view path, uint32_t package, DigestAlgorithm algorithm, std::string_view digest, uint8_t flags);
-  // Resolves directories in the guest and sorts. A path recorded more than once: flags are united; digests that differ make it kAmbiguous.
+  // `path` absolute or relative to the guest's root, as recorded (string_views need not outlive the call). `digest`
+  // raw bytes. False, and nothing is added, for a path that cannot name a file below the root: empty, with a ".."
+  // or NUL in it, a component above 255 bytes, more than 64 of them; and when the index is full (kMaxFiles).
+  bool add_file(std::string_view path, uint32_t package, DigestAlgorithm algorithm, std::string_view digest, uint8_t flags);
+  // Flags of a path that some package may own (a diversion, an override); without an owner it is not recorded.
+  bool add_flags(std::string_view path, uint8_t flags);
+  // Resolves directories in the guest and sorts. A path recorded more than once: flags are united; digests that
+  // differ make it kAmbiguous. An entry that is kNotNormal yields to one that is normal: of a path that two
+  // packages claim the database then does say which holds (rpm: state replaced, wrong color).
   PackageIndex build(const RootDir& root, std::string source) &&;
+
+  // A guest of 10 million packaged files does not exist; a database that says so wants our memory.
+  static constexpr size_t kMaxFiles = 10'000'000;
 
  private:
   struct Impl;
-  std::shared_ptr<Impl> impl_;
+  std::unique_ptr<Impl> impl_;
 };
 
 // One trouble with one database, for the report: the guest's files of that package manager are then not
-// package-owned, so scope `packages` leaves them alone.
+// package-owned, so scope `packages` leaves them alone. Both texts are escaped already (core/escape.h): what they
+// quote is the guest's.
 struct PackageTrouble {
   std::string file;    // guest-relative file the trouble is in
   std::string detail;  // place (line, record) and what was expected

@@ -1,0 +1,23 @@
+// rpm's database in a guest's tree: found, copied, read by librpm in a sandboxed child, checked, cached.
+#pragma once
+
+#include <string>
+
+#include "core/root_dir.h"
+#include "unify/package_index.h"
+#include "unify/sandbox.h"
+#include "unify/trouble_log.h"
+
+namespace vs::unify {
+
+struct RpmOptions {
+  std::string cache_dir;         // "" for no cache
+  std::string work_dir = "/tmp";  // private copies go below it
+  uint64_t max_bytes = 1ull << 30;  // of a database with its log; large hosts have some 300 MB
+  SandboxLimits limits;
+};
+
+// The backends read, "sqlite" or "sqlite, ndb"; "" when the guest has no rpm database that could be used.
+std::string read_rpm(const RootDir& root, const RpmOptions& options, PackageIndexBuilder& builder, TroubleLog& log);
+
+}  // namespace vs::unify
