@@ -29,8 +29,7 @@ Expected<std::string> xattr_value(int fd, const std::string& name, const std::st
 }  // namespace
 
 Expected<std::vector<Xattr>> read_xattrs(int fd, const std::string& object) {
-  char small[256];
-  std::string names(small, sizeof small);
+  std::string names(256, '\0');  // enough for nearly all; longer lists are asked for again
   ssize_t got = ::flistxattr(fd, names.data(), names.size());
   while (got < 0 && errno == ERANGE) {
     got = ::flistxattr(fd, nullptr, 0);
