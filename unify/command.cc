@@ -69,17 +69,6 @@ Exit Command::finish(const RunSummary& summary) {
   return code == Exit::done && troubles != 0 ? Exit::skipped : code;
 }
 
-std::string size_text(uint64_t bytes) {
-  static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-  auto value = static_cast<double>(bytes);
-  size_t unit = 0;
-  while (value >= 1000 && unit + 1 < std::size(kUnits)) {
-    value /= 1000;
-    ++unit;
-  }
-  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
-}
-
 std::string summary_json(const RunSummary& summary, const PhaseTimer& timer) {
   nlohmann::ordered_json json = {{"type", "summary"}, {"verb", summary.verb}, {"guests", summary.guests}, {"files_seen", summary.files_seen},
                                  {"files_considered", summary.files_considered}, {"files_unified_before", summary.files_unified_before},

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "unify/report_text.h"
 #include "unify/unify.h"
 
 
@@ -34,7 +35,6 @@ class Command {
 
 std::string summary_json(const RunSummary& summary, const PhaseTimer& timer);
 std::string summary_text(const RunSummary& summary, const PhaseTimer& timer);
-std::string size_text(uint64_t bytes);  // "38.2 MB" (10^6)
 
 // One file a verb; each declares its options and says what to run.
 void add_scan(CommandLine& line);
