@@ -72,7 +72,8 @@ class Applier {
   // The master that the plan names, or one made meanwhile (by an earlier batch of the same group), unless it is full.
   void choose_master(GroupWork& work) {
     const PlanGroup& group = plan().groups[work.group];
-    if (const auto made = input_.masters.answering(group.key); made && suits(input_.masters[*made], group)) work.master_index = made;
+    for (const auto& key : group.keys)
+      if (const auto made = input_.masters.answering(key); made && suits(input_.masters[*made], group)) work.master_index = made;
   }
   static bool suits(const MasterRecord& record, const PlanGroup& group) {
     return record.name == group.master || (record.content == group.content && record.size == group.size && record.file_class.xattrs == group.xattrs);

@@ -56,8 +56,7 @@ Exit apply(ApplyOptions& options) {
     summary.run = run.run;
     std::vector<uint64_t> devices;
     for (const auto& guest : session->guests) devices.push_back(guest.root.stat().dev);
-    add_applied(summary, apply_links(*session, {session->guests, parsed.plan, parsed.table}, devices, run, parsed.header.ignore_mtime));
-    summary.masters = session->masters.size();
+    add_applied(summary, apply_links(*session, {session->guests, parsed.plan, parsed.table}, devices, run, parsed.header.ignore_mtime), *session);
     record_run(*session, summary);
   }
   return command.finish(summary);

@@ -80,7 +80,7 @@ class Explainer {
   }
 
   Answer in_candidates(uint32_t guest, const std::string& path, const std::string& package) {
-    const VerifyInput input{session_.guests, files_.table, candidates_, files_.packages, files_.devices, session_.masters, session_.store.get()};
+    const VerifyInput input{session_.guests, files_.table, candidates_, files_.packages, files_.devices, session_.masters, session_.store.get(), session_.rules};
     for (const auto& group : candidates_.groups)
       for (uint32_t v = group.begin; v < group.end; ++v)
         for (uint32_t n = candidates_.victims[v].begin; n < candidates_.victims[v].end; ++n) {
@@ -97,11 +97,12 @@ class Explainer {
     const GroupVerdict verdict = GroupVerifier(input).verify(group);
     for (const auto& [v, reason] : verdict.refused)
       if (v == victim) return answer(reason, package);
+    const auto in = [&](const std::vector<uint32_t>& victims) { return std::find(victims.begin(), victims.end(), victim) != victims.end(); };
     for (const auto& content : verdict.contents) {
-      if (std::find(content.victims.begin(), content.victims.end(), victim) == content.victims.end()) continue;
-      if (!content.pristine) return answer(Reason::not_pristine, package);
+      if (in(content.changed)) return answer(Reason::not_pristine, package);
+      if (!in(content.victims) || (content.victims.size() == 1 && !content.master)) continue;
       return {"will_be_unified", fmt::format("equal to {} other files{}; the next run shares it ({})", content.victims.size() - 1,
-                                             content.is_master ? " and to an existing master" : "", package.empty() ? "scope all" : package)};
+                                             content.master ? " and to an existing master" : "", package.empty() ? "scope all" : package)};
     }
     return answer(Reason::no_partner, package);
   }

@@ -26,13 +26,19 @@ class PlanMaker {
   }
 
   void add_content(const CandidateGroup& group, const VerifiedContent& content, bool reflink) {
-    if (!content.pristine) {
-      for (const uint32_t v : content.victims) refuse(v, Reason::not_pristine);
-      return;
-    }
+    for (const uint32_t v : content.changed) refuse(v, Reason::not_pristine);
     uint64_t shared_with = 0;
-    const auto todo = reflink ? not_yet_shared(group, content, shared_with) : content.victims;
-    if (!todo.empty()) add_group(group, content, shared_with, todo);
+    const auto todo = reflink ? not_yet_shared(content, shared_with) : content.victims;
+    const bool lonely = todo.size() == 1 && !content.master && shared_with == 0;
+    if (lonely) refuse(todo[0], Reason::no_partner);
+    else if (!todo.empty()) add_group(group, content, shared_with, todo);
+  }
+
+  // The key of one victim: of its own in a mixed group.
+  Key128 key_of(const CandidateGroup& group, uint32_t victim) const {
+    if (!group.mixed) return group.key;
+    const FileRow& row = row_of_victim(input_, victim);
+    return candidate_key(input_.table, row, input_.packages[input_.table.guest(row)], input_.rules);
   }
 
   LinkPlan take() { return std::move(plan_); }
@@ -45,13 +51,12 @@ class PlanMaker {
   }
 
   // One that shares already comes first, as the donor; nothing is left when all share with one another.
-  std::vector<uint32_t> not_yet_shared(const CandidateGroup& group, const VerifiedContent& content, uint64_t& shared_with) {
+  std::vector<uint32_t> not_yet_shared(const VerifiedContent& content, uint64_t& shared_with) {
     std::vector<uint32_t> donor, rest;
     for (const uint32_t v : content.victims) {
       const FileRow& row = row_of_victim(input_, v);
       const auto known = index_ == nullptr ? std::nullopt : index_->known(input_.devices[input_.table.guest(row)], row);
-      const bool shares = known && known->shared_with != 0 && known->recorded == group.key && known->content == content.content &&
-                          (shared_with == 0 || known->shared_with == shared_with);
+      const bool shares = known && known->shared_with != 0 && known->content == content.content && (shared_with == 0 || known->shared_with == shared_with);
       if (!shares) {
         rest.push_back(v);
         continue;
@@ -60,10 +65,7 @@ class PlanMaker {
       for_names(v, [](GuestCounts& counts) { ++counts.unified; });
       if (donor.empty()) donor.push_back(v);
     }
-    if (rest.empty() || (donor.empty() && rest.size() == 1)) {
-      for (const uint32_t v : rest) refuse(v, Reason::no_partner);
-      return {};
-    }
+    if (rest.empty()) return {};
     donor.insert(donor.end(), rest.begin(), rest.end());
     return donor;
   }
@@ -71,13 +73,14 @@ class PlanMaker {
   void add_group(const CandidateGroup& group, const VerifiedContent& content, uint64_t shared_with, const std::vector<uint32_t>& victims) {
     const FileRow& first = row_of_victim(input_, victims[0]);
     PlanGroup planned;
-    planned.key = group.key;
+    for (const uint32_t victim : victims)
+      if (const Key128 key = key_of(group, victim); std::find(planned.keys.begin(), planned.keys.end(), key) == planned.keys.end()) planned.keys.push_back(key);
     planned.content = content.content;
     planned.size = first.size;
     planned.xattrs = content.xattrs;
     planned.shared_with = shared_with;
-    if (content.is_master) planned.master = input_.masters[*group.master].name;
-    const auto [algorithm, digest] = recorded_digest(input_, group);
+    if (content.master) planned.master = input_.masters[*content.master].name;
+    const auto [algorithm, digest] = recorded_digest(input_, victims[0]);
     planned.algorithm = algorithm;
     planned.digest = digest;
     planned.package = package_number(first);
@@ -121,9 +124,13 @@ LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts,
       std::sort(content.victims.begin(), content.victims.end());
       maker.add_content(group, content, reflink);
       if (verdicts[g].from_index) continue;
-      for (const uint32_t v : content.victims)
-        if (const FileRow& row = row_of_victim(input, v); row.ctime_ns < trusted_before)
-          learned.push_back({input.devices[input.table.guest(row)], row, {content.content, content.xattrs, content.pristine, group.key, 0}});
+      const auto learn = [&](uint32_t v, bool pristine) {
+        const FileRow& row = row_of_victim(input, v);
+        if (row.ctime_ns < trusted_before)
+          learned.push_back({input.devices[input.table.guest(row)], row, {content.content, content.xattrs, pristine, maker.key_of(group, v), 0}});
+      };
+      for (const uint32_t v : content.victims) learn(v, true);
+      for (const uint32_t v : content.changed) learn(v, false);
     }
     verdicts[g] = {};
   }

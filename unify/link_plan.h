@@ -10,11 +10,11 @@ namespace vs::unify {
 
 // Victims proved equal in bytes and class when they were read. Apply proves it again, under leases.
 struct PlanGroup {
-  Key128 key;      // what the master will answer to
+  std::vector<Key128> keys;  // what the master will answer to: those of the victims, usually one
   Key128 content;  // XXH3-128 of the bytes
   uint64_t size = 0;
   uint64_t xattrs = 0;
-  DigestAlgorithm algorithm = DigestAlgorithm::none;  // recorded by the guests' package databases
+  DigestAlgorithm algorithm = DigestAlgorithm::none;  // recorded by the package database of the first victim's guest
   std::string digest;                                 // raw
   std::string master;  // name of an existing master in the store, "" for a new one
   uint64_t shared_with = 0;  // reflink guard: sharing group that the first victim is already in

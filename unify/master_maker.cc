@@ -50,7 +50,7 @@ Expected<Source> open_source(const PlannedFiles& files, const PlanGroup& group, 
 }
 
 // A fresh inode with the source's content and class, not yet named.
-Expected<OpenMaster> copy_to_master(const Store& store, const Source& source, const PlanGroup& group, int64_t mtime_ns, const std::string& shown) {
+Expected<OpenMaster> copy_to_master(const Store& store, const Source& source, const PlanGroup& group, int64_t mtime_ns, bool ignore_mtime, const std::string& shown) {
   const auto scratch = open_scratch_file(store.staging_fd());
   if (!scratch) return scratch.error();
   UniqueFd writer(*scratch);
@@ -65,6 +65,11 @@ Expected<OpenMaster> copy_to_master(const Store& store, const Source& source, co
   master.record.file_class.mtime_ns = mtime_ns;
   master.record.sha256 = digests->sha256;
   master.record.content = digests->content;
+  // Whatever kind of digest a guest's database records, it will find this master.
+  master.record.answers = group.keys;
+  if (group.algorithm != DigestAlgorithm::none)
+    for (const auto& [algorithm, digest] : {std::pair(DigestAlgorithm::md5, &digests->md5), std::pair(DigestAlgorithm::sha256, &digests->sha256)})
+      master.record.answers.push_back(digest_key(master.record.size, master.record.file_class, algorithm, *digest, ignore_mtime));
   if (auto given = give_class(writer.get(), master.record.file_class, source.xattrs, shown); !given) return given.error();
   auto reader = reopen_for_reading(writer.get(), shown);
   if (!reader) return reader.error();
@@ -90,7 +95,9 @@ Reason reason_of_errno(int code) {
 Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, const std::string& object) {
   FastHasher fast;
   Digester sha256(DigestAlgorithm::sha256);
-  Digester other(recorded == DigestAlgorithm::sha256 ? DigestAlgorithm::none : recorded);
+  Digester md5(DigestAlgorithm::md5);
+  const bool usual = recorded == DigestAlgorithm::sha256 || recorded == DigestAlgorithm::md5;
+  Digester other(usual ? DigestAlgorithm::none : recorded);
   struct ::stat raw;
   if (::fstat(from, &raw) != 0) return problem_from_errno("stat", object);
   const bool sparse = static_cast<uint64_t>(raw.st_blocks) * 512 < static_cast<uint64_t>(raw.st_size);
@@ -104,6 +111,7 @@ Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, 
     const std::string_view part(block.data(), static_cast<size_t>(got));
     fast.update(part);
     sha256.update(part);
+    md5.update(part);
     other.update(part);
     if (sparse && all_zero(part)) {
       if (::lseek(to, got, SEEK_CUR) < 0) return problem_from_errno("seek in the copy of", object);
@@ -116,7 +124,8 @@ Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, 
   CopyDigests digests;
   digests.content = fast.finish();
   digests.sha256 = sha256.finish();
-  digests.recorded = recorded == DigestAlgorithm::sha256 ? digests.sha256 : other.finish();
+  digests.md5 = md5.finish();
+  digests.recorded = recorded == DigestAlgorithm::sha256 ? digests.sha256 : recorded == DigestAlgorithm::md5 ? digests.md5 : other.finish();
   return digests;
 }
 
@@ -127,7 +136,7 @@ Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, 
     const FileRow& row = first_row(files, v);
     const std::string shown = files.guests[files.table.guest(row)].root.host_path(files.table.path(row));
     const auto source = open_source(files, group, v, shown);
-    auto master = source ? copy_to_master(store, *source, group, ignore_mtime ? oldest_mtime(files, begin, end) : row.mtime_ns, shown)
+    auto master = source ? copy_to_master(store, *source, group, ignore_mtime ? oldest_mtime(files, begin, end) : row.mtime_ns, ignore_mtime, shown)
                          : Expected<OpenMaster>(source.error());
     if (master) {
       auto name = store.name_master(master->fd.get(), master->record.sha256, master->record.file_class);
@@ -137,7 +146,6 @@ Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, 
       const PlanPackage& package = files.plan.packages[group.package];
       master->record.name = *name;
       master->record.ino = stat->ino;
-      master->record.answers = {group.key};
       master->record.package = package.name;
       master->record.version = package.version;
       master->record.arch = package.arch;

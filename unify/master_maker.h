@@ -36,8 +36,8 @@ Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, 
 // Copies a whole file, keeping holes; `to` is empty. Returns nothing but trouble.
 struct CopyDigests {
   Key128 content;
-  std::string sha256;
-  std::string recorded;
+  std::string sha256, md5;
+  std::string recorded;  // by the algorithm asked for
 };
 Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, const std::string& object);
 

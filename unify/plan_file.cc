@@ -1,6 +1,7 @@
 // The plan as JSON lines: format in plan_file.md. Paths are bytes, JSON is UTF-8: they go through escaped() and come back through unescape().
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/escape.h"
@@ -30,7 +31,9 @@ Json group_json(const PlanGroup& group, const LinkPlan& plan, const FileTable& t
   const PlanPackage& package = plan.packages[group.package];
   Json steps = Json::array();
   for (uint32_t v = group.begin; v < group.end; ++v) steps.push_back(step_json(plan, table, header, plan.victims[v]));
-  return {{"type", "group"}, {"key", key_text(group.key)}, {"content", key_text(group.content)}, {"size", group.size},
+  Json keys = Json::array();
+  for (const auto& key : group.keys) keys.push_back(key_text(key));
+  return {{"type", "group"}, {"keys", keys}, {"content", key_text(group.content)}, {"size", group.size},
           {"xattrs", fmt::format("{:016x}", group.xattrs)}, {"digest_algorithm", digest_name(group.algorithm)}, {"digest", hex(group.digest)},
           {"master", group.master}, {"shared_with", fmt::format("{:016x}", group.shared_with)},
           {"package", {escaped(package.name), escaped(package.version), escaped(package.arch), escaped(package.source)}}, {"steps", steps}};
@@ -91,8 +94,9 @@ class Line {
     return at(key).get<bool>();
   }
   uint64_t hex64(const char* key) const { return hex_of(text(key), key, 16); }
-  Key128 key128(const char* key) const {
-    const std::string digits = text(key);
+  Key128 key128(const char* key) const { return key128(at(key), key); }
+  Key128 key128(const Json& json, const char* key) const {
+    const std::string digits = json.is_string() ? json.get<std::string>() : "";
     if (digits.size() != 32) fail(fmt::format("32 hex digits in \"{}\"", key));
     return {hex_of(digits.substr(16), key, 16), hex_of(digits.substr(0, 16), key, 16)};
   }
@@ -162,7 +166,8 @@ class PlanReader {
 
   void group(const Line& line) {
     PlanGroup group;
-    group.key = line.key128("key");
+    for (const auto& key : line.array("keys")) group.keys.push_back(line.key128(key, "keys"));
+    if (group.keys.empty()) line.fail("at least one key in \"keys\"");
     group.content = line.key128("content");
     group.size = line.number("size");
     group.xattrs = line.hex64("xattrs");

@@ -33,7 +33,7 @@ class Reflinker {
     Shared result;
     UniqueFd donor;
     uint32_t donor_victim = 0;
-    const uint64_t id = group.shared_with != 0 ? group.shared_with : group.key.low | 1;
+    const uint64_t id = group.shared_with != 0 ? group.shared_with : group.keys[0].low | 1;
     for (uint32_t v = group.begin; v < group.end; ++v) {
       auto fd = open(v);
       if (!fd) {
@@ -77,7 +77,7 @@ class Reflinker {
   // Sharing leaves times as they are, so the scanned identity stays the key.
   void learn(const PlanGroup& group, uint32_t v, uint64_t id, Shared& result) const {
     if (row(v).ctime_ns >= now_ns() - kRacyNs) return;
-    result.learned.push_back({input_.devices[input_.files.table.guest(row(v))], row(v), {group.content, group.xattrs, true, group.key, id}});
+    result.learned.push_back({input_.devices[input_.files.table.guest(row(v))], row(v), {group.content, group.xattrs, true, group.keys[0], id}});
   }
 
   const ApplyInput& input_;

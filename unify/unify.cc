@@ -24,8 +24,7 @@ RunSummary run_unify(Session& session, LinkPlan* plan_made) {
     const JournalRun run = session.journal_run("run", new_run_id());
     summary.run = run.run;
     const PlannedFiles planned{session.guests, plan, files.table};
-    add_applied(summary, apply_links(session, planned, files.devices, run, session.rules.ignore_mtime));  // 9 apply
-    summary.masters = session.masters.size();
+    add_applied(summary, apply_links(session, planned, files.devices, run, session.rules.ignore_mtime), session);  // 9 apply
   }
   if (plan_made != nullptr) *plan_made = std::move(plan);
   return summary;  // 10 report: the command prints it and adds it to the history
@@ -48,7 +47,7 @@ LinkPlan plan_links(Session& session, GuestFiles& files) {
     const auto timed = session.context.timer.time("candidates");
     candidates = find_candidates(files, session.rules, session.masters);
   }
-  const VerifyInput input{session.guests, files.table, candidates, files.packages, files.devices, session.masters, session.store.get()};
+  const VerifyInput input{session.guests, files.table, candidates, files.packages, files.devices, session.masters, session.store.get(), session.rules};
   std::vector<GroupVerdict> verdicts;
   {
     const auto timed = session.context.timer.time("verify");
@@ -82,12 +81,20 @@ RunSummary summarize(const Session& session, const std::string& verb, const Gues
   summary.masters = session.masters.size();
   summary.rows = files.table.rows().size();
   summary.table_bytes = files.table.memory_bytes();
-  const uint64_t block = session.pool.block_size;
-  for (const auto& master : session.masters.records()) summary.bytes_shared += (master.size + block - 1) / block * block;
+  summary.bytes_shared = bytes_of_masters(session);
   return summary;
 }
 
-void add_applied(RunSummary& summary, const ApplyResult& applied) {
+uint64_t bytes_of_masters(const Session& session) {
+  const uint64_t block = session.pool.block_size;
+  uint64_t sum = 0;
+  for (const auto& master : session.masters.records()) sum += (master.size + block - 1) / block * block;
+  return sum;
+}
+
+void add_applied(RunSummary& summary, const ApplyResult& applied, const Session& session) {
+  summary.masters = session.masters.size();
+  summary.bytes_shared = bytes_of_masters(session);
   summary.files_linked += applied.files_linked;
   summary.bytes_saved += applied.bytes_saved;
   summary.put_back += applied.put_back;
@@ -156,6 +163,7 @@ Session::Session(const Options& o, Access access, RunContext& c) : options(o), c
   index = std::make_unique<Index>(options.state, !writing);
   masters = MasterTable::load(store.get(), *index);
   if (writing) {
+    value_or_throw(open_private_dir(cache_dir(), true));
     const auto timed = context.timer.time("recover");
     recovered = recover_store(*store, *guard.guard, options.state, masters, *index, context);
     if (recovered.unfinished != 0) throw Error("the interrupted run " + recovered.run + " could not be recovered fully; see above, then run vunify recover");

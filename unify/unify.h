@@ -68,7 +68,8 @@ LinkPlan plan_links(Session& session, GuestFiles& files);
 ApplyResult apply_links(Session& session, const PlannedFiles& planned, const std::vector<uint64_t>& devices, const JournalRun& run, bool ignore_mtime);
 
 RunSummary summarize(const Session& session, const std::string& verb, const GuestFiles& files);
-void add_applied(RunSummary& summary, const ApplyResult& applied);
+void add_applied(RunSummary& summary, const ApplyResult& applied, const Session& session);
+uint64_t bytes_of_masters(const Session& session);  // on disk
 
 // The nightly: all passes. With dry_run it ends before pass 9.
 RunSummary run_unify(Session& session, LinkPlan* plan_made = nullptr);

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
+#include <variant>
 
 namespace vs::unify {
 namespace {
@@ -16,10 +18,11 @@ constexpr size_t kBlock = 256 * 1024;
 // Files of one group open at a time. A larger group is read in parts, whose contents are then joined by hash: the bytes are
 // compared once more with the master before anything is replaced.
 constexpr size_t kOpenAtOnce = 400;
-constexpr uint32_t kMasterMember = 0xffffffff;
+constexpr uint32_t kNoVictim = 0xffffffff;
 
 struct Member {
-  uint32_t victim = 0;  // or kMasterMember
+  uint32_t victim = kNoVictim;
+  std::optional<uint32_t> master;  // then no victim
   uint64_t xattrs = 0;
   UniqueFd fd;
 };
@@ -29,10 +32,20 @@ struct Content {
   std::vector<Member> members;
   std::string sample;
   FastHasher fast;
-  Digester digest;
+  std::vector<std::pair<DigestAlgorithm, Digester>> digests;  // one an algorithm that a member's database uses
   bool hashed;  // from the first block on; false: split off later
-  Content(DigestAlgorithm algorithm, bool from_start) : digest(algorithm), hashed(from_start) {}
+  Content(const std::vector<DigestAlgorithm>& algorithms, bool from_start) : hashed(from_start) { start(algorithms); }
+  void start(const std::vector<DigestAlgorithm>& algorithms) {
+    fast = FastHasher();
+    digests.clear();
+    for (const auto algorithm : algorithms) digests.emplace_back(algorithm, Digester(algorithm));
+  }
+  void update(std::string_view bytes) {
+    fast.update(bytes);
+    for (auto& [_, digester] : digests) digester.update(bytes);
+  }
 };
+using Algorithms = std::vector<DigestAlgorithm>;
 
 ssize_t read_block(int fd, char* buffer, size_t size, uint64_t offset) {
   size_t done = 0;
@@ -73,14 +86,14 @@ struct GroupVerifier::Impl {
     const auto xattrs = read_xattrs(fd->get(), "");
     if (!xattrs) return Reason::unreadable;
     if (has_file_capability(*xattrs)) return Reason::capability;
-    return Member{victim, xattr_hash(*xattrs), std::move(*fd)};
+    return Member{victim, std::nullopt, xattr_hash(*xattrs), std::move(*fd)};
   }
 
   std::vector<Member> open_part(const CandidateGroup& group, uint32_t begin, uint32_t end, GroupVerdict& verdict) const {
     std::vector<Member> members;
-    if (group.master && input.store != nullptr) {
-      const MasterRecord& record = input.masters[*group.master];
-      if (auto fd = input.store->open_master(record.name)) members.push_back({kMasterMember, record.file_class.xattrs, std::move(*fd)});
+    for (const uint32_t master : group.masters) {
+      if (input.store == nullptr) break;
+      if (auto fd = input.store->open_master(input.masters[master].name)) members.push_back({kNoVictim, master, input.masters[master].file_class.xattrs, std::move(*fd)});
     }
     for (uint32_t victim = begin; victim < end; ++victim) {
       auto member = open_member(victim);
@@ -91,7 +104,7 @@ struct GroupVerifier::Impl {
   }
 
   // Puts a member whose block is in `block` with those it agrees with: its old content, or one split off in this step.
-  void place(Member member, size_t length, size_t old, size_t first_new, bool from_start, DigestAlgorithm algorithm, std::vector<Content>& contents) {
+  void place(Member member, size_t length, size_t old, size_t first_new, bool from_start, const Algorithms& algorithms, std::vector<Content>& contents) {
     const auto agrees = [&](const Content& content) {
       return content.sample.size() == length && content.members[0].xattrs == member.xattrs && std::memcmp(content.sample.data(), block.data(), length) == 0;
     };
@@ -99,22 +112,22 @@ struct GroupVerifier::Impl {
     if (contents[old].members.empty() || agrees(contents[old])) return contents[old].members.push_back(std::move(member));
     for (size_t i = first_new; i < contents.size(); ++i)
       if (agrees(contents[i])) return contents[i].members.push_back(std::move(member));
-    Content fresh(algorithm, from_start);
+    Content fresh(algorithms, from_start);
     fresh.sample.assign(block, 0, length);
     fresh.members.push_back(std::move(member));
     contents.push_back(std::move(fresh));
   }
 
   // One block of every member.
-  void step(std::vector<Content>& contents, uint64_t offset, size_t length, DigestAlgorithm algorithm, GroupVerdict& verdict) {
+  void step(std::vector<Content>& contents, uint64_t offset, size_t length, const Algorithms& algorithms, GroupVerdict& verdict) {
     const size_t before = contents.size();
     for (size_t i = 0; i < before; ++i) {
       for (auto& member : std::exchange(contents[i].members, {})) {
         const ssize_t got = read_block(member.fd.get(), block.data(), length, offset);
         if (got == static_cast<ssize_t>(length)) {
           bytes_read += length;
-          place(std::move(member), length, i, before, offset == 0, algorithm, contents);
-        } else if (member.victim != kMasterMember) {
+          place(std::move(member), length, i, before, offset == 0, algorithms, contents);
+        } else if (!member.master) {
           verdict.refused.emplace_back(member.victim, got < 0 ? Reason::unreadable : Reason::changed_meanwhile);
         }
       }
@@ -124,55 +137,66 @@ struct GroupVerifier::Impl {
   // Contents that nothing else agrees with are of no use: they leave before more of them is read.
   void drop_lonely(std::vector<Content>& contents, GroupVerdict& verdict) {
     std::erase_if(contents, [&](const Content& content) {
-      if (content.members.size() == 1 && content.members[0].victim != kMasterMember)
+      if (content.members.size() == 1 && !content.members[0].master)
         verdict.refused.emplace_back(content.members[0].victim, Reason::no_partner);
       return content.members.size() < 2;
     });
   }
 
-  void hash_again(Content& content, uint64_t size, DigestAlgorithm algorithm) {
-    content.fast = FastHasher();
-    content.digest = Digester(algorithm);
+  void hash_again(Content& content, uint64_t size, const Algorithms& algorithms) {
+    content.start(algorithms);
     for (uint64_t offset = 0; offset < size; offset += kBlock) {
       const ssize_t got = read_block(content.members[0].fd.get(), block.data(), kBlock, offset);
       if (got <= 0) return;  // the digest will not match, or apply will find the difference
-      content.fast.update({block.data(), static_cast<size_t>(got)});
-      content.digest.update({block.data(), static_cast<size_t>(got)});
+      content.update({block.data(), static_cast<size_t>(got)});
     }
   }
 
-  VerifiedContent verified(Content& content, uint64_t size, DigestAlgorithm algorithm, std::string_view recorded) {
-    if (!content.hashed) hash_again(content, size, algorithm);
+  VerifiedContent verified(Content& content, uint64_t size, const Algorithms& algorithms) {
+    if (!content.hashed) hash_again(content, size, algorithms);
     VerifiedContent result;
     result.content = content.fast.finish();
     result.xattrs = content.members[0].xattrs;
-    result.pristine = algorithm == DigestAlgorithm::none || content.digest.finish() == recorded;
+    std::vector<std::pair<DigestAlgorithm, std::string>> digests;
+    for (auto& [algorithm, digester] : content.digests) digests.emplace_back(algorithm, digester.finish());
+    const auto pristine = [&](uint32_t victim) {
+      const auto [algorithm, recorded] = recorded_digest(input, victim);
+      if (algorithm == DigestAlgorithm::none) return true;
+      return std::any_of(digests.begin(), digests.end(), [&](const auto& one) { return one.first == algorithm && one.second == recorded; });
+    };
     for (const auto& member : content.members) {
-      if (member.victim == kMasterMember) result.is_master = true;
-      else result.victims.push_back(member.victim);
+      if (member.master) result.master = member.master;
+      else if (pristine(member.victim)) result.victims.push_back(member.victim);
+      else result.changed.push_back(member.victim);
     }
     return result;
   }
 
-  std::vector<VerifiedContent> read_part(std::vector<Member> members, uint64_t size, bool whole_group, DigestAlgorithm algorithm,
-                                         std::string_view recorded, GroupVerdict& verdict) {
+  std::vector<VerifiedContent> read_part(std::vector<Member> members, uint64_t size, bool whole_group, const Algorithms& algorithms, GroupVerdict& verdict) {
     std::vector<Content> contents;
-    contents.emplace_back(algorithm, true);
+    contents.emplace_back(algorithms, true);
     contents[0].members = std::move(members);
     for (uint64_t offset = 0; offset < size; offset += kBlock) {
       if (whole_group) drop_lonely(contents, verdict);
-      step(contents, offset, static_cast<size_t>(std::min<uint64_t>(kBlock, size - offset)), algorithm, verdict);
+      step(contents, offset, static_cast<size_t>(std::min<uint64_t>(kBlock, size - offset)), algorithms, verdict);
       std::erase_if(contents, [](const Content& content) { return content.members.empty(); });
-      for (auto& content : contents) {
-        if (!content.hashed) continue;
-        content.fast.update(content.sample);
-        content.digest.update(content.sample);
-      }
+      for (auto& content : contents)
+        if (content.hashed) content.update(content.sample);
     }
     if (whole_group) drop_lonely(contents, verdict);
     std::vector<VerifiedContent> results;
-    for (auto& content : contents) results.push_back(verified(content, size, algorithm, recorded));
+    for (auto& content : contents) results.push_back(verified(content, size, algorithms));
     return results;
+  }
+
+  Algorithms algorithms_of(const CandidateGroup& group) const {
+    Algorithms algorithms;
+    for (uint32_t v = group.begin; v < group.end; ++v) {
+      const auto algorithm = recorded_digest(input, v).first;
+      if (algorithm != DigestAlgorithm::none && std::find(algorithms.begin(), algorithms.end(), algorithm) == algorithms.end()) algorithms.push_back(algorithm);
+      if (!group.mixed) break;
+    }
+    return algorithms;
   }
 };
 
@@ -180,11 +204,12 @@ const FileRow& row_of_victim(const VerifyInput& input, uint32_t victim) {
   return input.table.rows()[input.candidates.names[input.candidates.victims[victim].begin]];
 }
 
-std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, const CandidateGroup& group) {
-  const FileRow& first = row_of_victim(input, group.begin);
-  if (first.note == kNoPackage) return {DigestAlgorithm::none, {}};
-  const PackageIndex& packages = input.packages[input.table.guest(first)];
-  const PackageFile& file = packages.files()[first.note];
+std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, uint32_t victim) {
+  const FileRow& row = row_of_victim(input, victim);
+  if (row.note == kNoPackage) return {DigestAlgorithm::none, {}};
+  const PackageIndex& packages = input.packages[input.table.guest(row)];
+  const PackageFile& file = packages.files()[row.note];
+  if (file.algorithm == DigestAlgorithm::none) return {DigestAlgorithm::none, {}};
   return {file.algorithm, packages.digest(file)};
 }
 
@@ -196,11 +221,11 @@ uint64_t GroupVerifier::bytes_read() const { return impl_->bytes_read; }
 GroupVerdict GroupVerifier::verify(const CandidateGroup& group) {
   GroupVerdict verdict;
   const uint64_t size = impl_->row(group.begin).size;
-  const auto [algorithm, recorded] = recorded_digest(impl_->input, group);
+  const auto algorithms = impl_->algorithms_of(group);
   const bool one_part = group.end - group.begin <= kOpenAtOnce;
   for (uint32_t begin = group.begin; begin < group.end; begin += kOpenAtOnce) {
     const auto end = static_cast<uint32_t>(std::min<size_t>(group.end, begin + kOpenAtOnce));
-    for (auto& part : impl_->read_part(impl_->open_part(group, begin, end, verdict), size, one_part, algorithm, recorded, verdict)) {
+    for (auto& part : impl_->read_part(impl_->open_part(group, begin, end, verdict), size, one_part, algorithms, verdict)) {
       const auto same = std::find_if(verdict.contents.begin(), verdict.contents.end(), [&](const VerifiedContent& one) {
         return one.content == part.content && one.xattrs == part.xattrs;
       });
@@ -208,23 +233,19 @@ GroupVerdict GroupVerifier::verify(const CandidateGroup& group) {
         verdict.contents.push_back(std::move(part));
       } else {
         same->victims.insert(same->victims.end(), part.victims.begin(), part.victims.end());
-        same->is_master = same->is_master || part.is_master;
+        same->changed.insert(same->changed.end(), part.changed.begin(), part.changed.end());
+        if (part.master) same->master = part.master;
       }
     }
   }
-  std::erase_if(verdict.contents, [&](const VerifiedContent& content) {
-    const bool lonely = content.victims.empty() || (content.victims.size() == 1 && !content.is_master);
-    if (lonely && !content.victims.empty()) verdict.refused.emplace_back(content.victims[0], Reason::no_partner);
-    return lonely;
-  });
   return verdict;
 }
 
 namespace {
 
-// What the index knows of every member, for this very key; nothing if it does not know them all, or a master has to be compared.
+// What the index knows of every member, for its very key; nothing if it does not know them all, or masters have to be compared.
 bool from_index(const VerifyInput& input, const Index& index, const CandidateGroup& group, GroupVerdict& verdict) {
-  if (group.master) return false;
+  if (!group.masters.empty() || group.mixed) return false;
   for (uint32_t v = group.begin; v < group.end; ++v) {
     const FileRow& row = row_of_victim(input, v);
     const auto known = index.known(input.devices[input.table.guest(row)], row);
@@ -232,14 +253,14 @@ bool from_index(const VerifyInput& input, const Index& index, const CandidateGro
     auto same = std::find_if(verdict.contents.begin(), verdict.contents.end(), [&](const VerifiedContent& one) {
       return one.content == known->content && one.xattrs == known->xattrs;
     });
-    if (same == verdict.contents.end())
-      same = verdict.contents.insert(same, {{}, known->content, known->xattrs, false, known->pristine});
-    same->victims.push_back(v);
+    if (same == verdict.contents.end()) {
+      verdict.contents.emplace_back();
+      same = verdict.contents.end() - 1;
+      same->content = known->content;
+      same->xattrs = known->xattrs;
+    }
+    (known->pristine ? same->victims : same->changed).push_back(v);
   }
-  std::erase_if(verdict.contents, [&](const VerifiedContent& content) {
-    if (content.victims.size() == 1) verdict.refused.emplace_back(content.victims[0], Reason::no_partner);
-    return content.victims.size() == 1;
-  });
   verdict.from_index = true;
   return true;
 }

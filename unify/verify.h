@@ -18,11 +18,11 @@ namespace vs::unify {
 
 // A set of victims with one content; from one candidate group there may come several.
 struct VerifiedContent {
-  std::vector<uint32_t> victims;  // indexes into CandidateSet::victims
+  std::vector<uint32_t> victims;  // indexes into CandidateSet::victims: pristine, as their own database records it
+  std::vector<uint32_t> changed;  // equal to the others, but not what their database records
   Key128 content;
   uint64_t xattrs = 0;
-  bool is_master = false;  // equal to the group's master
-  bool pristine = true;
+  std::optional<uint32_t> master;  // equal to this one of the group's
 };
 
 struct GroupVerdict {
@@ -39,11 +39,12 @@ struct VerifyInput {
   const std::vector<uint64_t>& devices;  // of the guests
   const MasterTable& masters;
   const Store* store;  // nullptr: no masters
+  const Rules& rules;
 };
 // The first name's row.
 const FileRow& row_of_victim(const VerifyInput& input, uint32_t victim);
-// The digest that the package databases record for all members (it is part of the key).
-std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, const CandidateGroup& group);
+// The digest that a victim's package database records.
+std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, uint32_t victim);
 
 // The stage body: one group. Reusable, by one thread at a time; knows nothing of TBB.
 class GroupVerifier {
