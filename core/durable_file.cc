@@ -61,11 +61,16 @@ Expected<UniqueFd> open_private_dir(const std::string& path, bool create) {
   }
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return problem_from_errno("open directory", path);
+  if (auto checked = check_private_dir(fd.get(), path); !checked) return checked.error();
+  return fd;
+}
+
+Result check_private_dir(int fd, const std::string& path) {
   struct ::stat found;
-  if (::fstat(fd.get(), &found) != 0) return problem_from_errno("stat", path);
+  if (::fstat(fd, &found) != 0) return problem_from_errno("stat", path);
   if (found.st_uid != ::geteuid() || (found.st_mode & 022) != 0)
     return Problem{EPERM, "directory " + path + " must belong to the user running this and be writable by nobody else"};
-  return fd;
+  return Ok{};
 }
 
 }  // namespace vs

@@ -15,6 +15,8 @@ Result write_durably(const std::string& path, std::string_view content, unsigned
 Expected<std::string> read_whole(const std::string& path, size_t limit = size_t{1} << 30);
 // Creates the directory (and its parents), 0700, root's; an existing one must be a real directory that only its owner can write.
 Expected<UniqueFd> open_private_dir(const std::string& path, bool create);
+// Belongs to the user running this and is writable by nobody else.
+Result check_private_dir(int fd, const std::string& path);
 // write(2) until all is written.
 Result write_all(int fd, std::string_view bytes, const std::string& object);
 

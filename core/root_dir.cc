@@ -139,7 +139,26 @@ Expected<UniqueFd> RootDir::open(std::string_view path, int flags) const {
 
 Expected<UniqueFd> RootDir::open_dir(std::string_view path) const { return open(path, O_PATH | O_DIRECTORY); }
 
+void RootDir::see_through(UniqueFd fd) {
+  const auto seen = value_or_throw(stat_fd(fd.get(), path_));
+  if (seen.dev != stat_.dev || seen.ino != stat_.ino) throw Error(path_ + " is another directory in the private view of its mount");
+  fd_ = std::move(fd);
+  stat_ = seen;
+  nodev_ = true;
+}
+
 Expected<UniqueFd> RootDir::open_regular(std::string_view path, FileStat* stat) const {
+  if (nodev_) {
+    // The mount refuses devices, O_NONBLOCK passes fifos by, and sockets cannot be opened.
+    auto fd = open(path, O_RDONLY | O_NOATIME);
+    if (!fd && (fd.error().code == EACCES || fd.error().code == ENXIO)) return Problem{EINVAL, "not a regular file: " + host_path(path)};
+    if (!fd) return fd;
+    const auto found = stat_fd(fd->get(), path_);
+    if (!found) return found.error();
+    if (!S_ISREG(found->mode)) return Problem{EINVAL, "not a regular file: " + host_path(path)};
+    if (stat != nullptr) *stat = *found;
+    return fd;
+  }
   auto pinned = open(path, O_PATH);
   if (!pinned) return pinned;
   const auto found = stat_fd(pinned->get(), path_);

@@ -50,6 +50,10 @@ class RootDir {
   // part of the path are followed. Throws Error (Exit::usage) naming the path.
   explicit RootDir(const std::string& host_path);
 
+  // The same directory seen through a NodevMount (see there): regular files are then opened in one step.
+  // `fd` is the directory in that view; throws Error if it is not the same directory.
+  void see_through(UniqueFd fd);
+
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }  // as given: for messages only, never resolved again
   const FileStat& stat() const { return stat_; }
@@ -58,8 +62,8 @@ class RootDir {
   Expected<UniqueFd> open(std::string_view path, int flags) const;
   // O_PATH | O_DIRECTORY: a place to work in.
   Expected<UniqueFd> open_dir(std::string_view path) const;
-  // A regular file for reading, without ever opening anything else, be it a device or a fifo swapped in
-  // this moment: O_PATH first, fstat, then the very inode again through /proc/self/fd. O_NOATIME where allowed.
+  // A regular file for reading, without ever opening a device swapped in this moment: O_PATH first, fstat, then the very
+  // inode again through /proc/self/fd; or in one step where the mount refuses devices. O_NOATIME where allowed.
   // errno EINVAL in the Problem when it is not a regular file.
   Expected<UniqueFd> open_regular(std::string_view path, FileStat* stat = nullptr) const;
   // As above but symlinks are resolved as the guest would see them (RESOLVE_IN_ROOT); for finding out where a
@@ -72,6 +76,7 @@ class RootDir {
   UniqueFd fd_;
   std::string path_;
   FileStat stat_;
+  bool nodev_ = false;
 };
 
 // The same inode again, for reading, through /proc/self/fd (fd may be O_PATH).

@@ -44,7 +44,7 @@ class Explainer {
   Answer explain(uint32_t guest, const std::string& path) {
     const RootDir& root = session_.guests[guest].root;
     const auto [parent, name] = split_path(path);
-    const auto dir = root.open(parent, O_RDONLY | O_DIRECTORY);
+    const auto dir = root.open_in_root(parent, O_RDONLY | O_DIRECTORY);  // as the guest sees it: bin may be a symlink
     if (!dir) return {"unreadable", dir.error().message};
     const auto dir_stat = stat_fd(dir->get(), root.host_path(parent));
     const auto stat = stat_at(dir->get(), std::string(name).c_str(), root.host_path(path));

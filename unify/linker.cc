@@ -210,11 +210,6 @@ void Linker::link(GroupWork& work) {
       refuse(v, swapped.error());
       continue;
     }
-    if (!unchanged(*victim, work.master.record.file_class.xattrs)) {
-      take_back(work, *victim);
-      work.refused.emplace_back(v, victim->lease.unbroken() ? Reason::changed_meanwhile : Reason::busy);
-      continue;
-    }
     work.swapped.push_back(std::move(*victim));
   }
   work.verdict = window.close();

@@ -6,10 +6,10 @@
 #include <sys/vfs.h>
 
 #include <algorithm>
-#include <climits>
 #include <map>
 
 #include "core/escape.h"
+#include "core/nodev_mount.h"
 
 namespace vs::unify {
 namespace {
@@ -28,10 +28,9 @@ std::string top_of_mount(const RootDir& root) {
     ino = stat->ino;
     at = std::move(up);
   }
-  char path[PATH_MAX];
-  const ssize_t length = ::readlink(fmt::format("/proc/self/fd/{}", at.get()).c_str(), path, sizeof path);
-  if (length < 0) throw Error(problem_from_errno("find the mount point of", root.path()).message);
-  return {path, static_cast<size_t>(length)};
+  const std::string path = path_of_fd(at.get());
+  if (path.empty()) throw Error(problem_from_errno("find the mount point of", root.path()).message);
+  return path;
 }
 
 std::string filesystem_name(long magic) {
@@ -78,6 +77,21 @@ Pool find_pool(std::span<const Guest> guests) {
   pool.block_size = static_cast<uint32_t>(info.f_bsize);
   for (const auto& guest : guests) pool.one_device = pool.one_device && guest.root.stat().dev == pool.dev;
   return pool;
+}
+
+bool look_through_private_mount(const Pool& pool, std::vector<Guest>& guests, UniqueFd& store_parent, const std::string& store_path) {
+  const NodevMount mount(pool.top);
+  if (!mount.available()) return false;
+  std::vector<UniqueFd> dirs;
+  for (const auto& guest : guests) {
+    dirs.push_back(mount.open_dir(path_of_fd(guest.root.fd())));
+    if (!dirs.back()) return false;
+  }
+  const UniqueFd parent(::open(store_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  store_parent = parent ? mount.open_dir(path_of_fd(parent.get())) : UniqueFd();
+  if (!store_parent) return false;
+  for (size_t i = 0; i < guests.size(); ++i) guests[i].root.see_through(std::move(dirs[i]));
+  return true;
 }
 
 }  // namespace vs::unify

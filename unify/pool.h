@@ -25,4 +25,8 @@ Pool find_pool(std::span<const Guest> guests);
 // The distinct mount points of these guests; for --each-pool.
 std::vector<std::string> pool_tops(std::span<const Guest> guests);
 
+// Makes the guests' roots, and `store_parent` (the directory `store_parent_path`), seen through one NodevMount of the pool: hard links need
+// both ends on one mount. False, and nothing changed, where that is not possible.
+bool look_through_private_mount(const Pool& pool, std::vector<Guest>& guests, UniqueFd& store_parent, const std::string& store_parent_path);
+
 }  // namespace vs::unify

@@ -47,6 +47,12 @@ void refuse_other_mount(int fd, const std::string& path, const Pool& pool) {
                             escaped(path), escaped(pool.top)), Exit::usage);
 }
 
+// The store itself may be a mount point, or a symlink's target was meant: then it is not where the guests are.
+void refuse_other_filesystem(int fd, const std::string& path, const Pool& pool) {
+  if (value_or_throw(stat_fd(fd, path)).dev != pool.dev && pool.one_device)
+    throw Error(fmt::format("store {} is not on the filesystem of the trees ({}); hard links cannot cross filesystems", escaped(path), escaped(pool.top)), Exit::usage);
+}
+
 std::string read_or_make_id(int top, const std::string& path, bool create) {
   char text[32];
   UniqueFd fd(::openat(top, "id", O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
@@ -84,19 +90,24 @@ UniqueFd scratch_dir(const std::string& store_path) {
   throw Error(problem_from_errno("open the place for the store", store_path).message, Exit::usage);
 }
 
-std::unique_ptr<Store> Store::open(const std::string& path, const Pool& pool, std::span<const Guest> guests, bool create) {
-  const std::string parent(split_path(path).first);
-  const UniqueFd parent_fd(::open(parent.empty() ? "/" : parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!parent_fd) throw Error(problem_from_errno("open the directory that holds the store", path).message, Exit::usage);
-  refuse_other_mount(parent_fd.get(), path, pool);
-  refuse_place_in_guest(parent_fd.get(), path, guests);
-  auto top = open_private_dir(path, create);
-  if (!top && top.error().code == ENOENT && !create) return nullptr;
+std::unique_ptr<Store> Store::open(const std::string& path, const Pool& pool, std::span<const Guest> guests, bool create, UniqueFd parent) {
+  const auto [parent_path, name] = split_path(path);
+  // Judged by the place itself; then gone into by the view the guests are seen through.
+  const UniqueFd place(::open(parent_path.empty() ? "/" : std::string(parent_path).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!place) throw Error(problem_from_errno("open the directory that holds the store", path).message, Exit::usage);
+  refuse_other_mount(place.get(), path, pool);
+  refuse_place_in_guest(place.get(), path, guests);
+  if (!parent) parent.reset(::openat(place.get(), ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (create && ::mkdirat(parent.get(), std::string(name).c_str(), 0700) != 0 && errno != EEXIST) throw Error(problem_from_errno("create directory", path).message);
+  UniqueFd top(::openat(parent.get(), std::string(name).c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!top && errno == ENOENT && !create) return nullptr;
+  if (!top) throw Error(problem_from_errno("open directory", path).message, Exit::usage);
   auto store = std::make_unique<Store>();
   store->path_ = path;
-  store->top_ = value_or_throw(std::move(top), Exit::usage);
-  refuse_other_mount(store->top_.get(), path, pool);
+  store->top_ = std::move(top);
+  refuse_other_filesystem(store->top_.get(), path, pool);
   refuse_place_in_guest(store->top_.get(), path, guests);
+  ok_or_throw(check_private_dir(store->top_.get(), path), Exit::usage);
   if (create && ::fchmod(store->top_.get(), 0700) != 0) throw Error(problem_from_errno("chmod", path).message);
   store->id_ = read_or_make_id(store->top_.get(), path, create);
   if (!create && ::faccessat(store->top_.get(), "staging", F_OK, 0) != 0)

@@ -30,7 +30,8 @@ class Store {
   static std::string default_path(const Pool& pool);
   // Opens an existing store, or with `create` makes one. nullptr when it does not exist and create is false. Throws
   // Error(Exit::usage) for a place on another filesystem, in a guest's tree, or not root's alone.
-  static std::unique_ptr<Store> open(const std::string& path, const Pool& pool, std::span<const Guest> guests, bool create);
+  // `parent`, when valid, is the directory that holds it, in the view that the guests are seen through.
+  static std::unique_ptr<Store> open(const std::string& path, const Pool& pool, std::span<const Guest> guests, bool create, UniqueFd parent = UniqueFd());
 
   const std::string& path() const { return path_; }
   const std::string& id() const { return id_; }

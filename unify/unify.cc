@@ -158,7 +158,11 @@ Session::Session(const Options& o, Access access, RunContext& c) : options(o), c
     auto state = value_or_throw(open_private_dir(options.state, true), Exit::usage);
     state_lock_.emplace(state.get(), "lock", options.state + "/lock");
   }
-  store = Store::open(store_path, pool, guests, writing);
+  UniqueFd store_parent;
+  const std::string parent_path(split_path(store_path).first);
+  if (!look_through_private_mount(pool, guests, store_parent, parent_path.empty() ? "/" : parent_path))
+    context.log.debug("no private view of the mount; files are opened in two steps");
+  store = Store::open(store_path, pool, guests, writing, std::move(store_parent));
   if (writing) store_lock_.emplace(store->lock());
   index = std::make_unique<Index>(options.state, !writing);
   masters = MasterTable::load(store.get(), *index);
