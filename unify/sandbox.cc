@@ -90,11 +90,12 @@ Filter make_filter() {
   for (const int call : kAllowed) ok = ok && ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0) == 0;
   for (const int call : kDeadly) ok = ok && ::seccomp_rule_add(filter.get(), SCMP_ACT_KILL_PROCESS, call, 0) == 0;
   // Memory that can be executed is what an exploit wants next.
+  const scmp_arg_cmp not_executable{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
   for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)})
-    ok = ok && ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) == 0;
+    ok = ok && ::seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, call, 1, &not_executable) == 0;
   // getrlimit of oneself only: the new limit must be null.
-  ok = ok && ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0),
-                                SCMP_A2(SCMP_CMP_EQ, 0)) == 0;
+  const scmp_arg_cmp reads_own[] = {{0, SCMP_CMP_EQ, 0, 0}, {2, SCMP_CMP_EQ, 0, 0}};
+  ok = ok && ::seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, reads_own) == 0;
   if (!ok) throw Error("make a seccomp filter: libseccomp refuses a rule");
   return filter;
 }

@@ -7,8 +7,10 @@
 //
 // Why fork and not fork+exec: a library has no program of its own to run. The parent may have threads: glibc makes
 // malloc and stdio usable after fork, and `work` must use nothing else whose lock another thread of this process
-// may hold. librpm and sqlite qualify because nothing in the parent calls them, ever. The child is a copy of the
-// parent's memory, so it can read what the parent knew, and can tell nobody.
+// may hold. librpm and sqlite qualify because nothing in the parent calls them, ever. (The address sanitizer's
+// allocator of gcc 12 is not usable after such a fork: under it a child may hang, and is stopped. Seen with threads
+// that allocate all the time, 5 of 40.) The child is a copy of the parent's memory, so it can read what the parent
+// knew, and can tell nobody.
 #pragma once
 
 #include <cstdint>
