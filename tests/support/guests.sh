@@ -303,7 +303,7 @@ guests_rpm_command() {
   tool="$(guests_cache)/tool-$suite"
   ( flock 9; [ -e "$tool/usr/bin/rpm" ] || { rm -rf "$tool"; guests_debian "$suite" "$tool" rpm; } ) 9>"$tool.lock" || return
   # shellcheck disable=SC2016 # expanded by the inner shell
-  unshare --mount --propagation private sh -c 'mount --bind "$2" "$1/mnt" && mount --bind "$3" "$1/media" && shift 3 && exec "$@"' - \
+  unshare --mount --propagation unchanged sh -c 'mount --make-rprivate / 2>/dev/null; mount --bind "$2" "$1/mnt" && mount --bind "$3" "$1/media" && shift 3 && exec "$@"' - \
     "$tool" "$tree" "$packages" env -i PATH="$PATH" HOME=/root LC_ALL=C chroot "$tool" sh -c 'cd /media && exec rpm --root /mnt "$@"' - "${options[@]}"
 }
 
