@@ -24,7 +24,7 @@
 # other origins than Debian are left out. Needs root and what packaging/build-packages lists.
 
 GUESTS_SELF=$(readlink -f "${BASH_SOURCE[0]}")
-GUESTS_VERSION=1   # raise it when the same arguments give another tree
+GUESTS_VERSION=2   # raise it when the same arguments give another tree
 
 # --- small things --------------------------------------------------------------------------------------
 
@@ -252,21 +252,34 @@ guests_rpm_dbpath() { case "$1" in ndb) echo /usr/lib/sysimage/rpm ;; *) echo /v
 # compressed or re-dated on the way, so that the files are bit for bit the distribution's, with their own mtime.
 # Scripts are left out: they are Debian's, and these guests are installed without running any.
 guests_convert() {
-  local deb="$1" cache rpm work spec; cache=$(guests_cache)
-  rpm="$cache/rpms/$(basename "$deb" .deb).rpm"
+  local deb="$1" cache name rpm work spec arch; cache=$(guests_cache)
+  name=$(basename "$deb" .deb); rpm="$cache/rpms/$name.v$GUESTS_VERSION.rpm"
+  case "$name" in *_all) arch=noarch ;; *) arch=$(rpm --eval '%{_arch}') ;; esac
   ( flock 9
     [ -e "$rpm" ] && exit 0
     work=$(guests_scratch rpm) && trap 'rm -rf "$work"' EXIT && cd "$work" &&
     alien --to-rpm --generate --keep-version "$deb" >log 2>&1 && spec=$(echo "$work"/*/*.spec) &&
-    sed -i -e '/^%define _rpmdir/d' -e '/^%define _rpmfilename/d' -e '1i AutoReqProv: no' "$spec" &&
-    rpmbuild -bb --quiet --nodeps --target "$(rpm --eval '%{_arch}')" --buildroot "$(dirname "$spec")" \
+    guests_spec "$(dpkg-deb -f "$deb" Source | cut -d' ' -f1)" <"$spec" >package.spec &&
+    rpmbuild -bb --quiet --nodeps --target "$arch" --buildroot "$(dirname "$spec")" \
       --define "_topdir $work/top" --define "_rpmdir $work/out" --define '_binary_payload w1.zstdio' \
       --define '__os_install_post %{nil}' --define '__arch_install_post %{nil}' --define '_build_id_links none' \
-      --define '_buildhost localhost' --define '__spec_install_pre %{nil}' \
-      "$spec" >>log 2>&1 &&
-    mv "$(find "$work" -name '*.rpm')" "$rpm" && exit 0
+      --define '_buildhost localhost' --define '__spec_install_pre %{nil}' package.spec >>log 2>&1 &&
+    mv "$(find "$work/out" -name '*.rpm')" "$rpm" && exit 0
     tail -n 30 "$work/log" >&2; guests_fail "$deb: conversion to rpm failed"
-  ) 9>"$cache/rpms/.$(basename "$deb" .deb).lock" && printf '%s\n' "$rpm"
+  ) 9>"$cache/rpms/.$name.lock" && printf '%s\n' "$rpm"
+}
+
+# alien's spec -> stdout, with the automatic dependencies off (nobody resolves them here) and, given the source
+# package, written as a subpackage of it: rpm then records glibc as the source of libc6, as a distribution's does.
+guests_spec() {
+  awk -v source="$1" '
+    BEGIN { print "AutoReqProv: no" }
+    /^%define _rpm(dir|filename)/ || /^Buildroot:/ { next }
+    /^Name:/ { name = $2; if (source == "") source = name; sub_of = (source != name); print "Name: " source; next }
+    /^(Summary|Group):/ { again = again $0 "\n" }
+    sub_of && /^%description$/ && !done { done = 1; print "%description\nSource of " name ".\n\n%package -n " name "\n" again "\n%description -n " name; next }
+    sub_of && /^%files$/ { print "%files -n " name; next }
+    { print }'
 }
 
 # Debian's rpm packages of the closure of PACKAGES, converted; prints their paths.
