@@ -29,7 +29,9 @@ Exit check(CheckOptions& options) {
     if (options.json) fmt::print("{}\n", nlohmann::ordered_json{{"type", "finding"}, {"kind", finding.kind}, {"object", finding.object}, {"detail", finding.detail}}.dump());
     else fmt::print("{:<16} {}  {}\n", finding.kind, finding.object, finding.detail);
   }
-  if (options.against.empty())
+  if (options.against.empty() && !session.guard.guard->shares_inodes())
+    command.print("guard reflink: vservers share extents only, a write by one copies; nothing shared can be tampered with");
+  else if (options.against.empty())
     command.print(fmt::format("{} masters read and compared with their digests, {} names in {} vservers: {}", result.masters, result.names, session.guests.size(),
                               result.findings.empty() ? "all sealed, all as they were made" : fmt::format("{} findings", result.findings.size())));
   else

@@ -87,7 +87,9 @@ std::string summary_json(const RunSummary& summary, const PhaseTimer& timer) {
 }
 
 std::string summary_text(const RunSummary& summary, const PhaseTimer& timer) {
-  std::string text = fmt::format("{} vservers, {} files seen, {} considered, {} unified before\n", summary.guests, summary.files_seen,
+  std::string text;
+  if (summary.verb != "release" && summary.verb != "undo")
+    text = fmt::format("{} vservers, {} files seen, {} considered, {} unified before\n", summary.guests, summary.files_seen,
                                  summary.files_considered, summary.files_unified_before);
   if (summary.verb == "run" || summary.verb == "apply")
     text += fmt::format("{} files linked now, {} saved by this run, {} masters hold {} for all\n", summary.files_linked, size_text(summary.bytes_saved),

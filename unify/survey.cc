@@ -159,7 +159,8 @@ Savings survey(Session& session) {
   uint64_t sum_on_disk = 0;
   for (const auto& holding : gather(session, files, all, savings.guests)) {
     const bool master = holding.master != Met::kNoMaster;
-    const bool outside = !master && holding.nlink != 0 && holding.nlink > holding.names;  // names where we did not look
+    // Names where we did not look: other guests' (the store's own name of a master does not count).
+    const bool outside = holding.nlink != 0 && holding.nlink - (master ? 1 : 0) > holding.names;
     savings.disk_used += holding.blocks;
     for (const auto& [guest, inodes] : holding.guests) {
       savings.guests[guest].on_disk += holding.blocks * inodes;
