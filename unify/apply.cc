@@ -162,6 +162,10 @@ class Applier {
         const FileRow& row = input_.files.table.rows()[r];
         steps.push_back({input_.files.guests[input_.files.table.guest(row)].name, input_.files.table.path(row), work.master.record.name, victim});
       }
+      if (work.unusable_master) {
+        input_.masters.retire(*work.unusable_master);
+        retired.push_back(input_.masters[*work.unusable_master]);
+      }
       if (work.ready && (work.full || work.verdict != MasterWindow::Verdict::intact)) {
         input_.masters.retire(*work.master_index);
         retired.push_back(input_.masters[*work.master_index]);

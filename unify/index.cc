@@ -36,6 +36,11 @@ std::string master_bytes(const MasterRecord& record) {
   put_u32(out, record.file_class.mode);
   put_u64(out, static_cast<uint64_t>(record.file_class.mtime_ns));
   put_u64(out, record.file_class.xattrs);
+  put_u32(out, static_cast<uint32_t>(record.xattrs.size()));
+  for (const auto& [name, value] : record.xattrs) {
+    put_string(out, name);
+    put_string(out, value);
+  }
   put_string(out, record.sha256);
   put_key(out, record.content);
   put_u32(out, static_cast<uint32_t>(record.answers.size()));
@@ -57,6 +62,12 @@ std::optional<MasterRecord> master_of(std::string_view bytes) {
   record.file_class.mode = in.u32();
   record.file_class.mtime_ns = static_cast<int64_t>(in.u64());
   record.file_class.xattrs = in.u64();
+  for (uint32_t n = in.u32(); n > 0 && in.ok(); --n) {
+    Xattr xattr;
+    xattr.name = in.string();
+    xattr.value = in.string();
+    record.xattrs.push_back(std::move(xattr));
+  }
   record.sha256 = in.string();
   record.content = take_key(in);
   for (uint32_t n = in.u32(); n > 0 && in.ok(); --n) record.answers.push_back(take_key(in));

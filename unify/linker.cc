@@ -46,14 +46,15 @@ std::string Linker::staged_name(const GroupWork& work, uint32_t victim, uint32_t
 
 void Linker::prepare(GroupWork& work) {
   const PlanGroup& group = files_.plan.groups[work.group];
-  if (work.master_index && !work.want_fresh_master) {
-    auto master = open_master(store_, masters_[*work.master_index]);
+  if (work.master_index) {
+    auto master = open_master(store_, guard_, masters_[*work.master_index]);
     if (master) {
       work.master = std::move(*master);
       work.ready = true;
       return;
     }
     log_.object_failed(master.error().message);
+    work.unusable_master = work.master_index;
   }
   auto master = make_master(store_, files_, group, work.begin, work.end, ignore_mtime_, work.refused);
   if (master) {

@@ -37,8 +37,8 @@ struct GroupWork {
   uint32_t group = 0;           // in the plan
   uint32_t begin = 0, end = 0;  // victims still to do
   uint32_t first_staged = 0;    // number of the first staging name that belongs to this work
-  bool want_fresh_master = false;
   std::optional<uint32_t> master_index;  // in the master table, for an existing one
+  std::optional<uint32_t> unusable_master;  // was found to be not what the index knows: gets no names any more
   OpenMaster master;
   bool ready = false;           // prepared: `master` is valid
   bool full = false;            // the filesystem allows no more links to it

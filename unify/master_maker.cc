@@ -75,7 +75,7 @@ Expected<OpenMaster> copy_to_master(const Store& store, const Source& source, co
   if (!reader) return reader.error();
   writer.reset();  // from here on nobody has it open for writing
   master.fd = std::move(*reader);
-  master.xattrs = source.xattrs;
+  master.record.xattrs = source.xattrs;
   return master;
 }
 
@@ -168,27 +168,29 @@ Expected<uint64_t> stage_private_copy(const Store& store, const OpenMaster& mast
   if (!digests) return digests.error();
   if (digests->sha256 != master.record.sha256)
     return Problem{EUCLEAN, "master " + master.record.name + " does not have the content it was made with; see vunify check"};
-  if (auto given = give_class(fd.get(), master.record.file_class, master.xattrs, master.record.name); !given) return given.error();
+  if (auto given = give_class(fd.get(), master.record.file_class, master.record.xattrs, master.record.name); !given) return given.error();
   if (::linkat(fd.get(), "", store.staging_fd(), staged.c_str(), AT_EMPTY_PATH) != 0) return problem_from_errno("stage a copy of", master.record.name);
   const auto stat = stat_fd(fd.get(), staged);
   if (!stat) return stat.error();
   return stat->ino;
 }
 
-Expected<OpenMaster> open_master(const Store& store, const MasterRecord& record) {
+Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const MasterRecord& record) {
   OpenMaster master;
   auto fd = store.open_master(record.name);
   if (!fd) return fd.error();
   const auto stat = stat_fd(fd->get(), record.name);
   if (!stat) return stat.error();
   if (stat->ino != record.ino || stat->size != record.size) return Problem{ESTALE, "master " + record.name + " is not the file the index knows"};
-  auto xattrs = read_xattrs(fd->get(), record.name);
+  const auto xattrs = xattr_hash_of(fd->get(), record.name);
   if (!xattrs) return xattrs.error();
-  if (class_of(*stat, xattr_hash(*xattrs)) != record.file_class)
+  if (class_of(*stat, *xattrs) != record.file_class)
     return Problem{ESTALE, "master " + record.name + " has another owner, mode, time or attributes than when it was made; see vunify check"};
+  const auto sealed = guard.is_sealed(fd->get(), record.name);
+  if (!sealed) return sealed.error();
+  if (!*sealed) return Problem{ESTALE, "master " + record.name + " is not sealed; see vunify check"};
   master.record = record;
   master.fd = std::move(*fd);
-  master.xattrs = std::move(*xattrs);
   return master;
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/inventory.h"
 #include "unify/eligibility.h"
+#include "unify/guard.h"
 #include "unify/link_plan.h"
 #include "unify/master_table.h"
 #include "unify/store.h"
@@ -22,7 +23,6 @@ struct PlannedFiles {  // what a plan and its steps refer to
 struct OpenMaster {
   MasterRecord record;
   UniqueFd fd;  // for reading; the only descriptor of it
-  std::vector<Xattr> xattrs;
   bool fresh = false;
 };
 
@@ -44,7 +44,8 @@ Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, 
 // A private, writable copy of a master: content and class equal, named in staging. For release.
 Expected<uint64_t> stage_private_copy(const Store& store, const OpenMaster& master, const std::string& staged);
 
-Expected<OpenMaster> open_master(const Store& store, const MasterRecord& record);
+// An existing master that is what its record says, and sealed.
+Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const MasterRecord& record);
 
 Reason reason_of_errno(int code);
 

@@ -80,7 +80,7 @@ Expected<MasterRecord> record_from_inode(const Store& store, const StoredName& s
   const auto stat = stat_fd(fd->get(), stored.name);
   if (!stat) return stat.error();
   if (!S_ISREG(stat->mode)) return Problem{EINVAL, "not a regular file in the store: " + stored.name};
-  const auto xattrs = xattr_hash_of(fd->get(), stored.name);
+  auto xattrs = read_xattrs(fd->get(), stored.name);
   if (!xattrs) return xattrs.error();
   const auto digests = digest_file(fd->get(), DigestAlgorithm::none, stored.name);
   if (!digests) return digests.error();
@@ -91,7 +91,8 @@ Expected<MasterRecord> record_from_inode(const Store& store, const StoredName& s
   record.name = stored.name;
   record.ino = stat->ino;
   record.size = stat->size;
-  record.file_class = class_of(*stat, *xattrs);
+  record.file_class = class_of(*stat, xattr_hash(*xattrs));
+  record.xattrs = std::move(*xattrs);
   record.sha256 = digests->sha256;
   return record;
 }

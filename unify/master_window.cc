@@ -27,7 +27,7 @@ bool MasterWindow::restore_class_if_changed() {
   ++counts_.classes_restored;
   log_.warning("a guest changed owner, mode, time or attributes of master " + master_.record.name + " in its unsealed moment; putting them back");
   if (guard_.needs_window()) (void)guard_.unseal(master_.fd.get(), master_.record.name);
-  const auto restored = restore_class(master_.fd.get(), master_.record.file_class, master_.xattrs, master_.record.name);
+  const auto restored = restore_class(master_.fd.get(), master_.record.file_class, master_.record.xattrs, master_.record.name);
   if (!restored) log_.object_failed(restored.error().message);
   return false;
 }

@@ -58,7 +58,6 @@ class Recovery {
     OpenMaster master;
     master.record = masters_[*index];
     master.fd = std::move(*fd);
-    if (auto xattrs = read_xattrs(master.fd.get(), name)) master.xattrs = std::move(*xattrs);
     if (auto sealed = guard_.seal(master.fd.get(), name); !sealed) context_.log.object_failed(sealed.error().message);
     ++result_.sealed;
     const auto digests = digest_file(master.fd.get(), DigestAlgorithm::none, name);
@@ -219,7 +218,6 @@ void sweep_staging(const Store& store, const Guard& guard, const MasterTable& ma
     OpenMaster master;
     master.record = masters[*index];
     master.fd = std::move(*fd);
-    if (auto xattrs = read_xattrs(master.fd.get(), entry.name)) master.xattrs = std::move(*xattrs);
     MasterWindow window(guard, master, counts, context.log);
     if (window.open()) ::unlinkat(store.staging_fd(), entry.name.c_str(), 0);
     window.close();

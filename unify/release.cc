@@ -112,7 +112,7 @@ class Releaser {
   // Names of one link group get names of one copy, as it was before; each other name gets a copy of its own.
   void stage_copies(MasterRelease& one) {
     one.copies.resize(one.names.size());
-    auto master = open_master(input_.store, input_.masters[one.master]);
+    auto master = open_master(input_.store, input_.guard, input_.masters[one.master]);
     if (!master) return fail(one, one.names.size(), master.error());
     one.open = std::move(*master);
     one.ready = true;
