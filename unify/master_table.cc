@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <map>
 
+#include "unify/candidates.h"
+
 namespace vs::unify {
 
 MasterTable MasterTable::load(const Store* store, const Index& index) {
@@ -82,7 +84,7 @@ Expected<MasterRecord> record_from_inode(const Store& store, const StoredName& s
   if (!S_ISREG(stat->mode)) return Problem{EINVAL, "not a regular file in the store: " + stored.name};
   auto xattrs = read_xattrs(fd->get(), stored.name);
   if (!xattrs) return xattrs.error();
-  const auto digests = digest_file(fd->get(), DigestAlgorithm::none, stored.name);
+  const auto digests = digest_file(fd->get(), DigestAlgorithm::md5, stored.name);
   if (!digests) return digests.error();
   const std::string digits = hex(digests->sha256);
   if (!stored.name.starts_with(digits.substr(0, 2) + "/" + digits.substr(2) + "-"))
@@ -94,6 +96,9 @@ Expected<MasterRecord> record_from_inode(const Store& store, const StoredName& s
   record.file_class = class_of(*stat, xattr_hash(*xattrs));
   record.xattrs = std::move(*xattrs);
   record.sha256 = digests->sha256;
+  // Whatever kind of digest a guest's database records, its file finds this master again.
+  for (const auto& [algorithm, digest] : {std::pair(DigestAlgorithm::md5, &digests->recorded), std::pair(DigestAlgorithm::sha256, &digests->sha256)})
+    record.answers.push_back(digest_key(record.size, record.file_class, algorithm, *digest, false));
   return record;
 }
 
