@@ -17,20 +17,27 @@ bool on_the_guests_mount(const FileStat& stat, const RootDir& root) {
 
 const char* kind_of(uint32_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFLNK: return "a symbolic link";
-    case S_IFIFO: return "a fifo";
-    case S_IFSOCK: return "a socket";
+    case S_IFLNK:
+      return "a symbolic link";
+    case S_IFIFO:
+      return "a fifo";
+    case S_IFSOCK:
+      return "a socket";
     case S_IFCHR:
-    case S_IFBLK: return "a device";
-    case S_IFDIR: return "a directory";
-    default: return "not a regular file";
+    case S_IFBLK:
+      return "a device";
+    case S_IFDIR:
+      return "a directory";
+    default:
+      return "not a regular file";
   }
 }
 
 // Empty for a file that may be read.
 std::string refusal(const FileStat& stat, const RootDir& root, uint64_t max_size) {
   if (!S_ISREG(stat.mode)) return fmt::format("expected a regular file, found {}", kind_of(stat.mode));
-  if (!on_the_guests_mount(stat, root)) return "expected a file on the guest's own filesystem, found a mount point";
+  if (!on_the_guests_mount(stat, root))
+    return "expected a file on the guest's own filesystem, found a mount point";
   if (stat.size > max_size) return fmt::format("expected at most {} bytes, found {}", max_size, stat.size);
   return {};
 }
@@ -58,7 +65,8 @@ std::optional<DatabaseDir> DatabaseDir::open(const RootDir& root, std::string_vi
   return dir;
 }
 
-std::optional<DatabaseFile> DatabaseDir::open_file(const std::string& name, uint64_t max_size, TroubleLog& log) const {
+std::optional<DatabaseFile> DatabaseDir::open_file(const std::string& name, uint64_t max_size,
+                                                   TroubleLog& log) const {
   const UniqueFd pinned(::openat(fd_.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!pinned) {
     if (errno != ENOENT) log.add(file_path(name), problem_from_errno("open", file_path(name)).message);
@@ -78,13 +86,16 @@ std::optional<DatabaseFile> DatabaseDir::open_file(const std::string& name, uint
   return DatabaseFile{std::move(*fd), *stat};
 }
 
-std::optional<std::string_view> DatabaseDir::read(const std::string& name, std::string& buffer, TroubleLog& log) const {
+std::optional<std::string_view> DatabaseDir::read(const std::string& name, std::string& buffer,
+                                                  TroubleLog& log) const {
   const auto file = open_file(name, kMaxTextFile, log);
   if (!file) return std::nullopt;
-  // One byte more than it has is asked for: less is given only at its end, so one call reads a file that did not grow.
+  // One byte more than it has is asked for: less is given only at its end, so one call reads a file that did
+  // not grow.
   size_t filled = 0;
   for (;;) {
-    if (buffer.size() < filled + file->stat.size + 1) buffer.resize(std::max(filled + file->stat.size + 1, 2 * filled));
+    if (buffer.size() < filled + file->stat.size + 1)
+      buffer.resize(std::max(filled + file->stat.size + 1, 2 * filled));
     const ssize_t got = ::read(file->fd.get(), buffer.data() + filled, buffer.size() - filled);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {

@@ -1,8 +1,9 @@
 // The files of a package database in a guest's tree, opened without trusting anything about them.
 //
-// The directory is looked up the way the guest sees it (it may be a symlink inside the guest), then held; files are
-// opened in it by name, and only regular files on the guest's own filesystem are ever opened for reading: whatever
-// else stands there is looked at through O_PATH, which neither blocks on a fifo nor touches a device.
+// The directory is looked up the way the guest sees it (it may be a symlink inside the guest), then held;
+// files are opened in it by name, and only regular files on the guest's own filesystem are ever opened for
+// reading: whatever else stands there is looked at through O_PATH, which neither blocks on a fifo nor touches
+// a device.
 #pragma once
 
 #include <optional>
@@ -14,8 +15,8 @@
 
 namespace vs::unify {
 
-// Of one text file. The largest seen (status of a workstation with all of texlive) has 12 MB; a hostile one of
-// three-byte lines takes five times its size in memory while it is parsed.
+// Of one text file. The largest seen (status of a workstation with all of texlive) has 12 MB; a hostile one
+// of three-byte lines takes five times its size in memory while it is parsed.
 inline constexpr uint64_t kMaxTextFile = 64ull << 20;
 
 struct DatabaseFile {
@@ -32,8 +33,8 @@ class DatabaseDir {
   const FileStat& stat() const { return stat_; }
   std::string file_path(std::string_view name) const { return join_path(path_, name); }
 
-  // `name` is one component. Nothing when it is absent or refused: symlink, fifo, device, directory, another mount,
-  // larger than `max_size`, unreadable. Refusals go to the log.
+  // `name` is one component. Nothing when it is absent or refused: symlink, fifo, device, directory, another
+  // mount, larger than `max_size`, unreadable. Refusals go to the log.
   std::optional<DatabaseFile> open_file(const std::string& name, uint64_t max_size, TroubleLog& log) const;
   // The whole content in `buffer` (reused by the caller; it never shrinks); nothing as above.
   std::optional<std::string_view> read(const std::string& name, std::string& buffer, TroubleLog& log) const;

@@ -1,5 +1,7 @@
 #include "unify/dpkg_reader.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <unordered_set>
 
@@ -9,8 +11,9 @@
 namespace vs::unify {
 namespace {
 
-constexpr size_t kMaxUpdates = 1000;        // dpkg folds updates/ into status after 250
-constexpr uint64_t kMaxInfoBytes = 1ull << 30;  // of all lists: many names may be one inode, read again and again
+constexpr size_t kMaxUpdates = 1000;  // dpkg folds updates/ into status after 250
+constexpr uint64_t kMaxInfoBytes = 512ull
+                                   << 20;   // of all lists: many names may be one inode, read again and again
 constexpr size_t kMaxStatusFiles = 20'000;  // status.d of a distroless image: one a package
 
 // The files of var/lib/dpkg/info, into buffers that are kept from package to package.
@@ -37,8 +40,8 @@ class InfoReader {
 };
 
 void InfoReader::read(const DpkgPackage& package) {
-  // Packages of which several architectures can be installed have the architecture in the name; databases older
-  // than multi-arch do not.
+  // Packages of which several architectures can be installed have the architecture in the name; databases
+  // older than multi-arch do not.
   std::string stem(package.name), other = stem + ":" + std::string(package.arch);
   if (!seen_.insert(other).second) {
     log_.add(info_.file_path(other), "expected one status entry for a package, found several");
@@ -49,7 +52,8 @@ void InfoReader::read(const DpkgPackage& package) {
   if (!read(stem, ".list", list_, info.list)) {
     std::swap(stem, other);
     if (!read(stem, ".list", list_, info.list)) {
-      if (package.normal) log_.add(info_.file_path(other + ".list"), "expected the list of the package's files, found none");
+      if (package.normal)
+        log_.add(info_.file_path(other + ".list"), "expected the list of the package's files, found none");
       return;
     }
   }
@@ -86,7 +90,8 @@ std::unordered_set<std::string> read_updates(const RootDir& root, TroubleLog& lo
 }
 
 // False when there is no usable status file.
-bool read_status(const RootDir& root, const DatabaseDir& dpkg, PackageIndexBuilder& builder, TroubleLog& log) {
+bool read_status(const RootDir& root, const DatabaseDir& dpkg, PackageIndexBuilder& builder,
+                 TroubleLog& log) {
   std::string buffer;
   const auto text = dpkg.read("status", buffer, log);
   if (!text) return false;
@@ -99,7 +104,8 @@ bool read_status(const RootDir& root, const DatabaseDir& dpkg, PackageIndexBuild
     if (!pending.empty() && pending.contains(std::string(package.name))) package.normal = false;
     reader.read(package);
     if (reader.exhausted()) {
-      log.add(info->path(), "more than 1 GiB of lists: the rest is not read");
+      log.add(info->path(),
+              fmt::format("expected at most {} bytes of lists; the rest is not read", kMaxInfoBytes));
       break;
     }
   }
@@ -130,10 +136,11 @@ bool read_status_d(const RootDir& root, PackageIndexBuilder& builder, TroubleLog
   return true;
 }
 
-void flag_paths(const std::vector<std::string_view>& paths, DpkgText text, uint8_t flag, PackageIndexBuilder& builder,
-                TroubleLog& log) {
+void flag_paths(const std::vector<std::string_view>& paths, DpkgText text, uint8_t flag,
+                PackageIndexBuilder& builder, TroubleLog& log) {
   for (const std::string_view path : paths)
-    if (!builder.add_flags(path, flag)) log.add_line(text.file, text.text, path, "a path below the root, without \"..\"");
+    if (!builder.add_flags(path, flag))
+      log.add_line(text.file, text.text, path, "a path below the root, without \"..\"");
 }
 
 }  // namespace

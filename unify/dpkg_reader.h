@@ -1,4 +1,5 @@
-// dpkg's database in a guest's tree: var/lib/dpkg. Finds and opens the files; dpkg_text.h reads what is in them.
+// dpkg's database in a guest's tree: var/lib/dpkg. Finds and opens the files; dpkg_text.h reads what is in
+// them.
 #pragma once
 
 #include "core/root_dir.h"

@@ -1,11 +1,8 @@
 #include "unify/dpkg_text.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cstring>
 
-#include "core/escape.h"
+#include "unify/hex_digest.h"
 
 namespace vs::unify {
 namespace {
@@ -23,7 +20,9 @@ bool next_line(std::string_view& rest, std::string_view& line) {
   return true;
 }
 
-bool is_blank(char c) { return c == ' ' || c == '\t'; }
+bool is_blank(char c) {
+  return c == ' ' || c == '\t';
+}
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
@@ -40,11 +39,13 @@ std::string_view next_word(std::string_view& rest) {
   return word;
 }
 
-// A truncated file ends within a line: dpkg writes each with its newline. That last line is not to be believed.
+// A truncated file ends within a line: dpkg writes each with its newline. That last line is not to be
+// believed.
 std::string_view whole_lines(DpkgText text, TroubleLog& log) {
   if (text.text.empty() || text.text.back() == '\n') return text.text;
   const size_t start = text.text.rfind('\n') + 1;  // npos + 1 is 0
-  log.add_line(text.file, text.text, text.text.substr(start), "a newline at the end of the file (truncated?)");
+  log.add_line(text.file, text.text, text.text.substr(start),
+               "a newline at the end of the file (truncated?)");
   return text.text.substr(0, start);
 }
 
@@ -58,31 +59,11 @@ std::string_view relative(std::string_view path) {
 // Names and architectures become file names, so only what dpkg itself allows (deb-control(5)).
 bool is_package_word(std::string_view word) {
   const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || c == '+' || c == '-' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || c == '+' ||
+           c == '-' || c == '.';
   };
-  return !word.empty() && word.size() <= 200 && word.front() != '.' && std::all_of(word.begin(), word.end(), allowed);
-}
-
-constexpr std::array<int8_t, 256> hex_table() {
-  std::array<int8_t, 256> table{};
-  for (auto& value : table) value = -1;
-  for (int i = 0; i < 10; ++i) table[static_cast<size_t>('0' + i)] = static_cast<int8_t>(i);
-  for (int i = 0; i < 6; ++i) {
-    table[static_cast<size_t>('a' + i)] = static_cast<int8_t>(10 + i);
-    table[static_cast<size_t>('A' + i)] = static_cast<int8_t>(10 + i);
-  }
-  return table;
-}
-constexpr std::array<int8_t, 256> kHex = hex_table();
-
-bool parse_md5(std::string_view hex, std::array<char, 16>& md5) {
-  int bad = 0;
-  for (size_t i = 0; i < md5.size(); ++i) {
-    const int high = kHex[static_cast<uint8_t>(hex[2 * i])], low = kHex[static_cast<uint8_t>(hex[2 * i + 1])];
-    bad |= high | low;
-    md5[i] = static_cast<char>(high * 16 + low);
-  }
-  return bad >= 0;
+  return !word.empty() && word.size() <= 200 && word.front() != '.' &&
+         std::all_of(word.begin(), word.end(), allowed);
 }
 
 // One line of a stanza, into the package. Fields we do not know are none of our business.
@@ -114,11 +95,13 @@ bool take_status(std::string_view status, DpkgPackage& package) {
   return true;
 }
 
-void finish_entry(StatusEntry& entry, DpkgText text, DpkgStatusField field, std::vector<DpkgPackage>& packages,
-                  TroubleLog& log) {
+void finish_entry(StatusEntry& entry, DpkgText text, DpkgStatusField field,
+                  std::vector<DpkgPackage>& packages, TroubleLog& log) {
   if (entry.first_line.data() == nullptr) return;
   DpkgPackage& package = entry.package;
-  const auto wrong = [&](std::string_view expected) { log.add_line(text.file, text.text, entry.first_line, expected); };
+  const auto wrong = [&](std::string_view expected) {
+    log.add_line(text.file, text.text, entry.first_line, expected);
+  };
   if (!is_package_word(package.name)) return wrong("an entry with a Package field that is a package name");
   if (field == DpkgStatusField::absent)
     package.has_files = package.normal = true;
@@ -138,7 +121,8 @@ std::string_view conffile_path(std::string_view line) {
     if (blank == std::string_view::npos) return {};
     const std::string_view word = path.substr(blank + 1);
     path = trimmed(path.substr(0, blank));
-    if (word != "obsolete" && word != "remove-on-upgrade") return path.starts_with('/') ? path : std::string_view();
+    if (word != "obsolete" && word != "remove-on-upgrade")
+      return path.starts_with('/') ? path : std::string_view();
   }
 }
 
@@ -200,7 +184,8 @@ std::vector<DpkgDigest> parse_dpkg_md5sums(DpkgText md5sums, TroubleLog& log) {
   std::string_view rest = whole_lines(md5sums, log), line;
   while (next_line(rest, line)) {
     DpkgDigest digest;
-    if (line.size() > kPath && line[32] == ' ' && (line[33] == ' ' || line[33] == '*') && parse_md5(line, digest.md5)) {
+    if (line.size() > kPath && line[32] == ' ' && (line[33] == ' ' || line[33] == '*') &&
+        hex_to_bytes(line.substr(0, 32), digest.md5.data())) {
       digest.path = relative(line.substr(kPath));
       digests.push_back(digest);
     } else if (!line.empty()) {
@@ -213,7 +198,8 @@ std::vector<DpkgDigest> parse_dpkg_md5sums(DpkgText md5sums, TroubleLog& log) {
 std::vector<std::string_view> parse_dpkg_conffiles(DpkgText conffiles, TroubleLog& log) {
   constexpr std::string_view kFlag = "remove-on-upgrade ";
   std::vector<std::string_view> paths;
-  std::string_view rest = conffiles.text, line;  // packagers write this one: a last line without newline is common
+  std::string_view rest = conffiles.text,
+                   line;  // packagers write this one: a last line without newline is common
   while (next_line(rest, line)) {
     line = trimmed(line);
     if (line.empty()) continue;
@@ -269,20 +255,26 @@ void sort_rows(std::vector<T>& rows, bool (*less)(const T&, const T&)) {
   if (!std::is_sorted(rows.begin(), rows.end(), less)) std::sort(rows.begin(), rows.end(), less);
 }
 
-bool path_less(const std::string_view& a, const std::string_view& b) { return a < b; }
-bool digest_path_less(const DpkgDigest& a, const DpkgDigest& b) { return a.path < b.path; }
+bool path_less(const std::string_view& a, const std::string_view& b) {
+  return a < b;
+}
+bool digest_path_less(const DpkgDigest& a, const DpkgDigest& b) {
+  return a.path < b.path;
+}
 
 // The files of one package on their way into the index.
 class FileRecorder {
  public:
   FileRecorder(const DpkgPackage& package, PackageIndexBuilder& builder, TroubleLog& log)
       : builder_(builder), log_(log), flags_(package.normal ? 0 : kNotNormal) {
-    number_ = builder.add_package({std::string(package.name), std::string(package.version), std::string(package.arch),
-                                   std::string(package.source), PackageKind::dpkg});
+    number_ =
+        builder.add_package({std::string(package.name), std::string(package.version),
+                             std::string(package.arch), std::string(package.source), PackageKind::dpkg});
   }
   void add(DpkgText from, std::string_view path, const DpkgDigest* digest, uint8_t flags = 0) {
     const auto algorithm = digest != nullptr ? DigestAlgorithm::md5 : DigestAlgorithm::none;
-    const std::string_view bytes = digest != nullptr ? std::string_view(digest->md5.data(), 16) : std::string_view();
+    const std::string_view bytes =
+        digest != nullptr ? std::string_view(digest->md5.data(), 16) : std::string_view();
     if (!builder_.add_file(path, number_, algorithm, bytes, flags | flags_))
       log_.add_line(from.file, from.text, path, "a path below the root, without \"..\"");
   }
@@ -318,7 +310,8 @@ void record_dpkg_package(const DpkgPackage& package, const DpkgInfo& info, Packa
     for (const DpkgDigest& digest : digests) recorder.add(info.md5sums, digest.path, &digest);
   for (const std::string_view path : parse_dpkg_conffiles(info.conffiles, log))
     recorder.add(info.conffiles, path, nullptr, kConfig);
-  // A view into another text than `from`: refused paths of the status entry are the same as those of .conffiles.
+  // A view into another text than `from`: refused paths of the status entry are the same as those of
+  // .conffiles.
   for (const std::string_view path : package.conffiles) builder.add_flags(path, kConfig);
 }
 

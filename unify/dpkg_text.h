@@ -1,8 +1,8 @@
 // The text files of dpkg's database, parsed where they lie in memory: every view is a part of the text given.
 //
-// What is malformed goes to the log with its line and is left out; the good entries remain. Nothing here opens
-// anything, so tests and the fuzzer call it directly. Formats: deb822(5), dpkg-query(1), dpkg-divert(1),
-// dpkg-statoverride(1), deb-conffiles(5), deb-md5sums(5).
+// What is malformed goes to the log with its line and is left out; the good entries remain. Nothing here
+// opens anything, so tests and the fuzzer call it directly. Formats: deb822(5), dpkg-query(1),
+// dpkg-divert(1), dpkg-statoverride(1), deb-conffiles(5), deb-md5sums(5).
 #pragma once
 
 #include <array>
@@ -24,20 +24,21 @@ struct DpkgPackage {
   std::string_view name;
   std::string_view version;
   std::string_view arch;
-  std::string_view source;   // without the "(version)"; empty where none is recorded
-  bool has_files = false;    // some of its files may be in the tree: any state but not-installed
-  bool normal = false;       // installed and configured, wanted or held
+  std::string_view source;       // without the "(version)"; empty where none is recorded
+  bool has_files = false;        // some of its files may be in the tree: any state but not-installed
+  bool normal = false;           // installed and configured, wanted or held
   bool multi_arch_same = false;  // its info files are called NAME:ARCH.*
   std::vector<std::string_view> conffiles;  // of its status entry; absolute
 };
 
-enum class DpkgStatusField { required, absent };  // status.d/* of distroless images has none: all there is is installed
+// The entries in status.d of distroless images have no Status field: all there is is installed.
+enum class DpkgStatusField { required, absent };
 
 // The entries of `status`; one without a usable name, architecture or status is left out.
 std::vector<DpkgPackage> parse_dpkg_status(DpkgText status, DpkgStatusField field, TroubleLog& log);
 
-// The paths of a .list, relative to the root. A directory whose content is listed right after it is left out (most are): only what can be
-// a file matters.
+// The paths of a .list, relative to the root. A directory whose content is listed right after it is left out
+// (most are): only what can be a file matters.
 std::vector<std::string_view> parse_dpkg_list(DpkgText list, TroubleLog& log);
 
 struct DpkgDigest {
@@ -59,8 +60,8 @@ struct DpkgInfo {
   DpkgText list;
   DpkgText md5sums;
   DpkgText conffiles;
-  // Files of a package with a list are those of the list: what is only in .md5sums was taken over by another package
-  // since. A distroless image has no lists.
+  // Files of a package with a list are those of the list: what is only in .md5sums was taken over by another
+  // package since. A distroless image has no lists.
   bool has_list = true;
 };
 void record_dpkg_package(const DpkgPackage& package, const DpkgInfo& info, PackageIndexBuilder& builder,

@@ -1,7 +1,7 @@
 // The package headers in a Packages.db, rpm's "ndb" database (openSUSE, SLES).
 //
-// Debian's librpm is built without ndb, so its file is read here; the headers in it are still given to librpm.
-// Runs in the sandboxed child, and is fuzzed all the same.
+// Debian's librpm is built without ndb, so its file is read here; the headers in it are still given to
+// librpm. Runs in the sandboxed child, and is fuzzed all the same.
 //
 //   file   := header[32] slot[16]* blobs          little endian, positions in blocks of 16 bytes
 //   header := "RpmP" u32 version(0) u32 generation u32 pages of slots (4096 bytes each) u32 next package ...

@@ -67,7 +67,8 @@ std::optional<std::string> load_cached(const std::string& file, const DatabaseKe
   const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   Header header;
   if (!fd || !read_exactly(fd.get(), &header, sizeof header)) return std::nullopt;
-  if (header.key_low != key.low || header.key_high != key.high || header.length > kMaxStream) return std::nullopt;
+  if (header.key_low != key.low || header.key_high != key.high || header.length > kMaxStream)
+    return std::nullopt;
   struct ::stat stat;
   if (::fstat(fd.get(), &stat) != 0 || static_cast<uint64_t>(stat.st_size) != sizeof header + header.length)
     return std::nullopt;  // before memory is taken for a length that may be damaged
@@ -83,8 +84,9 @@ Result store_cached(const std::string& file, const DatabaseKey& key, std::string
   const UniqueFd fd(::mkostemp(temporary.data(), O_CLOEXEC));
   if (!fd) return problem_from_errno("create", temporary);
   const Header header = make_header(key, stream);
-  if (write_exactly(fd.get(), &header, sizeof header) && write_exactly(fd.get(), stream.data(), stream.size()) &&
-      ::fsync(fd.get()) == 0 && ::rename(temporary.c_str(), file.c_str()) == 0)
+  if (write_exactly(fd.get(), &header, sizeof header) &&
+      write_exactly(fd.get(), stream.data(), stream.size()) && ::fsync(fd.get()) == 0 &&
+      ::rename(temporary.c_str(), file.c_str()) == 0)
     return Ok{};
   const Problem problem = problem_from_errno("write", temporary);
   ::unlink(temporary.c_str());

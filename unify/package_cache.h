@@ -1,8 +1,9 @@
 // Keeps what was read from an rpm database, so that an unchanged one is not parsed again.
 //
-// One file a guest and place, <dev>-<ino of its root>-<place>.pkgs in a host-only directory, so the cache does not
-// grow with the nights. The key, a hash of the database's bytes, is inside. Files of different guests are apart on purpose:
-// the hash is not one that resists an attacker, and a guest that made a collision shall find its own lies only.
+// One file a guest and place, <dev>-<ino of its root>-<place>.pkgs in a host-only directory, so the cache
+// does not grow with the nights. The key, a hash of the database's bytes, is inside. Files of different
+// guests are apart on purpose: the hash is not one that resists an attacker, and a guest that made a
+// collision shall find its own lies only.
 //
 //   file := "VSPKGS1\n" key[16] u64 length  xxh128(key, stream)[16] stream      little endian
 #pragma once

@@ -129,8 +129,8 @@ struct PackageTrouble {
 // Reads all databases found in the guest. Never throws for what the guest contains; a database that cannot be
 // used as a whole (unknown format, truncated, ...) is reported in `troubles` and contributes nothing; a bad entry is reported
 // and left out. Nothing in the guest is opened but regular files below those database places.
-// `cache_dir` ("" for none): host-only directory where the result of an rpm database is kept, keyed by the
-// content of the database, so that an unchanged one is not parsed again.
+// `cache_dir` ("" for none): host-only directory (made if only it is missing) where the result of an rpm database is
+// kept, keyed by the content of the database, so that an unchanged one is not parsed again.
 PackageIndex load_packages(const RootDir& root, const std::string& cache_dir, std::vector<PackageTrouble>& troubles);
 
 }  // namespace vs::unify

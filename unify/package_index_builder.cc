@@ -74,7 +74,8 @@ PackageIndex PackageIndexBuilder::build(const RootDir& root, std::string source)
   std::vector<uint64_t> inos;
   const std::vector<uint32_t> group_of = in.group_by_inode(root, inos);
 
-  // Counting sort into groups; what lies in no directory of the guest (group_of: inos.size()) goes last and is cut.
+  // Counting sort into groups; what lies in no directory of the guest (group_of: inos.size()) goes last and
+  // is cut.
   std::vector<uint32_t> begin(inos.size() + 2);
   for (const uint32_t dir : in.dir_of) ++begin[group_of[dir] + 1];
   for (size_t i = 1; i < begin.size(); ++i) begin[i] += begin[i - 1];
@@ -133,7 +134,8 @@ size_t PackageIndexBuilder::Impl::merge_equal_names(std::span<PackageFile> group
   for (size_t i = 0; i < group.size();) {
     PackageFile file = group[i];
     const char* name = names.data() + file.name;
-    for (++i; i < group.size() && std::strcmp(name, names.data() + group[i].name) == 0; ++i) merge(file, group[i]);
+    for (++i; i < group.size() && std::strcmp(name, names.data() + group[i].name) == 0; ++i)
+      merge(file, group[i]);
     if (file.package != kNoPackage) group[kept++] = file;
   }
   return kept;

@@ -22,7 +22,8 @@ bool normalize(std::string_view path, std::string& out) {
     const std::string_view part = path.substr(at, slash - at);
     at = slash + 1;
     if (part.empty() || part == ".") continue;
-    if (part == ".." || part.size() > RecordedDirs::kMaxName || ++depth > RecordedDirs::kMaxDepth) return false;
+    if (part == ".." || part.size() > RecordedDirs::kMaxName || ++depth > RecordedDirs::kMaxDepth)
+      return false;
     if (!out.empty()) out += '/';
     out += part;
   }
@@ -126,14 +127,18 @@ class DirResolver {
 
   const std::vector<RecordedDirs::Node>& nodes_;
   const RootDir& root_;
-  std::vector<uint32_t> first_;     // children of node i: children_[first_[i] .. first_[i + 1])
+  std::vector<uint32_t> first_;  // children of node i: children_[first_[i] .. first_[i + 1])
   std::vector<uint32_t> children_;
   std::vector<uint64_t> inos_;
   std::string name_;
 };
 
 DirResolver::DirResolver(const RecordedDirs& dirs, const RootDir& root)
-    : nodes_(dirs.nodes_), root_(root), first_(nodes_.size() + 1), children_(nodes_.size()), inos_(nodes_.size()) {
+    : nodes_(dirs.nodes_),
+      root_(root),
+      first_(nodes_.size() + 1),
+      children_(nodes_.size()),
+      inos_(nodes_.size()) {
   for (size_t i = 1; i < nodes_.size(); ++i) ++first_[nodes_[i].parent + 1];
   for (size_t i = 1; i < first_.size(); ++i) first_[i] += first_[i - 1];
   std::vector<uint32_t> next(first_.begin(), first_.end() - 1);
@@ -190,6 +195,8 @@ uint64_t DirResolver::accept(const FileStat& stat) const {
   return ours && S_ISDIR(stat.mode) ? stat.ino : 0;
 }
 
-std::vector<uint64_t> RecordedDirs::resolve(const RootDir& root) const { return DirResolver(*this, root).run(); }
+std::vector<uint64_t> RecordedDirs::resolve(const RootDir& root) const {
+  return DirResolver(*this, root).run();
+}
 
 }  // namespace vs::unify

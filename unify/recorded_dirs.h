@@ -1,8 +1,8 @@
 // The directories that a package database names, and which directories of the guest they are today.
 //
-// /bin/ls and /usr/bin/ls are one file where /bin is a symlink: so a directory is known by its inode number in the
-// guest, found by going there, and never by its spelling. Each directory is looked up once, however many files it
-// has: a name in a parent that is already open costs one statx.
+// /bin/ls and /usr/bin/ls are one file where /bin is a symlink: so a directory is known by its inode number
+// in the guest, found by going there, and never by its spelling. Each directory is looked up once, however
+// many files it has: a name in a parent that is already open costs one statx.
 #pragma once
 
 #include <cstdint>
@@ -25,12 +25,13 @@ class RecordedDirs {
 
   RecordedDirs();
 
-  // The number of this directory, the same for each spelling of it ("/usr//lib/.", "usr/lib"); "" is the root.
-  // kNone for a path that cannot be a directory below the root: "..", NUL, too deep, names too long; or too many.
+  // The number of this directory, the same for each spelling of it ("/usr//lib/.", "usr/lib"); "" is the
+  // root. kNone for a path that cannot be a directory below the root: "..", NUL, too deep, names too long; or
+  // too many.
   uint32_t add(std::string_view path);
 
-  // The inode number of each directory in the guest (index: what add() gave), 0 where there is no such directory
-  // or it lies on another mount. Symlinks are resolved inside the guest.
+  // The inode number of each directory in the guest (index: what add() gave), 0 where there is no such
+  // directory or it lies on another mount. Symlinks are resolved inside the guest.
   std::vector<uint64_t> resolve(const RootDir& root) const;
 
  private:
@@ -53,7 +54,7 @@ class RecordedDirs {
   std::vector<uint32_t> slots_;  // open addressing: node number + 1, 0 is empty
   std::vector<std::unique_ptr<char[]>> blocks_;
   size_t block_left_ = 0;
-  uint64_t seed_ = 0;  // random: a guest that knew it could make every lookup collide
+  uint64_t seed_ = 0;           // random: a guest that knew it could make every lookup collide
   std::string_view last_path_;  // files of one directory mostly come in a row
   uint32_t last_ = kNone;
 };

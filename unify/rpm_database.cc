@@ -23,16 +23,17 @@ struct BackendFiles {
   const char* also;  // nullptr for none
 };
 
-// In rpm's own order of preference (lib/rpmdb.c backends[]), so that of a leftover beside the new database the new one
-// is read. The indexes of ndb (Index.db) and bdb (Name, ...) are for finding one package: we read all.
+// In rpm's own order of preference (lib/rpmdb.c backends[]), so that of a leftover beside the new database
+// the new one is read. The indexes of ndb (Index.db) and bdb (Name, ...) are for finding one package: we read
+// all.
 constexpr std::array kBackends = {
     BackendFiles{RpmBackend::sqlite, "rpmdb.sqlite", "rpmdb.sqlite-wal"},
     BackendFiles{RpmBackend::ndb, "Packages.db", nullptr},
     BackendFiles{RpmBackend::bdb, "Packages", nullptr},
 };
 
-bool add_database(const DatabaseDir& dir, const BackendFiles& wanted, uint64_t max_bytes, RpmDatabase& database,
-                  TroubleLog& log) {
+bool add_database(const DatabaseDir& dir, const BackendFiles& wanted, uint64_t max_bytes,
+                  RpmDatabase& database, TroubleLog& log) {
   auto main = dir.open_file(wanted.main, max_bytes, log);
   if (!main) return false;
   database.backend = wanted.backend;
@@ -119,7 +120,8 @@ Result copy_file(const RpmDatabaseFile& file, const std::string& directory, Hash
   return hasher.add(file.name, file.file.fd.get(), to->get());
 }
 
-// sqlite wants a log and shared memory beside a database in WAL mode. The child cannot create files, so they are there.
+// sqlite wants a log and shared memory beside a database in WAL mode. The child cannot create files, so they
+// are there.
 Result add_sqlite_files(const RpmDatabase& database, const std::string& directory) {
   if (database.backend != RpmBackend::sqlite) return Ok{};
   const std::string base = directory + "/" + database.files[0].name;
@@ -133,9 +135,12 @@ Result add_sqlite_files(const RpmDatabase& database, const std::string& director
 
 std::string_view backend_name(RpmBackend backend) {
   switch (backend) {
-    case RpmBackend::sqlite: return "sqlite";
-    case RpmBackend::ndb: return "ndb";
-    case RpmBackend::bdb: return "bdb_ro";
+    case RpmBackend::sqlite:
+      return "sqlite";
+    case RpmBackend::ndb:
+      return "ndb";
+    case RpmBackend::bdb:
+      return "bdb_ro";
   }
   return "unknown";
 }
@@ -158,15 +163,16 @@ std::vector<RpmDatabase> find_rpm_databases(const RootDir& root, uint64_t max_by
   return found;
 }
 
-Expected<DatabaseKey> hash_database(const RpmDatabase& database, const std::string& salt, uint64_t max_bytes) {
+Expected<DatabaseKey> hash_database(const RpmDatabase& database, const std::string& salt,
+                                    uint64_t max_bytes) {
   Hasher hasher(salt, max_bytes);
   for (const RpmDatabaseFile& file : database.files)
     if (auto added = hasher.add(file.name, file.file.fd.get(), -1); !added) return added.error();
   return hasher.key();
 }
 
-Expected<PrivateCopy> PrivateCopy::make(const RpmDatabase& database, const std::string& salt, uint64_t max_bytes,
-                                        const std::string& parent) {
+Expected<PrivateCopy> PrivateCopy::make(const RpmDatabase& database, const std::string& salt,
+                                        uint64_t max_bytes, const std::string& parent) {
   std::string outer = parent + "/vunify-rpm.XXXXXX";
   if (::mkdtemp(outer.data()) == nullptr) return problem_from_errno("create a private directory", outer);
   PrivateCopy copy;

@@ -1,8 +1,8 @@
 // The files of an rpm database in a guest's tree, what they hash to, and a private copy of them.
 //
-// librpm and sqlite open what they read for writing under some circumstances (a missing -shm file; sqlite.cc drops
-// O_RDONLY where it cannot open otherwise), so they never see the guest's files: only a copy, in a directory of
-// the host that nobody else can enter.
+// librpm and sqlite open what they read for writing under some circumstances (a missing -shm file; sqlite.cc
+// drops O_RDONLY where it cannot open otherwise), so they never see the guest's files: only a copy, in a
+// directory of the host that nobody else can enter.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ struct RpmDatabaseFile {
 
 struct RpmDatabase {
   RpmBackend backend = RpmBackend::sqlite;
-  std::string path;  // of its main file, guest-relative
+  std::string path;    // of its main file, guest-relative
   unsigned place = 0;  // number of the place it was found in; part of its name in the cache
   std::vector<RpmDatabaseFile> files;
 };
@@ -50,7 +50,8 @@ class PrivateCopy {
   PrivateCopy& operator=(PrivateCopy&&) = delete;
   ~PrivateCopy();
 
-  // A guest at work writes to its database: the key is of the bytes that were copied, whatever was hashed before.
+  // A guest at work writes to its database: the key is of the bytes that were copied, whatever was hashed
+  // before.
   static Expected<PrivateCopy> make(const RpmDatabase& database, const std::string& salt, uint64_t max_bytes,
                                     const std::string& parent);
   std::string directory() const { return outer_ + "/db"; }
@@ -59,7 +60,8 @@ class PrivateCopy {
  private:
   PrivateCopy() = default;
 
-  std::string outer_;  // mode 0700; the files lie one level below, in a directory nobody can enter once it is his root
+  // Mode 0700. The files lie one level below, in a directory that nobody may enter who does not start there.
+  std::string outer_;
   DatabaseKey key_;
 };
 

@@ -1,5 +1,5 @@
-// Two halves: the parent's (find, copy, wait, check, keep) and, in namespace inside, the child's, the only code of this
-// product that calls librpm.
+// Two halves: the parent's (find, copy, wait, check, keep) and, in namespace inside, the child's, the only
+// code of this product that calls librpm.
 #include "unify/rpm_reader.h"
 
 #include <fcntl.h>
@@ -20,6 +20,7 @@
 
 #include "core/escape.h"
 #include "core/unique_fd.h"
+#include "unify/hex_digest.h"
 #include "unify/ndb_file.h"
 #include "unify/package_cache.h"
 #include "unify/rpm_database.h"
@@ -32,7 +33,9 @@ namespace {
 // One array tag of a header, for the time of a package.
 class Tag {
  public:
-  Tag(Header header, rpmTagVal tag) : data_(rpmtdNew()) { ok_ = headerGet(header, tag, data_, HEADERGET_MINMEM) == 1; }
+  Tag(Header header, rpmTagVal tag) : data_(rpmtdNew()) {
+    ok_ = headerGet(header, tag, data_, HEADERGET_MINMEM) == 1;
+  }
   Tag(const Tag&) = delete;
   Tag& operator=(const Tag&) = delete;
   ~Tag() {
@@ -41,7 +44,8 @@ class Tag {
   }
   uint32_t count() const { return ok_ ? rpmtdCount(data_) : 0; }
   bool present() const { return count() != 0; }
-  // Text or number at `index`, which must be below count(). A tag of another type than it should have gives "" or 0.
+  // Text or number at `index`, which must be below count(). A tag of another type than it should have gives
+  // "" or 0.
   std::string_view text(uint32_t index) const {
     rpmtdSetIndex(data_, static_cast<int>(index));
     const char* found = rpmtdGetString(data_);
@@ -64,7 +68,8 @@ std::string_view text_of(Header header, rpmTagVal tag) {
 
 std::string version_of(Header header) {
   std::string version;
-  if (headerIsEntry(header, RPMTAG_EPOCH)) version = std::to_string(headerGetNumber(header, RPMTAG_EPOCH)) + ":";
+  if (headerIsEntry(header, RPMTAG_EPOCH))
+    version = std::to_string(headerGetNumber(header, RPMTAG_EPOCH)) + ":";
   return version.append(text_of(header, RPMTAG_VERSION)).append("-").append(text_of(header, RPMTAG_RELEASE));
 }
 
@@ -79,22 +84,11 @@ std::string_view source_of(Header header) {
   return source;
 }
 
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 // Raw bytes; empty unless `hex` is a digest of exactly that algorithm.
 std::string_view digest_bytes(std::string_view hex, DigestAlgorithm algorithm, std::array<char, 64>& bytes) {
   const size_t size = digest_size(algorithm);
   if (size == 0 || hex.size() != 2 * size) return {};
-  for (size_t i = 0; i < size; ++i) {
-    const int high = hex_value(hex[2 * i]), low = hex_value(hex[2 * i + 1]);
-    if (high < 0 || low < 0) return {};
-    bytes[i] = static_cast<char>(high * 16 + low);
-  }
+  if (!hex_to_bytes(hex, bytes.data())) return {};
   return {bytes.data(), size};
 }
 
@@ -113,10 +107,12 @@ struct FileTags {
         verify(header, RPMTAG_FILEVERIFYFLAGS),
         digests(header, RPMTAG_FILEDIGESTS) {
     const uint64_t recorded = headerGetNumber(header, RPMTAG_FILEDIGESTALGO);
-    if (recorded != 0) algorithm = recorded < 256 ? static_cast<DigestAlgorithm>(recorded) : DigestAlgorithm::none;
+    if (recorded != 0)
+      algorithm = recorded < 256 ? static_cast<DigestAlgorithm>(recorded) : DigestAlgorithm::none;
     if (digest_size(algorithm) == 0) algorithm = DigestAlgorithm::none;  // newer than we are
   }
-  // Names, directories and modes must be there for each file; what says no more than it does may be absent as a whole.
+  // Names, directories and modes must be there for each file; what says no more than it does may be absent as
+  // a whole.
   bool consistent() const {
     const uint32_t files = base_names.count();
     if (dir_indexes.count() != files || modes.count() != files || !dir_names.present()) return false;
@@ -132,7 +128,8 @@ uint8_t FileTags::flags_of(uint32_t file) const {
   const uint64_t recorded = flags.present() ? flags.number(file) : 0;
   if ((recorded & RPMFILE_CONFIG) != 0) result |= kConfig;
   if ((recorded & RPMFILE_GHOST) != 0) result |= kGhost;
-  // An installed package always has states. Without them it is not known whether the file was put there at all.
+  // An installed package always has states. Without them it is not known whether the file was put there at
+  // all.
   if (!states.present() || states.number(file) != RPMFILE_STATE_NORMAL) result |= kNotNormal;
   if (verify.present() && (verify.number(file) & RPMVERIFY_FILEDIGEST) == 0) result |= kMayChange;
   return result;
@@ -156,14 +153,16 @@ void send_files(Header header, RpmStreamWriter& out) {
     if (!concerns_us(tags.modes.number(file), flags)) continue;
     const uint64_t file_dir = tags.dir_indexes.number(file);
     if (file_dir >= tags.dir_names.count()) {
-      out.trouble(fmt::format("package {}: directory {} of {}", text_of(header, RPMTAG_NAME), file_dir, tags.dir_names.count()));
+      out.trouble(fmt::format("package {}: directory {} of {}", text_of(header, RPMTAG_NAME), file_dir,
+                              tags.dir_names.count()));
       continue;
     }
     if (file_dir != dir) out.dir(tags.dir_names.text(static_cast<uint32_t>(file_dir)));
     dir = file_dir;
     const std::string_view hex = tags.digests.present() ? tags.digests.text(file) : std::string_view();
     const std::string_view digest = digest_bytes(hex, tags.algorithm, bytes);
-    out.file(flags, digest.empty() ? DigestAlgorithm::none : tags.algorithm, digest, tags.base_names.text(file));
+    out.file(flags, digest.empty() ? DigestAlgorithm::none : tags.algorithm, digest,
+             tags.base_names.text(file));
   }
 }
 
@@ -175,8 +174,8 @@ void send_package(Header header, RpmStreamWriter& out) {
   send_files(header, out);
 }
 
-// What librpm says. While a database is opened it complains of every index that was not copied, so that is looked
-// at only when opening fails.
+// What librpm says. While a database is opened it complains of every index that was not copied, so that is
+// looked at only when opening fails.
 struct LibraryLog {
   RpmStreamWriter& out;
   bool opening = true;
@@ -222,7 +221,8 @@ bool read_ndb(const std::string& directory, LibraryLog& log) {
   struct ::stat stat;
   if (!fd || ::fstat(fd.get(), &stat) != 0 || stat.st_size == 0) return false;
   const auto size = static_cast<size_t>(stat.st_size);
-  void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);  // private copy: nobody truncates it
+  void* mapped =
+      ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);  // private copy: nobody truncates it
   if (mapped == MAP_FAILED) return false;
   const NdbContent content = parse_ndb({static_cast<const char*>(mapped), size});
   for (const std::string& trouble : content.troubles) log.out.trouble(trouble);
@@ -231,7 +231,8 @@ bool read_ndb(const std::string& directory, LibraryLog& log) {
     const Header header =
         headerImport(const_cast<char*>(bytes.data()), static_cast<unsigned>(bytes.size()), HEADERIMPORT_COPY);
     if (header == nullptr) {
-      log.out.trouble(fmt::format("byte {}: expected a package header", bytes.data() - static_cast<const char*>(mapped)));
+      log.out.trouble(
+          fmt::format("byte {}: expected a package header", bytes.data() - static_cast<const char*>(mapped)));
       continue;
     }
     send_package(header, log.out);
@@ -240,8 +241,9 @@ bool read_ndb(const std::string& directory, LibraryLog& log) {
   return content.usable;
 }
 
-// The host's macro files are not read: nothing in them matters to reading headers, and Debian's make the database's
-// path by running a shell. Signatures and header digests are not checked: the guest could make right ones.
+// The host's macro files are not read: nothing in them matters to reading headers, and Debian's make the
+// database's path by running a shell. Signatures and header digests are not checked: the guest could make
+// right ones.
 void read_headers(const std::string& directory, RpmBackend backend, int pipe) {
   RpmStreamWriter out(pipe);
   LibraryLog log{out, true, {}};
@@ -258,7 +260,9 @@ void read_headers(const std::string& directory, RpmBackend backend, int pipe) {
 namespace {
 
 // A part of the cache's key: another librpm may read what this one could not.
-std::string reader_version() { return std::string("1 ") + RPMVERSION; }
+std::string reader_version() {
+  return std::string("1 ") + RPMVERSION;
+}
 
 constexpr int kTries = 3;  // to copy a database that a guest is just changing
 
@@ -300,6 +304,7 @@ bool DatabaseReader::read(PackageIndexBuilder& builder) {
     if (!cache_.empty())
       if (const auto stream = load_cached(cache_, *key))
         if (add_rpm_stream(*stream, database_.path, builder, log_).empty()) return true;
+    if (options_.before_copy) options_.before_copy();
     const auto copy = PrivateCopy::make(database_, reader_version(), options_.max_bytes, options_.work_dir);
     if (!copy) return fail(copy.error().message);
     if (copy->key() == *key) return read_copy(*copy, builder);
@@ -309,7 +314,9 @@ bool DatabaseReader::read(PackageIndexBuilder& builder) {
 
 bool DatabaseReader::read_copy(const PrivateCopy& copy, PackageIndexBuilder& builder) {
   const RpmBackend backend = database_.backend;
-  const auto work = [backend](const std::string& directory, int out) { inside::read_headers(directory, backend, out); };
+  const auto work = [backend](const std::string& directory, int out) {
+    inside::read_headers(directory, backend, out);
+  };
   const SandboxOutcome outcome = run_in_sandbox(copy.directory(), options_.limits, work);
   if (!outcome.finished) return fail("cannot be read: the child that reads it was " + outcome.how);
   const std::string problem = add_rpm_stream(outcome.output, database_.path, builder, log_);
@@ -325,14 +332,18 @@ bool DatabaseReader::read_copy(const PrivateCopy& copy, PackageIndexBuilder& bui
 
 }  // namespace
 
-std::string read_rpm(const RootDir& root, const RpmOptions& options, PackageIndexBuilder& builder, TroubleLog& log) {
+std::string read_rpm(const RootDir& root, const RpmOptions& options, PackageIndexBuilder& builder,
+                     TroubleLog& log) {
   std::string backends;
+  if (!options.cache_dir.empty())
+    ::mkdir(options.cache_dir.c_str(), 0700);  // failing shows when a result is stored
   for (const RpmDatabase& database : find_rpm_databases(root, options.max_bytes, log)) {
     std::string cache;
     if (!options.cache_dir.empty()) cache = cache_file(options.cache_dir, root, database.place);
     try {
       if (!DatabaseReader(database, options, cache, log).read(builder)) continue;
-    } catch (const Error& error) {  // no pipe, no process: this host's trouble, and the other guests' dpkg still is of use
+    } catch (const Error& error) {  // no pipe, no process: this host's trouble, and the other guests' dpkg
+                                    // still is of use
       log.add(database.path, error.what());
       continue;
     }

@@ -63,9 +63,12 @@ void RpmStreamWriter::package(std::string_view name, std::string_view version, s
   ++packages_;
 }
 
-void RpmStreamWriter::dir(std::string_view path) { record(RpmRecordKind::dir, path.substr(0, kMaxRpmRecord - 1)); }
+void RpmStreamWriter::dir(std::string_view path) {
+  record(RpmRecordKind::dir, path.substr(0, kMaxRpmRecord - 1));
+}
 
-void RpmStreamWriter::file(uint8_t flags, DigestAlgorithm algorithm, std::string_view digest, std::string_view name) {
+void RpmStreamWriter::file(uint8_t flags, DigestAlgorithm algorithm, std::string_view digest,
+                           std::string_view name) {
   body_.clear();
   body_ += static_cast<char>(flags);
   body_ += static_cast<char>(algorithm);
@@ -75,7 +78,9 @@ void RpmStreamWriter::file(uint8_t flags, DigestAlgorithm algorithm, std::string
   ++files_;
 }
 
-void RpmStreamWriter::trouble(std::string_view text) { record(RpmRecordKind::trouble, text.substr(0, 500)); }
+void RpmStreamWriter::trouble(std::string_view text) {
+  record(RpmRecordKind::trouble, text.substr(0, 500));
+}
 
 void RpmStreamWriter::end() {
   body_.clear();
@@ -105,7 +110,8 @@ bool RpmStreamReader::next(RpmRecord& record) {
   std::string_view rest = stream_.substr(at_);
   uint32_t length = 0;
   uint8_t kind = 0;
-  if (!take(rest, length) || length == 0 || length > kMaxRpmRecord || length > rest.size()) return fail("a whole record");
+  if (!take(rest, length) || length == 0 || length > kMaxRpmRecord || length > rest.size())
+    return fail("a whole record");
   take(rest, kind);
   const std::string_view body = rest.substr(0, length - 1);
   record = {};
@@ -118,15 +124,19 @@ bool RpmStreamReader::next(RpmRecord& record) {
     case RpmRecordKind::file:
       if (!take_file(body, record)) return false;
       break;
-    case RpmRecordKind::dir: have_dir_ = true; break;
-    case RpmRecordKind::trouble: break;
+    case RpmRecordKind::dir:
+      have_dir_ = true;
+      break;
+    case RpmRecordKind::trouble:
+      break;
     case RpmRecordKind::end:
       if (!take_end(body)) return false;
       at_ += 4 + length;
       if (at_ != stream_.size()) return fail("nothing after the end");
       at_ = std::string_view::npos;
       return false;
-    default: return fail("a known kind of record");
+    default:
+      return fail("a known kind of record");
   }
   at_ += 4 + length;
   return true;
@@ -165,7 +175,8 @@ bool RpmStreamReader::take_end(std::string_view body) {
 
 namespace {
 
-void add_records(std::string_view stream, std::string_view file, PackageIndexBuilder& builder, TroubleLog& log) {
+void add_records(std::string_view stream, std::string_view file, PackageIndexBuilder& builder,
+                 TroubleLog& log) {
   RpmStreamReader reader(stream);
   RpmRecord record;
   uint32_t package = 0;
@@ -174,8 +185,9 @@ void add_records(std::string_view stream, std::string_view file, PackageIndexBui
   while (reader.next(record)) {
     switch (record.kind) {
       case RpmRecordKind::package:
-        package = builder.add_package({std::string(record.name), std::string(record.version), std::string(record.arch),
-                                       std::string(record.source), PackageKind::rpm});
+        package =
+            builder.add_package({std::string(record.name), std::string(record.version),
+                                 std::string(record.arch), std::string(record.source), PackageKind::rpm});
         break;
       case RpmRecordKind::dir:
         path = record.name;
@@ -186,14 +198,18 @@ void add_records(std::string_view stream, std::string_view file, PackageIndexBui
       case RpmRecordKind::file:
         path.resize(dir_length);
         path += record.name;
-        // A slash in a base name would be taken as a directory: harmless below the root, but no honest database has it.
+        // A slash in a base name would be taken as a directory: harmless below the root, but no honest
+        // database has it.
         if (record.name.find('/') != std::string_view::npos ||
             !builder.add_file(path, package, record.algorithm, record.digest, record.flags))
           log.add(file, fmt::format("expected a path below the root, without \"..\", found \"{}\"",
                                     escaped(path.substr(0, 200))));
         break;
-      case RpmRecordKind::trouble: log.add(file, escaped(record.name)); break;
-      case RpmRecordKind::end: break;
+      case RpmRecordKind::trouble:
+        log.add(file, escaped(record.name));
+        break;
+      case RpmRecordKind::end:
+        break;
     }
   }
 }

@@ -8,8 +8,8 @@
 //   TROUBLE := bytes                       something to report, raw
 //   END     := u32 packages, u32 files
 //
-// The child may have been taken over by the database it read, so the decoder believes nothing: lengths, flags,
-// algorithms, order and counts are checked, and a stream without its END record is worth nothing.
+// The child may have been taken over by the database it read, so the decoder believes nothing: lengths,
+// flags, algorithms, order and counts are checked, and a stream without its END record is worth nothing.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,8 @@ inline constexpr size_t kMaxRpmPackages = 200'000;
 class RpmStreamWriter {
  public:
   explicit RpmStreamWriter(int fd) : fd_(fd) {}
-  void package(std::string_view name, std::string_view version, std::string_view arch, std::string_view source);
+  void package(std::string_view name, std::string_view version, std::string_view arch,
+               std::string_view source);
   void dir(std::string_view path);
   void file(uint8_t flags, DigestAlgorithm algorithm, std::string_view digest, std::string_view name);
   void trouble(std::string_view text);
@@ -49,7 +50,8 @@ class RpmStreamWriter {
 // One record; the views are parts of the stream.
 struct RpmRecord {
   RpmRecordKind kind = RpmRecordKind::end;
-  std::string_view name, version, arch, source;  // package; name: also of a file, text of a trouble, path of a dir
+  std::string_view name;  // of a package or file; the text of a trouble, the path of a dir
+  std::string_view version, arch, source;
   uint8_t flags = 0;
   DigestAlgorithm algorithm = DigestAlgorithm::none;
   std::string_view digest;
@@ -76,8 +78,8 @@ class RpmStreamReader {
   std::string problem_;
 };
 
-// Adds what a stream says to the index; nothing at all, and the reason is returned, if it is not right to its end.
-// Troubles in it go to the log as of `file`, escaped.
+// Adds what a stream says to the index; nothing at all, and the reason is returned, if it is not right to its
+// end. Troubles in it go to the log as of `file`, escaped.
 std::string add_rpm_stream(std::string_view stream, std::string_view file, PackageIndexBuilder& builder,
                            TroubleLog& log);
 

@@ -25,8 +25,8 @@ void TroubleLog::add_line(std::string_view file, std::string_view text, std::str
   if (file == last_file_ && in_last_file_ > kMaxPerFile) return;
   const auto number = 1 + std::count(text.data(), line.data(), '\n');
   constexpr size_t kShown = 80;
-  add(file, fmt::format("line {}: expected {}, found \"{}\"{}", number, expected, escaped(line.substr(0, kShown)),
-                        line.size() > kShown ? "..." : ""));
+  add(file, fmt::format("line {}: expected {}, found \"{}\"{}", number, expected,
+                        escaped(line.substr(0, kShown)), line.size() > kShown ? "..." : ""));
 }
 
 }  // namespace vs::unify

@@ -21,7 +21,8 @@ class TroubleLog {
   // `file` guest-relative, any bytes: escaped here. `detail` must be escaped where it quotes the guest.
   void add(std::string_view file, std::string detail);
   // "line 12: expected a field, found "xyz"": `line` is a part of `text`, which is the file's content.
-  void add_line(std::string_view file, std::string_view text, std::string_view line, std::string_view expected);
+  void add_line(std::string_view file, std::string_view text, std::string_view line,
+                std::string_view expected);
 
  private:
   std::vector<PackageTrouble>& troubles_;

@@ -1,8 +1,8 @@
 // Fuzzes all that reads the text of a dpkg database, and the index that is made of it.
 //
-// The input is the database's files one after the other, each ended by a line "%%": status, then list, md5sums and
-// conffiles for each of its packages in turn, diversions, statoverride, an entry of updates/. Seeds:
-// tests/testdata/fuzz/dpkg_reader/.
+// The input is the database's files one after the other, each ended by a line "%%": status, then list,
+// md5sums and conffiles for each of its packages in turn, diversions, statoverride, an entry of updates/.
+// Seeds: tests/testdata/fuzz/dpkg_reader/.
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -77,8 +77,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     info.has_list = !info.list.text.empty();
     record_dpkg_package(package, info, builder, log);
   }
-  for (const std::string_view path : parse_dpkg_diversions({"diversions", next_part(rest)}, log)) builder.add_flags(path, kDiverted);
-  for (const std::string_view path : parse_dpkg_statoverride({"statoverride", next_part(rest)}, log)) builder.add_flags(path, kOverridden);
+  for (const std::string_view path : parse_dpkg_diversions({"diversions", next_part(rest)}, log))
+    builder.add_flags(path, kDiverted);
+  for (const std::string_view path : parse_dpkg_statoverride({"statoverride", next_part(rest)}, log))
+    builder.add_flags(path, kOverridden);
   parse_dpkg_status({"updates/1", next_part(rest)}, DpkgStatusField::absent, log);
   if (troubles.size() > TroubleLog::kMaxInAll) std::abort();
   check(std::move(builder).build(guest(), "fuzz"), size);

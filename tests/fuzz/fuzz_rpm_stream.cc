@@ -1,5 +1,5 @@
-// Fuzzes what the parent does with the answer of a child that a hostile rpm database may have taken over, and, by
-// the first byte, the reader of ndb databases. Seeds: tests/testdata/fuzz/rpm_stream/.
+// Fuzzes what the parent does with the answer of a child that a hostile rpm database may have taken over,
+// and, by the first byte, the reader of ndb databases. Seeds: tests/testdata/fuzz/rpm_stream/.
 #include <cstdlib>
 
 #include "core/root_dir.h"

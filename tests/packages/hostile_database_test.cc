@@ -1,5 +1,5 @@
-// Databases that are not what they claim. Whatever they do, they do it to a child that can only talk, and what it
-// says is either right in form or a trouble; nothing in the guest changes, no private copy is left.
+// Databases that are not what they claim. Whatever they do, they do it to a child that can only talk, and
+// what it says is either right in form or a trouble; nothing in the guest changes, no private copy is left.
 //
 // VS_HOSTILE_ROUNDS sets how many damaged databases of each format are tried (default 40).
 #include <gmock/gmock.h>
@@ -80,13 +80,18 @@ class HostileDatabaseTest : public testing::Test {
     std::mt19937 random(1);  // the same damage each time
     for (int round = 0; round < rounds(); ++round) {
       std::string bad = good;
-      const auto any = [&](size_t below) { return std::uniform_int_distribution<size_t>(0, below - 1)(random); };
-      for (size_t flips = size_t{1} << any(8); flips > 0; --flips) bad[any(bad.size())] ^= static_cast<char>(1 << any(8));
+      const auto any = [&](size_t below) {
+        return std::uniform_int_distribution<size_t>(0, below - 1)(random);
+      };
+      for (size_t flips = size_t{1} << any(8); flips > 0; --flips)
+        bad[any(bad.size())] ^= static_cast<char>(1 << any(8));
       if (round % 8 == 1) bad.resize(any(bad.size()));
       if (round % 8 == 2) std::fill_n(bad.begin() + static_cast<ptrdiff_t>(any(bad.size() - 16)), 16, '\xff');
-      if (round % 8 == 3) bad.replace(any(bad.size() / 2), bad.size() / 4, good, any(good.size() / 2), good.size() / 4);
+      if (round % 8 == 3)
+        bad.replace(any(bad.size() / 2), bad.size() / 4, good, any(good.size() / 2), good.size() / 4);
       if (round % 8 == 4)
-        for (size_t i = 0, at = any(bad.size() - 4096); i < 4096; ++i) bad[at + i] = static_cast<char>(random());
+        for (size_t i = 0, at = any(bad.size() - 4096); i < 4096; ++i)
+          bad[at + i] = static_cast<char>(random());
       try_one(name, bad, fmt::format("{} round {}", name, round));
     }
     RecordProperty("children killed", deaths_);
@@ -100,9 +105,15 @@ class HostileDatabaseTest : public testing::Test {
   int deaths_ = 0;
 };
 
-TEST_F(HostileDatabaseTest, SurvivesDamagedSqlite) { damage("rpmdb.sqlite", Samples::get().sqlite); }
-TEST_F(HostileDatabaseTest, SurvivesDamagedNdb) { damage("Packages.db", Samples::get().ndb); }
-TEST_F(HostileDatabaseTest, SurvivesDamagedBerkeley) { damage("Packages", Samples::get().bdb); }
+TEST_F(HostileDatabaseTest, SurvivesDamagedSqlite) {
+  damage("rpmdb.sqlite", Samples::get().sqlite);
+}
+TEST_F(HostileDatabaseTest, SurvivesDamagedNdb) {
+  damage("Packages.db", Samples::get().ndb);
+}
+TEST_F(HostileDatabaseTest, SurvivesDamagedBerkeley) {
+  damage("Packages", Samples::get().bdb);
+}
 
 TEST_F(HostileDatabaseTest, SurvivesADamagedHeaderWithARightChecksum) {
   // ndb's checksum would catch what the rounds above flip, so here the header itself is hostile.
@@ -113,13 +124,19 @@ TEST_F(HostileDatabaseTest, SurvivesADamagedHeaderWithARightChecksum) {
   std::mt19937 random(2);
   for (int round = 0; round < rounds(); ++round) {
     std::string header = headers.begin()->second;
-    const auto any = [&](size_t below) { return std::uniform_int_distribution<size_t>(0, below - 1)(random); };
-    for (size_t flips = size_t{1} << any(6); flips > 0; --flips) header[any(header.size())] ^= static_cast<char>(1 << any(8));
+    const auto any = [&](size_t below) {
+      return std::uniform_int_distribution<size_t>(0, below - 1)(random);
+    };
+    for (size_t flips = size_t{1} << any(6); flips > 0; --flips)
+      header[any(header.size())] ^= static_cast<char>(1 << any(8));
     if (round % 4 == 1)  // a huge count or offset in one of its entries
-      for (size_t i = 0, at = 8 + 16 * any(30) + 4 * any(4); i < 4; ++i) header[at + i] = static_cast<char>(round % 8 == 1 ? 0x7f : 0xff);
-    try_one("Packages.db", make_ndb({{1, header}, {2, headers.begin()->second}}), fmt::format("header round {}", round));
+      for (size_t i = 0, at = 8 + 16 * any(30) + 4 * any(4); i < 4; ++i)
+        header[at + i] = static_cast<char>(round % 8 == 1 ? 0x7f : 0xff);
+    try_one("Packages.db", make_ndb({{1, header}, {2, headers.begin()->second}}),
+            fmt::format("header round {}", round));
     const bool ended = deaths_ == 0 && all(troubles_).find("stopped after") == std::string::npos;
-    EXPECT_TRUE(!ended || look_up(index_, guest_, "usr/bin/tiny") != nullptr) << "the good header remains\n" << all(troubles_);
+    EXPECT_TRUE(!ended || look_up(index_, guest_, "usr/bin/tiny") != nullptr) << "the good header remains\n"
+                                                                              << all(troubles_);
     deaths_ = 0;
   }
 }
@@ -142,9 +159,12 @@ TEST_F(HostileDatabaseTest, SurvivesASqliteSchemaWithTriggersAndViews) {
   rpm_install(other, "tiny-1.2-3");
   const std::string file = other.path("var/lib/rpm/rpmdb.sqlite");
   std::string ignored;
-  ASSERT_TRUE(run_shell("sqlite3 " + file + " \"alter table Packages rename to P; "
-      "create view Packages as with recursive c(n) as (select 1 union all select n + 1 from c) select n as hnum, zeroblob(1000000000) as blob from c;\"",
-      &ignored)) << ignored;
+  ASSERT_TRUE(run_shell("sqlite3 " + file +
+                            " \"alter table Packages rename to P; "
+                            "create view Packages as with recursive c(n) as (select 1 union all select n + 1 "
+                            "from c) select n as hnum, zeroblob(1000000000) as blob from c;\"",
+                        &ignored))
+      << ignored;
   options_.limits.seconds = 3;
   try_one("rpmdb.sqlite", contents(file), "endless view");
   EXPECT_EQ(index_.file_count(), 0u);
@@ -156,8 +176,12 @@ TEST_F(HostileDatabaseTest, IsNotMadeToReadTheHostByAttachOrFileFunctions) {
   rpm_install(other, "tiny-1.2-3");
   const std::string file = other.path("var/lib/rpm/rpmdb.sqlite");
   std::string ignored;
-  ASSERT_TRUE(run_shell("sqlite3 " + file + " \"alter table Packages rename to P; "
-      "create view Packages as select 1 as hnum, load_extension('/lib/x86_64-linux-gnu/libc.so.6') as blob;\"", &ignored)) << ignored;
+  ASSERT_TRUE(run_shell("sqlite3 " + file +
+                            " \"alter table Packages rename to P; "
+                            "create view Packages as select 1 as hnum, "
+                            "load_extension('/lib/x86_64-linux-gnu/libc.so.6') as blob;\"",
+                        &ignored))
+      << ignored;
   try_one("rpmdb.sqlite", contents(file), "extension");
   EXPECT_EQ(index_.file_count(), 0u);
 }

@@ -12,7 +12,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-const std::map<uint32_t, std::string> kHeaders = {{1, "first header"}, {2, std::string(100000, 'x')}, {7, ""}};
+const std::map<uint32_t, std::string> kHeaders = {
+    {1, "first header"}, {2, std::string(100000, 'x')}, {7, ""}};
 
 TEST(NdbFileTest, FindsTheHeaders) {
   const std::string file = make_ndb(kHeaders);
@@ -43,7 +44,8 @@ TEST(NdbFileTest, LeavesOutADamagedHeaderAndKeepsTheOthers) {
 
 TEST(NdbFileTest, RefusesAFileThatIsNotOne) {
   const std::string good = make_ndb(kHeaders);
-  for (const std::string& file : {std::string(), std::string("RpmP"), std::string(10000, '\0'), good.substr(0, 4095)}) {
+  for (const std::string& file :
+       {std::string(), std::string("RpmP"), std::string(10000, '\0'), good.substr(0, 4095)}) {
     const NdbContent content = parse_ndb(file);
     EXPECT_FALSE(content.usable);
     EXPECT_THAT(content.troubles, SizeIs(1));
@@ -64,7 +66,8 @@ TEST(NdbFileTest, LosesOnlyWhatATruncatedFileLost) {
 }
 
 TEST(NdbFileTest, GivesNoMoreThanTheFileHolds) {
-  // 254 slots that all name one large blob: with their own numbers they would not be right, with one number they are.
+  // 254 slots that all name one large blob: with their own numbers they would not be right, with one number
+  // they are.
   const std::string one = make_ndb({{1, std::string(50000, 'x')}});
   std::string file = one;
   for (size_t at = 48; at < 4096; at += 16) file.replace(at, 16, one.substr(32, 16));

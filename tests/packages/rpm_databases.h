@@ -1,5 +1,5 @@
-// Real rpm databases for tests: tiny packages built by rpmbuild, installed by rpm into a tree, and the same headers
-// put into the two formats that Debian's rpm cannot write.
+// Real rpm databases for tests: tiny packages built by rpmbuild, installed by rpm into a tree, and the same
+// headers put into the two formats that Debian's rpm cannot write.
 #pragma once
 
 #include <cstdio>
@@ -45,25 +45,36 @@ class RpmPackages {
  private:
   RpmPackages() {
     ok_ = build("tiny", "Epoch: 5\n", "8",
-                "mkdir -p %{buildroot}/usr/bin %{buildroot}/etc %{buildroot}/var/log %{buildroot}/usr/share/tiny\n"
+                "mkdir -p %{buildroot}/usr/bin %{buildroot}/etc %{buildroot}/var/log "
+                "%{buildroot}/usr/share/tiny\n"
                 "echo tiny > %{buildroot}/usr/bin/tiny\necho shared > %{buildroot}/usr/bin/shared\n"
                 "echo conf > %{buildroot}/etc/tiny.conf\ntouch %{buildroot}/var/log/tiny.log\n"
-                "echo cache > %{buildroot}/usr/share/tiny/cache.dat\necho sp > '%{buildroot}/usr/share/tiny/a b'\n"
+                "echo cache > %{buildroot}/usr/share/tiny/cache.dat\necho sp > "
+                "'%{buildroot}/usr/share/tiny/a b'\n"
                 "ln -s tiny %{buildroot}/usr/bin/link\n",
-                "/usr/bin/tiny\n/usr/bin/shared\n/usr/bin/link\n%config(noreplace) /etc/tiny.conf\n%ghost /var/log/tiny.log\n"
-                "%dir /usr/share/tiny\n%verify(not filedigest) /usr/share/tiny/cache.dat\n\"/usr/share/tiny/a b\"\n") &&
-          build("sums", "", "1", "mkdir -p %{buildroot}/usr/bin\necho sums > %{buildroot}/usr/bin/sums\n", "/usr/bin/sums\n") &&
+                "/usr/bin/tiny\n/usr/bin/shared\n/usr/bin/link\n%config(noreplace) /etc/tiny.conf\n%ghost "
+                "/var/log/tiny.log\n"
+                "%dir /usr/share/tiny\n%verify(not filedigest) "
+                "/usr/share/tiny/cache.dat\n\"/usr/share/tiny/a b\"\n") &&
+          build("sums", "", "1", "mkdir -p %{buildroot}/usr/bin\necho sums > %{buildroot}/usr/bin/sums\n",
+                "/usr/bin/sums\n") &&
           build("other", "", "10",
-                "mkdir -p %{buildroot}/usr/bin\necho other > %{buildroot}/usr/bin/shared\necho o > %{buildroot}/usr/bin/other\n",
+                "mkdir -p %{buildroot}/usr/bin\necho other > %{buildroot}/usr/bin/shared\necho o > "
+                "%{buildroot}/usr/bin/other\n",
                 "/usr/bin/shared\n/usr/bin/other\n");
   }
-  bool build(const std::string& name, const std::string& tags, const std::string& algorithm, const std::string& install,
-             const std::string& files) {
+  bool build(const std::string& name, const std::string& tags, const std::string& algorithm,
+             const std::string& install, const std::string& files) {
     const std::string spec = dir_.path() + "/" + name + ".spec";
-    std::ofstream(spec) << "Name: " << name << "\nVersion: 1.2\nRelease: 3\nSummary: x\nLicense: x\nBuildArch: noarch\n"
-                        << "AutoReqProv: no\n" << tags << "%description\nx\n%install\n" << install << "%files\n" << files;
-    return run_shell("rpmbuild -bb --define '_topdir " + dir_.path() + "/top' --define '_rpmdir " + dir_.path() +
-                     "' --define '_binary_filedigest_algorithm " + algorithm + "' " + spec + " >/dev/null");
+    std::ofstream(spec) << "Name: " << name
+                        << "\nVersion: 1.2\nRelease: 3\nSummary: x\nLicense: x\nBuildArch: noarch\n"
+                        << "AutoReqProv: no\n"
+                        << tags << "%description\nx\n%install\n"
+                        << install << "%files\n"
+                        << files;
+    return run_shell("rpmbuild -bb --define '_topdir " + dir_.path() + "/top' --define '_rpmdir " +
+                     dir_.path() + "' --define '_binary_filedigest_algorithm " + algorithm + "' " + spec +
+                     " >/dev/null");
   }
 
   TempDir dir_;
@@ -73,7 +84,8 @@ class RpmPackages {
 inline bool rpm_install(const GuestTree& guest, const std::string& package, const std::string& flags = "",
                         const std::string& dbpath = "/var/lib/rpm") {
   return run_shell("rpm --root " + guest.path() + " --dbpath " + dbpath +
-                   " --define '_db_backend sqlite' --force-debian --nodeps -i " + flags + " " + RpmPackages::get().file(package));
+                   " --define '_db_backend sqlite' --force-debian --nodeps -i " + flags + " " +
+                   RpmPackages::get().file(package));
 }
 
 inline std::string contents(const std::string& path) {
@@ -85,11 +97,15 @@ inline std::string contents(const std::string& path) {
 inline std::map<uint32_t, std::string> rpm_headers(const std::string& sqlite_file) {
   std::map<uint32_t, std::string> headers;
   std::string text;
-  if (!run_shell("sqlite3 'file:" + sqlite_file + "?immutable=1' \"select hnum || ' ' || hex(blob) from Packages\"", &text)) return headers;
+  if (!run_shell(
+          "sqlite3 'file:" + sqlite_file + "?immutable=1' \"select hnum || ' ' || hex(blob) from Packages\"",
+          &text))
+    return headers;
   for (size_t at = 0; at < text.size();) {
     const size_t end = text.find('\n', at), blank = text.find(' ', at);
     std::string blob;
-    for (size_t i = blank + 1; i + 1 < end; i += 2) blob += static_cast<char>(std::stoi(text.substr(i, 2), nullptr, 16));
+    for (size_t i = blank + 1; i + 1 < end; i += 2)
+      blob += static_cast<char>(std::stoi(text.substr(i, 2), nullptr, 16));
     headers[static_cast<uint32_t>(std::stoul(text.substr(at, blank - at)))] = blob;
     at = end + 1;
   }
@@ -137,8 +153,10 @@ inline bool make_bdb(const std::map<uint32_t, std::string>& headers, const std::
   {
     std::ofstream out(dump);
     out << "VERSION=3\nformat=bytevalue\ntype=hash\ndb_pagesize=4096\nHEADER=END\n";
-    out << " " << hex(little_endian(0)) << "\n " << hex(little_endian(static_cast<uint32_t>(headers.size() + 1))) << "\n";
-    for (const auto& [number, header] : headers) out << " " << hex(little_endian(number)) << "\n " << hex(header) << "\n";
+    out << " " << hex(little_endian(0)) << "\n "
+        << hex(little_endian(static_cast<uint32_t>(headers.size() + 1))) << "\n";
+    for (const auto& [number, header] : headers)
+      out << " " << hex(little_endian(number)) << "\n " << hex(header) << "\n";
     out << "DATA=END\n";
   }
   std::string ignored;

@@ -77,27 +77,34 @@ TEST_F(RpmStreamTest, TakesNothingOfATruncatedStream) {
   EXPECT_THAT(troubles_, IsEmpty());
 }
 
-TEST_F(RpmStreamTest, TakesNothingAfterTheEnd) { EXPECT_THAT(add(good() + "x"), HasSubstr("nothing after the end")); }
+TEST_F(RpmStreamTest, TakesNothingAfterTheEnd) {
+  EXPECT_THAT(add(good() + "x"), HasSubstr("nothing after the end"));
+}
 
 TEST_F(RpmStreamTest, ChecksEachField) {
   using namespace std::string_literals;
-  const std::string package = record('P', "\1\0n\0\0\0\0\0\0"s), dir = record('D', "/usr/bin"), end0 = record('E', std::string(8, '\0'));
+  const std::string package = record('P', "\1\0n\0\0\0\0\0\0"s), dir = record('D', "/usr/bin"),
+                    end0 = record('E', std::string(8, '\0'));
   EXPECT_EQ(add(end0), "");
   EXPECT_THAT(add(package + end0), HasSubstr("as many packages and files"));
   EXPECT_THAT(add(record('E', "1234567")), HasSubstr("two counts"));
   EXPECT_THAT(add(record('X', "")), HasSubstr("a known kind of record"));
   EXPECT_THAT(add("\0\0\0\0"s), HasSubstr("a whole record"));
   EXPECT_THAT(add("\xff\xff\xff\xff" + std::string(100, 'T')), HasSubstr("a whole record"));
-  EXPECT_THAT(add("\1\0\1\0T"s + std::string(65536, 'x')), HasSubstr("a whole record")) << "above the largest record";
+  EXPECT_THAT(add("\1\0\1\0T"s + std::string(65536, 'x')), HasSubstr("a whole record"))
+      << "above the largest record";
   EXPECT_THAT(add(record('P', "\xff\xffn")), HasSubstr("a package of four texts"));
-  EXPECT_THAT(add(record('P', std::string(8, '\0'))), HasSubstr("a package of four texts")) << "without a name";
+  EXPECT_THAT(add(record('P', std::string(8, '\0'))), HasSubstr("a package of four texts"))
+      << "without a name";
   EXPECT_THAT(add(record('P', "\1\0n\0\0\0\0\0\0more"s)), HasSubstr("a package of four texts"));
   EXPECT_THAT(add(dir + record('F', "\0\0name"s)), HasSubstr("a package and a directory before a file"));
   EXPECT_THAT(add(package + record('F', "\0\0name"s)), HasSubstr("a package and a directory before a file"));
   EXPECT_THAT(add(package + dir + record('F', "\x80\0name"s)), HasSubstr("known flags"));
-  EXPECT_THAT(add(package + dir + record('F', "\4\0name"s)), HasSubstr("known flags")) << "diverted is not rpm's";
+  EXPECT_THAT(add(package + dir + record('F', "\4\0name"s)), HasSubstr("known flags"))
+      << "diverted is not rpm's";
   EXPECT_THAT(add(package + dir + record('F', "\0\7name"s)), HasSubstr("a known digest algorithm"));
-  EXPECT_THAT(add(package + dir + record('F', "\0\1"s + std::string(16, 'd'))), HasSubstr("a digest and a name"));
+  EXPECT_THAT(add(package + dir + record('F', "\0\1"s + std::string(16, 'd'))),
+              HasSubstr("a digest and a name"));
   EXPECT_THAT(add(package + dir + record('F', "\0")), HasSubstr("a file's flags and algorithm"));
   EXPECT_TRUE(index_.empty());
 }
@@ -109,7 +116,8 @@ TEST_F(RpmStreamTest, LeavesOutPathsThatEscapeAndKeepsTheOthers) {
     out.dir("/../../etc");
     out.file(0, DigestAlgorithm::none, {}, "shadow");
     out.dir("/usr/bin");
-    for (const std::string& name : {"../../etc/passwd"s, "a/b"s, ".."s, "."s, "nul\0x"s, std::string(300, 'n'), "good\n"s})
+    for (const std::string& name :
+         {"../../etc/passwd"s, "a/b"s, ".."s, "."s, "nul\0x"s, std::string(300, 'n'), "good\n"s})
       out.file(0, DigestAlgorithm::none, {}, name);
     out.end();
   });
