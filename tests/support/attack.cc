@@ -124,9 +124,10 @@ void AttackHost::start() {
   chaos_.start();
 }
 
-AttackOutcome AttackHost::stop() {
+AttackOutcome AttackHost::stop(const std::function<void()>& when_quiet) {
   AttackOutcome outcome;
   const auto reports = chaos_.stop();
+  if (when_quiet) when_quiet();
   std::map<std::string, std::pair<uint64_t, uint64_t>> by_role;
   for (const auto& report : reports) {
     outcome.done += report.done;

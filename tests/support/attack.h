@@ -2,6 +2,7 @@
 // delta are quiet and only read; beside the trees, things that nobody may touch.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,7 +27,8 @@ class AttackHost {
   void start();
   // Ends the chaos and compares: every guest holds what it wrote last, nobody opened or changed what lies
   // outside.
-  AttackOutcome stop();
+  // `when_quiet` runs after the last actor has ended and before anything is looked at.
+  AttackOutcome stop(const std::function<void()>& when_quiet = {});
 
  private:
   std::string outside() const { return host_->pool() + "/outside"; }
