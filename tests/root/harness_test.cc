@@ -8,11 +8,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <thread>
 
 #include "tests/support/attack.h"
 #include "tests/support/chaos.h"
+#include "tests/support/inject.h"
 #include "tests/support/open_watch.h"
 #include "tests/support/test_host.h"
 
@@ -134,6 +137,53 @@ TEST(HarnessTest, CatchesANaiveUnifierLeavingTheTrees) {
   const auto outcome = attack.stop();
   EXPECT_THAT(outcome.trouble, HasSubstr("opened"));
   EXPECT_THAT(outcome.trouble, HasSubstr("other bytes: expected"));
+}
+
+TEST(HarnessTest, CatchesASwapThatIsKilledBetweenUnlinkAndLink) {
+  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  TempDir dir;
+  write_file(dir / "t/a", "x");
+  write_file(dir / "t/b", "x");
+  const auto before = snapshot_of(dir / "t");
+  const Command swap{"sh", "-c", "cd \"$1\" && rm b && exec ln a b", "sh", dir / "t"};
+  EXPECT_EQ(call_ordinals(swap, "linkat", {"\"b\""}), std::vector<unsigned>{1});
+  EXPECT_EQ(difference_text(before, snapshot_of(dir / "t"), Links::may_merge), "");
+  EXPECT_EQ(run(with_injection(swap, "linkat", "signal=KILL", "1")).signal, SIGKILL);
+  EXPECT_THAT(difference_text(before, snapshot_of(dir / "t"), Links::may_merge), HasSubstr("'b': gone"));
+}
+
+TEST(HarnessTest, AnInjectedErrorReachesTheCommand) {
+  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  TempDir dir;
+  write_file(dir / "a", "x");
+  const auto linked = run(with_injection({"ln", dir / "a", dir / "b"}, "linkat", "error=EMLINK", "1"));
+  EXPECT_EQ(linked.exit_code, 1);
+  EXPECT_THAT(linked.err, HasSubstr("Too many links"));
+}
+
+TEST(HarnessTest, SamplesKeepBeginningAndEnd) {
+  std::vector<unsigned> all;
+  for (unsigned i = 1; i <= 100; ++i) all.push_back(i);
+  const auto some = sample(all, 10);
+  EXPECT_EQ(some.size(), 10U);
+  EXPECT_EQ(some.front(), 1U);
+  EXPECT_EQ(some.back(), 100U);
+  EXPECT_TRUE(std::is_sorted(some.begin(), some.end()));
+  EXPECT_EQ(sample(all, 1000), all);
+}
+
+TEST(HarnessTest, AWatchSeesOneOpenOfAnyFileBelow) {
+  if (const auto why = OpenWatch::impossible()) GTEST_SKIP() << *why;
+  TempDir dir;
+  write_file(dir / "t/deep/file", "x");
+  OpenWatch watch;
+  watch.tree(dir / "t");
+  run({"stat", dir / "t/deep/file"});
+  EXPECT_THAT(watch.opened(), IsEmpty());
+  run({"cat", dir / "t/deep/file"});
+  EXPECT_THAT(watch.opened(), Not(IsEmpty()));
+  run({"ls", dir / "t/deep"});
+  EXPECT_THAT(watch.opened(), Not(IsEmpty()));
 }
 
 }  // namespace
