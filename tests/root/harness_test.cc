@@ -144,6 +144,8 @@ TEST(HarnessTest, CatchesASwapThatIsKilledBetweenUnlinkAndLink) {
   TempDir dir;
   write_file(dir / "t/a", "x");
   write_file(dir / "t/b", "x");
+  set_mtime(dir / "t/b", 1'600'000'000'000'000'000);
+  set_mtime(dir / "t/a", 1'600'000'000'000'000'000);
   const auto before = snapshot_of(dir / "t");
   const Command swap{"sh", "-c", "cd \"$1\" && rm b && exec ln a b", "sh", dir / "t"};
   EXPECT_EQ(call_ordinals(swap, "linkat", {"\"b\""}), std::vector<unsigned>{1});

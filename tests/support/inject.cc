@@ -21,7 +21,6 @@ Command with_injection(const Command& command, const std::string& syscall, const
                        const std::string& when) {
   Command traced{"strace",
                  "-f",
-                 "--seccomp-bpf",
                  "-qqq",
                  "-o",
                  "/dev/null",
@@ -31,6 +30,8 @@ Command with_injection(const Command& command, const std::string& syscall, const
                  "signal=none",
                  "-e",
                  "inject=" + syscall + ":" + action + ":when=" + when};
+  // Stops for this call alone, which is much faster; but strace 6.1 then never delivers the signal.
+  if (!action.starts_with("signal=")) traced.insert(traced.begin() + 2, "--seccomp-bpf");
   traced.insert(traced.end(), command.begin(), command.end());
   return traced;
 }
