@@ -72,6 +72,8 @@ bool names_trouble(const RunResult& result, const std::string& error) {
   return false;
 }
 
+constexpr unsigned kMostFailures = 8;  // enough to see what they have in common
+
 class FailingCallTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(FailingCallTest, IsToldAndLosesNothing) {
@@ -79,7 +81,7 @@ TEST_P(FailingCallTest, IsToldAndLosesNothing) {
   if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
   const Task& task = test::task(GetParam());
   TestHost host(small_host("ext4"));
-  unsigned told = 0;
+  unsigned told = 0, failed = 0;
   for (const auto& [syscall, errors, sampled] : failures()) {
     host.reset();
     task.prepare(host);
@@ -96,15 +98,15 @@ TEST_P(FailingCallTest, IsToldAndLosesNothing) {
       task.prepare(host);
       const auto before = host.snapshots();
       const auto result = run(with_injection(command, syscall, "error=" + error, at));
-      ASSERT_FALSE(result.killed() || result.timed_out) << what << ": " << shown(result);
+      EXPECT_FALSE(result.killed() || result.timed_out) << what << ": " << shown(result);
       EXPECT_TRUE(result.exit_code == 0 || result.exit_code == 1 || result.exit_code == 3)
           << what << ": " << shown(result);
-      if (result.exit_code != 0) {
-        EXPECT_TRUE(names_trouble(result, error)) << what << ": " << shown(result);
-        ++told;
-      }
-      ASSERT_EQ(host.changes_since(before), "") << what;
-      ASSERT_EQ(host.trouble_after_recovery(before), "") << what;
+      const bool silent = result.exit_code != 0 && !names_trouble(result, error);
+      EXPECT_FALSE(silent) << what << ": " << shown(result);
+      told += result.exit_code != 0;
+      const std::string trouble = host.changes_since(before) + host.trouble_after_recovery(before);
+      EXPECT_EQ(trouble, "") << what << ": " << shown(result);
+      if ((silent || !trouble.empty()) && ++failed == kMostFailures) return;
     }
   }
   EXPECT_GT(told, 10U) << "hardly any failure was told";

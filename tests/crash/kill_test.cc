@@ -25,6 +25,8 @@ constexpr Step kSteps[] = {{"linkat", 24},        {"renameat2", 24}, {"unlinkat"
                            {"fchown", 6},         {"fchmod", 6},     {"utimensat", 6}, {"mkdirat", 4},
                            {"copy_file_range", 6}};
 
+constexpr unsigned kMostFailures = 5;  // enough to see what they have in common
+
 class KillTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(KillTest, AtEveryStepLosesNothing) {
@@ -32,7 +34,7 @@ TEST_P(KillTest, AtEveryStepLosesNothing) {
   if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
   const Task& task = test::task(GetParam());
   TestHost host(small_host("ext4"));
-  unsigned killed = 0;
+  unsigned killed = 0, failed = 0;
   for (const auto& [syscall, sampled] : kSteps) {
     host.reset();
     task.prepare(host);
@@ -46,10 +48,11 @@ TEST_P(KillTest, AtEveryStepLosesNothing) {
       killed += result.killed();
       ASSERT_FALSE(result.timed_out) << syscall << " " << when;
       // Not even for a moment: this is what the guests see until recovery comes.
-      ASSERT_EQ(host.changes_since(before), "")
-          << task.name << " killed at " << syscall << " " << when << ", before recovery";
-      ASSERT_EQ(host.trouble_after_recovery(before), "")
-          << task.name << " killed at " << syscall << " " << when;
+      std::string trouble = host.changes_since(before);
+      if (!trouble.empty()) trouble = "\nbefore recovery" + trouble;
+      trouble += host.trouble_after_recovery(before);
+      EXPECT_EQ(trouble, "") << task.name << " killed at " << syscall << " " << when;
+      if (!trouble.empty() && ++failed == kMostFailures) return;
     }
   }
   EXPECT_GT(killed, 20U) << "hardly anything was interrupted: does the command do what it should?";
@@ -76,7 +79,7 @@ TEST_P(RandomKillTest, AtAnyInstantLosesNothing) {
                            ? 1000
                        : GetParam() == "ext4" ? 200
                                               : 50;
-  unsigned killed = 0;
+  unsigned killed = 0, failed = 0;
   for (size_t i = 0; i < kills; ++i) {
     host.reset();
     const char* const task_names[] = {"run_one_thread", "run_two_threads", "run_masters_gain_names",
@@ -93,10 +96,11 @@ TEST_P(RandomKillTest, AtAnyInstantLosesNothing) {
     else
       process.signal_group(SIGKILL);
     killed += process.wait().killed();
-    ASSERT_EQ(host.changes_since(before), "")
-        << task.name << " killed after " << wait.count() << " us, before recovery";
-    ASSERT_EQ(host.trouble_after_recovery(before), "")
-        << task.name << " killed after " << wait.count() << " us";
+    std::string trouble = host.changes_since(before);
+    if (!trouble.empty()) trouble = "\nbefore recovery" + trouble;
+    trouble += host.trouble_after_recovery(before);
+    EXPECT_EQ(trouble, "") << task.name << " killed after " << wait.count() << " us";
+    if (!trouble.empty() && ++failed == kMostFailures) return;
   }
   EXPECT_GT(killed, kills / 3);
   RecordProperty("killed", static_cast<int>(killed));

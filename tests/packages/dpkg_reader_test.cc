@@ -26,11 +26,14 @@ class DpkgReaderTest : public testing::Test {
     guest_.dir("var/lib/dpkg/info");
     guest_.dir("var/lib/dpkg/updates");
   }
-  std::string entry(const std::string& name, const std::string& more = "", const std::string& state = "install ok installed") {
+  std::string entry(const std::string& name, const std::string& more = "",
+                    const std::string& state = "install ok installed") {
     return "Package: " + name + "\nStatus: " + state + "\nArchitecture: amd64\nVersion: 1\n" + more + "\n";
   }
   void status(const std::string& text) { guest_.file("var/lib/dpkg/status", text); }
-  void info(const std::string& name, const std::string& text) { guest_.file("var/lib/dpkg/info/" + name, text); }
+  void info(const std::string& name, const std::string& text) {
+    guest_.file("var/lib/dpkg/info/" + name, text);
+  }
   // Package "tool" with one file.
   void tool() {
     status(entry("tool"));
@@ -151,7 +154,8 @@ TEST_F(DpkgReaderTest, NamesThePackageWhoseListIsMissing) {
   tool();
   status(entry("tool") + entry("gone") + entry("removed", "", "deinstall ok config-files"));
   EXPECT_NE(find("usr/bin/tool"), nullptr);
-  EXPECT_EQ(troubles(), "var/lib/dpkg/info/gone.list: expected the list of the package's files, found none\n");
+  EXPECT_EQ(troubles(),
+            "var/lib/dpkg/info/gone.list: expected the list of the package's files, found none\n");
 }
 
 TEST_F(DpkgReaderTest, KeepsGoodEntriesOfATruncatedDatabase) {
@@ -169,8 +173,10 @@ TEST_F(DpkgReaderTest, RefusesSymlinksInPlaceOfItsFiles) {
   guest_.symlink("other", "var/lib/dpkg/info/tool.md5sums");
   guest_.symlink("/etc/shadow", "var/lib/dpkg/diversions");
   EXPECT_EQ(find("usr/bin/tool"), nullptr);
-  EXPECT_THAT(troubles(), HasSubstr("var/lib/dpkg/info/tool.list: expected a regular file, found a symbolic link"));
-  EXPECT_THAT(troubles(), HasSubstr("var/lib/dpkg/diversions: expected a regular file, found a symbolic link"));
+  EXPECT_THAT(troubles(),
+              HasSubstr("var/lib/dpkg/info/tool.list: expected a regular file, found a symbolic link"));
+  EXPECT_THAT(troubles(),
+              HasSubstr("var/lib/dpkg/diversions: expected a regular file, found a symbolic link"));
   EXPECT_THAT(troubles(), Not(HasSubstr("root:"))) << "nothing of the host's files is shown";
 }
 
@@ -226,11 +232,17 @@ TEST_F(DpkgReaderTest, FindsADatabaseBehindASymlinkInsideTheGuestOnly) {
 
 TEST_F(DpkgReaderTest, NeverEscapesTheRootByAPath) {
   status(entry("evil"));
-  info("evil.list", "/../../etc/shadow\n/usr/../../../etc/passwd\n/usr/bin/a\x01\x1b" "b\n" + std::string(5000, '/') + fmt::format("x\n/{:a>300}\n", ""));
+  info("evil.list",
+       "/../../etc/shadow\n/usr/../../../etc/passwd\n/usr/bin/a\x01\x1b"
+       "b\n" +
+           std::string(5000, '/') + fmt::format("x\n/{:a>300}\n", ""));
   info("evil.conffiles", "/../x\n");
   guest_.file("var/lib/dpkg/diversions", "/../a\n/../b\n:\n");
   find("usr/bin");
-  EXPECT_NE(index_.find(index_.dir(guest_.ino("usr/bin")), "a\x01\x1b" "b"), nullptr);
+  EXPECT_NE(index_.find(index_.dir(guest_.ino("usr/bin")),
+                        "a\x01\x1b"
+                        "b"),
+            nullptr);
   EXPECT_NE(index_.find(index_.dir(guest_.ino("")), "x"), nullptr) << "five thousand slashes are one";
   EXPECT_EQ(index_.file_count(), 2u);
   EXPECT_THAT(troubles(), HasSubstr("evil.list: line 1: expected a path below the root"));
@@ -255,7 +267,8 @@ TEST_F(DpkgReaderTest, StopsReadingListsThatAreOneHugeFileManyTimes) {
   info("p0.list", "");
   ASSERT_EQ(::truncate(guest_.path("var/lib/dpkg/info/p0.list").c_str(), 60 << 20), 0);
   for (int i = 1; i < kPackages; ++i)
-    std::filesystem::create_hard_link(guest_.path("var/lib/dpkg/info/p0.list"), guest_.path(fmt::format("var/lib/dpkg/info/p{}.list", i)));
+    std::filesystem::create_hard_link(guest_.path("var/lib/dpkg/info/p0.list"),
+                                      guest_.path(fmt::format("var/lib/dpkg/info/p{}.list", i)));
   find("usr/bin");
   EXPECT_THAT(troubles(), HasSubstr("more than 1 GiB of lists"));
 }

@@ -25,9 +25,12 @@ class DpkgTextTest : public testing::Test {
 
 TEST_F(DpkgTextTest, ReadsAStatusEntry) {
   const auto packages = status(
-      "Package: libc6\nStatus: install ok installed\nPriority: optional\nSource: glibc (2.36-9)\nVersion: 2.36-9+deb12u7\n"
-      "Architecture: amd64\nMulti-Arch: same\nDescription: GNU C Library\n Conffiles: not a field\n :\nConffiles:\n"
-      " /etc/ld.so.conf.d/x86_64-linux-gnu.conf d4e7a7b88a71b5ffd9e2644e71a0cfab\n /etc/old file 0123 obsolete\n\n");
+      "Package: libc6\nStatus: install ok installed\nPriority: optional\nSource: glibc (2.36-9)\nVersion: "
+      "2.36-9+deb12u7\n"
+      "Architecture: amd64\nMulti-Arch: same\nDescription: GNU C Library\n Conffiles: not a field\n "
+      ":\nConffiles:\n"
+      " /etc/ld.so.conf.d/x86_64-linux-gnu.conf d4e7a7b88a71b5ffd9e2644e71a0cfab\n /etc/old file 0123 "
+      "obsolete\n\n");
   ASSERT_THAT(packages, SizeIs(1));
   const DpkgPackage& package = packages[0];
   EXPECT_EQ(package.name, "libc6");
@@ -48,8 +51,8 @@ TEST_F(DpkgTextTest, CallsOnlyInstalledPackagesThatAreWantedOrHeldNormal) {
   EXPECT_STREQ(state("install ok installed"), "normal");
   EXPECT_STREQ(state("hold ok installed"), "normal");
   for (const char* words : {"install ok unpacked", "install ok half-configured", "install ok half-installed",
-                            "install ok triggers-pending", "install reinstreq installed", "deinstall ok installed",
-                            "deinstall ok config-files", "purge ok half-installed"})
+                            "install ok triggers-pending", "install reinstreq installed",
+                            "deinstall ok installed", "deinstall ok config-files", "purge ok half-installed"})
     EXPECT_STREQ(state(words), "not normal") << words;
   EXPECT_STREQ(state("purge ok not-installed"), "no files");
   EXPECT_THAT(troubles_, IsEmpty()) << troubles();
@@ -64,7 +67,8 @@ TEST_F(DpkgTextTest, NamesFileAndLineOfABadEntryAndKeepsTheOthers) {
       "garbage\nPackage: e\nStatus: install ok installed\nArchitecture: all\n");
   ASSERT_THAT(packages, SizeIs(2));
   EXPECT_EQ(packages[1].name, "e");
-  EXPECT_THAT(troubles(), HasSubstr("status: line 5: expected an entry with a Package field that is a package name"));
+  EXPECT_THAT(troubles(),
+              HasSubstr("status: line 5: expected an entry with a Package field that is a package name"));
   EXPECT_THAT(troubles(), HasSubstr("line 9: expected an entry with a Status field"));
   EXPECT_THAT(troubles(), HasSubstr("line 13: expected an entry with an Architecture field"));
   EXPECT_THAT(troubles(), HasSubstr("line 17: expected \"Field: value\", found \"garbage\""));
@@ -72,8 +76,9 @@ TEST_F(DpkgTextTest, NamesFileAndLineOfABadEntryAndKeepsTheOthers) {
 
 TEST_F(DpkgTextTest, DropsAnEntryThatIsCutOff) {
   // Its Conffiles may be what is missing.
-  const auto packages = status("Package: a\nStatus: install ok installed\nArchitecture: all\n\n"
-                               "Package: b\nStatus: install ok installed\nArchitecture: all\nVers");
+  const auto packages = status(
+      "Package: a\nStatus: install ok installed\nArchitecture: all\n\n"
+      "Package: b\nStatus: install ok installed\nArchitecture: all\nVers");
   ASSERT_THAT(packages, SizeIs(1));
   EXPECT_EQ(packages[0].name, "a");
   EXPECT_THAT(troubles(), HasSubstr("line 8: expected a newline at the end of the file"));
@@ -87,13 +92,16 @@ TEST_F(DpkgTextTest, TakesAStatusDEntryWithoutStatusAsInstalled) {
 }
 
 TEST_F(DpkgTextTest, ListsWhatCanBeAFile) {
-  const auto paths = parse_dpkg_list({"p.list", "/.\n/usr\n/usr/share\n/usr/share/doc\n/usr/share/doc/p\n"
-                                                "/usr/share/doc/p/copyright\n/usr/share/doc-base\n/bin/with space\n"}, log_);
+  const auto paths = parse_dpkg_list({"p.list",
+                                      "/.\n/usr\n/usr/share\n/usr/share/doc\n/usr/share/doc/p\n"
+                                      "/usr/share/doc/p/copyright\n/usr/share/doc-base\n/bin/with space\n"},
+                                     log_);
   EXPECT_THAT(paths, ElementsAre("usr/share/doc/p/copyright", "usr/share/doc-base", "bin/with space"));
 }
 
 TEST_F(DpkgTextTest, KeepsAFileWhoseNameStartsAsTheNextOne) {
-  EXPECT_THAT(parse_dpkg_list({"p.list", "/bin/x\n/bin/xy\n/bin/x-y\n"}, log_), ElementsAre("bin/x", "bin/xy", "bin/x-y"));
+  EXPECT_THAT(parse_dpkg_list({"p.list", "/bin/x\n/bin/xy\n/bin/x-y\n"}, log_),
+              ElementsAre("bin/x", "bin/xy", "bin/x-y"));
 }
 
 TEST_F(DpkgTextTest, SaysWhereAListIsNotOne) {
@@ -104,7 +112,9 @@ TEST_F(DpkgTextTest, SaysWhereAListIsNotOne) {
 
 TEST_F(DpkgTextTest, ReadsDigests) {
   const auto digests = parse_dpkg_md5sums(
-      {"p.md5sums", "d41d8cd98f00b204e9800998ecf8427e  usr/bin/a\nD41D8CD98F00B204E9800998ECF8427E *./usr/bin/b c\n"}, log_);
+      {"p.md5sums",
+       "d41d8cd98f00b204e9800998ecf8427e  usr/bin/a\nD41D8CD98F00B204E9800998ECF8427E *./usr/bin/b c\n"},
+      log_);
   ASSERT_THAT(digests, SizeIs(2));
   EXPECT_EQ(digests[0].path, "usr/bin/a");
   EXPECT_EQ(hex({digests[0].md5.data(), 16}), "d41d8cd98f00b204e9800998ecf8427e");
@@ -119,7 +129,8 @@ TEST_F(DpkgTextTest, LeavesOutBadDigestsAndKeepsTheOthers) {
                                            "d41d8cd98f00b204e9800998ecf8427e usr/bin/one-blank\n"
                                            "d41d8cd98f00b204e9800998ecf8427e  \n"
                                            "d41d8cd98f00b204e9800998ecf8427e  usr/bin/good\n"
-                                           "d41d8cd98f00b204e9800998ecf8427e  usr/bin/cut"}, log_);
+                                           "d41d8cd98f00b204e9800998ecf8427e  usr/bin/cut"},
+                                          log_);
   ASSERT_THAT(digests, SizeIs(1));
   EXPECT_EQ(digests[0].path, "usr/bin/good");
   EXPECT_THAT(troubles_, SizeIs(5));
@@ -141,14 +152,16 @@ TEST_F(DpkgTextTest, ReadsBothPathsOfADiversion) {
 }
 
 TEST_F(DpkgTextTest, StopsWhereDiversionsAreOutOfStep) {
-  EXPECT_THAT(parse_dpkg_diversions({"diversions", "/a\n/b\np\n/c\np\n/d\n/e\n"}, log_), ElementsAre("/a", "/b"));
+  EXPECT_THAT(parse_dpkg_diversions({"diversions", "/a\n/b\np\n/c\np\n/d\n/e\n"}, log_),
+              ElementsAre("/a", "/b"));
   EXPECT_THAT(troubles(), HasSubstr("diversions: line 4: expected two absolute paths and a package"));
   EXPECT_THAT(parse_dpkg_diversions({"diversions", "/a\n/b\n"}, log_), IsEmpty());
   EXPECT_THAT(troubles(), HasSubstr("diversions: line 1: expected three lines"));
 }
 
 TEST_F(DpkgTextTest, ReadsOverrides) {
-  EXPECT_THAT(parse_dpkg_statoverride({"statoverride", "root crontab 2755 /usr/bin/crontab\n#0 #5 0644 /a b\nroot /x\n"}, log_),
+  EXPECT_THAT(parse_dpkg_statoverride(
+                  {"statoverride", "root crontab 2755 /usr/bin/crontab\n#0 #5 0644 /a b\nroot /x\n"}, log_),
               ElementsAre("/usr/bin/crontab", "/a b"));
   EXPECT_THAT(troubles(), HasSubstr("statoverride: line 3: expected user, group, mode and an absolute path"));
 }

@@ -13,9 +13,12 @@ const std::string kMd5A(16, '\xaa'), kMd5B(16, '\xbb');
 
 class PackageIndexTest : public testing::Test {
  protected:
-  uint32_t package(const std::string& name) { return builder_.add_package({name, "1", "amd64", "", PackageKind::dpkg}); }
+  uint32_t package(const std::string& name) {
+    return builder_.add_package({name, "1", "amd64", "", PackageKind::dpkg});
+  }
   bool add(const std::string& path, uint32_t owner, const std::string& md5 = kMd5A, uint8_t flags = 0) {
-    return builder_.add_file(path, owner, md5.empty() ? DigestAlgorithm::none : DigestAlgorithm::md5, md5, flags);
+    return builder_.add_file(path, owner, md5.empty() ? DigestAlgorithm::none : DigestAlgorithm::md5, md5,
+                             flags);
   }
   const PackageFile* find(const std::string& path) {
     index_ = std::move(builder_).build(guest_.root(), "test");
@@ -36,7 +39,8 @@ TEST_F(PackageIndexTest, FindsAFileByTheInodeOfItsDirectory) {
   EXPECT_EQ(index_.name(*file), "ls");
   EXPECT_EQ(index_.digest(*file), kMd5A);
   EXPECT_EQ(index_.packages()[file->package].name, "coreutils");
-  EXPECT_EQ(index_.packages()[file->package].source, "coreutils") << "its own name where no source is recorded";
+  EXPECT_EQ(index_.packages()[file->package].source, "coreutils")
+      << "its own name where no source is recorded";
   EXPECT_EQ(index_.source(), "test");
   EXPECT_EQ(index_.find(index_.dir(guest_.ino("usr/bin")), "cat"), nullptr);
   EXPECT_TRUE(index_.dir(1).empty());
@@ -86,7 +90,8 @@ TEST_F(PackageIndexTest, NeverLooksOutsideTheGuest) {
 TEST_F(PackageIndexTest, LeavesOutWhatLiesOnAnotherMount) {
   // /proc is the mount that exists everywhere: its root has inode 1.
   PackageIndexBuilder builder;
-  builder.add_file("/proc/version", builder.add_package({"x", "1", "a", "", PackageKind::dpkg}), DigestAlgorithm::none, {}, 0);
+  builder.add_file("/proc/version", builder.add_package({"x", "1", "a", "", PackageKind::dpkg}),
+                   DigestAlgorithm::none, {}, 0);
   const PackageIndex index = std::move(builder).build(RootDir("/"), "test");
   EXPECT_EQ(index.file_count(), 0u);
 }
@@ -94,8 +99,9 @@ TEST_F(PackageIndexTest, LeavesOutWhatLiesOnAnotherMount) {
 TEST_F(PackageIndexTest, RefusesPathsThatCannotNameAFileBelowTheRoot) {
   const uint32_t owner = package("evil");
   using namespace std::string_literals;
-  for (const std::string& path : {"/../etc/shadow"s, "/usr/../../etc/shadow"s, ".."s, "/usr/.."s, "/usr/."s, ""s, "/"s, "/usr/"s,
-                                  "/a\0b"s, "/a\0b/c"s, fmt::format("/{:n>256}", ""), fmt::format("/{:d>256}/f", "")})
+  for (const std::string& path :
+       {"/../etc/shadow"s, "/usr/../../etc/shadow"s, ".."s, "/usr/.."s, "/usr/."s, ""s, "/"s, "/usr/"s,
+        "/a\0b"s, "/a\0b/c"s, fmt::format("/{:n>256}", ""), fmt::format("/{:d>256}/f", "")})
     EXPECT_FALSE(add(path, owner)) << path;
   std::string deep;
   for (uint32_t i = 0; i <= RecordedDirs::kMaxDepth; ++i) deep += "/d";
@@ -124,7 +130,8 @@ TEST_F(PackageIndexTest, TakesEachSpellingOfADirectoryAsOne) {
 TEST_F(PackageIndexTest, ListsADirectorySortedByName) {
   guest_.dir("d");
   const uint32_t owner = package("p");
-  for (const char* name : {"zeta", "alpha", "beta", "Alpha", "alpha.1", "\xff"}) add(std::string("d/") + name, owner);
+  for (const char* name : {"zeta", "alpha", "beta", "Alpha", "alpha.1", "\xff"})
+    add(std::string("d/") + name, owner);
   find("d/alpha");
   std::vector<std::string> names;
   for (const PackageFile& file : index_.dir(guest_.ino("d"))) names.emplace_back(index_.name(file));
@@ -197,7 +204,8 @@ TEST_F(PackageIndexTest, AppliesFlagsToOwnedPathsOnlyAndThroughAliases) {
 TEST_F(PackageIndexTest, CopesWithManyDirectories) {
   // Beyond the first table and the first block of names.
   const uint32_t owner = package("many");
-  for (int i = 0; i < 20000; ++i) ASSERT_TRUE(add(fmt::format("/usr/share/package-number-{}/sub/f", i), owner));
+  for (int i = 0; i < 20000; ++i)
+    ASSERT_TRUE(add(fmt::format("/usr/share/package-number-{}/sub/f", i), owner));
   guest_.dir("usr/share/package-number-19999/sub");
   EXPECT_NE(find("usr/share/package-number-19999/sub/f"), nullptr);
   EXPECT_EQ(index_.file_count(), 1u);
@@ -222,7 +230,8 @@ TEST(TroubleLogTest, ListsAFewTroublesOfAFileAndEscapesWhatItQuotes) {
   std::vector<PackageTrouble> troubles;
   TroubleLog log(troubles);
   const std::string text = "good\n\x1b[2Jbad\n";
-  for (int i = 0; i < 1000; ++i) log.add_line("var/lib/\nx", text, std::string_view(text).substr(5, 7), "something");
+  for (int i = 0; i < 1000; ++i)
+    log.add_line("var/lib/\nx", text, std::string_view(text).substr(5, 7), "something");
   ASSERT_EQ(troubles.size(), TroubleLog::kMaxPerFile + 1);
   EXPECT_EQ(troubles[0].file, "var/lib/\\nx");
   EXPECT_EQ(troubles[0].detail, "line 2: expected something, found \"\\x1b[2Jbad\"");

@@ -66,7 +66,8 @@ class RpmReaderTest : public testing::Test {
     ASSERT_NE(tiny, nullptr);
     EXPECT_EQ(tiny->algorithm, DigestAlgorithm::sha256);
     std::string sum;
-    ASSERT_TRUE(run_shell("sha256sum < " + guest_.path("usr/bin/tiny") + " | cut -c1-64 | tr -d '\\n'", &sum));
+    ASSERT_TRUE(
+        run_shell("sha256sum < " + guest_.path("usr/bin/tiny") + " | cut -c1-64 | tr -d '\\n'", &sum));
     EXPECT_EQ(hex(index_.digest(*tiny)), sum);
     const Package& package = index_.packages()[tiny->package];
     EXPECT_EQ(package.name, "tiny");
@@ -85,7 +86,8 @@ class RpmReaderTest : public testing::Test {
   bool change_in_log(const std::string& sql) {
     std::string output;
     return run_shell("sqlite3 " + guest_.path("var/lib/rpm/rpmdb.sqlite") +
-                     " '.dbconfig no_ckpt_on_close on' 'pragma wal_autocheckpoint=0' \"" + sql + "\"", &output);
+                         " '.dbconfig no_ckpt_on_close on' 'pragma wal_autocheckpoint=0' \"" + sql + "\"",
+                     &output);
   }
 
   GuestTree guest_;
@@ -218,7 +220,8 @@ TEST_F(RpmReaderTest, RefusesADatabaseThatIsASymlink) {
       guest_.symlink(target, std::string("var/lib/rpm/") + name);
       read();
       EXPECT_EQ(backends_, "");
-      EXPECT_EQ(all(troubles_), fmt::format("var/lib/rpm/{}: expected a regular file, found a symbolic link\n", name));
+      EXPECT_EQ(all(troubles_),
+                fmt::format("var/lib/rpm/{}: expected a regular file, found a symbolic link\n", name));
     }
   }
 }
@@ -384,7 +387,8 @@ TEST_F(RpmCacheTest, IgnoresATornOrDamagedEntry) {
   read();
   const std::string good = contents(file());
   ASSERT_GT(good.size(), 100u);
-  std::vector<std::string> bad = {"", good.substr(0, 20), good.substr(0, good.size() - 1), good + "x", std::string(good.size(), '\0')};
+  std::vector<std::string> bad = {"", good.substr(0, 20), good.substr(0, good.size() - 1), good + "x",
+                                  std::string(good.size(), '\0')};
   for (size_t at : {size_t{3}, size_t{9}, size_t{25}, size_t{33}, size_t{60}, good.size() - 1}) {
     bad.push_back(good);
     bad.back()[at] = static_cast<char>(bad.back()[at] ^ 0x10);

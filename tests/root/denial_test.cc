@@ -184,21 +184,18 @@ TEST(DenialTest, PrivateBytesGuessedByAnotherGuestStayApart) {
   for (const char* type : {"ext4", "xfs"}) {
     VS_NEEDS_FILESYSTEM(type);
     TestHost host(three_guests(type));
-    const std::string secret = tagged_bytes("what only gamma knows", 9'000);
-    const FakeFile local{kShared, secret}, document{"usr/share/pkg/secret", secret};
-    // gamma changed a package's file and has a file of its own beside; alpha guesses both and makes its
-    // records agree.
-    write_fake_file(host.guest("gamma").root(), local);
-    write_fake_file(host.guest("gamma").root(), document);
-    write_fake_file(host.guest("alpha").root(), local);
-    write_fake_file(host.guest("alpha").root(), document);
+    // gamma changed a package's file, has a file of its own beside, and passwords; alpha guesses them all and
+    // makes its records agree.
+    const FakeFile local{kShared, tagged_bytes("what only gamma knows", 9'000)};
+    const FakeFile document{"usr/share/pkg/secret", tagged_bytes("nor does anybody know this", 9'000)};
+    const FakeFile shadow{"etc/shadow", read_file(host.guest("gamma") / "etc/shadow"), 0640};
+    for (const char* guest : {"alpha", "gamma"})
+      for (const auto& file : {local, document, shadow}) write_fake_file(host.guest(guest).root(), file);
     auto forged = host.guest("alpha").packages();
-    forged[0].files[2].content = secret;
-    forged[0].files.push_back(document);
+    forged[0].files[2].content = local.content;
+    forged[0].files.insert(forged[0].files.end(), {document, shadow});
     for (const auto& [path, content] : dpkg_records(forged))
       write_file(host.guest("alpha") / ("var/lib/dpkg/" + path), content);
-    // Also what gamma's records call configuration, and what they do not know.
-    forged[0].files.push_back({"etc/shadow", read_file(host.guest("gamma") / "etc/shadow"), 0640});
     const auto blocks = stat_of(host.guest("gamma") / kShared).st_blocks;
 
     const auto ran = host.vunify("run");

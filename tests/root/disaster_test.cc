@@ -67,8 +67,10 @@ INSTANTIATE_TEST_SUITE_P(BlocksLeft, FullDiskTest, testing::Values(0, 3, 12, 30)
 TEST(DisasterTest, ADiskWithoutInodesIsToldAndLosesNothing) {
   VS_NEEDS_FILESYSTEM("ext4");
   HostOptions options = small_host("ext4");
-  options.mkfs_options = "-N 400";
-  for (const int left : {0, 1, 6}) {
+  options.mkfs_options = "-N 900";
+  // No store can be made; one, but not all masters (it takes 261: a directory for each first byte of a
+  // digest).
+  for (const int left : {0, 3, 266}) {
     TestHost host(options);
     const auto before = host.snapshots();
     fs::create_directory(host.pool() + "/filler");
@@ -195,7 +197,7 @@ TEST(DisasterTest, AStoreInsideAGuestIsRefused) {
 class SlowRun {
  public:
   explicit SlowRun(const TestHost& host)
-      : process_(with_injection(host.command("run", {"-j1"}), "renameat2", "delay_exit=600000", "2+1")) {
+      : process_(with_injection(host.command("run", {"-j1"}), "renameat2", "delay_exit=3000000", "3")) {
     for (int i = 0; i < 500 && process_.running();
          ++i, std::this_thread::sleep_for(std::chrono::milliseconds(10)))
       if (std::error_code error; !fs::is_empty(host.store() + "/staging", error) && !error) return;
@@ -260,7 +262,8 @@ TEST(DisasterTest, ALostStateDirectoryLosesNoByte) {
   EXPECT_EQ(host.trouble_after_recovery(before), "");
   const auto released = host.vunify("release", {"alpha"});
   EXPECT_EQ(released.exit_code, 0) << shown(released);
-  EXPECT_EQ(host.changes_since(before), "");
+  // Which names were hard links of one another stood in what was lost.
+  EXPECT_EQ(host.changes_since(before, Links::any), "");
 }
 
 TEST(DisasterTest, CheckTellsAMasterWithoutSealAndOneWithOtherBytes) {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <numeric>
 #include <set>
 #include <stdexcept>
 
@@ -69,9 +70,10 @@ FakePackage shared_package(const std::string& name, const std::string& dir, int 
   for (int i = 0; i < count; ++i) {
     FakeFile file{fmt::format("{}/{}-{}", dir, name, i), "", i % 4 == 1 ? 0755U : 0644U};
     // A single byte must differ too, else the one-byte files of all packages are one content.
-    file.content = kSizes[i % 6] == 1
-                       ? std::string(1, static_cast<char>('A' + (i + static_cast<int>(name.size())) % 50))
-                       : tagged_bytes("package=" + name + " file=" + std::to_string(i), kSizes[i % 6]);
+    const int mark = std::accumulate(name.begin(), name.end(), i);
+    const std::string tag = "package=" + name + " file=" + std::to_string(i);
+    file.content = kSizes[i % 6] == 1 ? std::string(1, static_cast<char>('0' + mark % 75))
+                                      : tagged_bytes(tag, kSizes[i % 6]);
     package.files.push_back(std::move(file));
   }
   return package;

@@ -42,13 +42,14 @@ const FakeGuest& TestHost::guest(const std::string& name) const {
 }
 
 Command TestHost::command(const std::string& verb, const Command& more) const {
-  Command command{vunify_path(), verb, "--state", state(), "--progress", "never"};
+  Command command{vunify_path(), verb};
+  command.insert(command.end(), more.begin(), more.end());
+  command.insert(command.end(), {"--state", state(), "--progress", "never"});
   for (const auto& guest : guests_) {
     command.push_back("--tree");
     command.push_back(guest.name() + "=" + guest.root());
   }
   if (options_.scope != "packages") command.insert(command.end(), {"--scope", options_.scope});
-  command.insert(command.end(), more.begin(), more.end());
   return command;
 }
 

@@ -43,7 +43,7 @@ class TestHost {
   std::string guard() const { return filesystem_.type() == "ext4" ? "immutable" : "reflink"; }
   bool seals() const { return guard() == "immutable"; }
 
-  // vunify VERB over all guests of this host, with these options at the end.
+  // vunify VERB over all guests of this host, with these words after VERB.
   Command command(const std::string& verb, const Command& more = {}) const;
   RunResult vunify(const std::string& verb, const Command& more = {}, const RunOptions& options = {}) const;
 

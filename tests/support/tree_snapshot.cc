@@ -188,8 +188,8 @@ std::vector<std::string> differences(const TreeSnapshot& expected, const TreeSna
 std::string difference_text(const TreeSnapshot& expected, const TreeSnapshot& actual, Links links) {
   const auto lines = differences(expected, actual, links);
   std::string text;
-  for (size_t i = 0; i < lines.size() && i < 25; ++i) text += "\n  " + lines[i];
-  if (lines.size() > 25) text += fmt::format("\n  ... and {} more", lines.size() - 25);
+  for (size_t i = 0; i < lines.size() && i < 12; ++i) text += "\n  " + lines[i];
+  if (lines.size() > 12) text += fmt::format("\n  ... and {} more", lines.size() - 12);
   return text;
 }
 

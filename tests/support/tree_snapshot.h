@@ -36,12 +36,13 @@ void note_links(TreeSnapshot& tree, const std::map<std::string, uint64_t>& inode
 
 enum class Links {
   exact,      // the same names are one inode
+  any,        // not compared
   may_merge,  // equal files may have become one inode; names that were one inode still are
 };
 
 // One line a difference, names and bytes escaped; empty when the trees are the same.
 std::vector<std::string> differences(const TreeSnapshot& expected, const TreeSnapshot& actual, Links links);
-// The same as text for an assertion: "" when equal, at most 25 lines.
+// The same as text for an assertion: "" when equal, at most 12 lines.
 std::string difference_text(const TreeSnapshot& expected, const TreeSnapshot& actual, Links links);
 
 }  // namespace vs::test
