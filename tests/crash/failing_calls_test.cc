@@ -1,0 +1,120 @@
+// System calls that fail: a message names the object and what the system said, the exit code is honest,
+// nothing is lost.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+#include <sstream>
+
+#include "tests/crash/crash_host.h"
+#include "tests/support/inject.h"
+
+namespace vs::test {
+namespace {
+
+struct Failure {
+  const char* syscall;
+  std::vector<const char*> errors;
+  size_t sampled;
+};
+
+// On guests and store, what each call may say on a bad day.
+const std::vector<Failure>& failures() {
+  static const std::vector<Failure> all = {
+      {"linkat", {"ENOSPC", "EIO", "EPERM", "EMLINK"}, 5},
+      {"renameat2", {"EIO", "ENOSPC", "EPERM", "EINVAL"}, 5},
+      {"unlinkat", {"EIO", "EPERM"}, 6},
+      {"openat2", {"EMFILE", "ENOMEM", "EIO", "EACCES", "EINTR", "EAGAIN"}, 6},
+      {"openat", {"ENOSPC", "EMFILE", "EIO"}, 6},
+      {"statx", {"EIO", "ENOMEM"}, 6},
+      {"getdents64", {"EIO"}, 8},
+      {"pread64", {"EIO", "EINTR"}, 6},
+      {"read", {"EIO", "EINTR"}, 6},
+      {"mmap", {"ENOMEM"}, 3},
+      {"write", {"ENOSPC", "EIO", "EINTR"}, 6},
+      {"pwrite64", {"ENOSPC", "EIO", "EINTR"}, 6},
+      {"copy_file_range", {"EIO", "ENOSPC", "EXDEV"}, 4},
+      {"fallocate", {"ENOSPC", "EOPNOTSUPP"}, 4},
+      {"ftruncate", {"ENOSPC", "EIO"}, 4},
+      {"fsync", {"EIO", "ENOSPC"}, 6},
+      {"fdatasync", {"EIO", "ENOSPC"}, 6},
+      {"syncfs", {"EIO"}, 3},
+      {"ioctl", {"EIO", "EPERM", "ENOTTY"}, 8},
+      {"fcntl", {"EAGAIN", "EINVAL", "ENOMEM"}, 8},
+      {"fchown", {"EPERM", "EDQUOT"}, 3},
+      {"fchmod", {"EPERM", "EIO"}, 3},
+      {"utimensat", {"EPERM", "EIO"}, 3},
+      {"fsetxattr", {"ENOSPC", "EPERM"}, 3},
+      {"flistxattr", {"EIO"}, 3},
+      {"mkdirat", {"ENOSPC", "EIO"}, 4},
+      {"rename", {"ENOSPC", "EIO"}, 4},
+      {"flock", {"EIO"}, 2},
+  };
+  return all;
+}
+
+// "ENOSPC" -> "No space left on device"
+std::string error_text(const std::string& name) {
+  static const std::map<std::string, int> numbers = {
+      {"ENOSPC", ENOSPC}, {"EIO", EIO},       {"EPERM", EPERM},   {"EMLINK", EMLINK},
+      {"EINVAL", EINVAL}, {"EMFILE", EMFILE}, {"ENOMEM", ENOMEM}, {"EACCES", EACCES},
+      {"EINTR", EINTR},   {"EAGAIN", EAGAIN}, {"EXDEV", EXDEV},   {"EOPNOTSUPP", EOPNOTSUPP},
+      {"ENOTTY", ENOTTY}, {"EDQUOT", EDQUOT}};
+  return std::strerror(numbers.at(name));
+}
+
+// A line with the system's words and a path (or a reader's name for one).
+bool names_trouble(const RunResult& result, const std::string& error) {
+  std::istringstream lines(result.err);
+  for (std::string line; std::getline(lines, line);)
+    if (line.find(error_text(error)) != std::string::npos && line.find('/') != std::string::npos) return true;
+  return false;
+}
+
+constexpr unsigned kMostFailures = 8;  // enough to see what they have in common
+
+class FailingCallTest : public testing::TestWithParam<std::string> {};
+
+TEST_P(FailingCallTest, IsToldAndLosesNothing) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  const Task& task = test::task(GetParam());
+  TestHost host(small_host("ext4"));
+  unsigned told = 0, failed = 0;
+  for (const auto& [syscall, errors, sampled] : failures()) {
+    host.reset();
+    task.prepare(host);
+    const Command command = host.command(task.verb, task.options);
+    const auto ordinals = call_ordinals(command, syscall, {host.pool(), host.state()});
+    size_t turn = 0;
+    for (const unsigned when : sample(ordinals, most_steps(sampled))) {
+      // Each step meets one of the errors, every third step from then on for good.
+      const std::string error = errors[turn % errors.size()];
+      const std::string at = std::to_string(when) + (turn % 3 == 2 ? "+" : "");
+      ++turn;
+      const std::string what = fmt::format("{} with {} {} at {}", task.name, syscall, error, at);
+      host.reset();
+      task.prepare(host);
+      const auto before = host.snapshots();
+      const auto result = run(with_injection(command, syscall, "error=" + error, at));
+      EXPECT_FALSE(result.killed() || result.timed_out) << what << ": " << shown(result);
+      EXPECT_TRUE(result.exit_code == 0 || result.exit_code == 1 || result.exit_code == 3)
+          << what << ": " << shown(result);
+      const bool silent = result.exit_code != 0 && !names_trouble(result, error);
+      EXPECT_FALSE(silent) << what << ": " << shown(result);
+      told += result.exit_code != 0;
+      const std::string trouble = host.changes_since(before) + host.trouble_after_recovery(before);
+      EXPECT_EQ(trouble, "") << what << ": " << shown(result);
+      if ((silent || !trouble.empty()) && ++failed == kMostFailures) return;
+    }
+  }
+  EXPECT_GT(told, 10U) << "hardly any failure was told";
+}
+
+INSTANTIATE_TEST_SUITE_P(Tasks, FailingCallTest,
+                         testing::Values("run_one_thread", "run_masters_gain_names", "release", "undo"),
+                         [](const auto& tested) { return tested.param; });
+
+}  // namespace
+}  // namespace vs::test

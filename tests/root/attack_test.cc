@@ -1,0 +1,103 @@
+// Hostile guests against vunify: what SECURITY.md promises, attacked.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+
+#include "tests/support/attack.h"
+#include "tests/support/inject.h"
+
+namespace vs::test {
+namespace {
+
+using testing::AnyOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+// How many `vunify run` an attack lasts.
+unsigned attack_runs() {
+  const char* chosen = std::getenv("VS_ATTACK_RUNS");
+  return chosen != nullptr ? static_cast<unsigned>(std::strtoul(chosen, nullptr, 10)) : 100;
+}
+
+// A rest at one of the places where a race would be lost, so that on two cores the guests get in between.
+Command held_up(const Command& command, std::mt19937& random) {
+  struct Place {
+    const char* syscall;
+    const char* side;
+  };
+  static constexpr Place kPlaces[] = {{"renameat2", "delay_enter"}, {"renameat2", "delay_exit"},
+                                      {"linkat", "delay_exit"},     {"ioctl", "delay_enter"},
+                                      {"ioctl", "delay_exit"},      {"fcntl", "delay_exit"},
+                                      {"openat2", "delay_exit"},    {"unlinkat", "delay_enter"},
+                                      {"pread64", "delay_exit"},    {"statx", "delay_exit"}};
+  const Place& place = kPlaces[random() % std::size(kPlaces)];
+  // Some 30 rests of 2 ms: the run stays short and every stage gets its share.
+  return with_injection(command, place.syscall, fmt::format("{}={}", place.side, 500 + random() % 2500),
+                        fmt::format("{}+{}", 1 + random() % 8, 2 + random() % 10));
+}
+
+class AttackTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { VS_NEEDS_FILESYSTEM(GetParam()); }
+};
+
+TEST_P(AttackTest, NoByteOfAnotherGuestEverAppears) {
+  const uint32_t seed = 4711;
+  AttackHost attack(GetParam(), seed);
+  TestHost& host = attack.host();
+  std::mt19937 random(seed);
+  uint64_t linked = 0, runs = 0;
+  attack.start();
+  for (; runs < attack_runs(); ++runs) {
+    // Everything is sealed after a while: guests get private copies back and it all begins again.
+    const std::string verb = runs % 4 == 3     ? "release"
+                             : runs % 10 == 6  ? "undo"
+                             : runs % 25 == 20 ? "gc"
+                                               : "";
+    if (!verb.empty()) {
+      const auto result = host.vunify(verb, verb == "undo"      ? Command{"last"}
+                                            : verb == "release" ? Command{runs % 8 == 3 ? "alpha" : "beta"}
+                                                                : Command{});
+      EXPECT_THAT(result.exit_code, AnyOf(0, 3)) << verb << ": " << shown(result);
+    }
+    Command command = host.command("run", {"--json", runs % 2 ? "-j2" : "-j1"});
+    if (runs % 3 == 2) command.insert(command.end(), {"--scope", "all"});
+    if (runs % 2 && !injection_impossible()) command = held_up(command, random);
+    RunOptions options;
+    if (runs % 5 == 4) options.env["VS_NO_OPENAT2"] = "1";  // the way taken on kernels without openat2
+    const auto result = run(command, options);
+    ASSERT_FALSE(result.killed() || result.timed_out) << "run " << runs << ": " << shown(result);
+    EXPECT_THAT(result.exit_code, AnyOf(0, 3)) << "run " << runs << ": " << shown(result);
+    linked += summary_number(result, "files_linked");
+  }
+  RunResult recovered, checked;
+  std::vector<std::string> defects;
+  const auto outcome = attack.stop([&] {
+    recovered = host.vunify("recover");
+    checked = host.vunify("check");
+    defects = host.store_defects();
+  });
+  EXPECT_EQ(recovered.exit_code, 0) << shown(recovered);
+  EXPECT_EQ(checked.exit_code, 0) << shown(checked);
+  EXPECT_THAT(defects, IsEmpty());
+  EXPECT_EQ(outcome.trouble, "");
+  // An attack on a tool that does nothing proves nothing.
+  EXPECT_GT(linked, 2 * runs);
+  EXPECT_GT(outcome.done, 100 * runs);
+  std::printf("%s: %lu runs linked %lu files; actors done/refused %lu/%lu (%s); %lu classes put back\n",
+              GetParam().c_str(), runs, linked, outcome.done, outcome.refused, outcome.by_role.c_str(),
+              outcome.put_back);
+}
+
+INSTANTIATE_TEST_SUITE_P(Filesystems, AttackTest, testing::Values("ext4", "xfs", "btrfs"),
+                         [](const auto& tested) { return tested.param; });
+
+}  // namespace
+}  // namespace vs::test

@@ -1,0 +1,372 @@
+// What a guest must not be able to do, tried one by one: each test asserts the denial.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <thread>
+
+#include "tests/support/digest.h"
+#include "tests/support/test_host.h"
+
+namespace vs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AnyOf;
+using testing::HasSubstr;
+using testing::Not;
+
+struct stat stat_of(const std::string& path) {
+  struct stat stat {};
+  EXPECT_EQ(::lstat(path.c_str(), &stat), 0) << path;
+  return stat;
+}
+
+bool one_inode(const std::string& a, const std::string& b) {
+  return stat_of(a).st_ino == stat_of(b).st_ino;
+}
+
+// Runs `act` in a process chrooted into the guest, as its root; what it returns is the exit code.
+int inside(const FakeGuest& guest, const std::function<int()>& act) {
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(::chroot(guest.root().c_str()) == 0 && ::chdir("/") == 0 ? act() : 125);
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+// A process in the guest that goes on: does `first`, waits for go_on(), then `second`.
+class Resident {
+ public:
+  Resident(const FakeGuest& guest, const std::function<int()>& first, const std::function<int(int)>& second) {
+    EXPECT_EQ(::pipe2(ready_, O_CLOEXEC), 0);
+    EXPECT_EQ(::pipe2(go_, O_CLOEXEC), 0);
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      char byte = 0;
+      const bool in = ::chroot(guest.root().c_str()) == 0 && ::chdir("/") == 0;
+      const int result = in ? first() : -1;
+      if (::write(ready_[1], "x", 1) != 1 || ::read(go_[0], &byte, 1) != 1) ::_exit(124);
+      ::_exit(second(result));
+    }
+    char byte = 0;
+    EXPECT_EQ(::read(ready_[0], &byte, 1), 1);
+  }
+  int go_on() {
+    EXPECT_EQ(::write(go_[1], "x", 1), 1);
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    for (const int fd : {ready_[0], ready_[1], go_[0], go_[1]}) ::close(fd);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+ private:
+  pid_t pid_;
+  int ready_[2], go_[2];
+};
+
+HostOptions three_guests(const std::string& filesystem) {
+  HostOptions options;
+  options.filesystem = filesystem;
+  options.packages = {shared_package("pkg", "usr/share/pkg", 6)};
+  return options;
+}
+constexpr const char* kShared = "usr/share/pkg/pkg-2";  // 10,000 bytes
+
+#define MUST_UNIFY(host)                                                                     \
+  do {                                                                                       \
+    const auto ran = (host).vunify("run");                                                   \
+    ASSERT_EQ(ran.exit_code, 0) << shown(ran);                                               \
+    ASSERT_TRUE(one_inode((host).guest("alpha") / kShared, (host).guest("beta") / kShared)); \
+  } while (false)
+
+TEST(DenialTest, ASharedFileCannotBeChangedFromInsideAGuest) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  TestHost host(three_guests("ext4"));
+  MUST_UNIFY(host);
+  const auto before = host.snapshots();
+  const std::string file = std::string("/") + kShared;
+  const std::pair<const char*, std::function<long()>> tries[] = {
+      {"open for writing", [&] { return ::open(file.c_str(), O_WRONLY); }},
+      {"open for appending", [&] { return ::open(file.c_str(), O_WRONLY | O_APPEND); }},
+      {"truncate", [&] { return ::truncate(file.c_str(), 0); }},
+      {"chmod", [&] { return ::chmod(file.c_str(), 04777); }},
+      {"chown", [&] { return ::chown(file.c_str(), 1, 1); }},
+      {"utimes", [&] { return ::utimensat(AT_FDCWD, file.c_str(), nullptr, 0); }},
+      {"setxattr", [&] { return ::setxattr(file.c_str(), "user.x", "y", 1, 0); }},
+      {"unlink", [&] { return ::unlink(file.c_str()); }},
+      {"rename", [&] { return ::rename(file.c_str(), "/usr/share/pkg/moved"); }},
+      {"rename over it", [&] { return ::rename("/usr/share/pkg/pkg-3", file.c_str()); }},
+      {"link", [&] { return ::link(file.c_str(), "/usr/share/pkg/link"); }},
+  };
+  for (const auto& [what, act] : tries)
+    EXPECT_EQ(inside(host.guest("alpha"), [&] { return act() >= 0 ? 0 : errno; }), EPERM) << what;
+  EXPECT_EQ(host.changes_since(before), "");
+}
+
+TEST(DenialTest, UnderReflinkWhatOneGuestWritesNoOtherReads) {
+  for (const char* type : {"xfs", "btrfs"}) {
+    VS_NEEDS_FILESYSTEM(type);
+    TestHost host(three_guests(type));
+    const auto before = host.snapshots();
+    const auto ran = host.vunify("run");
+    ASSERT_EQ(ran.exit_code, 0) << shown(ran);
+    EXPECT_EQ(host.changes_since(before, Links::exact), "");  // inodes stay private
+    write_file(host.guest("alpha") / kShared, "changed");
+    EXPECT_EQ(difference_text(before[1], snapshot_of(host.guest("beta").root()), Links::exact), "");
+    EXPECT_EQ(difference_text(before[2], snapshot_of(host.guest("gamma").root()), Links::exact), "");
+    EXPECT_EQ(read_file(host.guest("alpha") / kShared), "changed");
+  }
+}
+
+TEST(DenialTest, ADescriptorOpenForWritingBeforeTheRunKeepsItsFile) {
+  for (const char* type : {"ext4", "xfs", "btrfs"}) {
+    VS_NEEDS_FILESYSTEM(type);
+    TestHost host(three_guests(type));
+    const std::string file = std::string("/") + kShared;
+    Resident writer(
+        host.guest("alpha"), [&] { return ::open(file.c_str(), O_RDWR); },
+        [](int fd) { return ::pwrite(fd, "late", 4, 0) == 4 ? 0 : errno; });
+    const auto ran = host.vunify("run", {"--json"});
+    EXPECT_THAT(ran.exit_code, AnyOf(0, 3)) << shown(ran);
+    EXPECT_EQ(writer.go_on(), 0) << type;
+    EXPECT_EQ(read_file(host.guest("alpha") / kShared).substr(0, 4), "late") << type;
+    EXPECT_EQ(read_file(host.guest("beta") / kShared).substr(0, 4), "pack") << type;
+    EXPECT_EQ(read_file(host.guest("gamma") / kShared).substr(0, 4), "pack") << type;
+  }
+}
+
+TEST(DenialTest, AMappingWhoseDescriptorIsClosedKeepsItsFile) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  TestHost host(three_guests("ext4"));
+  const std::string file = std::string("/") + kShared;
+  static char* map = nullptr;
+  Resident writer(
+      host.guest("alpha"),
+      [&] {
+        const int fd = ::open(file.c_str(), O_RDWR);
+        map = static_cast<char*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+        return ::close(fd);
+      },
+      [](int) { return std::memcpy(map, "late", 4), 0; });
+  EXPECT_THAT(host.vunify("run").exit_code, AnyOf(0, 3));
+  EXPECT_EQ(writer.go_on(), 0);
+  EXPECT_EQ(read_file(host.guest("alpha") / kShared).substr(0, 4), "late");
+  EXPECT_EQ(read_file(host.guest("beta") / kShared).substr(0, 4), "pack");
+}
+
+TEST(DenialTest, NoGuestEverHeldADescriptorOfAMaster) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  TestHost host(three_guests("ext4"));
+  // Reading descriptors do not keep a file from being unified, but fchmod and fsetxattr work through them.
+  const std::string file = std::string("/") + kShared;
+  Resident keeper(
+      host.guest("alpha"), [&] { return ::open(file.c_str(), O_RDONLY); },
+      [](int fd) { return ::fchmod(fd, 04777) == 0 ? ::fsetxattr(fd, "user.x", "y", 1, 0) : errno; });
+  MUST_UNIFY(host);
+  const auto before = host.snapshots();
+  EXPECT_EQ(keeper.go_on(), 0);  // of its own old inode, which nobody sees any more
+  EXPECT_EQ(host.changes_since(before), "");
+}
+
+// The oracle: whoever guesses another's private bytes must not learn it from inode numbers or link counts.
+TEST(DenialTest, PrivateBytesGuessedByAnotherGuestStayApart) {
+  for (const char* type : {"ext4", "xfs"}) {
+    VS_NEEDS_FILESYSTEM(type);
+    TestHost host(three_guests(type));
+    // gamma changed a package's file, has a file of its own beside, and passwords; alpha guesses them all and
+    // makes its records agree.
+    const FakeFile local{kShared, tagged_bytes("what only gamma knows", 9'000)};
+    const FakeFile document{"usr/share/pkg/secret", tagged_bytes("nor does anybody know this", 9'000)};
+    const FakeFile shadow{"etc/shadow", read_file(host.guest("gamma") / "etc/shadow"), 0640};
+    for (const char* guest : {"alpha", "gamma"})
+      for (const auto& file : {local, document, shadow}) write_fake_file(host.guest(guest).root(), file);
+    auto forged = host.guest("alpha").packages();
+    forged[0].files[2].content = local.content;
+    forged[0].files.insert(forged[0].files.end(), {document, shadow});
+    for (const auto& [path, content] : dpkg_records(forged))
+      write_file(host.guest("alpha") / ("var/lib/dpkg/" + path), content);
+    const auto blocks = stat_of(host.guest("gamma") / kShared).st_blocks;
+
+    const auto ran = host.vunify("run");
+    ASSERT_EQ(ran.exit_code, 0) << shown(ran);
+    for (const char* path : {kShared, "usr/share/pkg/secret", "etc/shadow"}) {
+      EXPECT_EQ(stat_of(host.guest("gamma") / path).st_nlink, 1U) << path;
+      EXPECT_EQ(stat_of(host.guest("alpha") / path).st_nlink, 1U) << path;
+      EXPECT_FALSE(is_immutable(host.guest("gamma") / path)) << path;
+      EXPECT_FALSE(is_immutable(host.guest("alpha") / path)) << path;
+    }
+    EXPECT_EQ(stat_of(host.guest("gamma") / kShared).st_blocks, blocks);
+    if (host.seals()) {
+      EXPECT_TRUE(one_inode(host.guest("alpha") / "usr/share/pkg/pkg-0",
+                            host.guest("gamma") / "usr/share/pkg/pkg-0"));
+      continue;
+    }
+    // On reflink filesystems the same question is asked with FIEMAP: no extent of it is shared.
+    ::sync();
+    const auto extents = run({"filefrag", "-v", host.guest("gamma") / kShared});
+    ASSERT_EQ(extents.exit_code, 0) << shown(extents);
+    EXPECT_THAT(extents.out, Not(HasSubstr("shared")));
+    const auto public_extents = run({"filefrag", "-v", host.guest("gamma") / "usr/share/pkg/pkg-4"});
+    EXPECT_THAT(public_extents.out, HasSubstr("shared"));
+  }
+}
+
+TEST(DenialTest, SetIdConfigurationLockLikeAndEmptyFilesAreNeverShared) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  HostOptions options = three_guests("ext4");
+  auto& files = options.packages[0].files;
+  files.push_back({"usr/bin/su", tagged_bytes("su", 5000), 04755});
+  files.push_back({"usr/bin/wall", tagged_bytes("wall", 5000), 02755});
+  files.push_back({"usr/bin/sticky", tagged_bytes("sticky", 5000), 01755});
+  files.push_back({"usr/bin/ping", tagged_bytes("ping", 5000), 0755});
+  files.push_back({"usr/lib/pkg/pkg.lock", tagged_bytes("lock", 5000)});
+  files.push_back({"usr/lib/pkg/empty", ""});
+  files.push_back({"etc/pkg.conf", tagged_bytes("conf", 5000), 0644, 1'600'000'000'000'000'000, true});
+  files.push_back({"usr/share/pkg/odd.conf", tagged_bytes("conffile outside etc", 5000), 0644,
+                   1'600'000'000'000'000'000, true});
+  options.prepare = [](const FakeGuest& guest) {
+    // cap_net_raw+ep, as setcap writes it.
+    constexpr unsigned char kCap[20] = {1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    EXPECT_EQ(::setxattr((guest / "usr/bin/ping").c_str(), "security.capability", kCap, sizeof kCap, 0), 0);
+    set_mtime(guest / "usr/bin/ping", 1'600'000'000'000'000'000);
+  };
+  TestHost host(options);
+  for (const char* scope : {"packages", "all"}) {
+    const auto ran = host.vunify("run", {"--scope", scope});
+    ASSERT_EQ(ran.exit_code, 0) << shown(ran);
+    for (const char* path :
+         {"usr/bin/su", "usr/bin/wall", "usr/bin/sticky", "usr/bin/ping", "usr/lib/pkg/pkg.lock",
+          "usr/lib/pkg/empty", "etc/pkg.conf", "usr/share/pkg/odd.conf"}) {
+      EXPECT_EQ(stat_of(host.guest("alpha") / path).st_nlink, 1U) << path << " in scope " << scope;
+      EXPECT_FALSE(is_immutable(host.guest("alpha") / path)) << path << " in scope " << scope;
+    }
+    EXPECT_TRUE(one_inode(host.guest("alpha") / kShared, host.guest("beta") / kShared));
+  }
+}
+
+TEST(DenialTest, FilesOfDifferentClassAreNotShared) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  HostOptions options = three_guests("ext4");
+  options.guests = {"alpha", "beta"};
+  TestHost host(options);
+  const auto in_beta = [&](int i) { return host.guest("beta") / fmt::format("usr/share/pkg/pkg-{}", i); };
+  ::chmod(in_beta(0).c_str(), 0600);
+  ASSERT_EQ(::chown(in_beta(1).c_str(), 7, 0), 0);
+  set_mtime(in_beta(2), 1'600'000'000'123'456'788);
+  ::setxattr(in_beta(3).c_str(), "user.mark", "1", 1, 0);
+  const auto before = host.snapshots();
+  ASSERT_EQ(host.vunify("run").exit_code, 0);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(stat_of(in_beta(i)).st_nlink, 1U) << i;
+  EXPECT_GT(stat_of(in_beta(4)).st_nlink, 1U);
+  EXPECT_EQ(host.changes_since(before), "");
+}
+
+TEST(DenialTest, TheStoreIsClosedToEveryoneButRoot) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  TestHost host(three_guests("ext4"));
+  MUST_UNIFY(host);
+  EXPECT_EQ(stat_of(host.store()).st_mode & 07777, 0700U);
+  EXPECT_EQ(stat_of(host.store()).st_uid, 0U);
+  EXPECT_EQ(stat_of(host.state()).st_mode & 077, 0U);
+  EXPECT_NE(run({"ls", host.store() + "/masters"}, {.env = {}, .uid = 65534}).exit_code, 0);
+}
+
+TEST(DenialTest, NamesOfGuestsReachNoTerminalUnescaped) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  HostOptions options = three_guests("ext4");
+  options.scope = "all";
+  options.prepare = [](const FakeGuest& guest) {
+    for (const char* name : {"\x1b[31mred\x1b]0;title\x07", "line\nbreak",
+                             "\xc2\x9b"
+                             "1m",
+                             "\xe2\x80\xae"
+                             "fdp.exe",
+                             "\xff\xfe"}) {
+      write_fake_file(guest.root(), {std::string("usr/share/odd/") + name, tagged_bytes("odd", 5000)});
+      ::mkfifo((guest / (std::string("usr/share/odd/") + name + ".fifo")).c_str(), 0644);
+    }
+    make_deep_tree(guest.root(), "opt/deep", tagged_bytes("deep", 5000));
+  };
+  TestHost host(options);
+  const std::string odd = "usr/share/odd/line\nbreak";
+  for (const auto& [verb, more] : std::vector<std::pair<std::string, Command>>{
+           {"scan", {"-vv"}},
+           {"plan", {"-vv"}},
+           {"run", {"-vv"}},
+           {"explain", {"alpha", odd}},
+           {"explain", {"alpha", "usr/share/odd/\x1b[31mred\x1b]0;title\x07"}},
+           {"report", {}},
+           {"report", {"--json"}},
+           {"check", {"-vv"}},
+           {"release", {"-vv", "alpha", odd}},
+           {"status", {}}}) {
+    const auto result = host.vunify(verb, more);
+    EXPECT_EQ(result.exit_code, 0) << verb << ": " << shown(result);
+    for (const char* hostile : {"\x1b", "\x07", "\xc2\x9b", "\xe2\x80\xae", "line\nbreak"})
+      EXPECT_EQ((result.out + result.err).find(hostile), std::string::npos)
+          << verb << " lets through " << testing::PrintToString(hostile);
+  }
+  ASSERT_EQ(host.vunify("run").exit_code, 0);
+  EXPECT_TRUE(one_inode(host.guest("alpha") / odd, host.guest("beta") / odd));
+}
+
+TEST(DenialTest, HardLinkedNamesOfAGuestMoveTogether) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  HostOptions options = three_guests("ext4");
+  auto& files = options.packages[0].files;
+  files.push_back({"usr/bin/perl", tagged_bytes("perl", 9000), 0755});
+  files.push_back({"usr/bin/perl5.36", tagged_bytes("perl", 9000), 0755});
+  options.prepare = [](const FakeGuest& guest) {
+    fs::remove(guest / "usr/bin/perl5.36");
+    fs::create_hard_link(guest / "usr/bin/perl", guest / "usr/bin/perl5.36");
+    // In gamma one more name stands where nothing is shared: then none of them is.
+    if (guest.name() == "gamma") fs::create_hard_link(guest / "usr/bin/perl", guest / "home/user/perl");
+  };
+  TestHost host(options);
+  const auto before = host.snapshots();
+  MUST_UNIFY(host);
+  EXPECT_EQ(host.changes_since(before), "");
+  EXPECT_TRUE(one_inode(host.guest("alpha") / "usr/bin/perl", host.guest("beta") / "usr/bin/perl"));
+  EXPECT_FALSE(one_inode(host.guest("alpha") / "usr/bin/perl", host.guest("gamma") / "usr/bin/perl"));
+  ASSERT_EQ(host.vunify("release", {"alpha"}).exit_code, 0);
+  EXPECT_EQ(difference_text(before[0], snapshot_of(host.guest("alpha").root()), Links::exact), "");
+  ASSERT_EQ(host.vunify("run").exit_code, 0);
+  ASSERT_EQ(host.vunify("undo", {"last"}).exit_code, 0);
+  EXPECT_EQ(difference_text(before[0], snapshot_of(host.guest("alpha").root()), Links::exact), "");
+}
+
+TEST(DenialTest, ReleasedFilesCanBeWrittenAgainAndOthersDoNotSeeIt) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  TestHost host(three_guests("ext4"));
+  const auto before = host.snapshots();
+  MUST_UNIFY(host);
+  for (const Command& what :
+       {Command{"alpha", kShared}, Command{"alpha", "--package", "pkg"}, Command{"alpha"}}) {
+    const auto released = host.vunify("release", what);
+    ASSERT_EQ(released.exit_code, 0) << shown(released);
+    EXPECT_EQ(difference_text(before[0], snapshot_of(host.guest("alpha").root()), Links::may_merge), "");
+    EXPECT_EQ(inside(host.guest("alpha"),
+                     [&] { return ::open((std::string("/") + kShared).c_str(), O_RDWR) >= 0 ? 0 : errno; }),
+              0);
+    const std::string old = read_file(host.guest("alpha") / kShared);
+    write_file(host.guest("alpha") / kShared, "mine");
+    EXPECT_EQ(difference_text(before[1], snapshot_of(host.guest("beta").root()), Links::may_merge), "");
+    write_file(host.guest("alpha") / kShared, old);
+    set_mtime(host.guest("alpha") / kShared, before[0].at(kShared).mtime_ns);
+    MUST_UNIFY(host);
+  }
+}
+
+}  // namespace
+}  // namespace vs::test
