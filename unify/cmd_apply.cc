@@ -22,7 +22,10 @@ void compare_headers(const std::string& file, const PlanHeader& plan, const Plan
   if (plan.dev != here.dev || plan.pool != here.pool) stale(file, fmt::format("the plan is for the pool {}, this is {}", escaped(plan.pool), escaped(here.pool)));
   if (!plan.store_id.empty() && plan.store_id != here.store_id) stale(file, "the plan is for another store");
   if (plan.guard != here.guard) stale(file, fmt::format("the plan is for guard {}, in force is {}", escaped(plan.guard), here.guard));
+  // Steps refer to trees by their position in the header.
+  if (plan.trees.size() != here.trees.size()) stale(file, fmt::format("the plan is for {} trees, {} are given", plan.trees.size(), here.trees.size()));
   for (size_t i = 0; i < plan.trees.size(); ++i) {
+    if (plan.trees[i].name != here.trees[i].name) stale(file, fmt::format("the plan's trees are not those given, by name and in order of names: {} is not {}", escaped(plan.trees[i].name), here.trees[i].name));
     const auto& wanted = plan.trees[i];
     const auto& found = here.trees[i];
     if (wanted.dev != found.dev || wanted.ino != found.ino) stale(file, fmt::format("{} is another tree than the one the plan was made for ({})", wanted.name, escaped(found.path)));
@@ -33,8 +36,8 @@ Exit apply(ApplyOptions& options) {
   Command command(options);
   const auto text = value_or_throw(read_whole(options.plan, size_t{4} << 30), Exit::usage);
   ParsedPlan parsed = parse_plan(text, options.plan);
-  options.trees.clear();
-  for (const auto& tree : parsed.header.trees) options.trees.push_back(tree.name + "=" + tree.path);
+  if (options.trees.empty())
+    for (const auto& tree : parsed.header.trees) options.trees.push_back(tree.name + "=" + tree.path);
   options.scope = parsed.header.scope;
   if (options.guard == "auto") options.guard = parsed.header.guard;
   std::optional<Session> session;

@@ -55,7 +55,7 @@ class Explainer {
     const PackageIndex& packages = files_.packages[guest];
     const PackageFile* file = packages.find(packages.dir(dir_stat->ino), name);
     if (file != nullptr) {
-      if (const auto reason = refuse_record(*file)) return answer(*reason, package_text(packages, *file));
+      if (const auto reason = refuse_record(*file); reason && refuses_in(*reason, session_.rules.scope)) return answer(*reason, package_text(packages, *file));
     } else if (session_.rules.scope == Scope::packages) {
       return answer(Reason::unowned);
     }

@@ -26,6 +26,10 @@ Exit undo(const UndoOptions& options) {
   Command command(options);
   Session session(options, options.dry_run ? Access::looking : Access::writing, command.context());
   if (session.store == nullptr) throw Error("there is no store, so nothing is shared: " + session.store_path);
+  if (!session.guard.guard->shares_inodes()) {
+    command.print("guard reflink: each vserver has its own inodes and may write to them; nothing to undo");
+    return command.exit_code();
+  }
   const RecordedRun recorded = read_run(options.state, resolve_run(session, options.run));
   if (recorded.run.store_id != session.store->id()) throw Error("run " + recorded.run.run + " was on the store " + escaped(recorded.run.store) + "; name it with --store", Exit::usage);
   std::set<std::pair<std::string, std::string>> linked;

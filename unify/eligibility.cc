@@ -100,6 +100,11 @@ std::optional<Reason> refuse_record(const PackageFile& file) {
   return Reason::ambiguous;
 }
 
+bool refuses_in(Reason record_reason, Scope scope) {
+  return scope == Scope::packages || record_reason == Reason::config || record_reason == Reason::ghost || record_reason == Reason::diverted ||
+         record_reason == Reason::overridden;
+}
+
 std::optional<Reason> refuse_stat(const Rules& rules, const FileStat& stat) {
   constexpr uint64_t kOwnAttributes = STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY;
   if (stat.size == 0) return Reason::empty;

@@ -60,6 +60,8 @@ std::vector<std::string> default_excludes();
 // Files whose very inode means something to programs: sharing would let one guest's flock block another's.
 bool lock_like(std::string_view name);
 std::optional<Reason> refuse_record(const PackageFile& file);
+// In scope all, only what is a guest's own to change: config, ghost, diverted, overridden.
+bool refuses_in(Reason record_reason, Scope scope);
 std::optional<Reason> refuse_stat(const Rules& rules, const FileStat& stat);
 
 }  // namespace vs::unify

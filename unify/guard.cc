@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
+
+#include "core/escape.h"
 
 namespace vs::unify {
 namespace {
@@ -24,9 +27,16 @@ std::unique_ptr<Guard> make_guard(std::string_view name) {
   throw Error(fmt::format("unknown guard '{}': expected auto, immutable or reflink", name), Exit::usage);
 }
 
-GuardChoice choose_guard(std::string_view requested, int scratch_dir, bool inode_sharing_possible) {
+GuardChoice choose_guard(std::string_view requested, int scratch_dir, bool inode_sharing_possible, bool looking, const std::string& where) {
   if (requested != "auto") make_guard(requested);  // a bad name is told before anything is tried
   GuardChoice choice;
+  if (const auto scratch = open_scratch_file(scratch_dir); scratch) {
+    ::close(*scratch);
+  } else if (looking && scratch.error().code == EROFS) {
+    choice.guard = make_guard(requested == "auto" ? "immutable" : requested);
+    choice.considered.push_back({std::string(choice.guard->name()), false, "not tried: the filesystem is mounted read-only"});
+    return choice;
+  }
   for (const auto name : kStrongestFirst) {
     auto guard = make_guard(name);
     auto passed = !inode_sharing_possible && guard->shares_inodes()
@@ -40,7 +50,8 @@ GuardChoice choose_guard(std::string_view requested, int scratch_dir, bool inode
   std::string all;
   for (const auto& verdict : choice.considered)
     all += fmt::format("\n  {}: {}", verdict.name, verdict.usable ? "would work here (--guard=" + verdict.name + ")" : verdict.why);
-  throw Error(fmt::format("guard {} cannot protect shared files on this filesystem; nothing was changed:{}", requested, all));
+  throw Error(fmt::format("{} on {}; nothing was changed:{}", requested == "auto" ? "no guard can protect shared files" : fmt::format("guard {} cannot protect shared files", requested),
+                          escaped(where), all));
 }
 
 }  // namespace vs::unify

@@ -52,7 +52,7 @@ class UnifyDirectory final : public DirectoryVisitor {
     uint32_t note = kNoPackage;
     if (const PackageFile* file = owned_.empty() ? nullptr : packages_.find(owned_, entry.name); file != nullptr) {
       ++counts_.owned;
-      if (const auto reason = refuse_record(*file)) return refuse(*reason);
+      if (const auto reason = refuse_record(*file); reason && refuses_in(*reason, rules_.scope)) return refuse(*reason);
       note = static_cast<uint32_t>(file - packages_.files().data());
     } else if (rules_.scope == Scope::packages) {
       return refuse(Reason::unowned);

@@ -9,7 +9,6 @@
 #include <map>
 
 #include "core/escape.h"
-#include "core/nodev_mount.h"
 
 namespace vs::unify {
 namespace {
@@ -79,19 +78,20 @@ Pool find_pool(std::span<const Guest> guests) {
   return pool;
 }
 
-bool look_through_private_mount(const Pool& pool, std::vector<Guest>& guests, UniqueFd& store_parent, const std::string& store_path) {
-  const NodevMount mount(pool.top);
-  if (!mount.available()) return false;
+std::optional<NodevMount> look_through_private_mount(const Pool& pool, std::vector<Guest>& guests, UniqueFd& store_parent, const std::string& store_parent_path) {
+  NodevMount mount(pool.top);
+  if (!mount.available()) return std::nullopt;
   std::vector<UniqueFd> dirs;
   for (const auto& guest : guests) {
     dirs.push_back(mount.open_dir(path_of_fd(guest.root.fd())));
-    if (!dirs.back()) return false;
+    if (!dirs.back()) return std::nullopt;
   }
-  const UniqueFd parent(::open(store_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  store_parent = parent ? mount.open_dir(path_of_fd(parent.get())) : UniqueFd();
-  if (!store_parent) return false;
+  const UniqueFd parent(::open(store_parent_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd seen = parent ? mount.open_dir(path_of_fd(parent.get())) : UniqueFd();
+  if (!seen) return std::nullopt;
+  store_parent = std::move(seen);
   for (size_t i = 0; i < guests.size(); ++i) guests[i].root.see_through(std::move(dirs[i]));
-  return true;
+  return mount;
 }
 
 }  // namespace vs::unify

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/inventory.h"
+#include "core/nodev_mount.h"
 
 namespace vs::unify {
 
@@ -26,7 +28,7 @@ Pool find_pool(std::span<const Guest> guests);
 std::vector<std::string> pool_tops(std::span<const Guest> guests);
 
 // Makes the guests' roots, and `store_parent` (the directory `store_parent_path`), seen through one NodevMount of the pool: hard links need
-// both ends on one mount. False, and nothing changed, where that is not possible.
-bool look_through_private_mount(const Pool& pool, std::vector<Guest>& guests, UniqueFd& store_parent, const std::string& store_parent_path);
+// both ends on one mount. Nothing, and nothing changed, where that is not possible.
+std::optional<NodevMount> look_through_private_mount(const Pool& pool, std::vector<Guest>& guests, UniqueFd& store_parent, const std::string& store_parent_path);
 
 }  // namespace vs::unify

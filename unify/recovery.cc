@@ -22,12 +22,14 @@ constexpr auto kLeasePause = std::chrono::milliseconds(100);
 
 class Recovery {
  public:
-  Recovery(const Store& store, const Guard& guard, const UnfinishedRun& run, MasterTable& masters, RunContext& context, RecoveryResult& result,
+  Recovery(const Store& store, const Guard& guard, const NodevMount* view, const UnfinishedRun& run, MasterTable& masters, RunContext& context, RecoveryResult& result,
            std::vector<HistoryStep>& linked)
       : store_(store), guard_(guard), masters_(masters), context_(context), result_(result), linked_(linked) {
     for (const auto& tree : run.run.trees) {
       try {
-        trees_.emplace(tree.name, RootDir(tree.path));
+        RootDir root(tree.path);
+        if (view != nullptr) root.see_through(view->open_dir(path_of_fd(root.fd())));
+        trees_.emplace(tree.name, std::move(root));
       } catch (const Error& error) {
         context_.log.warning(error.what());
       }
@@ -231,7 +233,7 @@ bool needs_recovery(const Store* store, const std::string& state_dir) {
   return read_journal(state_dir + "/journal").has_value() || (store != nullptr && !store->list_staging().empty());
 }
 
-RecoveryResult recover_store(const Store& store, const Guard& guard, const std::string& state_dir, MasterTable& masters, Index& index, RunContext& context) {
+RecoveryResult recover_store(const Store& store, const Guard& guard, const NodevMount* view, const std::string& state_dir, MasterTable& masters, Index& index, RunContext& context) {
   RecoveryResult result;
   index.put_masters(store.id(), adopt_unknown(store, masters, context));
   if (const auto unfinished = read_journal(state_dir + "/journal")) {
@@ -241,7 +243,7 @@ RecoveryResult recover_store(const Store& store, const Guard& guard, const std::
     result.needed = true;
     result.run = unfinished->run.run;
     std::vector<HistoryStep> linked;
-    Recovery recovery(store, guard, *unfinished, masters, context, result, linked);
+    Recovery recovery(store, guard, view, *unfinished, masters, context, result, linked);
     for (const auto& batch : unfinished->batches) recovery.batch(batch);
     RunHistory(state_dir, unfinished->run).add(std::move(linked));
     if (result.unfinished == 0) {

@@ -29,8 +29,9 @@ struct RecoveryResult {
   uint64_t unfinished = 0;   // masters that a process still has open for writing: try again later
 };
 
-// The store's lock is held. Throws Error when the journal belongs to another store.
-RecoveryResult recover_store(const Store& store, const Guard& guard, const std::string& state_dir, MasterTable& masters, Index& index, RunContext& context);
+// The store's lock is held. `view` is what the store is seen through (nullptr: the mount itself); the journal's trees are opened in it too, as names
+// are exchanged within one mount only. Throws Error when the journal belongs to another store.
+RecoveryResult recover_store(const Store& store, const Guard& guard, const NodevMount* view, const std::string& state_dir, MasterTable& masters, Index& index, RunContext& context);
 
 // True when there is something to recover; changes nothing.
 bool needs_recovery(const Store* store, const std::string& state_dir);

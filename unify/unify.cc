@@ -32,7 +32,8 @@ RunSummary run_unify(Session& session, LinkPlan* plan_made) {
 
 GuestFiles look_at_guests(Session& session) {
   GuestFiles files;
-  if (session.rules.scope == Scope::packages) {
+  {
+    // In scope all, too: configuration files are told by the package databases.
     const auto timed = session.context.timer.time("packages");
     load_guest_packages(session.guests, session.cache_dir(), files, session.context);
   }
@@ -153,14 +154,15 @@ Session::Session(const Options& o, Access access, RunContext& c) : options(o), c
   pool = find_pool(guests);
   store_path = options.store.empty() ? Store::default_path(pool) : options.store;
   // The guard is chosen before anything is made: a filesystem that cannot be protected is left as it is.
-  guard = choose_guard(options.guard, scratch_dir(store_path).get(), pool.one_device);
+  guard = choose_guard(options.guard, scratch_dir(store_path).get(), pool.one_device, !writing, pool.top);
   if (writing) {
     auto state = value_or_throw(open_private_dir(options.state, true), Exit::usage);
     state_lock_.emplace(state.get(), "lock", options.state + "/lock");
   }
   UniqueFd store_parent;
   const std::string parent_path(split_path(store_path).first);
-  if (!look_through_private_mount(pool, guests, store_parent, parent_path.empty() ? "/" : parent_path))
+  view = look_through_private_mount(pool, guests, store_parent, parent_path.empty() ? "/" : parent_path);
+  if (!view)
     context.log.debug("no private view of the mount; files are opened in two steps");
   store = Store::open(store_path, pool, guests, writing, std::move(store_parent));
   if (writing) store_lock_.emplace(store->lock());
@@ -169,7 +171,7 @@ Session::Session(const Options& o, Access access, RunContext& c) : options(o), c
   if (writing) {
     value_or_throw(open_private_dir(cache_dir(), true));
     const auto timed = context.timer.time("recover");
-    recovered = recover_store(*store, *guard.guard, options.state, masters, *index, context);
+    recovered = recover_store(*store, *guard.guard, view ? &*view : nullptr, options.state, masters, *index, context);
     if (recovered.unfinished != 0) throw Error("the interrupted run " + recovered.run + " could not be recovered fully; see above, then run vunify recover");
   } else if (needs_recovery(store.get(), options.state)) {
     context.log.warning("an earlier run was interrupted; vunify recover (or the next run) will make it whole");

@@ -33,6 +33,7 @@ class Session {
   const Rules rules;
   std::vector<Guest> guests;
   Pool pool;
+  std::optional<NodevMount> view;  // what guests and store are seen through, where that is possible
   std::string store_path;
   std::unique_ptr<Store> store;  // nullptr: looking, and there is none yet
   GuardChoice guard;

@@ -206,7 +206,8 @@ const FileRow& row_of_victim(const VerifyInput& input, uint32_t victim) {
 
 std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, uint32_t victim) {
   const FileRow& row = row_of_victim(input, victim);
-  if (row.note == kNoPackage) return {DigestAlgorithm::none, {}};
+  // In scope all, equal files are shared whatever a package database says of them.
+  if (row.note == kNoPackage || input.rules.scope == Scope::all) return {DigestAlgorithm::none, {}};
   const PackageIndex& packages = input.packages[input.table.guest(row)];
   const PackageFile& file = packages.files()[row.note];
   if (file.algorithm == DigestAlgorithm::none) return {DigestAlgorithm::none, {}};
