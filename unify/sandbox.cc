@@ -42,6 +42,7 @@ constexpr int kPipe = 3;  // the descriptor of the pipe in the child; all above 
 enum class Step : int {
   descriptors,
   signals,
+  memory,
   root,
   groups,
   bounding,
@@ -53,9 +54,9 @@ enum class Step : int {
   work
 };
 constexpr std::array kStepNames = {
-    "close descriptors",     "reset signals",           "change the root",    "drop groups",
-    "drop capabilities",     "become nobody",           "clear capabilities", "set limits",
-    "forbid new privileges", "load the seccomp filter", "do its work"};
+    "close descriptors", "reset signals",         "give up shared memory",   "change the root",
+    "drop groups",       "drop capabilities",     "become nobody",           "clear capabilities",
+    "set limits",        "forbid new privileges", "load the seccomp filter", "do its work"};
 static_assert(kStepNames.size() == static_cast<size_t>(Step::work) + 1);
 constexpr int kFirstStatus = 100;
 [[noreturn]] void fail(Step step) {
@@ -173,6 +174,29 @@ void drop_capabilities() {
   ::cap_free(none);
 }
 
+// Memory the parent shares with files (an index that is mapped, a lock file) is as writable from here as from
+// there, whatever its protection says now. The one that glibc maps itself, read-only from a file of root's,
+// stays.
+void drop_shared_memory() {
+  std::string maps;
+  const UniqueFd fd(::open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
+  char piece[16384];
+  ssize_t got = 0;
+  while (fd && (got = ::read(fd.get(), piece, sizeof piece)) > 0)
+    maps.append(piece, static_cast<size_t>(got));
+  if (maps.empty() || got < 0) fail(Step::memory);
+  for (size_t at = 0; at < maps.size();) {
+    const size_t end = std::min(maps.find('\n', at), maps.size());
+    const std::string line = maps.substr(at, end - at);
+    at = end + 1;
+    unsigned long first = 0, last = 0;
+    char flags[5] = {};
+    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &first, &last, flags) != 3 || flags[3] != 's') continue;
+    if (line.ends_with("/gconv-modules.cache")) continue;
+    if (::munmap(reinterpret_cast<void*>(first), last - first) != 0) fail(Step::memory);
+  }
+}
+
 void limit(int resource, rlim_t value) {
   const rlimit both{value, value};
   if (::setrlimit(static_cast<__rlimit_resource_t>(resource), &both) != 0) fail(Step::limits);
@@ -221,6 +245,7 @@ std::string enter(const ChildSetup& setup) {
   const bool root = ::geteuid() == 0;
   keep_only_the_pipe(setup.pipe);
   reset_signals();
+  drop_shared_memory();
   const uint64_t mapped = mapped_bytes();
   const bool rooted = change_root(setup.directory, root);
   if (root) drop_ids();

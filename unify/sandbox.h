@@ -1,9 +1,10 @@
 // Runs code that must chew what a hostile guest wrote, where it can do nothing but compute and answer.
 //
 // A child is forked that sees one directory (chroot), is nobody with no capability and no way to get any, has
-// no descriptor but one pipe, limits on memory, processor time, file size and descriptors, and a seccomp
-// allow-list without network, processes, exec, signals, mounts, ids or executable memory. It may be taken
-// over: what it writes to the pipe is all it can do, and the reader must check every byte of that.
+// no descriptor but one pipe, no memory in common with anyone, limits on memory, processor time, file size
+// and descriptors, and a seccomp allow-list without network, processes, exec, signals, mounts, ids or
+// executable memory. It may be taken over: what it writes to the pipe is all it can do, and the reader must
+// check every byte of that.
 //
 // Why fork and not fork+exec: a library has no program of its own to run. The parent may have threads: glibc
 // makes malloc and stdio usable after fork, and `work` must use nothing else whose lock another thread of

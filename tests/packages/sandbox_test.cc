@@ -139,6 +139,19 @@ TEST_F(SandboxTest, HasNoMemoryThatCanBeExecuted) {
             "EPERM");
 }
 
+TEST_F(SandboxTest, HasNoMemoryInCommonWithTheParent) {
+  std::ofstream(dir_.path() + "/index") << std::string(4096, 'i');
+  const UniqueFd fd(::open((dir_.path() + "/index").c_str(), O_RDWR));
+  void* file = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd.get(), 0);
+  void* anonymous = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(file, MAP_FAILED);
+  ASSERT_NE(anonymous, MAP_FAILED);
+  EXPECT_EQ(attempt([&] { return ::mprotect(file, 4096, PROT_READ | PROT_WRITE); }), "ENOMEM");
+  EXPECT_EQ(attempt([&] { return ::mprotect(anonymous, 4096, PROT_READ | PROT_WRITE); }), "ENOMEM");
+  ::munmap(file, 4096);
+  ::munmap(anonymous, 4096);
+}
+
 TEST_F(SandboxTest, HasNoDescriptorButThePipe) {
   const int leaked = ::open("/etc/passwd", O_RDONLY);  // without O_CLOEXEC, as libraries do
   const SandboxOutcome outcome = run([](const std::string&, int out) {
