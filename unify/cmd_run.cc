@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include "core/escape.h"
 #include "unify/command.h"
+#include "unify/each_pool.h"
 #include "unify/run_record.h"
 
 namespace vs::unify {
@@ -30,13 +32,17 @@ RunSummary run_one_pool(const Options& options, Command& command) {
 Exit run(const Options& options) {
   Command command(options);
   if (!options.each_pool) return command.finish(run_one_pool(options, command));
-  std::vector<std::string> warnings;
   RunSummary sum;
-  for (const auto& top : pool_tops(find_guests(inventory_of(options), warnings))) {
-    Options one = options;
-    one.pool = top;
-    command.print("pool " + top + ":");
-    add(sum, run_one_pool(one, command));
+  sum.verb = "run";
+  for (const auto& one : each_pool(options)) {
+    command.print("pool " + escaped(one.pool) + ":");
+    try {
+      add(sum, run_one_pool(one, command));
+    } catch (const Error& error) {
+      // The night of the other pools goes on; but who holds the state directory's lock holds it for all.
+      if (error.code() == Exit::locked) throw;
+      command.context().log.object_failed("pool " + escaped(one.pool) + ": " + error.what());
+    }
   }
   return command.finish(sum);
 }

@@ -4,13 +4,13 @@
 
 #include "core/escape.h"
 #include "unify/command.h"
+#include "unify/each_pool.h"
 #include "unify/journal.h"
 
 namespace vs::unify {
 namespace {
 
-Exit status(const Options& options) {
-  Command command(options);
+void show_pool(const Options& options, Command& command) {
   const Session session(options, Access::looking, command.context());
   const auto nights = read_history(options.state + "/history.jsonl");
   const bool unfinished = needs_recovery(session.store.get(), options.state);
@@ -23,7 +23,7 @@ Exit status(const Options& options) {
                                               {"guard", session.guard.guard->name()}, {"guards", guards}, {"guests", session.guests.size()},
                                               {"masters", session.masters.size()}, {"unfinished_run", unfinished}, {"locked", locked},
                                               {"last_run", nights.empty() ? "" : nights.back().run}}.dump());
-    return command.exit_code();
+    return;
   }
   command.print(fmt::format("pool      {} ({}), {} vservers", escaped(session.pool.top), session.pool.filesystem, session.guests.size()));
   command.print(fmt::format("store     {}{}", escaped(session.store_path), session.store == nullptr ? " (not made yet)" : fmt::format(", {} masters", session.masters.size())));
@@ -36,6 +36,11 @@ Exit status(const Options& options) {
   if (nights.empty()) command.print("last run  none recorded");
   for (size_t i = nights.size() > 5 ? nights.size() - 5 : 0; i < nights.size(); ++i)
     command.print(fmt::format("run       {}  {} files linked, {} saved, {:.1f} s", nights[i].run, nights[i].files_linked, size_text(nights[i].bytes_saved), nights[i].seconds));
+}
+
+Exit status(const Options& options) {
+  Command command(options);
+  for (const auto& pool : each_pool(options)) show_pool(pool, command);
   return command.exit_code();
 }
 
@@ -45,6 +50,7 @@ void add_status(CommandLine& line) {
   static Options options;
   Verb verb = line.verb("status", "show pool, store, guard in force and why, last runs");
   add_shared_options(verb, options);
+  verb.flag("--each-pool", options.each_pool, "where vservers are on several filesystems: one after the other");
   verb.footer(exit_codes("0 done, 1 failed, 2 usage", "vunify status"));
   verb.action([] { return status(options); });
 }

@@ -45,6 +45,8 @@ std::string filesystem_name(long magic) {
 
 }  // namespace
 
+std::string store_path_in(const std::string& top) { return top == "/" ? "/.unify" : top + "/.unify"; }
+
 std::vector<std::string> pool_tops(std::span<const Guest> guests) {
   std::map<uint64_t, std::string> tops;
   for (const auto& guest : guests)

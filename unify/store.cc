@@ -80,7 +80,7 @@ std::string two_digits(unsigned i) { return fmt::format("{:02x}", i); }
 
 }  // namespace
 
-std::string Store::default_path(const Pool& pool) { return pool.top == "/" ? "/.unify" : pool.top + "/.unify"; }
+std::string Store::default_path(const Pool& pool) { return store_path_in(pool.top); }
 
 UniqueFd scratch_dir(const std::string& store_path) {
   for (const std::string& path : {store_path, std::string(split_path(store_path).first)}) {

@@ -8,7 +8,7 @@ _vdu() {
   if [[ $cur == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W '--exclusive --inodes --block-size --json --summarize --help --version' -- "$cur")
   else
-    compopt -o filenames
+    compopt -o filenames 2>/dev/null
     mapfile -t COMPREPLY < <(compgen -d -- "$cur")
   fi
 }

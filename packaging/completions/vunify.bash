@@ -90,6 +90,7 @@ _vunify() {
       plan) own='--output' ;;
       apply) own='--dry-run --max-runtime' ;;
       run) own='--dry-run --max-runtime --each-pool' ;;
+      status | recover) own='--each-pool' ;;
       report) own='--by --package --html --prometheus' ;;
       check) own='--against' ;;
       release) own='--dry-run --package' ;;
