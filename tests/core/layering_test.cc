@@ -19,8 +19,8 @@ using testing::IsEmpty;
 
 // --- The table --------------------------------------------------------------------------------------------
 
-// What files beginning with `from` may include of ours, beside files beginning with `from` themselves. The first row that
-// fits a file counts, so narrower layers stand above the wing they are part of.
+// What files beginning with `from` may include of ours, beside files beginning with `from` themselves. The
+// first row that fits a file counts, so narrower layers stand above the wing they are part of.
 struct Layer {
   std::vector<std::string_view> from;
   std::vector<std::string_view> may;
@@ -34,7 +34,8 @@ const std::vector<Layer> kLayers = {
       "unify/recorded_dirs.", "unify/trouble_log."},
      {"core/"}},
     // vs_report: numbers in, text out.
-    {{"unify/savings", "unify/history.", "unify/disk_usage.", "unify/report_text.", "unify/text_table."}, {"core/"}},
+    {{"unify/savings", "unify/history.", "unify/disk_usage.", "unify/report_text.", "unify/text_table."},
+     {"core/"}},
     {{"unify/"}, {"core/", "kernel-patch/include/uapi/"}},
     {{"isolation/"}, {"core/", "kernel-patch/include/uapi/"}},
     {{"backup/"}, {"core/", "unify/scanner.h", "unify/file_table.h"}},
@@ -42,7 +43,8 @@ const std::vector<Layer> kLayers = {
     {{"tests/", "bench/"}, {""}},  // anything
 };
 
-// Headers of other projects and the only files that may include them; those of tests and bench may include any.
+// Headers of other projects and the only files that may include them; those of tests and bench may include
+// any.
 struct ThirdParty {
   std::string_view header;  // beginning of its name
   std::vector<std::string_view> only_in;
@@ -51,7 +53,9 @@ const std::vector<ThirdParty> kThirdParty = {
     {"rpm/", {"unify/rpm_reader.cc"}},
     {"lmdb.h", {"unify/index.cc"}},
     {"openssl/", {"unify/hasher.cc", "backup/crypto.cc"}},
-    {"xxhash.h", {"core/record_log.cc", "unify/hasher.cc", "unify/package_cache.cc", "unify/recorded_dirs.cc", "unify/rpm_database.cc"}},
+    {"xxhash.h",
+     {"core/record_log.cc", "unify/hasher.cc", "unify/package_cache.cc", "unify/recorded_dirs.cc",
+      "unify/rpm_database.cc"}},
     {"CLI/", {"core/cli.cc", "unify/vdu_main.cc"}},
     {"seccomp.h", {"unify/sandbox.cc"}},
     {"sys/capability.h", {"unify/sandbox.cc"}},
@@ -72,9 +76,10 @@ const std::vector<ThirdParty> kThirdParty = {
 // Headers with a '.' that come with the system; those of C++ have none.
 constexpr std::string_view kSystemDirs[] = {"sys/", "linux/", "asm/", "net/", "netinet/", "arpa/"};
 constexpr std::string_view kSystem[] = {
-    "alloca.h", "dirent.h", "errno.h",  "fcntl.h",  "fnmatch.h", "ftw.h",    "getopt.h", "glob.h",   "grp.h",
-    "limits.h", "poll.h",   "pthread.h", "pwd.h",   "sched.h",   "signal.h", "spawn.h",  "stddef.h", "stdint.h",
-    "stdio.h",  "stdlib.h", "string.h", "syslog.h", "termios.h", "time.h",   "unistd.h", "utime.h"};
+    "alloca.h", "dirent.h",  "errno.h",  "fcntl.h",  "fnmatch.h", "ftw.h",    "getopt.h",
+    "glob.h",   "grp.h",     "limits.h", "poll.h",   "pthread.h", "pwd.h",    "sched.h",
+    "signal.h", "spawn.h",   "stddef.h", "stdint.h", "stdio.h",   "stdlib.h", "string.h",
+    "syslog.h", "termios.h", "time.h",   "unistd.h", "utime.h"};
 
 // --- Reading and judging ----------------------------------------------------------------------------------
 
@@ -93,17 +98,21 @@ std::vector<Include> includes_in(const std::string& file, std::istream& text) {
     std::istringstream words(line);
     char hash = 0;
     std::string directive;
-    if (!(words >> hash) || hash != '#' || !(words >> directive) || !directive.starts_with("include")) continue;
+    if (!(words >> hash) || hash != '#' || !(words >> directive) || !directive.starts_with("include"))
+      continue;
     const size_t open = line.find_first_of("<\"");
-    const size_t close = open == std::string::npos ? open : line.find(line[open] == '<' ? '>' : '"', open + 1);
+    const size_t close =
+        open == std::string::npos ? open : line.find(line[open] == '<' ? '>' : '"', open + 1);
     const bool whole = close != std::string::npos;
-    found.push_back({file, number, whole ? line.substr(open + 1, close - open - 1) : line, whole && line[open] == '"'});
+    found.push_back(
+        {file, number, whole ? line.substr(open + 1, close - open - 1) : line, whole && line[open] == '"'});
   }
   return found;
 }
 
 bool begins_with_one_of(std::string_view text, const auto& beginnings) {
-  return std::any_of(std::begin(beginnings), std::end(beginnings), [&](std::string_view one) { return text.starts_with(one); });
+  return std::any_of(std::begin(beginnings), std::end(beginnings),
+                     [&](std::string_view one) { return text.starts_with(one); });
 }
 
 bool is_system(std::string_view header) {
@@ -115,7 +124,8 @@ bool is_system(std::string_view header) {
 std::string judge_own(const Include& include) {
   for (const Layer& layer : kLayers) {
     if (!begins_with_one_of(include.file, layer.from)) continue;
-    if (begins_with_one_of(include.header, layer.from) || begins_with_one_of(include.header, layer.may)) return "";
+    if (begins_with_one_of(include.header, layer.from) || begins_with_one_of(include.header, layer.may))
+      return "";
     return std::string(layer.from.front()) + "* may not include \"" + include.header + "\"";
   }
   return "no layer is known for this file; add it to the table";
@@ -126,9 +136,10 @@ std::string judge_foreign(const Include& include) {
   const bool of_tests = include.file.starts_with("tests/") || include.file.starts_with("bench/");
   for (const ThirdParty& row : kThirdParty) {
     if (!include.header.starts_with(row.header)) continue;
-    const bool allowed = of_tests || std::any_of(row.only_in.begin(), row.only_in.end(), [&](std::string_view place) {
-                           return place.starts_with('.') ? include.file.ends_with(place) : include.file == place;
-                         });
+    const bool allowed =
+        of_tests || std::any_of(row.only_in.begin(), row.only_in.end(), [&](std::string_view place) {
+          return place.starts_with('.') ? include.file.ends_with(place) : include.file == place;
+        });
     return allowed ? "" : header + " belongs in other files: see the table";
   }
   if (is_system(include.header) || of_tests) return "";
@@ -159,7 +170,8 @@ std::vector<Include> includes_of_the_tree() {
     if (!fs::is_directory(root / wing)) continue;
     for (const auto& entry : fs::recursive_directory_iterator(root / wing)) {
       const auto extension = entry.path().extension();
-      if (!entry.is_regular_file() || (extension != ".cc" && extension != ".h" && extension != ".c")) continue;
+      if (!entry.is_regular_file() || (extension != ".cc" && extension != ".h" && extension != ".c"))
+        continue;
       std::ifstream text(entry.path());
       const auto some = includes_in(fs::relative(entry.path(), root).string(), text);
       all.insert(all.end(), some.begin(), some.end());
@@ -179,7 +191,8 @@ TEST(LayeringTest, EveryIncludeOfTheTreeKeepsToTheTable) {
 TEST(LayeringTest, EveryIncludeOfOursIsAPathFromTheRoot) {
   for (const Include& include : includes_of_the_tree()) {
     if (!include.quoted) continue;
-    EXPECT_TRUE(fs::exists(fs::path(VS_SOURCE_DIR) / include.header)) << include.file << ":" << include.line << ": " << include.header;
+    EXPECT_TRUE(fs::exists(fs::path(VS_SOURCE_DIR) / include.header))
+        << include.file << ":" << include.line << ": " << include.header;
   }
 }
 
@@ -193,7 +206,8 @@ TEST(LayeringTest, EveryFileNamedInTheTableExistsOrItsWingDoesNotYet) {
 }
 
 TEST(LayeringTest, SeesASiblingIncludedFromCore) {
-  EXPECT_THAT(violations_of("core/x.cc", "\n#include \"unify/store.h\"\n"), ElementsAre("core/x.cc:2: core/* may not include \"unify/store.h\""));
+  EXPECT_THAT(violations_of("core/x.cc", "\n#include \"unify/store.h\"\n"),
+              ElementsAre("core/x.cc:2: core/* may not include \"unify/store.h\""));
 }
 
 TEST(LayeringTest, SeesWingsThatKnowEachOther) {
@@ -203,7 +217,10 @@ TEST(LayeringTest, SeesWingsThatKnowEachOther) {
 }
 
 TEST(LayeringTest, LetsBackupUseTheScannerAndNothingElseOfUnify) {
-  EXPECT_THAT(violations_of("backup/x.cc", "#include \"unify/scanner.h\"\n#include \"unify/file_table.h\"\n#include \"core/log.h\"\n"), IsEmpty());
+  EXPECT_THAT(violations_of(
+                  "backup/x.cc",
+                  "#include \"unify/scanner.h\"\n#include \"unify/file_table.h\"\n#include \"core/log.h\"\n"),
+              IsEmpty());
   EXPECT_THAT(violations_of("backup/x.cc", "#include \"unify/package_index.h\""), testing::SizeIs(1));
 }
 

@@ -84,13 +84,14 @@ TEST_P(FailingCallTest, IsToldAndLosesNothing) {
   TestHost host(small_host("ext4"));
   unsigned told = 0, failed = 0;
   for (const auto& [syscall, errors, sampled] : failures()) {
+    if (left_out(syscall)) continue;
     host.reset();
     task.prepare(host);
     const Command command = host.command(task.verb, task.options);
     // LMDB and libc call fcntl too, and turn what it answers into words of their own: only leases are ours.
     const bool leases = std::string_view(syscall) == "fcntl";
     const auto ordinals =
-        call_ordinals(command, syscall, leases ? Command{"F_SETLEASE"} : Command{host.pool(), host.state()});
+        call_ordinals(command, syscall, leases ? Command{"F_SETLEASE"} : host.trace_marks());
     size_t turn = 0;
     for (const unsigned when : sample(ordinals, most_steps(sampled))) {
       // Each step meets one of the errors, every third step from then on for good; who is interrupted for
