@@ -68,7 +68,7 @@ TEST_F(BadInputTest, UnknownVerbFlagOrValue) {
   refused(vunify("run", {"--tree", tree("alpha"), "--min-size", "-3"}), "min-size");
   refused(vunify("apply", {"--tree", tree("alpha")}), "PLAN");
   refused(vunify("undo", {"--tree", tree("alpha")}), "RUN");
-  refused(vunify("release", {"--tree", tree("alpha")}), "NAME");
+  refused(vunify("release", {"--tree", tree("alpha")}), "GUEST");
 }
 
 TEST_F(BadInputTest, BadValuesFromTheEnvironmentNameTheVariable) {

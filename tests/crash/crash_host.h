@@ -25,5 +25,7 @@ const Task& task(const std::string& name);
 
 // VS_CRASH_FULL=1 takes every step instead of a sample.
 size_t most_steps(size_t sampled);
+// VS_CRASH_ONLY=renameat2 leaves the other system calls out, to reproduce one failure.
+bool left_out(const std::string& syscall);
 
 }  // namespace vs::test

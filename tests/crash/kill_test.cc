@@ -36,10 +36,11 @@ TEST_P(KillTest, AtEveryStepLosesNothing) {
   TestHost host(small_host("ext4"));
   unsigned killed = 0, failed = 0;
   for (const auto& [syscall, sampled] : kSteps) {
+    if (left_out(syscall)) continue;
     host.reset();
     task.prepare(host);
     const Command command = host.command(task.verb, task.options);
-    const auto ordinals = call_ordinals(command, syscall, {host.pool(), host.state()});
+    const auto ordinals = call_ordinals(command, syscall, host.trace_marks());
     for (const unsigned when : sample(ordinals, most_steps(sampled))) {
       host.reset();
       task.prepare(host);
@@ -47,8 +48,8 @@ TEST_P(KillTest, AtEveryStepLosesNothing) {
       const auto result = run(with_injection(command, syscall, "signal=KILL", std::to_string(when)));
       killed += result.killed();
       ASSERT_FALSE(result.timed_out) << syscall << " " << when;
-      // Not even for a moment: this is what the guests see until recovery comes.
-      std::string trouble = host.changes_since(before);
+      // Not even for a moment: this is what the guests see until recovery comes (but for hard links half moved).
+      std::string trouble = host.changes_since(before, Links::any);
       if (!trouble.empty()) trouble = "\nbefore recovery" + trouble;
       trouble += host.trouble_after_recovery(before);
       EXPECT_EQ(trouble, "") << task.name << " killed at " << syscall << " " << when;
@@ -96,7 +97,7 @@ TEST_P(RandomKillTest, AtAnyInstantLosesNothing) {
     else
       process.signal_group(SIGKILL);
     killed += process.wait().killed();
-    std::string trouble = host.changes_since(before);
+    std::string trouble = host.changes_since(before, Links::any);
     if (!trouble.empty()) trouble = "\nbefore recovery" + trouble;
     trouble += host.trouble_after_recovery(before);
     EXPECT_EQ(trouble, "") << task.name << " killed after " << wait.count() << " us";

@@ -57,15 +57,13 @@ TEST_P(AttackTest, NoByteOfAnotherGuestEverAppears) {
   attack.start();
   for (; runs < attack_runs(); ++runs) {
     // Everything is sealed after a while: guests get private copies back and it all begins again.
-    const std::string verb = runs % 4 == 3     ? "release"
-                             : runs % 10 == 6  ? "undo"
-                             : runs % 25 == 20 ? "gc"
-                                               : "";
-    if (!verb.empty()) {
-      const auto result = host.vunify(verb, verb == "undo"      ? Command{"last"}
-                                            : verb == "release" ? Command{runs % 8 == 3 ? "alpha" : "beta"}
-                                                                : Command{});
-      EXPECT_THAT(result.exit_code, AnyOf(0, 3)) << verb << ": " << shown(result);
+    Command also;
+    if (runs % 4 == 3) also = {"release", runs % 8 == 3 ? "alpha" : "beta"};
+    if (runs % 10 == 6 && host.seals()) also = {"undo", "last"};
+    if (runs % 25 == 20) also = {"gc"};
+    if (!also.empty()) {
+      const auto result = host.vunify(also[0], Command(also.begin() + 1, also.end()));
+      EXPECT_THAT(result.exit_code, AnyOf(0, 3)) << also[0] << ": " << shown(result);
     }
     Command command = host.command("run", {"--json", runs % 2 ? "-j2" : "-j1"});
     if (runs % 3 == 2) command.insert(command.end(), {"--scope", "all"});

@@ -41,6 +41,12 @@ const FakeGuest& TestHost::guest(const std::string& name) const {
   throw std::logic_error("no guest " + name);
 }
 
+std::vector<std::string> TestHost::trace_marks() const {
+  std::vector<std::string> marks{pool(), state(), "</.unify"};
+  for (const auto& guest : guests_) marks.push_back("</" + guest.name());
+  return marks;
+}
+
 Command TestHost::command(const std::string& verb, const Command& more) const {
   Command command{vunify_path(), verb};
   command.insert(command.end(), more.begin(), more.end());

@@ -35,6 +35,9 @@ class TestHost {
 
   std::string pool() const { return filesystem_.path(); }
   LoopFilesystem& filesystem() { return filesystem_; }
+  // What a line of strace -y holds when the call is about this host: vunify sees the pool through a mount of
+  // its own, where paths begin at the pool's top.
+  std::vector<std::string> trace_marks() const;
   std::string store() const { return pool() + "/.unify"; }
   std::string state() const { return dir_ / "state"; }
   std::string scratch(const std::string& name) const { return dir_ / name; }  // on the host's filesystem
