@@ -46,16 +46,27 @@ std::vector<unsigned> call_ordinals(const Command& command, const std::string& s
   std::istringstream log(read_file(dir / "log"));
   std::map<std::string, unsigned> count;  // by thread, as strace counts
   std::set<unsigned> found;
+  std::string first_thread;
+  unsigned loading = 0;  // calls of the first thread before it comes to our paths: those of the loader
+  bool loaded = false;
   for (std::string line; std::getline(log, line);) {
     const auto space = line.find_first_of(' ');
     const std::string thread = line.substr(0, space),
                       call = line.substr(std::min(line.size(), line.find_first_not_of(' ', space)));
     if (!call.starts_with(syscall + "(")) continue;  // the second half of an interrupted line, an exit
     const unsigned ordinal = ++count[thread];
-    if (std::any_of(paths.begin(), paths.end(),
-                    [&](const auto& path) { return call.find(path) != std::string::npos; }))
-      found.insert(ordinal);
+    if (first_thread.empty()) first_thread = thread;
+    const bool ours = std::any_of(paths.begin(), paths.end(),
+                                  [&](const auto& path) { return call.find(path) != std::string::npos; });
+    if (ours) found.insert(ordinal);
+    if (thread == first_thread && !loaded) {
+      loaded = ours;
+      if (!ours) loading = ordinal;
+    }
   }
+  // The same ordinal is reached by every thread, and a program whose libraries cannot be read says nothing of
+  // itself.
+  found.erase(found.begin(), found.upper_bound(loading));
   return {found.begin(), found.end()};
 }
 
