@@ -96,7 +96,7 @@ void Verb::option(const std::string& names, const std::string& value, uint64_t& 
   impl->add(option, [&target](const std::string& text, const std::string& where) { target = number(text, where); });
 }
 void Verb::list(const std::string& names, const std::string& value, std::vector<std::string>& target, const std::string& help) {
-  auto* option = impl->app->add_option(names, target, help)->option_text(value + " ...")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  auto* option = impl->app->add_option(names, target, help)->option_text(value + " ...")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
   impl->add(option, [&target](const std::string& text, const std::string&) { target.push_back(text); }, true);
 }
 void Verb::flag(const std::string& names, bool& target, const std::string& help) {
