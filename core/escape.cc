@@ -26,7 +26,7 @@ size_t utf8_length(std::string_view text, uint32_t& point) {
 
 // Control characters (C0, DEL, C1) and the bidirectional controls that let a name lie about what it shows.
 bool unprintable(uint32_t point) {
-  return point < 0x20 || (point >= 0x7f && point < 0xa0) || (point >= 0x200b && point <= 0x200f) ||
+  return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x061c || (point >= 0x200b && point <= 0x200f) ||
          (point >= 0x2028 && point <= 0x202e) || (point >= 0x2060 && point <= 0x206f) || point == 0xfeff;
 }
 
