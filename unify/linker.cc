@@ -230,7 +230,12 @@ void Linker::settle(GroupWork& work) {
     counts_.files_linked += victim.names.size();
     for (const auto& name : victim.names) work.linked.emplace_back(name.row, victim.victim);
   }
-  if (to_return.empty()) return;
+  if (!to_return.empty()) return_victims(work, to_return);
+  // Closing the last descriptor frees the old inode on disk, which takes as long as the exchange: here all threads share that.
+  work.swapped.clear();
+}
+
+void Linker::return_victims(GroupWork& work, const std::vector<SwappedVictim*>& to_return) {
   MasterWindow window(guard_, work.master, counts_, log_);
   const auto opened = window.open();
   if (!opened) log_.object_failed(opened.error().message);
