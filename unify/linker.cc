@@ -58,6 +58,10 @@ void Linker::prepare(GroupWork& work) {
   }
   auto master = make_master(store_, files_, group, work.begin, work.end, ignore_mtime_, work.refused);
   if (master) {
+    // Sealed from the start, so that one that is never used is no exception; its window unseals it.
+    if (auto sealed = guard_.seal(master->fd.get(), master->record.name); !sealed) master = sealed.error();
+  }
+  if (master) {
     work.master = std::move(*master);
     work.ready = true;
     return;
