@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <random>
@@ -41,14 +42,15 @@ TEST_P(KillTest, AtEveryStepLosesNothing) {
     task.prepare(host);
     const Command command = host.command(task.verb, task.options);
     const auto ordinals = call_ordinals(command, syscall, host.trace_marks());
-    for (const unsigned when : sample(ordinals, most_steps(sampled))) {
+    for (const unsigned when : sample(ordinals, most_steps(task.verb == "run" ? sampled : sampled / 2))) {
       host.reset();
       task.prepare(host);
       const auto before = host.snapshots();
       const auto result = run(with_injection(command, syscall, "signal=KILL", std::to_string(when)));
       killed += result.killed();
       ASSERT_FALSE(result.timed_out) << syscall << " " << when;
-      // Not even for a moment: this is what the guests see until recovery comes (but for hard links half moved).
+      // Not even for a moment: this is what the guests see until recovery comes (but for hard links half
+      // moved).
       std::string trouble = host.changes_since(before, Links::any);
       if (!trouble.empty()) trouble = "\nbefore recovery" + trouble;
       trouble += host.trouble_after_recovery(before);
@@ -76,10 +78,7 @@ TEST_P(RandomKillTest, AtAnyInstantLosesNothing) {
   const auto started = Clock::now();
   must_do(host, "run");
   const auto length = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - started);
-  const size_t kills = most_steps(GetParam() == "ext4" ? 200 : 50) == std::numeric_limits<size_t>::max()
-                           ? 1000
-                       : GetParam() == "ext4" ? 200
-                                              : 50;
+  const size_t kills = std::min<size_t>(most_steps(GetParam() == "ext4" ? 200 : 40), 1000);
   unsigned killed = 0, failed = 0;
   for (size_t i = 0; i < kills; ++i) {
     host.reset();

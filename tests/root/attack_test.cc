@@ -43,6 +43,12 @@ Command held_up(const Command& command, std::mt19937& random) {
                         fmt::format("{}+{}", 1 + random() % 8, 2 + random() % 10));
 }
 
+// The number after these words in the counters that --stats prints.
+uint64_t counted(const std::string& text, const std::string& words) {
+  const auto at = text.rfind(words);
+  return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at + words.size(), nullptr, 10);
+}
+
 class AttackTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override { VS_NEEDS_FILESYSTEM(GetParam()); }
@@ -53,7 +59,7 @@ TEST_P(AttackTest, NoByteOfAnotherGuestEverAppears) {
   AttackHost attack(GetParam(), seed);
   TestHost& host = attack.host();
   std::mt19937 random(seed);
-  uint64_t linked = 0, runs = 0;
+  uint64_t linked = 0, runs = 0, put_back = 0, restored = 0, broken = 0;
   attack.start();
   for (; runs < attack_runs(); ++runs) {
     // Everything is sealed after a while: guests get private copies back and it all begins again.
@@ -65,7 +71,7 @@ TEST_P(AttackTest, NoByteOfAnotherGuestEverAppears) {
       const auto result = host.vunify(also[0], Command(also.begin() + 1, also.end()));
       EXPECT_THAT(result.exit_code, AnyOf(0, 3)) << also[0] << ": " << shown(result);
     }
-    Command command = host.command("run", {"--json", runs % 2 ? "-j2" : "-j1"});
+    Command command = host.command("run", {"--json", "--stats", runs % 2 ? "-j2" : "-j1"});
     if (runs % 3 == 2) command.insert(command.end(), {"--scope", "all"});
     if (runs % 2 && !injection_impossible()) command = held_up(command, random);
     RunOptions options;
@@ -74,6 +80,9 @@ TEST_P(AttackTest, NoByteOfAnotherGuestEverAppears) {
     ASSERT_FALSE(result.killed() || result.timed_out) << "run " << runs << ": " << shown(result);
     EXPECT_THAT(result.exit_code, AnyOf(0, 3)) << "run " << runs << ": " << shown(result);
     linked += summary_number(result, "files_linked");
+    put_back += counted(result.err, "put back ");
+    restored += counted(result.err, "classes restored ");
+    broken += counted(result.err, "leases on masters broken ");
   }
   RunResult recovered, checked;
   std::vector<std::string> defects;
@@ -89,9 +98,10 @@ TEST_P(AttackTest, NoByteOfAnotherGuestEverAppears) {
   // An attack on a tool that does nothing proves nothing.
   EXPECT_GT(linked, 2 * runs);
   EXPECT_GT(outcome.done, 100 * runs);
-  std::printf("%s: %lu runs linked %lu files; actors done/refused %lu/%lu (%s); %lu classes put back\n",
-              GetParam().c_str(), runs, linked, outcome.done, outcome.refused, outcome.by_role.c_str(),
-              outcome.put_back);
+  fmt::print(
+      "{}: {} runs linked {} files, put back {}, restored {} classes, met {} broken leases; actors {} "
+      "operations, {} refused ({})\n",
+      GetParam(), runs, linked, put_back, restored, broken, outcome.done, outcome.refused, outcome.by_role);
 }
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, AttackTest, testing::Values("ext4", "xfs", "btrfs"),

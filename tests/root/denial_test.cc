@@ -4,18 +4,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <functional>
 #include <thread>
 
-#include "tests/support/digest.h"
+#include "tests/support/inject.h"
 #include "tests/support/test_host.h"
 
 namespace vs::test {
@@ -177,6 +180,113 @@ TEST(DenialTest, NoGuestEverHeldADescriptorOfAMaster) {
   const auto before = host.snapshots();
   EXPECT_EQ(keeper.go_on(), 0);  // of its own old inode, which nobody sees any more
   EXPECT_EQ(host.changes_since(before), "");
+}
+
+// Processes in a guest that go through its six shared files without rest and try all that the seal forbids.
+class WindowAttack {
+ public:
+  enum Try { kMode, kOwner, kTime, kAttribute, kOpen, kOpenWaiting, kTruncate, kMap, kTries };
+
+  WindowAttack(const FakeGuest& guest, unsigned pause_us) {
+    done_ = static_cast<std::atomic<uint64_t>*>(
+        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    for (int what = 0; what < kTries; ++what) {
+      attackers_.push_back(::fork());
+      if (attackers_.back() != 0) continue;
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (::chroot(guest.root().c_str()) != 0) ::_exit(1);
+      for (unsigned turn = 1;; ++turn) {
+        if (succeeds(static_cast<Try>(what), fmt::format("/usr/share/pkg/pkg-{}", turn % 6), turn))
+          ++done_[what];
+        if (pause_us > 0) ::usleep(pause_us);
+      }
+    }
+  }
+  ~WindowAttack() {
+    stop();
+    ::munmap(done_, 4096);
+  }
+  void stop() {
+    for (const pid_t pid : attackers_) {
+      ::kill(pid, SIGKILL);
+      ::waitpid(pid, nullptr, 0);
+    }
+    attackers_.clear();
+  }
+  uint64_t class_changes() const { return done_[kMode] + done_[kOwner] + done_[kTime] + done_[kAttribute]; }
+  uint64_t writes() const { return done_[kOpen] + done_[kOpenWaiting] + done_[kTruncate] + done_[kMap]; }
+
+ private:
+  static bool succeeds(Try what, const std::string& path, unsigned turn) {
+    const char* file = path.c_str();
+    const timespec times[2] = {{0, UTIME_OMIT}, {static_cast<time_t>(turn), 0}};
+    if (what == kMode) return ::chmod(file, turn % 2 ? 0600 : 04755) == 0;
+    if (what == kOwner) return ::chown(file, turn % 7, 0) == 0;
+    if (what == kTime) return ::utimensat(AT_FDCWD, file, times, 0) == 0;
+    if (what == kAttribute) return ::setxattr(file, "user.evil", &turn, sizeof turn, 0) == 0;
+    if (what == kTruncate) return ::truncate(file, 1) == 0;
+    const int fd = ::open(file, O_RDWR | (what == kOpenWaiting ? 0 : O_NONBLOCK));
+    if (fd < 0) return false;
+    bool done = what != kMap && ::pwrite(fd, "evil", 4, 0) == 4;
+    if (what == kMap) {
+      // SIGBUS, the answer to a store into what has been sealed, ends this attacker.
+      void* map = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+      if (map != MAP_FAILED) std::memcpy(map, "evil", 4), ::munmap(map, 4096), done = true;
+    }
+    ::close(fd);
+    return done;
+  }
+
+  std::atomic<uint64_t>* done_;
+  std::vector<pid_t> attackers_;
+};
+
+// A master must be without its seal while it gains a name. Here the window is held open for a long time.
+TEST(DenialTest, WhatAGuestDoesInALongUnsealedWindowIsUndoneAndReachesNobody) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  TestHost host(three_guests("ext4"));
+  const Command command = host.command("run", {"-j1", "--stats"});
+  ASSERT_EQ(host.vunify("run", {"alpha", "beta"}).exit_code, 0);
+  const auto calls = call_ordinals(command, "ioctl", {""});
+  ASSERT_FALSE(calls.empty());
+  host.reset();
+  ASSERT_EQ(host.vunify("run", {"alpha", "beta"}).exit_code, 0);
+  const auto before = host.snapshots();
+  WindowAttack attack(host.guest("alpha"), 200);
+  // As many as a run needs that nobody disturbs: what it does to mend the damage is as fast as ever.
+  const auto ran =
+      run(with_injection(command, "ioctl", "delay_exit=30000", fmt::format("1..{}", calls.back())));
+  attack.stop();
+  EXPECT_THAT(ran.exit_code, AnyOf(0, 3)) << shown(ran);
+  EXPECT_GT(attack.class_changes(), 0U) << "the window was never open: " << shown(ran);
+  EXPECT_EQ(attack.writes(), 0U);
+  EXPECT_EQ(host.changes_since(before), "") << shown(ran);
+  EXPECT_THAT(host.store_defects(), testing::IsEmpty());
+  const auto checked = host.vunify("check");
+  EXPECT_EQ(checked.exit_code, 0) << shown(checked);
+}
+
+// And here it is as long as it is, and the guest gives it all it has.
+TEST(DenialTest, WhatAGuestDoesInTheUnsealedWindowIsUndoneAndReachesNobody) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  TestHost host(three_guests("ext4"));
+  uint64_t changes = 0;
+  for (int round = 0; round < 10; ++round) {
+    host.reset();
+    ASSERT_EQ(host.vunify("run", {"alpha", "beta"}).exit_code, 0);
+    const auto before = host.snapshots();
+    WindowAttack attack(host.guest("alpha"), 0);
+    const auto ran = host.vunify("run", {"--stats"});
+    attack.stop();
+    changes += attack.class_changes();
+    EXPECT_THAT(ran.exit_code, AnyOf(0, 3)) << shown(ran);
+    EXPECT_EQ(attack.writes(), 0U);
+    EXPECT_EQ(host.changes_since(before), "") << shown(ran);
+    const auto checked = host.vunify("check");
+    EXPECT_EQ(checked.exit_code, 0) << shown(checked);
+  }
+  RecordProperty("changes", static_cast<int>(changes));
 }
 
 // The oracle: whoever guesses another's private bytes must not learn it from inode numbers or link counts.

@@ -43,9 +43,10 @@ class RealGuestTest : public testing::TestWithParam<std::string> {
   }
 
   RunResult vunify(const std::string& verb, const Command& more = {}) const {
-    Command command{vunify_path(), verb,     "--state",      dir_ / "state", "--progress",
-                    "never",       "--tree", "web1=" + web_, "--tree",       "web2=" + other_};
+    Command command{vunify_path(), verb};
     command.insert(command.end(), more.begin(), more.end());
+    command.insert(command.end(), {"--state", dir_ / "state", "--progress", "never", "--tree", "web1=" + web_,
+                                   "--tree", "web2=" + other_});
     return run(command);
   }
 
@@ -145,8 +146,11 @@ TEST_P(RealGuestTest, IsWholeAgainAfterReleaseOfAll) {
     const auto installed = inside(web_, {"dpkg", "-i", deb_inside(package)});
     EXPECT_EQ(installed.exit_code, 0) << shown(installed);
   }
-  const auto undone = vunify("undo", {"last"});
-  EXPECT_EQ(undone.exit_code, 0) << shown(undone);
+  if (GetParam() ==
+      "ext4") {  // where extents are shared every file is its guest's own, there is nothing to undo
+    const auto undone = vunify("undo", {"last"});
+    EXPECT_EQ(undone.exit_code, 0) << shown(undone);
+  }
   EXPECT_EQ(difference_text(other, snapshot_of(other_), Links::exact), "");
   EXPECT_EQ(vunify("gc").exit_code, 0);
   EXPECT_EQ(vunify("check").exit_code, 0);
