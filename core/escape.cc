@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace vs {
@@ -39,6 +40,8 @@ int hex_value(char c) {
 }  // namespace
 
 std::string escaped(std::string_view text) {
+  // Nearly all names are plain ASCII.
+  if (std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f && c != '\\'; })) return std::string(text);
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
