@@ -56,9 +56,9 @@ class CliTest : public testing::Test {
     out_ = testing::internal::GetCapturedStdout();
     return code;
   }
-  void config(const std::string& text) { test::write_file(dir_ / "default.conf", text); }
+  void config(const std::string& text) { unit::write_file(dir_ / "default.conf", text); }
 
-  const test::ScratchDir dir_;
+  const unit::ScratchDir dir_;
   Values values_;
   Exit result_ = Exit::done;
   std::string ran_, err_, out_;
@@ -146,7 +146,7 @@ TEST_F(CliTest, TroubleInTheFileNamesFileAndLine) {
 TEST_F(CliTest, AConfigurationThatIsNamedMustExist) {
   EXPECT_EQ(run({"go", "--config", dir_ / "none"}), 2);
   EXPECT_THAT(err_, HasSubstr(dir_ / "none"));
-  test::write_file(dir_ / "mine", "store = mine\n");
+  unit::write_file(dir_ / "mine", "store = mine\n");
   config("store = default file\n");
   EXPECT_EQ(run({"go", "--config", dir_ / "mine"}), 0);
   EXPECT_EQ(values_.store, "mine");

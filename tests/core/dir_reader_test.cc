@@ -23,18 +23,18 @@ std::map<std::string, DirEntry> list(DirReader& reader, int fd) {
 }
 
 TEST(DirReaderTest, GivesNameTypeAndInodeOfEveryEntryButTheDots) {
-  const test::ScratchDir dir;
-  test::write_file(dir / "file", "x");
-  test::make_dirs(dir / "dir");
-  test::make_symlink("file", dir / "link");
-  test::make_fifo(dir / "fifo");
-  test::write_file(dir / "na\nme\xff", "x");
+  const unit::ScratchDir dir;
+  unit::write_file(dir / "file", "x");
+  unit::make_dirs(dir / "dir");
+  unit::make_symlink("file", dir / "link");
+  unit::make_fifo(dir / "fifo");
+  unit::write_file(dir / "na\nme\xff", "x");
   DirReader reader;
   const auto entries = list(reader, open_dir(dir.path()).get());
   ASSERT_EQ(entries.size(), 5u);
   EXPECT_EQ(reader.problem(), nullptr);
   EXPECT_TRUE(entries.contains("na\nme\xff"));
-  for (const auto& [name, entry] : entries) EXPECT_EQ(entry.ino, test::ino_of(dir / name)) << name;
+  for (const auto& [name, entry] : entries) EXPECT_EQ(entry.ino, unit::ino_of(dir / name)) << name;
   if (entries.at("file").type == DT_UNKNOWN) GTEST_SKIP() << "this filesystem tells no types";
   EXPECT_EQ(entries.at("file").type, DT_REG);
   EXPECT_EQ(entries.at("dir").type, DT_DIR);
@@ -44,17 +44,17 @@ TEST(DirReaderTest, GivesNameTypeAndInodeOfEveryEntryButTheDots) {
 
 // More than one buffer (64 KiB) of entries.
 TEST(DirReaderTest, ReadsLargeDirectoriesWhole) {
-  const test::ScratchDir dir;
+  const unit::ScratchDir dir;
   const std::string stem(200, 'n');
-  for (int i = 0; i < 1500; ++i) test::write_file(dir / (stem + std::to_string(i)), "");
+  for (int i = 0; i < 1500; ++i) unit::write_file(dir / (stem + std::to_string(i)), "");
   DirReader reader;
   EXPECT_EQ(list(reader, open_dir(dir.path()).get()).size(), 1500u);
 }
 
 TEST(DirReaderTest, OneReaderServesOneDirectoryAfterTheOther) {
-  const test::ScratchDir dir;
-  test::write_file(dir / "a/one", "");
-  test::write_file(dir / "b/two", "");
+  const unit::ScratchDir dir;
+  unit::write_file(dir / "a/one", "");
+  unit::write_file(dir / "b/two", "");
   DirReader reader;
   reader.start(open_dir(dir / "a").get(), "a");  // left half way
   const UniqueFd b = open_dir(dir / "b");
@@ -64,8 +64,8 @@ TEST(DirReaderTest, OneReaderServesOneDirectoryAfterTheOther) {
 }
 
 TEST(DirReaderTest, ARemovedDirectoryIsEmptyAndNoProblem) {
-  const test::ScratchDir dir;
-  test::make_dirs(dir / "gone");
+  const unit::ScratchDir dir;
+  unit::make_dirs(dir / "gone");
   const UniqueFd fd = open_dir(dir / "gone");
   ASSERT_EQ(::rmdir((dir / "gone").c_str()), 0);
   DirReader reader;
@@ -74,8 +74,8 @@ TEST(DirReaderTest, ARemovedDirectoryIsEmptyAndNoProblem) {
 }
 
 TEST(DirReaderTest, AnErrorEndsTheListingAndIsTold) {
-  const test::ScratchDir dir;
-  test::write_file(dir / "file", "x");
+  const unit::ScratchDir dir;
+  unit::write_file(dir / "file", "x");
   const UniqueFd file(::open((dir / "file").c_str(), O_RDONLY | O_CLOEXEC));
   DirReader reader;
   EXPECT_TRUE(list(reader, file.get()).empty());

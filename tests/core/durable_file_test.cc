@@ -17,27 +17,27 @@ using testing::HasSubstr;
 
 class DurableFileTest : public testing::Test {
  protected:
-  unsigned mode(const std::string& path) const { return test::lstat_of(path).st_mode & 07777; }
-  const test::ScratchDir dir_;
+  unsigned mode(const std::string& path) const { return unit::lstat_of(path).st_mode & 07777; }
+  const unit::ScratchDir dir_;
 };
 
 TEST_F(DurableFileTest, WritesTheWholeContentForItsOwnerAlone) {
   const std::string content(100'000, 'c');
   ASSERT_TRUE(write_durably(dir_ / "file", content));
-  EXPECT_EQ(test::read_file(dir_ / "file"), content);
+  EXPECT_EQ(unit::read_file(dir_ / "file"), content);
   EXPECT_EQ(mode(dir_ / "file"), 0600u);
 }
 
 TEST_F(DurableFileTest, ReplacesAFileAndLeavesNothingBeside) {
-  test::write_file(dir_ / "file", "a longer old content");
-  test::write_file(dir_ / "file.new", "left by a crash, and longer than what is written now");
+  unit::write_file(dir_ / "file", "a longer old content");
+  unit::write_file(dir_ / "file.new", "left by a crash, and longer than what is written now");
   ASSERT_TRUE(write_durably(dir_ / "file", "new"));
-  EXPECT_EQ(test::read_file(dir_ / "file"), "new");
-  EXPECT_FALSE(test::exists(dir_ / "file.new"));
+  EXPECT_EQ(unit::read_file(dir_ / "file"), "new");
+  EXPECT_FALSE(unit::exists(dir_ / "file.new"));
 }
 
 TEST_F(DurableFileTest, KeepsTheOldFileWhenTheNewOneCannotBeWritten) {
-  test::write_file(dir_ / "file", "old");
+  unit::write_file(dir_ / "file", "old");
   rlimit small{4096, 4096}, before{};
   ::getrlimit(RLIMIT_FSIZE, &before);
   small.rlim_max = before.rlim_max;
@@ -47,15 +47,15 @@ TEST_F(DurableFileTest, KeepsTheOldFileWhenTheNewOneCannotBeWritten) {
   ::setrlimit(RLIMIT_FSIZE, &before);
   ASSERT_FALSE(written);
   EXPECT_EQ(written.error().code, EFBIG);
-  EXPECT_EQ(test::read_file(dir_ / "file"), "old");
-  EXPECT_FALSE(test::exists(dir_ / "file.new"));
+  EXPECT_EQ(unit::read_file(dir_ / "file"), "old");
+  EXPECT_FALSE(unit::exists(dir_ / "file.new"));
 }
 
 TEST_F(DurableFileTest, FollowsNoSymlinkThatStandsInItsWay) {
-  test::write_file(dir_ / "precious", "precious");
-  test::make_symlink("precious", dir_ / "file.new");
+  unit::write_file(dir_ / "precious", "precious");
+  unit::make_symlink("precious", dir_ / "file.new");
   EXPECT_FALSE(write_durably(dir_ / "file", "x"));
-  EXPECT_EQ(test::read_file(dir_ / "precious"), "precious");
+  EXPECT_EQ(unit::read_file(dir_ / "precious"), "precious");
 }
 
 TEST_F(DurableFileTest, AProblemNamesTheFile) {
@@ -65,7 +65,7 @@ TEST_F(DurableFileTest, AProblemNamesTheFile) {
 }
 
 TEST_F(DurableFileTest, ReadsUpToALimit) {
-  test::write_file(dir_ / "file", std::string(100, 'x'));
+  unit::write_file(dir_ / "file", std::string(100, 'x'));
   EXPECT_EQ(read_whole(dir_ / "file")->size(), 100u);
   EXPECT_EQ(read_whole(dir_ / "file", 100)->size(), 100u);
   EXPECT_EQ(read_whole(dir_ / "file", 99).error().code, EFBIG);
@@ -85,15 +85,15 @@ TEST_F(DurableFileTest, APrivateDirIsMadeForItsOwnerAlone) {
 }
 
 TEST_F(DurableFileTest, APlaceThatOthersCanWriteToIsNoPrivateDir) {
-  test::make_dirs(dir_ / "group");
-  test::make_dirs(dir_ / "real");
+  unit::make_dirs(dir_ / "group");
+  unit::make_dirs(dir_ / "real");
   ::chmod((dir_ / "group").c_str(), 0770);
-  test::make_symlink("real", dir_ / "link");
-  test::write_file(dir_ / "file", "x");
+  unit::make_symlink("real", dir_ / "link");
+  unit::write_file(dir_ / "file", "x");
   for (const bool create : {false, true})
     for (const char* name : {"group", "link", "file"}) EXPECT_FALSE(open_private_dir(dir_ / name, create)) << name;
-  if (!test::is_root()) GTEST_SKIP() << "another owner: needs root";
-  test::make_dirs(dir_ / "other");
+  if (!unit::is_root()) GTEST_SKIP() << "another owner: needs root";
+  unit::make_dirs(dir_ / "other");
   ASSERT_EQ(::chown((dir_ / "other").c_str(), 65534, 65534), 0);
   EXPECT_EQ(open_private_dir(dir_ / "other", true).error().code, EPERM);
 }

@@ -14,7 +14,7 @@ namespace {
 class HostLockTest : public testing::Test {
  protected:
   HostLock lock() const { return HostLock(fd_.get(), "lock", "the/lock"); }
-  const test::ScratchDir dir_;
+  const unit::ScratchDir dir_;
   const UniqueFd fd_{::open(dir_.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
 };
 
@@ -59,15 +59,15 @@ TEST_F(HostLockTest, IsFreeWhenItsHolderIsKilled) {
 
 TEST_F(HostLockTest, AskingDoesNotTakeOrMakeIt) {
   EXPECT_FALSE(HostLock::is_held(fd_.get(), "lock"));
-  EXPECT_FALSE(test::exists(dir_ / "lock"));
+  EXPECT_FALSE(unit::exists(dir_ / "lock"));
   const HostLock held = lock();
   EXPECT_TRUE(HostLock::is_held(fd_.get(), "lock"));
 }
 
 TEST_F(HostLockTest, FollowsNoSymlink) {
-  test::make_symlink(dir_ / "elsewhere", dir_ / "lock");
+  unit::make_symlink(dir_ / "elsewhere", dir_ / "lock");
   EXPECT_THROW(lock(), Error);
-  EXPECT_FALSE(test::exists(dir_ / "elsewhere"));
+  EXPECT_FALSE(unit::exists(dir_ / "elsewhere"));
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ class InventoryTest : public testing::Test {
     options_.vserver_trees = dir_ / "vservers";
     options_.nspawn_trees = dir_ / "machines";
     options_.lxc_trees = dir_ / "lxc";
-    for (const char* name : {"one", "two", "three"}) test::make_dirs(dir_ / name);
+    for (const char* name : {"one", "two", "three"}) unit::make_dirs(dir_ / name);
   }
   std::vector<Guest> find() { return find_guests(options_, warnings_); }
   std::vector<std::string> names() {
@@ -42,43 +42,43 @@ class InventoryTest : public testing::Test {
   }
   std::string tree(const std::string& name, const std::string& dir) const { return name + "=" + (dir_ / dir); }
 
-  const test::ScratchDir dir_;
+  const unit::ScratchDir dir_;
   InventoryOptions options_;
   std::vector<std::string> warnings_;
 };
 
 TEST_F(InventoryTest, FindsTheTreesOfAllKindsOfGuests) {
-  test::write_file(dir_ / "etc/vservers/web.conf", "");
-  test::write_file(dir_ / "etc/vservers/README", "");
+  unit::write_file(dir_ / "etc/vservers/web.conf", "");
+  unit::write_file(dir_ / "etc/vservers/README", "");
   for (const char* tree : {"vservers/web", "vservers/byhand", "vservers/lost+found", "vservers/.hidden", "machines/mail", "lxc/db/rootfs", "lxc/empty"})
-    test::make_dirs(dir_ / tree);
+    unit::make_dirs(dir_ / tree);
   EXPECT_THAT(names(), ElementsAre("byhand vserver", "db lxc", "mail nspawn", "web vserver"));
   EXPECT_THAT(warnings_, IsEmpty());
 }
 
 TEST_F(InventoryTest, AConfigurationWithoutATreeIsNoGuest) {
-  test::write_file(dir_ / "etc/vservers/gone.conf", "");
+  unit::write_file(dir_ / "etc/vservers/gone.conf", "");
   EXPECT_THAT(names(), IsEmpty());
 }
 
 TEST_F(InventoryTest, OneNameInTwoPlacesIsToldApart) {
-  test::make_dirs(dir_ / "machines/web");
-  test::make_dirs(dir_ / "lxc/web/rootfs");
+  unit::make_dirs(dir_ / "machines/web");
+  unit::make_dirs(dir_ / "lxc/web/rootfs");
   EXPECT_THAT(names(), ElementsAre("web@lxc lxc", "web@nspawn nspawn"));
 }
 
 TEST_F(InventoryTest, AFoundTreeThatCannotBeUsedIsLeftOutWithAWarning) {
-  test::make_dirs(dir_ / "machines/good");
-  test::make_symlink(dir_ / "one", dir_ / "machines/link");
-  test::write_file(dir_ / "machines/image.raw", "x");
-  test::make_dirs(dir_ / "machines/es\x1b[2Jcape");
+  unit::make_dirs(dir_ / "machines/good");
+  unit::make_symlink(dir_ / "one", dir_ / "machines/link");
+  unit::write_file(dir_ / "machines/image.raw", "x");
+  unit::make_dirs(dir_ / "machines/es\x1b[2Jcape");
   EXPECT_THAT(names(), ElementsAre("good nspawn"));
   ASSERT_EQ(warnings_.size(), 3u);
   for (const auto& warning : warnings_) EXPECT_EQ(warning.find('\x1b'), std::string::npos);
 }
 
 TEST_F(InventoryTest, NamedTreesAreTheOnlyOnesAndSorted) {
-  test::make_dirs(dir_ / "machines/mail");
+  unit::make_dirs(dir_ / "machines/mail");
   options_.trees = {tree("b", "one"), tree("a", "two")};
   EXPECT_THAT(names(), ElementsAre("a --tree", "b --tree"));
 }
@@ -94,13 +94,13 @@ TEST_F(InventoryTest, RefusesNamesThatOtherToolsWouldMisread) {
 }
 
 TEST_F(InventoryTest, RefusesATreeThatIsASymlink) {
-  test::make_symlink("one", dir_ / "link");
+  unit::make_symlink("one", dir_ / "link");
   EXPECT_THAT(refusal({tree("a", "link")}), HasSubstr(dir_ / "link"));
   EXPECT_THAT(refusal({tree("a", "link/")}), HasSubstr(dir_ / "link"));
 }
 
 TEST_F(InventoryTest, RefusesWhatIsNoDirectory) {
-  test::write_file(dir_ / "file", "x");
+  unit::write_file(dir_ / "file", "x");
   EXPECT_THAT(refusal({tree("a", "none")}), HasSubstr(dir_ / "none"));
   EXPECT_THAT(refusal({tree("a", "file")}), HasSubstr(dir_ / "file"));
 }
@@ -118,17 +118,17 @@ TEST_F(InventoryTest, RefusesOneTreeUnderTwoNames) {
 }
 
 TEST_F(InventoryTest, RefusesATreeInsideAnother) {
-  test::make_dirs(dir_ / "one/x/y");
+  unit::make_dirs(dir_ / "one/x/y");
   EXPECT_THAT(refusal({tree("outer", "one"), tree("inner", "one/x/y")}), HasSubstr("overlap"));
   EXPECT_THAT(refusal({tree("inner", "one/x/y"), tree("outer", "one")}), HasSubstr("overlap"));
 }
 
 // Hard links do not cross mounts, so a pool is a mount: a bind mount of the same filesystem is another pool.
 TEST_F(InventoryTest, APoolLeavesOutGuestsOfOtherMounts) {
-  if (!test::is_root() || ::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+  if (!unit::is_root() || ::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     GTEST_SKIP() << "mounting needs root";
   ASSERT_EQ(::mount("none", (dir_ / "two").c_str(), "tmpfs", 0, nullptr), 0);
-  test::make_dirs(dir_ / "two/guest");
+  unit::make_dirs(dir_ / "two/guest");
   options_.trees = {tree("a", "one"), tree("b", "two/guest")};
   options_.pool = dir_.path();
   EXPECT_THAT(names(), ElementsAre("a --tree"));

@@ -21,9 +21,9 @@ class RecordLogTest : public testing::Test {
     ASSERT_TRUE(writer->sync());
   }
   std::string file() const { return dir_ / "log"; }
-  std::string bytes() const { return test::read_file(file()); }
+  std::string bytes() const { return unit::read_file(file()); }
 
-  const test::ScratchDir dir_;
+  const unit::ScratchDir dir_;
   // Empty, binary, looking like a header, and long.
   const std::vector<LogRecord> three_ = {{1, ""}, {2, "VSR1\0\xff"s}, {0xffffffff, std::string(300, 'x')}};
 };
@@ -57,13 +57,13 @@ TEST_F(RecordLogTest, AMissingFileIsAnEmptyLog) {
 
 TEST_F(RecordLogTest, IsForTheOwnerAlone) {
   append(three_);
-  EXPECT_EQ(test::lstat_of(file()).st_mode & 07777, 0600u);
+  EXPECT_EQ(unit::lstat_of(file()).st_mode & 07777, 0600u);
 }
 
 TEST_F(RecordLogTest, DoesNotFollowASymlink) {
-  test::make_symlink(dir_ / "elsewhere", file());
+  unit::make_symlink(dir_ / "elsewhere", file());
   EXPECT_FALSE(RecordLogWriter::open(file()));
-  EXPECT_FALSE(test::exists(dir_ / "elsewhere"));
+  EXPECT_FALSE(unit::exists(dir_ / "elsewhere"));
 }
 
 TEST_F(RecordLogTest, CutAtAnyByteItGivesTheWholeRecordsBeforeTheCut) {
@@ -96,7 +96,7 @@ TEST_F(RecordLogTest, CutsATornEndOff) {
   append(three_);
   const std::string whole = bytes();
   for (size_t cut = 0; cut < whole.size(); cut += 7) {
-    test::write_file(file(), whole.substr(0, cut));
+    unit::write_file(file(), whole.substr(0, cut));
     const size_t kept = parse_record_log(bytes()).records.size();
     append({{9, "after the crash"}});
     const auto log = read_record_log(file());

@@ -40,13 +40,13 @@ std::string content_of(int fd) {
 class RootDirTest : public testing::Test {
  protected:
   void SetUp() override {
-    test::write_file(scratch_ / "outside/secret", "of the host");
-    test::write_file(tree("usr/bin/ls"), "of the guest");
+    unit::write_file(scratch_ / "outside/secret", "of the host");
+    unit::write_file(tree("usr/bin/ls"), "of the guest");
   }
   std::string tree(const std::string& path = "") const { return scratch_ / "tree" + (path.empty() ? "" : "/" + path); }
   RootDir root() const { return RootDir(tree()); }
 
-  const test::ScratchDir scratch_;
+  const unit::ScratchDir scratch_;
 };
 
 // Refused whatever is asked for: a file, a directory, a regular file.
@@ -76,11 +76,11 @@ TEST_F(RootDirTest, DescriptorsAreClosedOnExec) {
 }
 
 TEST_F(RootDirTest, NeverFollowsASymlinkOutOfTheTree) {
-  test::make_symlink(scratch_ / "outside", tree("absolute"));
-  test::make_symlink("../outside", tree("relative"));
-  test::make_symlink("../../../outside", tree("usr/bin/deep"));
-  test::make_symlink(scratch_ / "outside/secret", tree("file"));
-  test::make_symlink("/proc/self/root", tree("magic"));
+  unit::make_symlink(scratch_ / "outside", tree("absolute"));
+  unit::make_symlink("../outside", tree("relative"));
+  unit::make_symlink("../../../outside", tree("usr/bin/deep"));
+  unit::make_symlink(scratch_ / "outside/secret", tree("file"));
+  unit::make_symlink("/proc/self/root", tree("magic"));
   const RootDir guest = root();
   for (const std::string path : {"absolute", "relative", "usr/bin/deep"}) expect_refused(guest, path + "/secret");
   for (const char* path : {"file", "magic/etc/passwd", "magic/etc"}) expect_refused(guest, path);
@@ -88,8 +88,8 @@ TEST_F(RootDirTest, NeverFollowsASymlinkOutOfTheTree) {
 
 // Not even inside: what a symlink points to can change between two looks.
 TEST_F(RootDirTest, FollowsNoSymlinkInsideEither) {
-  test::make_symlink("usr", tree("alias"));
-  test::make_symlink("ls", tree("usr/bin/dir"));
+  unit::make_symlink("usr", tree("alias"));
+  unit::make_symlink("ls", tree("usr/bin/dir"));
   expect_refused(root(), "alias/bin/ls");
   expect_refused(root(), "usr/bin/dir");
 }
@@ -107,15 +107,15 @@ TEST_F(RootDirTest, AnAbsolutePathIsNotTheHosts) {
 }
 
 TEST_F(RootDirTest, NeverEntersAnotherMount) {
-  if (!test::is_root()) GTEST_SKIP() << "mounting needs root";
+  if (!unit::is_root()) GTEST_SKIP() << "mounting needs root";
   if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) GTEST_SKIP() << "no mount namespace";
-  test::make_dirs(tree("bind"));
-  test::make_dirs(tree("other"));
-  test::write_file(tree("file"), "below");
+  unit::make_dirs(tree("bind"));
+  unit::make_dirs(tree("other"));
+  unit::write_file(tree("file"), "below");
   ASSERT_EQ(::mount((scratch_ / "outside").c_str(), tree("bind").c_str(), nullptr, MS_BIND, nullptr), 0);
   ASSERT_EQ(::mount("none", tree("other").c_str(), "tmpfs", 0, nullptr), 0);
   ASSERT_EQ(::mount((scratch_ / "outside/secret").c_str(), tree("file").c_str(), nullptr, MS_BIND, nullptr), 0);
-  test::write_file(tree("other/x"), "x");
+  unit::write_file(tree("other/x"), "x");
   const RootDir guest = root();
   for (const char* path : {"bind", "bind/secret", "other", "other/x", "file"}) expect_refused(guest, path);
   for (const char* path : {"bind", "other", "file"}) ::umount2(tree(path).c_str(), MNT_DETACH);
@@ -123,7 +123,7 @@ TEST_F(RootDirTest, NeverEntersAnotherMount) {
 
 TEST_F(RootDirTest, OpensPathsLongerThanPathMax) {
   UniqueFd deepest;
-  const std::string deep = test::make_deep(tree(), std::string(200, 'd'), 50, deepest);
+  const std::string deep = unit::make_deep(tree(), std::string(200, 'd'), 50, deepest);
   ASSERT_GT(deep.size(), 8192u);
   const UniqueFd made(::openat(deepest.get(), "leaf", O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
   ASSERT_EQ(::write(made.get(), "deep", 4), 4);
@@ -135,12 +135,12 @@ TEST_F(RootDirTest, OpensPathsLongerThanPathMax) {
 
 TEST_F(RootDirTest, ASymlinkDeepInALongPathIsNotFollowedEither) {
   UniqueFd deepest;
-  const std::string deep = test::make_deep(tree(), std::string(200, 'd'), 50, deepest);
+  const std::string deep = unit::make_deep(tree(), std::string(200, 'd'), 50, deepest);
   ASSERT_EQ(::symlinkat((scratch_ / "outside").c_str(), deepest.get(), "out"), 0);
   expect_refused(root(), deep + "/out/secret");
   // ... and standing where the path is cut into pieces: 19 directories of 201 bytes, then the link.
   UniqueFd middle;
-  const std::string half = test::make_deep(tree(), std::string(200, 'h'), 19, middle);
+  const std::string half = unit::make_deep(tree(), std::string(200, 'h'), 19, middle);
   ASSERT_EQ(::symlinkat((scratch_ / "outside").c_str(), middle.get(), std::string(100, 'l').c_str()), 0);
   expect_refused(root(), half + "/" + std::string(100, 'l') + "/" + std::string(255, 'x') + "/" + std::string(255, 'y'));
   expect_refused(root(), half + "/" + std::string(100, 'l') + "/secret");
@@ -154,7 +154,7 @@ TEST_F(RootDirTest, ANameThatIsTooLongIsAProblemNotAnAccident) {
 
 TEST_F(RootDirTest, TakesAnyBytesInNames) {
   for (const std::string name : {"new\nline", "\x1b[2J", "\xff\xfe", " ", "-rf", std::string(255, 'n').c_str()}) {
-    test::write_file(tree(name), name);
+    unit::write_file(tree(name), name);
     const auto fd = root().open_regular(name);
     ASSERT_TRUE(fd) << fd.error().message;
     EXPECT_EQ(content_of(fd->get()), name);
@@ -162,7 +162,7 @@ TEST_F(RootDirTest, TakesAnyBytesInNames) {
 }
 
 TEST_F(RootDirTest, MessagesShowNamesEscaped) {
-  test::make_dirs(tree("dir\x1b[2J"));
+  unit::make_dirs(tree("dir\x1b[2J"));
   for (const auto& opened : {root().open_regular("dir\x1b[2J"), root().open("none\x1b[2J", O_RDONLY), root().open(std::string(9000, '\x1b'), O_RDONLY)}) {
     ASSERT_FALSE(opened);
     EXPECT_THAT(opened.error().message, Not(HasSubstr("\x1b")));
@@ -174,7 +174,7 @@ TEST_F(RootDirTest, OpenRegularGivesTheStatOfWhatItOpened) {
   FileStat stat;
   const auto fd = root().open_regular("usr/bin/ls", &stat);
   ASSERT_TRUE(fd);
-  EXPECT_EQ(stat.ino, test::ino_of(tree("usr/bin/ls")));
+  EXPECT_EQ(stat.ino, unit::ino_of(tree("usr/bin/ls")));
   EXPECT_EQ(stat.size, 12u);
   EXPECT_EQ(stat_fd(fd->get(), "")->ino, stat.ino);
   EXPECT_EQ(::fcntl(fd->get(), F_GETFL) & O_ACCMODE, O_RDONLY);
@@ -196,10 +196,10 @@ class OpenWatch {
 };
 
 TEST_F(RootDirTest, OpenRegularOpensNothingElse) {
-  test::make_fifo(tree("fifo"));
-  test::make_symlink("usr/bin/ls", tree("symlink"));
+  unit::make_fifo(tree("fifo"));
+  unit::make_symlink("usr/bin/ls", tree("symlink"));
   std::vector<std::string> names = {"fifo", "usr", "symlink"};
-  if (test::is_root()) {
+  if (unit::is_root()) {
     ASSERT_EQ(::mknod(tree("device").c_str(), S_IFCHR | 0666, makedev(1, 3)), 0);
     ASSERT_EQ(::mknod(tree("tape").c_str(), S_IFCHR | 0666, makedev(9, 0)), 0);  // opening one rewinds it
     names.insert(names.end(), {"device", "tape"});
@@ -229,14 +229,14 @@ TEST_F(RootDirTest, OpenRegularTakesNoSocket) {
 
 // A fifo without a writer blocks an open for reading; open() must not wait for a guest.
 TEST_F(RootDirTest, OpenDoesNotWaitForAFifo) {
-  test::make_fifo(tree("fifo"));
+  unit::make_fifo(tree("fifo"));
   EXPECT_TRUE(root().open("fifo", O_RDONLY));
 }
 
 // The classic race: a directory on the way becomes a symlink between check and use.
 TEST_F(RootDirTest, StaysInsideWhileTheGuestSwapsDirectoriesForSymlinks) {
-  test::write_file(tree("d/secret"), "of the guest");
-  test::make_symlink(scratch_ / "outside", tree("swap"));
+  unit::write_file(tree("d/secret"), "of the guest");
+  unit::make_symlink(scratch_ / "outside", tree("swap"));
   std::atomic<bool> stop{false};
   std::jthread guest([&] {
     while (!stop) ::syscall(SYS_renameat2, AT_FDCWD, tree("d").c_str(), AT_FDCWD, tree("swap").c_str(), RENAME_EXCHANGE);
@@ -254,17 +254,17 @@ TEST_F(RootDirTest, StaysInsideWhileTheGuestSwapsDirectoriesForSymlinks) {
 }
 
 TEST_F(RootDirTest, ReadsWithoutTouchingTheAccessTime) {
-  if (!test::is_root()) GTEST_SKIP() << "only the owner or root may";
+  if (!unit::is_root()) GTEST_SKIP() << "only the owner or root may";
   const timespec old[2] = {{1000, 0}, {UTIME_OMIT, UTIME_OMIT}};
   ::utimensat(AT_FDCWD, tree("usr/bin/ls").c_str(), old, 0);
   const auto fd = root().open_regular("usr/bin/ls");
   EXPECT_EQ(content_of(fd->get()), "of the guest");
-  EXPECT_EQ(test::lstat_of(tree("usr/bin/ls")).st_atim.tv_sec, 1000);
+  EXPECT_EQ(unit::lstat_of(tree("usr/bin/ls")).st_atim.tv_sec, 1000);
 }
 
 // Who is neither owner nor root gets EPERM for O_NOATIME, and the file all the same.
 TEST_F(RootDirTest, OpensOthersFilesThoughTheirAccessTimeMoves) {
-  if (!test::is_root()) GTEST_SKIP() << "needs two users";
+  if (!unit::is_root()) GTEST_SKIP() << "needs two users";
   const RootDir guest = root();
   ASSERT_EQ(::chmod(scratch_.path().c_str(), 0755), 0);
   ASSERT_EQ(::seteuid(65534), 0);
@@ -276,8 +276,8 @@ TEST_F(RootDirTest, OpensOthersFilesThoughTheirAccessTimeMoves) {
 }
 
 TEST_F(RootDirTest, OpenInRootResolvesSymlinksAsTheGuestSeesThem) {
-  test::make_symlink("/usr/bin", tree("bin"));
-  test::make_symlink("/../../../outside", tree("out"));
+  unit::make_symlink("/usr/bin", tree("bin"));
+  unit::make_symlink("/../../../outside", tree("out"));
   const RootDir guest = root();
   const auto bin = guest.open_in_root("bin/ls", O_RDONLY);
   if (without_openat2()) {
@@ -299,7 +299,7 @@ Error error_for(const std::string& path) {
 }
 
 TEST_F(RootDirTest, ATreeMustBeADirectoryAndNoSymlink) {
-  test::make_symlink("tree", scratch_ / "link");
+  unit::make_symlink("tree", scratch_ / "link");
   for (const std::string& path : {scratch_ / "link", scratch_ / "none", tree("usr/bin/ls")}) {
     const Error error = error_for(path);
     EXPECT_EQ(error.code(), Exit::usage) << path;
@@ -310,14 +310,14 @@ TEST_F(RootDirTest, ATreeMustBeADirectoryAndNoSymlink) {
 
 // The slash would make open(2) follow it.
 TEST_F(RootDirTest, ATreeThatIsASymlinkIsOneWithASlashBehindItToo) {
-  test::make_symlink("tree", scratch_ / "link");
+  unit::make_symlink("tree", scratch_ / "link");
   EXPECT_EQ(error_for(scratch_ / "link/").code(), Exit::usage);
   EXPECT_EQ(error_for(scratch_ / "link//").code(), Exit::usage);
   EXPECT_EQ(error_for(tree() + "/").code(), Exit::done);
 }
 
 TEST_F(RootDirTest, StatDoesNotFollowSymlinks) {
-  test::make_symlink(scratch_ / "outside/secret", tree("link"));
+  unit::make_symlink(scratch_ / "outside/secret", tree("link"));
   const RootDir guest = root();
   const auto stat = stat_at(guest.fd(), "link", "link");
   ASSERT_TRUE(stat);

@@ -12,7 +12,7 @@
 #include <filesystem>
 #include <stdexcept>
 
-namespace vs::test {
+namespace vs::unit {
 namespace {
 
 [[noreturn]] void refused(const std::string& tried) { throw std::runtime_error("test set-up: " + tried + ": " + std::strerror(errno)); }
@@ -130,4 +130,4 @@ std::string make_deep(const std::string& top, const std::string& name, size_t de
 
 bool is_root() { return ::geteuid() == 0; }
 
-}  // namespace vs::test
+}  // namespace vs::unit

@@ -9,7 +9,7 @@
 
 #include "core/unique_fd.h"
 
-namespace vs::test {
+namespace vs::unit {
 
 // A fresh directory below $TMPDIR or, without one, the build directory: there, unlike below /tmp, is a filesystem that
 // knows the immutable flag. Removed with all it holds, sealed or deeper than PATH_MAX.
@@ -43,4 +43,4 @@ std::string make_deep(const std::string& top, const std::string& name, size_t de
 
 bool is_root();
 
-}  // namespace vs::test
+}  // namespace vs::unit
