@@ -6,6 +6,7 @@ memory, and the share of the machine that others used meanwhile (from /proc/stat
 import datetime
 import os
 import re
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -31,13 +32,17 @@ def fail(text):
     sys.exit(f"bench: error: {text}")
 
 
+class CommandFailed(Exception):
+    pass
+
+
 @dataclass
 class Sample:
     wall: float
     cpu: float
     rss_kib: int
     others: float  # share of the machine's CPU time, 0..1
-    code: int
+    read_kib: int  # from disk
 
 
 def machine_ticks():
@@ -51,7 +56,7 @@ def measure(command, env, accept=(0,), errors=None):
     with tempfile.NamedTemporaryFile("r") as report, tempfile.TemporaryFile("w+") as complaints:
         busy_before, all_before = machine_ticks()
         start = time.monotonic()
-        code = subprocess.run([*PREFERRED, "/usr/bin/time", "-o", report.name, "-f", "%e %U %S %M", "bash", "-c", command],
+        code = subprocess.run([*PREFERRED, "/usr/bin/time", "-o", report.name, "-f", "%e %U %S %M %I", "bash", "-c", command],
                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints, env={**os.environ, **env}).returncode
         wall = time.monotonic() - start
         busy_after, all_after = machine_ticks()
@@ -61,16 +66,25 @@ def measure(command, env, accept=(0,), errors=None):
         if errors is not None:
             errors.append(text)
         if code not in accept:
-            fail(f"exit code {code} of: {command}\n{text[-2000:]}")
+            raise CommandFailed(f"exit code {code} of: {command}\n{text[-2000:]}")
     cpu = float(numbers[1]) + float(numbers[2])
     others = max(0.0, (busy_after - busy_before) / TICKS - cpu) / max((all_after - all_before) / TICKS, 0.01)
-    return Sample(wall, cpu, int(numbers[3]), others, code)
+    return Sample(wall, cpu, int(numbers[3]), others, int(numbers[4]) // 2)
 
 
 def drop_caches():
     os.sync()
     with open("/proc/sys/vm/drop_caches", "w") as knob:
         knob.write("3\n")
+
+
+# Reads everything until (nearly) nothing comes from the disk any more: one pass does not always leave all of it in memory.
+def warm_up(env, total_bytes):
+    for _ in range(6):
+        # Sixteen at a time: small files from a disk are a matter of how many are asked for at once.
+        if measure("find $POOL -type f -print0 | xargs -0 -P16 -n 500 cat >/dev/null", env).read_kib * 1024 < total_bytes / 200:
+            return
+    say("the trees do not stay in memory: warm is not quite warm")
 
 
 def median(samples, field):
@@ -239,3 +253,14 @@ def number(text):
     """10k, 1M, 16G -> int"""
     factors = {"k": 1000, "M": 10**6, "G": 2**30}
     return int(float(text[:-1]) * factors[text[-1]]) if text[-1] in factors else int(text)
+
+
+# This command as it was called, without where things were on this machine.
+def call_line(name):
+    kept, skip = [], False
+    for argument in sys.argv[1:]:
+        if skip or argument in ("--vunify", "--work", "-o", "--output"):
+            skip = not skip
+            continue
+        kept.append(shlex.quote(argument))
+    return " ".join([name] + kept)
