@@ -155,7 +155,10 @@ LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts,
         if (row.ctime_ns < trusted_before)
           learner.add({input.devices[input.table.guest(row)], row, {content.content, content.xattrs, pristine, maker.key_of(group, v), 0}});
       };
-      for (const uint32_t v : content.victims) learn(v, true);
+      // What gets a master's inode now need not be known: the seal is the cache. (A run that ends early remembers the rest, apply.cc.)
+      const bool stays = reflink || (content.victims.size() == 1 && !content.master);
+      if (stays)
+        for (const uint32_t v : content.victims) learn(v, true);
       for (const uint32_t v : content.changed) learn(v, false);
     }
     verdicts[g] = {};

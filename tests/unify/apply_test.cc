@@ -6,6 +6,9 @@
 #include <gtest/gtest.h>
 #include <tbb/global_control.h>
 
+#include <chrono>
+#include <thread>
+
 #include "tests/unify/fixture.h"
 
 namespace vs::unify {
@@ -104,6 +107,16 @@ TEST_F(ApplyTest, StopsBetweenBatchesWhenCancelledAndSaysSo) {
   EXPECT_EQ(result.skipped[0][static_cast<size_t>(Reason::out_of_time)], 1u);
   EXPECT_FALSE(host().shared("usr/x"));
   expect_tidy();
+}
+
+TEST_F(ApplyTest, ARunThatIsStoppedRemembersWhatItVerified) {
+  host().everywhere("usr/x", "same");
+  std::this_thread::sleep_for(std::chrono::nanoseconds(kRacyNs + 200'000'000));
+  host().plan();
+  host().context.cancel.request();
+  apply();
+  for (const auto& row : host().files.table.rows())
+    EXPECT_EQ(host().index->known(host().files.devices[0], row)->content, xxh128("same"));
 }
 
 TEST_F(ApplyTest, RefusesToBeginWhileAnOldRunIsUnfinished) {

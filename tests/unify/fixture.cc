@@ -168,7 +168,7 @@ std::vector<GroupVerdict> Host::verify() {
   return verdicts;
 }
 
-void Host::make_plan(Index* learning) { link_plan = unify::make_plan(verify_input(), verify(), false, learning, files.counts); }
+void Host::make_plan(Index* learning, bool reflink) { link_plan = unify::make_plan(verify_input(), verify(), reflink, learning, files.counts); }
 
 void Host::plan() {
   scan();

@@ -88,7 +88,7 @@ class Host {
   void scan();
   void find_candidates();
   std::vector<unify::GroupVerdict> verify();
-  void make_plan(unify::Index* learning = nullptr);
+  void make_plan(unify::Index* learning = nullptr, bool reflink = false);
   // All of them.
   void plan();
   unify::VerifyInput verify_input() const;

@@ -132,15 +132,23 @@ class LearningTest : public LinkPlanTest {
   static void wait() { std::this_thread::sleep_for(std::chrono::nanoseconds(kRacyNs + 200'000'000)); }
 };
 
-TEST_F(LearningTest, WhatIsOldEnoughIsNotReadAgain) {
+TEST_F(LearningTest, WhatKeepsItsInodeIsNotReadAgain) {
   host_.everywhere("x", "same");
   host_.file("b", "x", "some");
   wait();
   look();
-  host_.make_plan(host_.index.get());
+  host_.make_plan(host_.index.get(), true);
   EXPECT_EQ(known(), 2u);
   const auto& row = host_.files.table.rows()[0];
   EXPECT_EQ(host_.index->known(host_.files.devices[0], row)->content, xxh128("same"));
+}
+
+TEST_F(LearningTest, WhatIsAboutToBeLinkedIsNotLearned) {
+  host_.everywhere("x", "same");
+  wait();
+  look();
+  host_.make_plan(host_.index.get());
+  EXPECT_EQ(known(), 0u);
 }
 
 TEST_F(LearningTest, LearnsWhatIsNotPristineToo) {
