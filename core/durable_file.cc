@@ -53,7 +53,10 @@ Expected<std::string> read_whole(const std::string& path, size_t limit) {
   }
 }
 
-Expected<UniqueFd> open_private_dir(const std::string& path, bool create) {
+Expected<UniqueFd> open_private_dir(const std::string& given, bool create) {
+  // A slash behind it would make it its own parent, created for all to read, and O_NOFOLLOW without effect.
+  std::string path = given;
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
   if (create) {
     std::error_code ignored;
     std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);

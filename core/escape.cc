@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace vs {
@@ -26,7 +27,7 @@ size_t utf8_length(std::string_view text, uint32_t& point) {
 
 // Control characters (C0, DEL, C1) and the bidirectional controls that let a name lie about what it shows.
 bool unprintable(uint32_t point) {
-  return point < 0x20 || (point >= 0x7f && point < 0xa0) || (point >= 0x200b && point <= 0x200f) ||
+  return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x061c || (point >= 0x200b && point <= 0x200f) ||
          (point >= 0x2028 && point <= 0x202e) || (point >= 0x2060 && point <= 0x206f) || point == 0xfeff;
 }
 
@@ -39,6 +40,8 @@ int hex_value(char c) {
 }  // namespace
 
 std::string escaped(std::string_view text) {
+  // Nearly all names are plain ASCII.
+  if (std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f && c != '\\'; })) return std::string(text);
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {

@@ -119,7 +119,7 @@ std::vector<Guest> find_guests(const InventoryOptions& options, std::vector<std:
     for (const auto& other : guests)
       if (other.name == found.name) throw Error("two trees are named " + found.name, Exit::usage);
     try {
-      if (!named) check_name(found.name, found.path);
+      if (!named) check_name(found.name, escaped(found.path));
       guests.push_back({found.name, found.source, RootDir(found.path)});
     } catch (const Error& error) {
       if (named) throw;

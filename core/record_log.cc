@@ -13,7 +13,6 @@ namespace {
 
 constexpr char kMagic[4] = {'V', 'S', 'R', '1'};
 constexpr size_t kHeader = 20;
-constexpr uint32_t kMaxBody = 64u << 20;
 
 uint64_t little(std::string_view bytes) {
   uint64_t value = 0;
@@ -61,7 +60,7 @@ RecordLog parse_record_log(std::string_view bytes) {
     if (std::memcmp(rest.data(), kMagic, sizeof kMagic) != 0) break;
     const auto type = static_cast<uint32_t>(little(rest.substr(4, 4)));
     const auto length = static_cast<uint32_t>(little(rest.substr(8, 4)));
-    if (length > kMaxBody || rest.size() - kHeader < length) break;
+    if (length > RecordLogWriter::kMaxBody || rest.size() - kHeader < length) break;
     const auto body = rest.substr(kHeader, length);
     if (little(rest.substr(12, 8)) != checksum(type, body)) break;
     log.records.push_back({type, std::string(body)});
@@ -92,6 +91,7 @@ Expected<RecordLogWriter> RecordLogWriter::open(const std::string& path) {
 }
 
 void RecordLogWriter::append(uint32_t type, std::string_view body) {
+  if (body.size() > kMaxBody) return void(failed_ = problem_from(EFBIG, "append a record to", path_));
   buffer_.append(kMagic, sizeof kMagic);
   put_u32(buffer_, type);
   put_u32(buffer_, static_cast<uint32_t>(body.size()));
@@ -99,12 +99,17 @@ void RecordLogWriter::append(uint32_t type, std::string_view body) {
   buffer_.append(body);
 }
 
-Result RecordLogWriter::flush() { return write_all(fd_.get(), std::exchange(buffer_, {}), path_); }
+Result RecordLogWriter::flush() {
+  if (failed_) return *failed_;
+  if (auto written = write_all(fd_.get(), std::exchange(buffer_, {}), path_); !written) failed_ = written.error();
+  return failed_ ? Result(*failed_) : Result(Ok{});
+}
 
 Result RecordLogWriter::sync() {
   if (auto written = flush(); !written) return written;
-  if (::fdatasync(fd_.get()) != 0) return problem_from_errno("fdatasync", path_);
-  return Ok{};
+  // A failed fdatasync may have dropped the pages: a later one that succeeds would prove nothing.
+  if (::fdatasync(fd_.get()) != 0) failed_ = problem_from_errno("fdatasync", path_);
+  return failed_ ? Result(*failed_) : Result(Ok{});
 }
 
 }  // namespace vs

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,16 +21,20 @@ class RecordLogWriter {
  public:
   // Creates or continues `path` (mode 0600). A torn end left by a crash is cut off first.
   static Expected<RecordLogWriter> open(const std::string& path);
-  // Buffered; on disk after sync() returned success.
+  // Buffered; on disk after sync() returned success. A body may have kMaxBody bytes; a longer one makes the next sync() fail.
   void append(uint32_t type, std::string_view body);
   Result sync();
   // Handed to the system, not awaited: survives a kill, maybe not a power cut.
   Result flush();
+  // After a failure both fail for good: what follows a hole or a torn record is never read back.
+
+  static constexpr uint32_t kMaxBody = 64u << 20;
 
  private:
   UniqueFd fd_;
   std::string path_;
   std::string buffer_;
+  std::optional<Problem> failed_;
 };
 
 struct RecordLog {

@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <vector>
 
+#include "core/escape.h"
+
 namespace vs {
 namespace {
 
@@ -106,12 +108,14 @@ Expected<FileStat> stat_at(int dir, const char* name, const std::string& object)
 }
 
 RootDir::RootDir(const std::string& host_path) : path_(host_path) {
-  fd_.reset(::open(host_path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  std::string itself = host_path;  // a slash behind it would have the kernel follow a symlink in spite of O_NOFOLLOW
+  while (itself.size() > 1 && itself.ends_with('/')) itself.pop_back();
+  fd_.reset(::open(itself.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd_) {
     const int error = errno;
     struct ::stat found;
-    if (::lstat(host_path.c_str(), &found) == 0 && S_ISLNK(found.st_mode))
-      throw Error("tree " + host_path + " is a symbolic link; name the directory itself", Exit::usage);
+    if (::lstat(itself.c_str(), &found) == 0 && S_ISLNK(found.st_mode))
+      throw Error("tree " + escaped(host_path) + " is a symbolic link; name the directory itself", Exit::usage);
     throw Error(problem_from(error, "open directory", host_path).message, Exit::usage);
   }
   stat_ = value_or_throw(stat_fd(fd_.get(), host_path), Exit::usage);
@@ -141,7 +145,7 @@ Expected<UniqueFd> RootDir::open_dir(std::string_view path) const { return open(
 
 void RootDir::see_through(UniqueFd fd) {
   const auto seen = value_or_throw(stat_fd(fd.get(), path_));
-  if (seen.dev != stat_.dev || seen.ino != stat_.ino) throw Error(path_ + " is another directory in the private view of its mount");
+  if (seen.dev != stat_.dev || seen.ino != stat_.ino) throw Error(escaped(path_) + " is another directory in the private view of its mount");
   fd_ = std::move(fd);
   stat_ = seen;
   nodev_ = true;
@@ -151,11 +155,11 @@ Expected<UniqueFd> RootDir::open_regular(std::string_view path, FileStat* stat) 
   if (nodev_) {
     // The mount refuses devices, O_NONBLOCK passes fifos by, and sockets cannot be opened.
     auto fd = open(path, O_RDONLY | O_NOATIME);
-    if (!fd && (fd.error().code == EACCES || fd.error().code == ENXIO)) return Problem{EINVAL, "not a regular file: " + host_path(path)};
+    if (!fd && (fd.error().code == EACCES || fd.error().code == ENXIO)) return Problem{EINVAL, "not a regular file: " + escaped(host_path(path))};
     if (!fd) return fd;
     const auto found = stat_fd(fd->get(), path_);
     if (!found) return found.error();
-    if (!S_ISREG(found->mode)) return Problem{EINVAL, "not a regular file: " + host_path(path)};
+    if (!S_ISREG(found->mode)) return Problem{EINVAL, "not a regular file: " + escaped(host_path(path))};
     if (stat != nullptr) *stat = *found;
     return fd;
   }
@@ -163,7 +167,7 @@ Expected<UniqueFd> RootDir::open_regular(std::string_view path, FileStat* stat) 
   if (!pinned) return pinned;
   const auto found = stat_fd(pinned->get(), path_);
   if (!found) return found.error();
-  if (!S_ISREG(found->mode)) return Problem{EINVAL, "not a regular file: " + host_path(path)};
+  if (!S_ISREG(found->mode)) return Problem{EINVAL, "not a regular file: " + escaped(host_path(path))};
   if (stat != nullptr) *stat = *found;
   return reopen_for_reading(pinned->get(), path_);
 }

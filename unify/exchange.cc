@@ -47,7 +47,7 @@ void keep_as_lost(const Store& store, const std::string& staged, const std::stri
     log.object_failed(problem_from_errno("keep " + store.path() + "/lost/" + kept + " for", shown).message);
     return;
   }
-  log.object_failed(fmt::format("{} was moved or removed by the guest while it was exchanged; what it had is kept as {}/lost/{}",
+  log.object_failed(fmt::format("{}: could not be put back (the guest moved or removed it meanwhile, or see above); what it had is kept as {}/lost/{}",
                                 escaped(shown), store.path(), kept));
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <ctime>
 #include <filesystem>
 
@@ -211,7 +212,10 @@ std::string new_run_id() {
   ::gmtime_r(&now, &parts);
   char text[32];
   std::strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &parts);
-  return fmt::format("{}-{}", text, ::getpid());
+  // run --each-pool may begin several runs in one second.
+  static std::atomic<unsigned> calls{0};
+  const unsigned call = calls++;
+  return call == 0 ? fmt::format("{}-{}", text, ::getpid()) : fmt::format("{}-{}.{}", text, ::getpid(), call);
 }
 
 }  // namespace vs::unify

@@ -88,6 +88,6 @@ struct RecordedRun {
 std::map<std::pair<std::string, std::string>, uint64_t> known_link_groups(const std::string& state_dir);
 RecordedRun read_run(const std::string& state_dir, const std::string& run_id);  // throws Error naming the file
 std::vector<std::string> list_runs(const std::string& state_dir);               // oldest first
-std::string new_run_id();  // "20261124T054033Z-1234": sorts by time, unique on this host
+std::string new_run_id();  // "20261124T054033Z-1234", the second of a process "...-1234.1": sorts by time, unique on this host
 
 }  // namespace vs::unify

@@ -111,11 +111,37 @@ class PlanMaker {
   std::map<std::string, uint32_t> numbers_;
 };
 
+// Contents on their way to the index. They go there in parts: all of them at once, and once more in the pages of one transaction, took more
+// memory than the file table.
+class Learner {
+ public:
+  explicit Learner(Index* index) : index_(index) {}
+
+  void add(Index::Learned learned) {
+    if (index_ == nullptr) return;
+    // A re-read reflink group must not forget that it shares.
+    const auto known = index_->known(learned.dev, learned.row);
+    if (known && known->shared_with != 0) return;
+    waiting_.push_back(std::move(learned));
+    if (waiting_.size() >= kAtOnce) flush();
+  }
+
+  void flush() {
+    if (index_ != nullptr) index_->learn(waiting_);
+    waiting_.clear();
+  }
+
+ private:
+  static constexpr size_t kAtOnce = 16384;  // 2.5 MiB; each part costs one sync of the index
+  Index* index_;
+  std::vector<Index::Learned> waiting_;
+};
+
 }  // namespace
 
 LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index, std::vector<GuestCounts>& counts) {
   PlanMaker maker(input, index, counts);
-  std::vector<Index::Learned> learned;
+  Learner learner(index);
   const int64_t trusted_before = now_ns() - kRacyNs;
   for (size_t g = 0; g < verdicts.size(); ++g) {
     const CandidateGroup& group = input.candidates.groups[g];
@@ -127,21 +153,17 @@ LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts,
       const auto learn = [&](uint32_t v, bool pristine) {
         const FileRow& row = row_of_victim(input, v);
         if (row.ctime_ns < trusted_before)
-          learned.push_back({input.devices[input.table.guest(row)], row, {content.content, content.xattrs, pristine, maker.key_of(group, v), 0}});
+          learner.add({input.devices[input.table.guest(row)], row, {content.content, content.xattrs, pristine, maker.key_of(group, v), 0}});
       };
-      for (const uint32_t v : content.victims) learn(v, true);
+      // What gets a master's inode now need not be known: the seal is the cache. (A run that ends early remembers the rest, apply.cc.)
+      const bool stays = reflink || (content.victims.size() == 1 && !content.master);
+      if (stays)
+        for (const uint32_t v : content.victims) learn(v, true);
       for (const uint32_t v : content.changed) learn(v, false);
     }
     verdicts[g] = {};
   }
-  // Read before what is learned now is written: a re-read reflink group must not forget that it shares.
-  if (index != nullptr) {
-    std::erase_if(learned, [&](const Index::Learned& one) {
-      const auto known = index->known(one.dev, one.row);
-      return known && known->shared_with != 0;
-    });
-    index->learn(learned);
-  }
+  learner.flush();
   return maker.take();
 }
 

@@ -58,6 +58,10 @@ void Linker::prepare(GroupWork& work) {
   }
   auto master = make_master(store_, files_, group, work.begin, work.end, ignore_mtime_, work.refused);
   if (master) {
+    // Sealed from the start, so that one that is never used is no exception; its window unseals it.
+    if (auto sealed = guard_.seal(master->fd.get(), master->record.name); !sealed) master = sealed.error();
+  }
+  if (master) {
     work.master = std::move(*master);
     work.ready = true;
     return;
@@ -230,7 +234,12 @@ void Linker::settle(GroupWork& work) {
     counts_.files_linked += victim.names.size();
     for (const auto& name : victim.names) work.linked.emplace_back(name.row, victim.victim);
   }
-  if (to_return.empty()) return;
+  if (!to_return.empty()) return_victims(work, to_return);
+  // Closing the last descriptor frees the old inode on disk, which takes as long as the exchange: here all threads share that.
+  work.swapped.clear();
+}
+
+void Linker::return_victims(GroupWork& work, const std::vector<SwappedVictim*>& to_return) {
   MasterWindow window(guard_, work.master, counts_, log_);
   const auto opened = window.open();
   if (!opened) log_.object_failed(opened.error().message);

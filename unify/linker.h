@@ -76,6 +76,7 @@ class Linker {
   Result same_bytes(int victim_fd, const GroupWork& work, const std::string& bytes, const std::string& object) const;
   Result swap_names(GroupWork& work, SwappedVictim& victim);
   void take_back(GroupWork& work, SwappedVictim& victim);
+  void return_victims(GroupWork& work, const std::vector<SwappedVictim*>& to_return);
   bool unchanged(const SwappedVictim& victim, uint64_t xattrs) const;
   Expected<GuestName> locate(uint32_t r, UniqueFd& dir) const;
 

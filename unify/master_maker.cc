@@ -160,19 +160,16 @@ Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, 
   return last;
 }
 
-Expected<uint64_t> stage_private_copy(const Store& store, const OpenMaster& master, const std::string& staged) {
+Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master) {
   const auto scratch = open_scratch_file(store.staging_fd());
   if (!scratch) return scratch.error();
-  const UniqueFd fd(*scratch);
+  UniqueFd fd(*scratch);
   const auto digests = copy_contents(master.fd.get(), fd.get(), DigestAlgorithm::none, master.record.name);
   if (!digests) return digests.error();
   if (digests->sha256 != master.record.sha256)
     return Problem{EUCLEAN, "master " + master.record.name + " does not have the content it was made with; see vunify check"};
   if (auto given = give_class(fd.get(), master.record.file_class, master.record.xattrs, master.record.name); !given) return given.error();
-  if (::linkat(fd.get(), "", store.staging_fd(), staged.c_str(), AT_EMPTY_PATH) != 0) return problem_from_errno("stage a copy of", master.record.name);
-  const auto stat = stat_fd(fd.get(), staged);
-  if (!stat) return stat.error();
-  return stat->ino;
+  return fd;
 }
 
 Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const MasterRecord& record) {

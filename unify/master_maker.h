@@ -41,8 +41,8 @@ struct CopyDigests {
 };
 Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, const std::string& object);
 
-// A private, writable copy of a master: content and class equal, named in staging. For release.
-Expected<uint64_t> stage_private_copy(const Store& store, const OpenMaster& master, const std::string& staged);
+// A private, writable copy of a master, content and class equal, without a name: nothing is left of it if we are killed. For release.
+Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master);
 
 // An existing master that is what its record says, and sealed.
 Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const MasterRecord& record);

@@ -99,6 +99,10 @@ PackageIndex PackageIndexBuilder::build(const RootDir& root, std::string source)
   index.names_ = std::move(in.names);
   index.digests_ = std::move(in.digests);
   index.source_ = std::move(source);
+  // They grew by doubling and live as long as the run: a third of them would be air.
+  index.files_.shrink_to_fit();
+  index.names_.shrink_to_fit();
+  index.digests_.shrink_to_fit();
   return index;
 }
 

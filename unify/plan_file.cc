@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "core/escape.h"
@@ -16,27 +17,52 @@ constexpr int kVersion = 1;
 
 std::string key_text(const Key128& key) { return fmt::format("{:016x}{:016x}", key.high, key.low); }
 
-Json step_json(const LinkPlan& plan, const FileTable& table, const PlanHeader& header, const Victim& victim) {
-  const FileRow& row = table.rows()[plan.names[victim.begin]];
-  Json names = Json::array();
-  for (uint32_t n = victim.begin; n < victim.end; ++n) {
-    const FileRow& name = table.rows()[plan.names[n]];
-    names.push_back({header.trees[table.guest(name)].name, escaped(table.path(name))});
+// Millions of steps are written as text at once: a tree of JSON values first, as for the header, took a third of the time of `vunify plan`.
+// The fields of an object are in the order of the alphabet.
+void put_quoted(std::string& out, std::string_view text) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; });
+  if (!plain) {
+    out += Json(text).dump();
+    return;
   }
-  return {{"names", names}, {"ino", row.ino}, {"mtime_ns", row.mtime_ns}, {"ctime_ns", row.ctime_ns}, {"btime_ns", row.btime_ns},
-          {"uid", row.uid}, {"gid", row.gid}, {"mode", fmt::format("{:o}", row.mode)}};
+  out += '"';
+  out += text;
+  out += '"';
 }
 
-Json group_json(const PlanGroup& group, const LinkPlan& plan, const FileTable& table, const PlanHeader& header) {
+void put_step(std::string& out, const LinkPlan& plan, const FileTable& table, const PlanHeader& header, const Victim& victim) {
+  const FileRow& row = table.rows()[plan.names[victim.begin]];
+  fmt::format_to(std::back_inserter(out), R"({{"btime_ns":{},"ctime_ns":{},"gid":{},"ino":{},"mode":"{:o}","mtime_ns":{},"names":[)", row.btime_ns,
+                 row.ctime_ns, row.gid, row.ino, row.mode, row.mtime_ns);
+  for (uint32_t n = victim.begin; n < victim.end; ++n) {
+    const FileRow& name = table.rows()[plan.names[n]];
+    out += n == victim.begin ? "[" : ",[";
+    put_quoted(out, header.trees[table.guest(name)].name);
+    out += ',';
+    put_quoted(out, escaped(table.path(name)));
+    out += ']';
+  }
+  fmt::format_to(std::back_inserter(out), R"(],"uid":{}}})", row.uid);
+}
+
+void put_group(std::string& out, const PlanGroup& group, const LinkPlan& plan, const FileTable& table, const PlanHeader& header) {
   const PlanPackage& package = plan.packages[group.package];
-  Json steps = Json::array();
-  for (uint32_t v = group.begin; v < group.end; ++v) steps.push_back(step_json(plan, table, header, plan.victims[v]));
-  Json keys = Json::array();
-  for (const auto& key : group.keys) keys.push_back(key_text(key));
-  return {{"type", "group"}, {"keys", keys}, {"content", key_text(group.content)}, {"size", group.size},
-          {"xattrs", fmt::format("{:016x}", group.xattrs)}, {"digest_algorithm", digest_name(group.algorithm)}, {"digest", hex(group.digest)},
-          {"master", group.master}, {"shared_with", fmt::format("{:016x}", group.shared_with)},
-          {"package", {escaped(package.name), escaped(package.version), escaped(package.arch), escaped(package.source)}}, {"steps", steps}};
+  fmt::format_to(std::back_inserter(out), R"({{"content":"{}","digest":"{}","digest_algorithm":"{}","keys":[)", key_text(group.content),
+                 hex(group.digest), digest_name(group.algorithm));
+  for (size_t i = 0; i < group.keys.size(); ++i) fmt::format_to(std::back_inserter(out), R"({}"{}")", i == 0 ? "" : ",", key_text(group.keys[i]));
+  out += R"(],"master":)";
+  put_quoted(out, group.master);
+  out += R"(,"package":[)";
+  for (const auto* text : {&package.name, &package.version, &package.arch, &package.source}) {
+    if (text != &package.name) out += ',';
+    put_quoted(out, escaped(*text));
+  }
+  fmt::format_to(std::back_inserter(out), R"(],"shared_with":"{:016x}","size":{},"steps":[)", group.shared_with, group.size);
+  for (uint32_t v = group.begin; v < group.end; ++v) {
+    if (v != group.begin) out += ',';
+    put_step(out, plan, table, header, plan.victims[v]);
+  }
+  fmt::format_to(std::back_inserter(out), R"(],"type":"group","xattrs":"{:016x}"}})", group.xattrs);
 }
 
 Json header_json(const PlanHeader& header) {
@@ -226,7 +252,10 @@ class PlanReader {
 
 std::string plan_text(const PlanHeader& header, const LinkPlan& plan, const FileTable& table) {
   std::string text = header_json(header).dump() + "\n";
-  for (const auto& group : plan.groups) text += group_json(group, plan, table, header).dump() + "\n";
+  for (const auto& group : plan.groups) {
+    put_group(text, group, plan, table, header);
+    text += '\n';
+  }
   return text + Json({{"type", "end"}, {"groups", plan.groups.size()}}).dump() + "\n";
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <memory>
 #include <mutex>
 
 #include "unify/exchange.h"
@@ -46,6 +47,7 @@ struct MasterRelease {
   std::vector<NameOfMaster> names;
   std::vector<std::string> staged;  // beside names
   std::vector<uint64_t> copies;     // inode of the copy, beside names; 0: could not be made
+  std::vector<std::shared_ptr<UniqueFd>> files;  // the copies, without a name until the journal tells of them
   OpenMaster open;
   bool ready = false;
   ReasonCounts skipped{};
@@ -78,7 +80,7 @@ class Releaser {
       batch.back().names.push_back(name);
       batch.back().staged.push_back(fmt::format("{:08x}", number++));
     }
-    each(batch, [&](MasterRelease& one) { stage_copies(one); });
+    each(batch, [&](MasterRelease& one) { make_copies(one); });
     if (auto synced = input_.store.sync(); !synced) throw Error(synced.error().message);
     JournalBatch intent;
     intent.number = ++batch_number_;
@@ -110,8 +112,9 @@ class Releaser {
   }
 
   // Names of one link group get names of one copy, as it was before; each other name gets a copy of its own.
-  void stage_copies(MasterRelease& one) {
+  void make_copies(MasterRelease& one) {
     one.copies.resize(one.names.size());
+    one.files.resize(one.names.size());
     auto master = open_master(input_.store, input_.guard, input_.masters[one.master]);
     if (!master) return fail(one, one.names.size(), master.error());
     one.open = std::move(*master);
@@ -119,18 +122,24 @@ class Releaser {
     for (size_t i = 0; i < one.names.size(); ++i) {
       const bool linked = i > 0 && one.names[i].guest == one.names[i - 1].guest && one.names[i].link_group != 0 &&
                           one.names[i].link_group == one.names[i - 1].link_group && one.copies[i - 1] != 0;
-      if (linked && ::linkat(input_.store.staging_fd(), one.staged[i - 1].c_str(), input_.store.staging_fd(), one.staged[i].c_str(), 0) == 0) {
+      if (linked) {
+        one.files[i] = one.files[i - 1];
         one.copies[i] = one.copies[i - 1];
-        continue;
+      } else if (auto copied = make_copy(one, i); !copied) {
+        fail(one, 1, copied.error());
       }
-      const auto copy = stage_private_copy(input_.store, one.open, one.staged[i]);
-      if (!copy) {
-        fail(one, 1, copy.error());
-        continue;
-      }
-      one.copies[i] = *copy;
-      one.bytes += one.open.record.size;
     }
+  }
+
+  Result make_copy(MasterRelease& one, size_t i) {
+    auto copy = private_copy(input_.store, one.open);
+    if (!copy) return copy.error();
+    const auto stat = stat_fd(copy->get(), one.open.record.name);
+    if (!stat) return stat.error();
+    one.files[i] = std::make_shared<UniqueFd>(std::move(*copy));
+    one.copies[i] = stat->ino;
+    one.bytes += one.open.record.size;
+    return Ok{};
   }
 
   void announce(const MasterRelease& one, JournalBatch& intent, std::vector<int>& fds) const {
@@ -162,6 +171,8 @@ class Releaser {
     const auto dir = root.open_dir(parent);
     if (!dir) return dir.error();
     const GuestName place{dir->get(), std::string(name), root.host_path(one.names[i].path)};
+    if (::linkat(one.files[i]->get(), "", input_.store.staging_fd(), one.staged[i].c_str(), AT_EMPTY_PATH) != 0)
+      return problem_from_errno("stage a copy for", place.shown);
     // Looked at before, so that what is surely not the master is not even touched.
     const auto now = stat_at(place.dir, place.name.c_str(), place.shown);
     if (!now) return now.error();

@@ -1,9 +1,7 @@
 // What is written down agrees with the programs: man pages, completions, configuration file and units against `--help`.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -13,26 +11,21 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/run.h"
 #include "unify/command.h"
 #include "unify/eligibility.h"
 
 namespace vs::unify {
 namespace {
 
+namespace test = vs::test;
 using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::IsSupersetOf;
 using Names = std::set<std::string>;
 
-std::string output_of(const std::string& command) {
-  FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return {};
-  std::string text;
-  for (int c; (c = std::fgetc(pipe)) != EOF;) text += static_cast<char>(c);
-  EXPECT_EQ(::pclose(pipe), 0) << command;
-  return text;
-}
+std::string output_of(const std::string& command) { return test::must_run({"bash", "-c", command}); }
 
 std::string file_text(const std::string& path) {
   std::ifstream file(VS_SOURCE_DIR "/" + path);
@@ -93,9 +86,9 @@ Names options_named_in(const std::string& text) { return all_matches(text, "(--[
 
 // What bash offers for these words, the last of them being completed.
 Names completed_by_bash(const std::string& program, const std::string& words) {
-  const std::string script = "source '" VS_SOURCE_DIR "/packaging/completions/" + program + ".bash'; COMP_WORDS=(" + program + " " + words +
-                             "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _" + program + "; printf \"%s\\n\" \"${COMPREPLY[@]}\"";
-  return all_matches(output_of("bash -c '" + std::regex_replace(script, std::regex("'"), "'\\''") + "'"), "([^\n]+)");
+  return all_matches(output_of("source '" VS_SOURCE_DIR "/packaging/completions/" + program + ".bash'; COMP_WORDS=(" + program + " " + words +
+                               "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _" + program + "; printf '%s\\n' \"${COMPREPLY[@]}\""),
+                     "([^\n]+)");
 }
 
 // --- The help itself ---------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ const std::vector<Layer> kLayers = {
     {{"unify/scanner.", "unify/file_table."}, {"core/"}},
     // vs::packages: what package managers recorded, without a word of what it is used for.
     {{"unify/package_", "unify/dpkg_", "unify/rpm_", "unify/ndb_", "unify/sandbox.", "unify/database_file.",
-      "unify/recorded_dirs.", "unify/trouble_log."},
+      "unify/recorded_dirs.", "unify/trouble_log.", "unify/hex_digest."},
      {"core/"}},
     // vs_report: numbers in, text out.
     {{"unify/savings", "unify/history.", "unify/disk_usage.", "unify/report_text.", "unify/text_table.",

@@ -1,0 +1,181 @@
+#include "unify/release.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unify/fixture.h"
+
+namespace vs::unify {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+// usr/x and usr/y are shared by a, b and c; in a, usr/z was a hard link of usr/x.
+class ReleaseTest : public unit::HostTest {
+ protected:
+  std::vector<std::string> names() const override { return {"a", "b", "c"}; }
+  void SetUp() override {
+    HostTest::SetUp();
+    if (IsSkipped()) return;
+    host().everywhere("usr/x", "same");
+    host().everywhere("usr/y", "other content");
+    host().link("a", "usr/x", "usr/z");
+    host().unify();
+    RunHistory(host().state(), host().journal_run("r1")).add({{"a", "usr/x", "m", 0}, {"a", "usr/z", "m", 0}, {"b", "usr/x", "m", 1}, {"c", "usr/x", "m", 2}});
+    ASSERT_TRUE(host().shared("usr/x") && host().shared("usr/y"));
+  }
+  std::vector<NameOfMaster> find() { return find_names_of_masters(host().guests, host().masters, host().state(), host().context.run); }
+  // Those of one guest.
+  std::vector<NameOfMaster> of(uint32_t guest) {
+    auto all = find();
+    std::erase_if(all, [&](const NameOfMaster& name) { return name.guest != guest; });
+    return all;
+  }
+  ReleaseResult release(std::vector<NameOfMaster> which) {
+    const JournalRun run = host().journal_run("r2");
+    return release_names({host().guests, *host().store, *host().guard, host().masters, run, host().state()}, std::move(which), host().context.run);
+  }
+  void expect_tidy() {
+    EXPECT_THAT(host().staging(), IsEmpty());
+    EXPECT_THAT(host().lost(), IsEmpty());
+    EXPECT_FALSE(read_journal(host().state() + "/journal"));
+    for (const auto& stored : host().store->list_masters()) EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name)));
+  }
+  std::string x(const char* guest) { return host().path(guest, "usr/x"); }
+};
+
+TEST_F(ReleaseTest, FindsEveryNameOfAMaster) {
+  const auto found = find();
+  EXPECT_THAT(found, SizeIs(7));
+  EXPECT_TRUE(std::is_sorted(found.begin(), found.end(), [](const auto& p, const auto& q) {
+    return std::tie(p.master, p.guest, p.link_group, p.path) < std::tie(q.master, q.guest, q.link_group, q.path);
+  }));
+  for (const auto& name : found) EXPECT_EQ(host().ino(host().guests[name.guest].name, name.path), host().masters[name.master].ino);
+}
+
+TEST_F(ReleaseTest, GivesAWritableCopyOfEqualBytesAndClassAndLeavesTheOthers) {
+  const auto before = unit::lstat_of(x("b"));
+  const auto result = release(of(1));
+  EXPECT_EQ(result.released, 2u);
+  const auto after = unit::lstat_of(x("b"));
+  EXPECT_NE(after.st_ino, before.st_ino);
+  EXPECT_EQ(after.st_nlink, 1u);
+  EXPECT_EQ(std::tuple(after.st_mode, after.st_uid, after.st_size, after.st_mtim.tv_nsec), std::tuple(before.st_mode, before.st_uid, before.st_size, before.st_mtim.tv_nsec));
+  unit::write_file(x("b"), "my own");
+  EXPECT_EQ(unit::read_file(x("a")), "same");
+  EXPECT_EQ(unit::ino_of(x("a")), unit::ino_of(x("c")));
+  EXPECT_TRUE(unit::is_sealed(x("a")));
+  expect_tidy();
+}
+
+// And only they are, though all are equal.
+TEST_F(ReleaseTest, NamesThatWereHardLinksAreHardLinksAgain) {
+  host().file("a", "usr/w", "same");  // unified with them, never a link of theirs
+  host().unify();
+  ASSERT_EQ(host().ino("a", "usr/w"), unit::ino_of(x("a")));
+  release(of(0));
+  EXPECT_EQ(unit::ino_of(x("a")), host().ino("a", "usr/z"));
+  EXPECT_NE(unit::ino_of(x("a")), host().ino("a", "usr/w"));
+  EXPECT_EQ(unit::lstat_of(x("a")).st_nlink, 2u);
+  EXPECT_EQ(host().lost().size() + host().staging().size(), 0u);
+}
+
+TEST_F(ReleaseTest, WhatIsNotTheMasterAnyMoreIsLeftAlone) {
+  auto names = of(1);
+  unit::unseal(x("b"));
+  ASSERT_EQ(::unlink(x("b").c_str()), 0);
+  host().file("b", "usr/x", "mine");
+  unit::seal(x("a"));
+  const auto result = release(names);
+  EXPECT_EQ(result.released, 1u);
+  EXPECT_EQ(result.skipped[static_cast<size_t>(Reason::changed_meanwhile)], 1u);
+  EXPECT_EQ(unit::read_file(x("b")), "mine");
+  expect_tidy();
+}
+
+TEST_F(ReleaseTest, ADirectoryThatBecameASymlinkIsNotFollowed) {
+  auto names = of(1);
+  std::filesystem::rename(host().path("b", "usr"), host().path("b", "moved"));
+  unit::make_symlink(host().path("a", "usr"), host().path("b", "usr"));
+  const uint64_t master = unit::ino_of(x("a"));
+  EXPECT_EQ(release(names).released, 0u);
+  EXPECT_EQ(unit::ino_of(x("a")), master) << "a was not asked for";
+  expect_tidy();
+}
+
+TEST_F(ReleaseTest, NamesStayWhileSomebodyCanWriteToTheMaster) {
+  unit::unseal(x("a"));
+  const UniqueFd writer(::open(x("a").c_str(), O_WRONLY | O_CLOEXEC));
+  unit::seal(x("a"));
+  const auto result = release(of(1));
+  EXPECT_EQ(result.released, 1u) << "usr/y is another master's";
+  EXPECT_EQ(result.skipped[static_cast<size_t>(Reason::busy)], 1u);
+  expect_tidy();
+}
+
+TEST_F(ReleaseTest, AMasterThatIsNotWhatItWasIsNotCopied) {
+  unit::unseal(x("a"));
+  unit::write_file(x("a"), "EVIL");
+  unit::set_mtime(x("a"), unit::kMtime);
+  unit::seal(x("a"));
+  const auto result = release(of(1));
+  EXPECT_EQ(result.released, 1u);
+  EXPECT_GT(host().context.log.failed_objects(), 0u);
+  expect_tidy();
+}
+
+TEST_F(ReleaseTest, ReleasedFilesCanBeUnifiedAgain) {
+  release(of(1));
+  host().unify();
+  EXPECT_TRUE(host().shared("usr/x") && host().shared("usr/y"));
+  expect_tidy();
+}
+
+TEST_F(ReleaseTest, StopsBetweenBatchesWhenCancelled) {
+  host().context.cancel.request();
+  EXPECT_EQ(release(of(1)).released, 0u);
+  expect_tidy();
+}
+
+// More names than go in one batch.
+TEST_F(ReleaseTest, TakesAnyNumberOfNames) {
+  for (int i = 0; i < 2500; ++i) host().file("a", "many/" + std::to_string(i), "same");
+  host().unify();
+  const auto result = release(of(0));
+  EXPECT_EQ(result.released, 2503u);
+  EXPECT_THAT(of(0), IsEmpty());
+  expect_tidy();
+}
+
+// --- gc ----------------------------------------------------------------------------------------------------------------
+
+class GcTest : public ReleaseTest {
+ protected:
+  GcResult collect(bool dry_run) { return collect_garbage(*host().store, *host().guard, host().masters, host().index.get(), dry_run, host().context.run); }
+};
+
+TEST_F(GcTest, KeepsMastersThatAGuestUses) {
+  release(of(0));
+  release(of(1));
+  EXPECT_EQ(collect(false).removed, 0u) << "c has names of both";
+  EXPECT_THAT(host().store->list_masters(), SizeIs(2));
+}
+
+TEST_F(GcTest, DropsMastersThatNoGuestUses) {
+  for (const uint32_t guest : {0u, 1u, 2u}) release(of(guest));
+  const auto would = collect(true);
+  EXPECT_EQ(would.removed, 2u);
+  EXPECT_THAT(host().store->list_masters(), SizeIs(2)) << "a dry run drops nothing";
+  const auto result = collect(false);
+  EXPECT_EQ(result.removed, 2u);
+  EXPECT_EQ(result.bytes_freed, would.bytes_freed);
+  EXPECT_GT(result.bytes_freed, 0u);
+  EXPECT_THAT(host().store->list_masters(), IsEmpty());
+  EXPECT_THAT(host().index->masters(host().store->id()), IsEmpty());
+}
+
+}  // namespace
+}  // namespace vs::unify
