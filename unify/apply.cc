@@ -150,6 +150,9 @@ class Applier {
     each(batch, [&](GroupWork& work) { linker_.settle(work); });
     ok_or_throw(keeper_.forget());
     account(batch);
+    // The next batch would meet that name; and a directory from which nothing can be removed is no place to go on.
+    if (std::any_of(batch.begin(), batch.end(), [](const GroupWork& work) { return work.left_in_staging; }))
+      throw Error("stopped, since a name could not be removed from " + input_.store.path() + "/staging (see above); vunify recover removes it");
     ok_or_throw(journal_.done(batch_number_));
   }
 

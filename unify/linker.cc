@@ -140,7 +140,7 @@ Result Linker::swap_names(GroupWork& work, SwappedVictim& victim) {
     const auto exchanged = exchange_names(store_, name.staged, *place, new_ino, victim.before.ino, log_);
     name.exchanged = exchanged && *exchanged == Exchange::done;
     if (name.exchanged) continue;
-    ::unlinkat(store_.staging_fd(), name.staged.c_str(), 0);  // the master's name, if anything
+    remove_staged(work, name);  // the master's name, if anything
     return exchanged ? changed() : exchanged.error();
   }
   return Ok{};
@@ -159,9 +159,14 @@ void Linker::take_back(GroupWork& work, SwappedVictim& victim) {
       keep_as_lost(store_, name.staged, shown(name.row), log_);
       continue;
     }
-    if (put_back(store_, name.staged, *place, work.master.record.ino, log_) == Exchange::put_back)
-      ::unlinkat(store_.staging_fd(), name.staged.c_str(), 0);
+    if (put_back(store_, name.staged, *place, work.master.record.ino, log_) == Exchange::put_back) remove_staged(work, name);
   }
+}
+
+void Linker::remove_staged(GroupWork& work, const StagedName& name) {
+  if (::unlinkat(store_.staging_fd(), name.staged.c_str(), 0) == 0 || errno == ENOENT) return;
+  log_.object_failed(problem_from_errno("remove " + store_.path() + "/staging/" + name.staged + ", which belongs to", shown(name.row)).message);
+  work.left_in_staging = true;
 }
 
 bool Linker::unchanged(const SwappedVictim& victim, uint64_t xattrs) const {
@@ -194,8 +199,8 @@ void Linker::link(GroupWork& work) {
     for (uint32_t v = work.begin; v < work.end; ++v) work.refused.emplace_back(v, Reason::io_error);
     return;
   }
-  MasterWindow window(guard_, work.master, counts_, log_);
-  if (auto opened = window.open(); !opened) {
+  work.window = std::make_unique<MasterWindow>(guard_, work.master, counts_, log_);
+  if (auto opened = work.window->open(); !opened) {
     for (uint32_t v = work.begin; v < work.end; ++v) refuse(v, opened.error());
     return;
   }
@@ -217,7 +222,7 @@ void Linker::link(GroupWork& work) {
     }
     work.swapped.push_back(std::move(*victim));
   }
-  work.verdict = window.close();
+  work.verdict = work.window->seal();
 }
 
 void Linker::settle(GroupWork& work) {
@@ -227,28 +232,25 @@ void Linker::settle(GroupWork& work) {
       to_return.push_back(&victim);
       continue;
     }
-    bool removed = true;
-    for (const auto& name : victim.names) removed = ::unlinkat(store_.staging_fd(), name.staged.c_str(), 0) == 0 && removed;
-    if (!removed) log_.object_failed(problem_from_errno("remove the old inode from staging of", shown(victim.names[0].row)).message);
+    for (const auto& name : victim.names) remove_staged(work, name);
     counts_.bytes_freed += victim.before.blocks * 512;
     counts_.files_linked += victim.names.size();
     for (const auto& name : victim.names) work.linked.emplace_back(name.row, victim.victim);
   }
   if (!to_return.empty()) return_victims(work, to_return);
+  if (work.window) work.verdict = std::max(work.verdict, work.window->close());
+  work.window.reset();
   // Closing the last descriptor frees the old inode on disk, which takes as long as the exchange: here all threads share that.
   work.swapped.clear();
 }
 
 void Linker::return_victims(GroupWork& work, const std::vector<SwappedVictim*>& to_return) {
-  MasterWindow window(guard_, work.master, counts_, log_);
-  const auto opened = window.open();
-  if (!opened) log_.object_failed(opened.error().message);
+  if (auto opened = work.window->unseal_again(); !opened) log_.object_failed(opened.error().message);
   for (SwappedVictim* victim : to_return) {
     const bool unbroken = victim->lease.unbroken();
     take_back(work, *victim);
     work.refused.emplace_back(victim->victim, unbroken ? Reason::changed_meanwhile : Reason::busy);
   }
-  window.close();
 }
 
 }  // namespace vs::unify

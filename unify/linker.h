@@ -5,10 +5,12 @@
 //   link     per victim: prove it is still what the plan says, nobody writes to it, and its bytes are the master's; exchange; seal the master
 //   settle   a little later: each victim's old inode, in staging and out of the guest's reach, must still be what it was; only then it is deleted,
 //            else the guest gets it back
+// The master is unsealed in link only, but its lease lasts until settle, so that a victim can be given back whatever a guest does meanwhile.
 // Up to settle no byte of a guest exists only in a shared inode, so whatever goes wrong before can be undone from staging.
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -40,8 +42,10 @@ struct GroupWork {
   std::optional<uint32_t> master_index;  // in the master table, for an existing one
   std::optional<uint32_t> unusable_master;  // was found to be not what the index knows: gets no names any more
   OpenMaster master;
+  std::unique_ptr<MasterWindow> window;  // from link to settle, in which the work must stay where it is
   bool ready = false;           // prepared: `master` is valid
   bool full = false;            // the filesystem allows no more links to it
+  bool left_in_staging = false; // a name there could not be removed: the batch is not done, recovery removes it
   MasterWindow::Verdict verdict = MasterWindow::Verdict::intact;
   std::vector<SwappedVictim> swapped;
   std::vector<std::pair<uint32_t, Reason>> refused;
@@ -77,6 +81,7 @@ class Linker {
   Result swap_names(GroupWork& work, SwappedVictim& victim);
   void take_back(GroupWork& work, SwappedVictim& victim);
   void return_victims(GroupWork& work, const std::vector<SwappedVictim*>& to_return);
+  void remove_staged(GroupWork& work, const StagedName& name);
   bool unchanged(const SwappedVictim& victim, uint64_t xattrs) const;
   Expected<GuestName> locate(uint32_t r, UniqueFd& dir) const;
 

@@ -1,21 +1,50 @@
 #include "unify/master_window.h"
 
-#include <fmt/format.h>
+#include <algorithm>
+#include <fstream>
+#include <utility>
 
 namespace vs::unify {
+namespace {
 
-MasterWindow::~MasterWindow() {
-  if (open_) close();
+using namespace std::chrono_literals;
+
+// A guest that changes it again and again has to hit the microsecond between our last call and the seal each time. One
+// thread loses within a few rounds; who still wins after this time has the master retired.
+constexpr auto kPatience = 500ms;
+
+// After this time the kernel ends a lease that somebody waits for, whether its holder agrees or not. With a margin; 0 when unknown.
+std::chrono::seconds lease_break_time() {
+  std::ifstream in("/proc/sys/fs/lease-break-time");
+  long seconds = 0;
+  in >> seconds;
+  return std::chrono::seconds(std::max(0L, seconds - 5));
 }
 
+}  // namespace
+
+MasterWindow::~MasterWindow() { close(); }
+
 Result MasterWindow::open() {
+  leased_at_ = std::chrono::steady_clock::now();
   auto lease = Lease::take(master_.fd.get(), master_.record.name);
   if (!lease) return lease.error();
   lease_ = std::move(*lease);
   if (guard_.needs_window()) {
     if (auto unsealed = guard_.unseal(master_.fd.get(), master_.record.name); !unsealed) return unsealed;
   }
-  open_ = true;
+  unsealed_ = true;
+  return Ok{};
+}
+
+Result MasterWindow::unseal_again() {
+  if (unsealed_) return Ok{};
+  if (!lease_.unbroken() && std::chrono::steady_clock::now() - leased_at_ >= lease_break_time())
+    return Problem{EAGAIN, "unseal master " + master_.record.name + " again: somebody has it open for writing"};
+  if (guard_.needs_window()) {
+    if (auto unsealed = guard_.unseal(master_.fd.get(), master_.record.name); !unsealed) return unsealed;
+  }
+  unsealed_ = true;
   return Ok{};
 }
 
@@ -24,33 +53,51 @@ bool MasterWindow::restore_class_if_changed() {
   const auto stat = stat_fd(master_.fd.get(), master_.record.name);
   const auto xattrs = xattr_hash_of(master_.fd.get(), master_.record.name);
   if (stat && xattrs && class_of(*stat, *xattrs) == master_.record.file_class) return true;
-  ++counts_.classes_restored;
-  log_.warning("a guest changed owner, mode, time or attributes of master " + master_.record.name + " in its unsealed moment; putting them back");
+  if (!std::exchange(told_of_class_, true)) {
+    ++counts_.classes_restored;
+    log_.warning("a guest changed owner, mode, time or attributes of master " + master_.record.name + " in its unsealed moment; putting them back");
+  }
   if (guard_.needs_window()) (void)guard_.unseal(master_.fd.get(), master_.record.name);
   const auto restored = restore_class(master_.fd.get(), master_.record.file_class, master_.record.xattrs, master_.record.name);
   if (!restored) log_.object_failed(restored.error().message);
   return false;
 }
 
-MasterWindow::Verdict MasterWindow::close() {
-  if (!open_) return Verdict::intact;
-  open_ = false;
+void MasterWindow::seal_with_its_class() {
+  const auto until = std::chrono::steady_clock::now() + kPatience;
   bool right = false;
-  // A guest that changes it again and again loses: each round is shorter than its next system call is sure to be in.
-  for (int round = 0; round < 8 && !right; ++round) {
-    if (auto sealed = guard_.seal(master_.fd.get(), master_.record.name); !sealed) log_.object_failed(sealed.error().message);
+  do {
+    if (auto sealed = guard_.seal(master_.fd.get(), master_.record.name); !sealed) {
+      log_.object_failed(sealed.error().message);
+      break;
+    }
     right = restore_class_if_changed();
-  }
-  if (!right) {
-    (void)guard_.seal(master_.fd.get(), master_.record.name);
-    log_.object_failed("the class of master " + master_.record.name + " could not be restored; run vunify check");
-  }
-  const bool unbroken = lease_.unbroken();
-  lease_.release();
-  if (unbroken) return Verdict::intact;
-  ++counts_.leases_broken;
+  } while (!right && std::chrono::steady_clock::now() < until);
+  if (right) return;
+  if (auto sealed = guard_.seal(master_.fd.get(), master_.record.name); !sealed) log_.object_failed(sealed.error().message);
+  log_.object_failed("owner, mode, time or attributes of master " + master_.record.name +
+                     " could not be put back against a guest that keeps changing them; every name of it gets a private copy");
+  verdict_ = Verdict::tainted;
+}
+
+void MasterWindow::judge_content() {
+  if (lease_.unbroken()) return;
+  if (!std::exchange(told_of_lease_, true)) ++counts_.leases_broken;
   const auto digests = digest_file(master_.fd.get(), DigestAlgorithm::none, master_.record.name);
-  return digests && digests->sha256 == master_.record.sha256 ? Verdict::retire : Verdict::tainted;
+  verdict_ = std::max(verdict_, digests && digests->sha256 == master_.record.sha256 ? Verdict::retire : Verdict::tainted);
+}
+
+MasterWindow::Verdict MasterWindow::seal() {
+  if (!std::exchange(unsealed_, false)) return verdict_;
+  seal_with_its_class();
+  judge_content();
+  return verdict_;
+}
+
+MasterWindow::Verdict MasterWindow::close() {
+  seal();
+  lease_.release();
+  return verdict_;
 }
 
 }  // namespace vs::unify

@@ -322,7 +322,7 @@ TEST_F(LinkerTest, GivesBackAFileWhoseClassChangesBeforeItIsSettled) {
 
 // A guest opens its name of the master for writing in the window, and waits. Another guest's file changes meanwhile: it must
 // get its own back all the same.
-TEST_F(LinkerTest, DISABLED_GivesBackAlsoWhileSomebodyWaitsToWriteToTheMaster) {
+TEST_F(LinkerTest, GivesBackAlsoWhileSomebodyWaitsToWriteToTheMaster) {
   plan();
   const UniqueFd b(::open(x("b").c_str(), O_RDONLY | O_CLOEXEC));
   const uint64_t own = unit::ino_of(x("b"));

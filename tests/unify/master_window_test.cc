@@ -119,7 +119,7 @@ TEST_F(MasterWindowTest, IsSealedAlsoWhenTheGuestWinsEveryRound) {
   ASSERT_TRUE(one->open());
   int changes = 0;
   host().guard->before_seal = [&](int) { ASSERT_EQ(::chmod(name_.c_str(), ++changes % 2 ? 0777 : 0700), 0); };
-  one->close();
+  EXPECT_EQ(one->close(), Verdict::tainted) << "so that every name of it gets a private copy";
   EXPECT_TRUE(unit::is_sealed(name_));
   EXPECT_GT(host().context.log.failed_objects(), 0u) << "and it is told";
 }
@@ -141,6 +141,22 @@ TEST_F(MasterWindowTest, AWriterThatCameInTheWindowCannotWrite) {
   EXPECT_NE(wrote, 4);
   EXPECT_EQ(unit::read_file(name_), "content");
   EXPECT_EQ(counts_.leases_broken, 1u);
+}
+
+// The lease outlives the seal: names can be taken back also while somebody waits with an open for writing.
+TEST_F(MasterWindowTest, IsUnsealedAgainUnderTheSameLease) {
+  const auto one = window();
+  ASSERT_TRUE(one->open());
+  EXPECT_LT(::open(name_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC), 0);
+  EXPECT_EQ(one->seal(), Verdict::retire);
+  EXPECT_TRUE(unit::is_sealed(name_));
+  ASSERT_TRUE(one->unseal_again());
+  EXPECT_FALSE(unit::is_sealed(name_));
+  EXPECT_LT(::open(name_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC), 0) << "still not";
+  EXPECT_EQ(errno, EWOULDBLOCK);
+  EXPECT_EQ(one->close(), Verdict::retire);
+  EXPECT_TRUE(unit::is_sealed(name_));
+  EXPECT_EQ(counts_.leases_broken, 1u) << "one time, told once";
 }
 
 // Where the lease was broken the content is read again: a writer may have come before the seal.
