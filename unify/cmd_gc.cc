@@ -13,7 +13,9 @@ Exit gc(const Options& options) {
   summary.verb = "gc";
   summary.guests = session.guests.size();
   if (session.store != nullptr) {
-    const GcResult result = collect_garbage(*session.store, *session.guard.guard, session.masters, session.index.get(), options.dry_run, command.context());
+    const JournalRun run = session.journal_run("gc", new_run_id());
+    const GcResult result =
+        collect_garbage({*session.store, *session.guard.guard, session.masters, *session.index, options.dry_run ? nullptr : &run, options.state}, command.context());
     command.print(fmt::format("{} {} masters that no vserver uses, {}", options.dry_run ? "would remove" : "removed", result.removed, size_text(result.bytes_freed)));
     summary.bytes_saved = result.bytes_freed;
     summary.masters = session.masters.size() - result.removed;

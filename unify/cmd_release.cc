@@ -79,7 +79,8 @@ Exit release(const ReleaseOptions& options) {
   }
   const JournalRun run = session.journal_run("release", new_run_id());
   const auto timed = command.context().timer.time("release");
-  const ReleaseResult result = release_names({session.guests, *session.store, *session.guard.guard, session.masters, run, options.state}, names, command.context());
+  const ReleaseResult result = release_names(session.release_input(run), names, command.context());
+  session.release_spoiled();
   summary.run = run.run;
   summary.masters = session.masters.size();
   summary.skipped = result.skipped;

@@ -46,7 +46,8 @@ Exit undo(const UndoOptions& options) {
   }
   const JournalRun run = session.journal_run("undo", new_run_id());
   const auto timed = command.context().timer.time("release");
-  const ReleaseResult result = release_names({session.guests, *session.store, *session.guard.guard, session.masters, run, options.state}, names, command.context());
+  const ReleaseResult result = release_names(session.release_input(run), names, command.context());
+  session.release_spoiled();
   command.print(fmt::format("run {}: {} of {} files have private copies again", recorded.run.run, result.released, linked.size()));
   RunSummary summary;
   summary.verb = "undo";

@@ -181,7 +181,7 @@ Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const M
   if (stat->ino != record.ino || stat->size != record.size) return Problem{ESTALE, "master " + record.name + " is not the file the index knows"};
   const auto xattrs = xattr_hash_of(fd->get(), record.name);
   if (!xattrs) return xattrs.error();
-  if (class_of(*stat, *xattrs) != record.file_class)
+  if (!record.retired && class_of(*stat, *xattrs) != record.file_class)
     return Problem{ESTALE, "master " + record.name + " has another owner, mode, time or attributes than when it was made; see vunify check"};
   const auto sealed = guard.is_sealed(fd->get(), record.name);
   if (!sealed) return sealed.error();

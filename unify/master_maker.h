@@ -44,7 +44,7 @@ Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, 
 // A private, writable copy of a master, content and class equal, without a name: nothing is left of it if we are killed. For release.
 Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master);
 
-// An existing master that is what its record says, and sealed.
+// An existing master that is what its record says, and sealed. A retired one may have another class: it is opened to take its names away.
 Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const MasterRecord& record);
 
 Reason reason_of_errno(int code);

@@ -42,6 +42,7 @@ class Recovery {
     for (const auto& name : batch.masters) all = one_master(batch, name) && all;
     return all;
   }
+  const std::vector<MasterRecord>& retired() const { return retired_; }
 
  private:
   struct Entry {
@@ -82,8 +83,10 @@ class Recovery {
       if (batch.kind == StepKind::link) finish_link(master, entries, intact);
       else for (const auto& entry : entries) finish_release(entry);
     }
-    window.close();
-    if (!intact) masters_.retire(*index);
+    if (window.close() == MasterWindow::Verdict::tainted || !intact) {
+      masters_.retire(*index);
+      retired_.push_back(masters_[*index]);
+    }
     return true;
   }
 
@@ -201,8 +204,22 @@ class Recovery {
   std::vector<HistoryStep>& linked_;
   WindowCounts counts_;
   uint32_t victims_ = 0;
+  std::vector<MasterRecord> retired_;
   std::map<std::string, RootDir> trees_;
 };
+
+// A run, or gc, may have been killed between naming a master and sealing it or between unsealing it and removing it. No guest had
+// a name of it then; one that has is in a batch of the journal, or the seal keeper took care of it.
+void seal_all(const Store& store, const Guard& guard, const MasterTable& masters, RunContext& context, RecoveryResult& result) {
+  for (const auto& record : masters.records()) {
+    const auto fd = store.open_master(record.name);
+    const auto sealed = fd ? guard.is_sealed(fd->get(), record.name) : Expected<bool>(fd.error());
+    if (sealed && *sealed) continue;
+    const Result done = sealed ? guard.seal(fd->get(), record.name) : Result(sealed.error());
+    if (done) ++result.sealed;
+    else context.log.object_failed(done.error().message);
+  }
+}
 
 // What no journal tells of.
 void sweep_staging(const Store& store, const Guard& guard, const MasterTable& masters, RunContext& context, RecoveryResult& result) {
@@ -245,6 +262,8 @@ RecoveryResult recover_store(const Store& store, const Guard& guard, const Nodev
     std::vector<HistoryStep> linked;
     Recovery recovery(store, guard, view, *unfinished, masters, context, result, linked);
     for (const auto& batch : unfinished->batches) recovery.batch(batch);
+    index.put_masters(store.id(), recovery.retired());
+    seal_all(store, guard, masters, context, result);
     RunHistory(state_dir, unfinished->run).add(std::move(linked));
     if (result.unfinished == 0) {
       sweep_staging(store, guard, masters, context, result);

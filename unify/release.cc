@@ -50,6 +50,7 @@ struct MasterRelease {
   std::vector<std::shared_ptr<UniqueFd>> files;  // the copies, without a name until the journal tells of them
   OpenMaster open;
   bool ready = false;
+  bool spoiled = false;
   ReasonCounts skipped{};
   uint64_t released = 0, bytes = 0;
 };
@@ -91,11 +92,17 @@ class Releaser {
     ok_or_throw(keeper_.hand_over(fds));
     each(batch, [&](MasterRelease& one) { swap(one); });
     ok_or_throw(keeper_.forget());
+    std::vector<MasterRecord> retired;
     for (const auto& one : batch) {
+      if (one.spoiled) {
+        input_.masters.retire(one.master);
+        retired.push_back(input_.masters[one.master]);
+      }
       result_.released += one.released;
       result_.bytes_copied += one.bytes;
       for (size_t i = 0; i < kReasons; ++i) result_.skipped[i] += one.skipped[i];
     }
+    input_.index.put_masters(input_.store.id(), retired);
     context_.progress.add(names.size());
     ok_or_throw(journal_.done(batch_number_));
   }
@@ -162,7 +169,7 @@ class Releaser {
       else fail(one, 1, swapped.error());
       ::unlinkat(input_.store.staging_fd(), one.staged[i].c_str(), 0);  // the master's name, or the copy that was not used
     }
-    window.close();
+    one.spoiled = window.close() == MasterWindow::Verdict::tainted;
   }
 
   Result swap_name(MasterRelease& one, size_t i) {
@@ -217,17 +224,45 @@ ReleaseResult release_names(const ReleaseInput& input, std::vector<NameOfMaster>
   return Releaser(input, context).run(std::move(names));
 }
 
-GcResult collect_garbage(const Store& store, const Guard& guard, const MasterTable& masters, Index* index, bool dry_run, RunContext& context) {
+std::vector<uint32_t> spoiled_masters(const Store& store, const MasterTable& masters) {
+  std::vector<uint32_t> spoiled;
+  for (uint32_t i = 0; i < masters.size(); ++i) {
+    const MasterRecord& record = masters[i];
+    if (!record.retired) continue;
+    const auto fd = store.open_master(record.name);
+    if (!fd) continue;
+    const auto stat = stat_fd(fd->get(), record.name);
+    const auto xattrs = xattr_hash_of(fd->get(), record.name);
+    if (stat && xattrs && stat->nlink > 1 && class_of(*stat, *xattrs) != record.file_class) spoiled.push_back(i);
+  }
+  return spoiled;
+}
+
+namespace {
+
+// A master without names in guests: nobody but the host can reach it while it is unsealed.
+Result remove_unused(const GcInput& input, const MasterRecord& record) {
+  const auto fd = input.store.open_master(record.name);
+  if (!fd) return fd.error();
+  if (auto unsealed = input.guard.unseal(fd->get(), record.name); !unsealed) return unsealed;
+  auto removed = input.store.remove_master(record.name);
+  if (!removed) (void)input.guard.seal(fd->get(), record.name);
+  return removed;
+}
+
+}  // namespace
+
+GcResult collect_garbage(const GcInput& input, RunContext& context) {
   GcResult result;
   std::vector<uint64_t> gone;
-  for (const auto& record : masters.records()) {
-    const auto stat = store.stat_master(record.name);
+  std::optional<Journal> journal;
+  if (input.run != nullptr) journal.emplace(input.state_dir + "/journal", *input.run);
+  for (const auto& record : input.masters.records()) {
+    if (context.cancel.stop()) break;
+    const auto stat = input.store.stat_master(record.name);
     if (!stat || stat->nlink != 1) continue;
-    if (!dry_run) {
-      const auto fd = store.open_master(record.name);
-      Result removed = fd ? guard.unseal(fd->get(), record.name) : Result(fd.error());
-      if (removed) removed = store.remove_master(record.name);
-      if (!removed) {
+    if (journal) {
+      if (auto removed = remove_unused(input, record); !removed) {
         context.log.object_failed(removed.error().message);
         ++result.failed;
         continue;
@@ -237,7 +272,9 @@ GcResult collect_garbage(const Store& store, const Guard& guard, const MasterTab
     ++result.removed;
     result.bytes_freed += stat->blocks * 512;
   }
-  if (index != nullptr) index->erase_masters(store.id(), gone);
+  if (!journal) return result;
+  input.index.erase_masters(input.store.id(), gone);
+  journal->finish();
   return result;
 }
 

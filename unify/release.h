@@ -26,7 +26,8 @@ struct ReleaseInput {
   std::span<const Guest> guests;
   const Store& store;
   const Guard& guard;
-  const MasterTable& masters;
+  MasterTable& masters;
+  Index& index;
   const JournalRun& run;
   std::string state_dir;
 };
@@ -42,12 +43,24 @@ struct ReleaseResult {
 // are, become files of their own, as they were.
 ReleaseResult release_names(const ReleaseInput& input, std::vector<NameOfMaster> names, RunContext& context);
 
-// Drops masters that no guest uses. Returns how many and their bytes on disk.
+// Masters that were retired because a guest won against the seal (master_window.h): sealed, but with another owner, mode, time
+// or attribute than they were made with. Guests must not have names of them.
+std::vector<uint32_t> spoiled_masters(const Store& store, const MasterTable& masters);
+
+// Drops masters that no guest uses, journaled as a run without steps, so that recovery seals what a kill left unsealed.
 struct GcResult {
   uint64_t removed = 0;
   uint64_t bytes_freed = 0;
   uint64_t failed = 0;
 };
-GcResult collect_garbage(const Store& store, const Guard& guard, const MasterTable& masters, Index* index, bool dry_run, RunContext& context);
+struct GcInput {
+  const Store& store;
+  const Guard& guard;
+  const MasterTable& masters;
+  Index& index;
+  const JournalRun* run = nullptr;  // nullptr: a dry run, nothing is removed
+  std::string state_dir;
+};
+GcResult collect_garbage(const GcInput& input, RunContext& context);
 
 }  // namespace vs::unify

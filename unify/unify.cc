@@ -67,7 +67,10 @@ ApplyResult apply_links(Session& session, const PlannedFiles& planned, const std
     return nothing;
   }
   const ApplyInput input{planned, *session.store, *session.guard.guard, session.masters, *session.index, run, session.options.state, devices, ignore_mtime};
-  return session.guard.guard->shares_inodes() ? apply_plan(input, session.context) : apply_reflinks(input, session.context);
+  if (!session.guard.guard->shares_inodes()) return apply_reflinks(input, session.context);
+  ApplyResult applied = apply_plan(input, session.context);
+  session.release_spoiled();
+  return applied;
 }
 
 RunSummary summarize(const Session& session, const std::string& verb, const GuestFiles& files) {
@@ -173,6 +176,7 @@ Session::Session(const Options& o, Access access, RunContext& c) : options(o), c
     const auto timed = context.timer.time("recover");
     recovered = recover_store(*store, *guard.guard, view ? &*view : nullptr, options.state, masters, *index, context);
     if (recovered.unfinished != 0) throw Error("the interrupted run " + recovered.run + " could not be recovered fully; see above, then run vunify recover");
+    release_spoiled();
   } else if (needs_recovery(store.get(), options.state)) {
     context.log.warning("an earlier run was interrupted; vunify recover (or the next run) will make it whole");
   }
@@ -192,6 +196,23 @@ JournalRun Session::journal_run(const std::string& verb, const std::string& run)
   JournalRun journal{run, verb, store->path(), store->id(), {}};
   for (const auto& guest : guests) journal.trees.push_back({guest.name, guest.root.path()});
   return journal;
+}
+
+ReleaseInput Session::release_input(const JournalRun& run) { return {guests, *store, *guard.guard, masters, *index, run, options.state}; }
+
+void Session::release_spoiled() {
+  // Releasing opens windows, too, so a guest may spoil it again; it runs out of names.
+  constexpr int kRounds = 3;
+  for (int round = 0; round < kRounds; ++round) {
+    const auto spoiled = spoiled_masters(*store, masters);
+    if (spoiled.empty()) return;
+    auto names = find_names_of_masters(guests, masters, options.state, context);
+    std::erase_if(names, [&](const NameOfMaster& name) { return !std::binary_search(spoiled.begin(), spoiled.end(), name.master); });
+    if (names.empty()) return;
+    context.log.object_failed(fmt::format("{} shared files were changed in owner, mode, time or attributes by a guest; giving their {} names private copies", spoiled.size(), names.size()));
+    const JournalRun run = journal_run("release", new_run_id());
+    release_names(release_input(run), std::move(names), context);
+  }
 }
 
 PlanHeader header_for(const Session& session) {

@@ -14,6 +14,7 @@
 #include "unify/options.h"
 #include "unify/pool.h"
 #include "unify/recovery.h"
+#include "unify/release.h"
 #include "unify/savings.h"
 
 namespace vs::unify {
@@ -44,6 +45,10 @@ class Session {
   std::string cache_dir() const;  // for package databases; "" when looking
   uint32_t guest_number(const std::string& name) const;  // throws Error(Exit::usage) naming the guest
   JournalRun journal_run(const std::string& verb, const std::string& run) const;
+  ReleaseInput release_input(const JournalRun& run);  // refers to `run`
+  // Gives every name of a spoiled master (release.h) a private copy; done by writing sessions when they open, and after each
+  // work that may have left one.
+  void release_spoiled();
 
  private:
   std::optional<HostLock> store_lock_, state_lock_;

@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/stat.h>
 
 #include "tests/unify/fixture.h"
+#include "unify/unify.h"
 
 namespace vs::unify {
 namespace {
@@ -36,7 +39,7 @@ class ReleaseTest : public unit::HostTest {
   }
   ReleaseResult release(std::vector<NameOfMaster> which) {
     const JournalRun run = host().journal_run("r2");
-    return release_names({host().guests, *host().store, *host().guard, host().masters, run, host().state()}, std::move(which), host().context.run);
+    return release_names({host().guests, *host().store, *host().guard, host().masters, *host().index, run, host().state()}, std::move(which), host().context.run);
   }
   void expect_tidy() {
     EXPECT_THAT(host().staging(), IsEmpty());
@@ -150,11 +153,65 @@ TEST_F(ReleaseTest, TakesAnyNumberOfNames) {
   expect_tidy();
 }
 
+// --- A master that a guest changed in its window, and would not let be put back -------------------------------------------
+
+class SpoiledMasterTest : public ReleaseTest {
+ protected:
+  // Owner root, set-user-ID: what one guest would like the others to have.
+  void spoil(uint32_t master, bool retired) {
+    const std::string path = host().master_path(host().masters[master].name);
+    unit::unseal(path);
+    ASSERT_EQ(::chmod(path.c_str(), 06755), 0);
+    unit::seal(path);
+    if (!retired) return;
+    host().masters.retire(master);
+    const std::vector<MasterRecord> records = {host().masters[master]};
+    host().index->put_masters(host().store->id(), records);
+  }
+  uint32_t master_of_x() { return *host().masters.find(unit::ino_of(x("a"))); }
+};
+
+TEST_F(SpoiledMasterTest, IsARetiredOneOfAnotherClass) {
+  EXPECT_THAT(spoiled_masters(*host().store, host().masters), IsEmpty());
+  spoil(master_of_x(), false);
+  EXPECT_THAT(spoiled_masters(*host().store, host().masters), IsEmpty()) << "what an administrator did is for vunify check";
+  spoil(master_of_x(), true);
+  EXPECT_THAT(spoiled_masters(*host().store, host().masters), ElementsAre(master_of_x()));
+  release(find());
+  EXPECT_THAT(spoiled_masters(*host().store, host().masters), IsEmpty()) << "nobody has a name of it any more";
+}
+
+TEST_F(SpoiledMasterTest, LosesAllItsNamesWhenTheNextSessionOpens) {
+  if (::unshare(CLONE_NEWNS) != 0) GTEST_SKIP() << "a private view of the mount needs root";
+  spoil(master_of_x(), true);
+  ASSERT_EQ(unit::lstat_of(x("b")).st_mode & 07777, 06755u);
+  Options options;
+  for (const char* guest : {"a", "b", "c"}) options.trees.push_back(std::string(guest) + "=" + host().path(guest));
+  options.state = host().state();
+  options.store = host().store_path();
+  options.guard = "immutable";
+  options.scope = "all";
+  host().index.reset();  // one environment a process
+  const Session session(options, Access::writing, host().context.run);
+  for (const char* guest : {"a", "b", "c"}) {
+    EXPECT_EQ(unit::lstat_of(x(guest)).st_mode & 07777, 0644u) << guest;
+    EXPECT_EQ(unit::read_file(x(guest)), "same");
+  }
+  EXPECT_NE(unit::ino_of(x("a")), unit::ino_of(x("b")));
+  EXPECT_EQ(unit::ino_of(x("a")), host().ino("a", "usr/z"));
+  EXPECT_TRUE(host().shared("usr/y")) << "the other master is as it was";
+  EXPECT_GT(host().context.log.failed_objects(), 0u) << "and it is told";
+  expect_tidy();
+}
+
 // --- gc ----------------------------------------------------------------------------------------------------------------
 
 class GcTest : public ReleaseTest {
  protected:
-  GcResult collect(bool dry_run) { return collect_garbage(*host().store, *host().guard, host().masters, host().index.get(), dry_run, host().context.run); }
+  GcResult collect(bool dry_run) {
+    const JournalRun run = host().journal_run();
+    return collect_garbage({*host().store, *host().guard, host().masters, *host().index, dry_run ? nullptr : &run, host().state()}, host().context.run);
+  }
 };
 
 TEST_F(GcTest, KeepsMastersThatAGuestUses) {
