@@ -109,10 +109,10 @@ Result give_class(int fd, const FileClass& file_class, const std::vector<Xattr>&
 Result restore_class(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs, const std::string& object) {
   const auto now = read_xattrs(fd, object);
   if (!now) return now.error();
-  for (const auto& [name, _] : *now)
-    if (std::none_of(xattrs.begin(), xattrs.end(), [&](const Xattr& x) { return x.name == name; }) &&
-        ::fremovexattr(fd, name.c_str()) != 0)
-      return problem_from_errno("remove extended attribute " + name + " of", object);
+  for (const auto& present : *now)
+    if (std::none_of(xattrs.begin(), xattrs.end(), [&](const Xattr& x) { return x.name == present.name; }) &&
+        ::fremovexattr(fd, present.name.c_str()) != 0)
+      return problem_from_errno("remove extended attribute " + present.name + " of", object);
   return give_class(fd, file_class, xattrs, object);
 }
 

@@ -48,35 +48,37 @@ Result MasterWindow::unseal_again() {
   return Ok{};
 }
 
-// True when the class is as it should be, maybe again.
-bool MasterWindow::restore_class_if_changed() {
+// True when the class is as it should be. False: a guest had changed it, and it was put back while unsealed; look again.
+Expected<bool> MasterWindow::restore_class_if_changed() {
   const auto stat = stat_fd(master_.fd.get(), master_.record.name);
   const auto xattrs = xattr_hash_of(master_.fd.get(), master_.record.name);
-  if (stat && xattrs && class_of(*stat, *xattrs) == master_.record.file_class) return true;
+  if (!stat) return stat.error();
+  if (!xattrs) return xattrs.error();
+  if (class_of(*stat, *xattrs) == master_.record.file_class) return true;
   if (!std::exchange(told_of_class_, true)) {
     ++counts_.classes_restored;
     log_.warning("a guest changed owner, mode, time or attributes of master " + master_.record.name + " in its unsealed moment; putting them back");
   }
-  if (guard_.needs_window()) (void)guard_.unseal(master_.fd.get(), master_.record.name);
+  if (guard_.needs_window()) {
+    if (auto unsealed = guard_.unseal(master_.fd.get(), master_.record.name); !unsealed) return unsealed.error();
+  }
   const auto restored = restore_class(master_.fd.get(), master_.record.file_class, master_.record.xattrs, master_.record.name);
-  if (!restored) log_.object_failed(restored.error().message);
+  if (!restored) return restored.error();
   return false;
 }
 
 void MasterWindow::seal_with_its_class() {
   const auto until = std::chrono::steady_clock::now() + kPatience;
-  bool right = false;
+  Expected<bool> right = false;
   do {
-    if (auto sealed = guard_.seal(master_.fd.get(), master_.record.name); !sealed) {
-      log_.object_failed(sealed.error().message);
-      break;
-    }
-    right = restore_class_if_changed();
-  } while (!right && std::chrono::steady_clock::now() < until);
-  if (right) return;
+    const auto sealed = guard_.seal(master_.fd.get(), master_.record.name);
+    right = sealed ? restore_class_if_changed() : Expected<bool>(sealed.error());
+  } while (right && !*right && std::chrono::steady_clock::now() < until);
+  if (right && *right) return;
+  if (!right) log_.object_failed(right.error().message);
   if (auto sealed = guard_.seal(master_.fd.get(), master_.record.name); !sealed) log_.object_failed(sealed.error().message);
   log_.object_failed("owner, mode, time or attributes of master " + master_.record.name +
-                     " could not be put back against a guest that keeps changing them; every name of it gets a private copy");
+                     " could not be made what they were (a guest may keep changing them); every name of it gets a private copy");
   verdict_ = Verdict::tainted;
 }
 

@@ -48,7 +48,7 @@ class MasterWindow {
 
  private:
   void seal_with_its_class();
-  bool restore_class_if_changed();
+  Expected<bool> restore_class_if_changed();
   void judge_content();
   const Guard& guard_;
   OpenMaster& master_;

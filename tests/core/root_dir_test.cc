@@ -153,7 +153,7 @@ TEST_F(RootDirTest, ANameThatIsTooLongIsAProblemNotAnAccident) {
 }
 
 TEST_F(RootDirTest, TakesAnyBytesInNames) {
-  for (const std::string name : {"new\nline", "\x1b[2J", "\xff\xfe", " ", "-rf", std::string(255, 'n').c_str()}) {
+  for (const auto& name : std::vector<std::string>{"new\nline", "\x1b[2J", "\xff\xfe", " ", "-rf", std::string(255, 'n')}) {
     unit::write_file(tree(name), name);
     const auto fd = root().open_regular(name);
     ASSERT_TRUE(fd) << fd.error().message;

@@ -80,6 +80,7 @@ void AttackHost::make_outside() {
           file.path = fs::path(file.path).filename();
           write_fake_file(outside(), file);
         }
+  write_file(secret(), "the host's own");
   write_fake_file(outside(), {"canary", tagged_bytes("the host's own", 4096)});
   write_fake_file(
       outside(),
@@ -89,7 +90,7 @@ void AttackHost::make_outside() {
 void AttackHost::add_actors(const std::string& guest) {
   const std::string root = host_->guest(guest).root();
   const std::string victim = host_->guest("gamma").root();
-  const std::vector<std::string> files = {"/etc/shadow",
+  const std::vector<std::string> files = {secret(),
                                           outside() + "/canary",
                                           "../../../../outside/canary",
                                           victim + "/usr/share/quiet/quiet-0",
@@ -119,7 +120,7 @@ void AttackHost::start() {
   if (!OpenWatch::impossible()) {
     watch_ = std::make_unique<OpenWatch>();
     watch_->tree(outside());
-    watch_->file("/etc/shadow");
+    watch_->file(secret());
   }
   chaos_.start();
 }

@@ -32,8 +32,11 @@ class AttackHost {
 
  private:
   std::string outside() const { return host_->pool() + "/outside"; }
+  // A file of the host on another filesystem than the pool. (Not one of /etc: other processes of the machine open those.)
+  std::string secret() const { return elsewhere_ / "secret"; }
   void make_outside();
   void add_actors(const std::string& guest);
+  TempDir elsewhere_;
   std::unique_ptr<TestHost> host_;
   std::vector<TreeSnapshot> before_;
   TreeSnapshot outside_before_;
