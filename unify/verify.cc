@@ -160,9 +160,9 @@ struct GroupVerifier::Impl {
     std::vector<std::pair<DigestAlgorithm, std::string>> digests;
     for (auto& [algorithm, digester] : content.digests) digests.emplace_back(algorithm, digester.finish());
     const auto pristine = [&](uint32_t victim) {
-      const auto [algorithm, recorded] = recorded_digest(input, victim);
-      if (algorithm == DigestAlgorithm::none) return true;
-      return std::any_of(digests.begin(), digests.end(), [&](const auto& one) { return one.first == algorithm && one.second == recorded; });
+      const auto recorded = recorded_digest(input, victim);
+      if (recorded.first == DigestAlgorithm::none) return true;
+      return std::any_of(digests.begin(), digests.end(), [&](const auto& one) { return one.first == recorded.first && one.second == recorded.second; });
     };
     for (const auto& member : content.members) {
       if (member.master) result.master = member.master;
