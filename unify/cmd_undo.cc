@@ -18,9 +18,9 @@ std::string resolve_run(const Session& session, const std::string& name) {
   if (name != "last") return name;
   const auto runs = list_runs(session.options.state);
   for (auto it = runs.rbegin(); it != runs.rend(); ++it) {
-    const RecordedRun recorded = read_run(session.options.state, *it);
+    const auto recorded = find_run(session.options.state, *it);
     // Several pools may have one state directory.
-    if (!recorded.steps.empty() && recorded.run.store_id == session.store->id()) return *it;
+    if (recorded && !recorded->steps.empty() && recorded->run.store_id == session.store->id()) return *it;
   }
   throw Error("no run that linked anything in this store is recorded in " + session.options.state, Exit::usage);
 }
