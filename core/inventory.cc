@@ -8,6 +8,7 @@
 #include <map>
 
 #include "core/escape.h"
+#include "core/nodev_mount.h"
 
 namespace vs {
 namespace {
@@ -76,14 +77,11 @@ std::vector<Found> parse_trees(const std::vector<std::string>& trees) {
 // (dev, ino) of every directory from the tree up to "/", the tree first.
 std::vector<std::pair<uint64_t, uint64_t>> ancestors(const RootDir& root) {
   std::vector<std::pair<uint64_t, uint64_t>> chain{{root.stat().dev, root.stat().ino}};
-  UniqueFd at(::openat(root.fd(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  while (at) {
-    const auto stat = stat_fd(at.get(), root.path());
-    if (!stat || chain.back() == std::make_pair(stat->dev, stat->ino)) break;
-    chain.emplace_back(stat->dev, stat->ino);
-    at.reset(::openat(at.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  for (UniqueFd at = value_or_throw(open_above(root.fd()));; at = value_or_throw(open_above(at.get()))) {
+    const auto stat = value_or_throw(stat_fd(at.get(), path_of_fd(at.get())));
+    if (chain.back() == std::make_pair(stat.dev, stat.ino)) return chain;
+    chain.emplace_back(stat.dev, stat.ino);
   }
-  return chain;
 }
 
 void refuse_host_root(const Guest& guest) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/escape.h"
+#include "core/nodev_mount.h"
 
 namespace vs {
 namespace {
@@ -194,6 +195,12 @@ Expected<UniqueFd> reopen_for_reading(int fd, const std::string& object) {
     if (errno != EPERM) break;
   }
   return problem_from_errno("open for reading", object);
+}
+
+Expected<UniqueFd> open_above(int dir) {
+  UniqueFd above(::openat(dir, "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!above) return problem_from_errno("open the directory above", path_of_fd(dir));
+  return above;
 }
 
 std::pair<std::string_view, std::string_view> split_path(std::string_view path) {

@@ -82,6 +82,10 @@ class RootDir {
 // The same inode again, for reading, through /proc/self/fd (fd may be O_PATH).
 Expected<UniqueFd> reopen_for_reading(int fd, const std::string& object);
 
+// The directory above an open one ("/" is above itself), for finding out where the administrator's own path lies. A Problem names the
+// directory that was left: what cannot be seen must not be taken for the top.
+Expected<UniqueFd> open_above(int dir);
+
 // Splits "a/b/c" into "a/b" and "c"; the directory is "" for a name without a slash.
 std::pair<std::string_view, std::string_view> split_path(std::string_view path);
 std::string join_path(std::string_view dir, std::string_view name);

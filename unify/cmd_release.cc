@@ -71,7 +71,7 @@ Exit release(const ReleaseOptions& options) {
   }
   std::vector<NameOfMaster> names = find_names_of_masters(std::span(session.guests).subspan(guest, 1), session.masters, options.state, command.context());
   const auto owned = owned_paths(session, guest, names, options.packages);
-  std::erase_if(names, [&](const NameOfMaster& name) { return !wanted(name, options, owned); });
+  names = select_names(std::move(names), [&](const NameOfMaster& name) { return wanted(name, options, owned); });
   for (auto& name : names) name.guest = guest;
   if (options.dry_run) {
     for (const auto& name : names) command.print("would release " + escaped(name.path));

@@ -18,9 +18,9 @@ std::string resolve_run(const Session& session, const std::string& name) {
   if (name != "last") return name;
   const auto runs = list_runs(session.options.state);
   for (auto it = runs.rbegin(); it != runs.rend(); ++it) {
-    const RecordedRun recorded = read_run(session.options.state, *it);
+    const auto recorded = find_run(session.options.state, *it);
     // Several pools may have one state directory.
-    if (!recorded.steps.empty() && recorded.run.store_id == session.store->id()) return *it;
+    if (recorded && !recorded->steps.empty() && recorded->run.store_id == session.store->id()) return *it;
   }
   throw Error("no run that linked anything in this store is recorded in " + session.options.state, Exit::usage);
 }
@@ -39,7 +39,7 @@ Exit undo(const UndoOptions& options) {
   for (const auto& step : recorded.steps) linked.emplace(step.guest, step.path);
   // Only names that have a master still, and where they are now.
   std::vector<NameOfMaster> names = find_names_of_masters(session.guests, session.masters, options.state, command.context());
-  std::erase_if(names, [&](const NameOfMaster& name) { return !linked.contains({session.guests[name.guest].name, name.path}); });
+  names = select_names(std::move(names), [&](const NameOfMaster& name) { return linked.contains({session.guests[name.guest].name, name.path}); });
   if (options.dry_run) {
     for (const auto& name : names) command.print(fmt::format("would release {}:{}", session.guests[name.guest].name, escaped(name.path)));
     return command.exit_code();

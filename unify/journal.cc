@@ -157,11 +157,11 @@ void RunHistory::add(std::vector<HistoryStep> steps) {
   ok_or_throw(log_->sync());
 }
 
-RecordedRun read_run(const std::string& state_dir, const std::string& run_id) {
+std::optional<RecordedRun> find_run(const std::string& state_dir, const std::string& run_id) {
   const std::string file = run_file(state_dir, run_id);
   if (run_id.find('/') != std::string::npos) throw Error("'" + escaped(run_id) + "' is no run id", Exit::usage);
   const auto log = value_or_throw(read_record_log(file));
-  if (log.records.empty()) throw Error("no run " + escaped(run_id) + " is recorded in " + state_dir + "/runs; vunify status lists them", Exit::usage);
+  if (log.records.empty()) return std::nullopt;
   RecordedRun recorded;
   for (size_t i = 0; i < log.records.size(); ++i) {
     if (i == 0) {
@@ -181,11 +181,20 @@ RecordedRun read_run(const std::string& state_dir, const std::string& run_id) {
   return recorded;
 }
 
+RecordedRun read_run(const std::string& state_dir, const std::string& run_id) {
+  auto recorded = find_run(state_dir, run_id);
+  if (!recorded) throw Error("no run " + escaped(run_id) + " is recorded in " + state_dir + "/runs; vunify status lists them", Exit::usage);
+  return std::move(*recorded);
+}
+
 std::vector<std::string> list_runs(const std::string& state_dir) {
   std::vector<std::string> runs;
+  const std::string dir = state_dir + "/runs";
   std::error_code error;
-  for (std::filesystem::directory_iterator it(state_dir + "/runs", error), end; !error && it != end; it.increment(error))
+  for (std::filesystem::directory_iterator it(dir, error), end; !error && it != end; it.increment(error))
     runs.push_back(it->path().filename().string());
+  // None was made yet is no error; one that cannot be read must not look like a history without runs.
+  if (error && error != std::errc::no_such_file_or_directory) throw Error(problem_from(error.value(), "list the recorded runs in", dir).message);
   std::sort(runs.begin(), runs.end());
   return runs;
 }
@@ -195,10 +204,11 @@ std::map<std::pair<std::string, std::string>, uint64_t> known_link_groups(const 
   uint64_t run_number = 0;
   for (const auto& run : list_runs(state_dir)) {
     ++run_number;
-    const auto recorded = read_run(state_dir, run);
+    const auto recorded = find_run(state_dir, run);
+    if (!recorded) continue;
     std::map<uint32_t, size_t> names;
-    for (const auto& step : recorded.steps) ++names[step.victim];
-    for (const auto& step : recorded.steps) {
+    for (const auto& step : recorded->steps) ++names[step.victim];
+    for (const auto& step : recorded->steps) {
       if (names[step.victim] > 1) groups[{step.guest, step.path}] = run_number << 32 | step.victim;
       else groups.erase({step.guest, step.path});
     }

@@ -86,8 +86,11 @@ struct RecordedRun {
 // Names that were hard links of one another before they were unified, by (guest, path), as the newest run that tells of them says:
 // releasing gives them one copy again, and only them.
 std::map<std::pair<std::string, std::string>, uint64_t> known_link_groups(const std::string& state_dir);
-RecordedRun read_run(const std::string& state_dir, const std::string& run_id);  // throws Error naming the file
-std::vector<std::string> list_runs(const std::string& state_dir);               // oldest first
+// Nothing for one that is not there or has no whole record: a power cut leaves that of a run that had linked nothing yet. Both
+// throw Error naming the file when it cannot be read or understood; read_run() also when there is no such run.
+std::optional<RecordedRun> find_run(const std::string& state_dir, const std::string& run_id);
+RecordedRun read_run(const std::string& state_dir, const std::string& run_id);
+std::vector<std::string> list_runs(const std::string& state_dir);  // oldest first; throws Error when the directory cannot be read
 std::string new_run_id();  // "20261124T054033Z-1234", the second of a process "...-1234.1": sorts by time, unique on this host
 
 }  // namespace vs::unify

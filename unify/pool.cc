@@ -17,14 +17,14 @@ constexpr long kXfsMagic = 0x58465342;  // not in linux/magic.h of Debian 12
 
 std::string top_of_mount(const RootDir& root) {
   UniqueFd at(::openat(root.fd(), ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  const uint64_t mount_id = root.stat().mount_id;
+  if (!at) throw Error(problem_from_errno("open directory", root.path()).message);
   uint64_t ino = root.stat().ino;
   for (;;) {
-    UniqueFd up(::openat(at.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    const auto stat = up ? stat_fd(up.get(), root.path()) : Expected<FileStat>(Problem{});
+    UniqueFd up = value_or_throw(open_above(at.get()));
+    const auto stat = value_or_throw(stat_fd(up.get(), path_of_fd(up.get())));
     // The root directory is its own parent; another mount id is beyond the mount point.
-    if (!stat || stat->mount_id != mount_id || (stat->ino == ino && stat->dev == root.stat().dev)) break;
-    ino = stat->ino;
+    if (stat.mount_id != root.stat().mount_id || (stat.ino == ino && stat.dev == root.stat().dev)) break;
+    ino = stat.ino;
     at = std::move(up);
   }
   const std::string path = path_of_fd(at.get());

@@ -10,7 +10,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
+#include <tuple>
 
+#include "core/escape.h"
 #include "unify/exchange.h"
 #include "unify/master_window.h"
 #include "unify/scanner.h"
@@ -41,7 +44,7 @@ class MasterNameVisitor final : public ScanVisitor {
   const MasterTable& masters_;
 };
 
-// Names of one master that go in one window; copies are one a guest.
+// Names of one master that go in one window; copies are one a link group.
 struct MasterRelease {
   uint32_t master = 0;
   std::vector<NameOfMaster> names;
@@ -55,6 +58,16 @@ struct MasterRelease {
   uint64_t released = 0, bytes = 0;
 };
 
+// Hard links of one another before they were unified: they move together or not at all.
+bool linked(const NameOfMaster& a, const NameOfMaster& b) { return a.master == b.master && a.guest == b.guest && a.link_group == b.link_group && a.link_group != 0; }
+
+// Names [begin, this) are one link group; mostly one name.
+size_t end_of_group(const MasterRelease& one, size_t begin) {
+  size_t end = begin + 1;
+  while (end < one.names.size() && linked(one.names[end - 1], one.names[end])) ++end;
+  return end;
+}
+
 class Releaser {
  public:
   Releaser(const ReleaseInput& input, RunContext& context) : input_(input), context_(context), journal_(input.state_dir + "/journal", input.run) {}
@@ -64,6 +77,7 @@ class Releaser {
     context_.progress.start("release", "files", names.size());
     for (size_t at = 0; at < names.size() && !context_.cancel.stop();) {
       size_t end = std::min(names.size(), at + kBatchNames);
+      while (end < names.size() && linked(names[end - 1], names[end])) ++end;  // a link group is in one batch
       run_batch({names.begin() + static_cast<long>(at), names.begin() + static_cast<long>(end)});
       at = end;
     }
@@ -117,6 +131,7 @@ class Releaser {
     one.skipped[static_cast<size_t>(reason)] += count;
     if (reason != Reason::changed_meanwhile && !problem.message.empty()) context_.log.object_failed(problem.message);
   }
+  std::string shown(const NameOfMaster& name) const { return input_.guests[name.guest].root.host_path(name.path); }
 
   // Names of one link group get names of one copy, as it was before; each other name gets a copy of its own.
   void make_copies(MasterRelease& one) {
@@ -126,26 +141,24 @@ class Releaser {
     if (!master) return fail(one, one.names.size(), master.error());
     one.open = std::move(*master);
     one.ready = true;
-    for (size_t i = 0; i < one.names.size(); ++i) {
-      const bool linked = i > 0 && one.names[i].guest == one.names[i - 1].guest && one.names[i].link_group != 0 &&
-                          one.names[i].link_group == one.names[i - 1].link_group && one.copies[i - 1] != 0;
-      if (linked) {
-        one.files[i] = one.files[i - 1];
-        one.copies[i] = one.copies[i - 1];
-      } else if (auto copied = make_copy(one, i); !copied) {
-        fail(one, 1, copied.error());
-      }
+    for (size_t begin = 0; begin < one.names.size();) {
+      const size_t end = end_of_group(one, begin);
+      if (auto copied = make_copy(one, begin, end); !copied) fail(one, end - begin, copied.error());
+      begin = end;
     }
   }
 
-  Result make_copy(MasterRelease& one, size_t i) {
-    auto copy = private_copy(input_.store, one.open);
-    if (!copy) return copy.error();
-    const auto stat = stat_fd(copy->get(), one.open.record.name);
+  Result make_copy(MasterRelease& one, size_t begin, size_t end) {
+    auto writer = private_copy(input_.store, one.open);
+    if (!writer) return writer.error();
+    const auto stat = stat_fd(writer->get(), one.open.record.name);
     if (!stat) return stat.error();
-    one.files[i] = std::make_shared<UniqueFd>(std::move(*copy));
-    one.copies[i] = stat->ino;
-    one.bytes += one.open.record.size;
+    // Kept open for reading only: what a guest got must not look as if somebody wrote to it, and leases can be taken.
+    auto copy = reopen_for_reading(writer->get(), one.open.record.name);
+    if (!copy) return copy.error();
+    const auto file = std::make_shared<UniqueFd>(std::move(*copy));
+    std::fill(one.files.begin() + static_cast<long>(begin), one.files.begin() + static_cast<long>(end), file);
+    std::fill(one.copies.begin() + static_cast<long>(begin), one.copies.begin() + static_cast<long>(end), stat->ino);
     return Ok{};
   }
 
@@ -162,32 +175,99 @@ class Releaser {
     if (!one.ready) return;
     MasterWindow window(input_.guard, one.open, counts_, context_.log);
     const auto opened = window.open();
-    for (size_t i = 0; i < one.names.size(); ++i) {
-      if (one.copies[i] == 0) continue;
-      const Result swapped = opened ? swap_name(one, i) : opened;
-      if (swapped) ++one.released;
-      else fail(one, 1, swapped.error());
-      ::unlinkat(input_.store.staging_fd(), one.staged[i].c_str(), 0);  // the master's name, or the copy that was not used
+    for (size_t begin = 0; begin < one.names.size();) {
+      const size_t end = end_of_group(one, begin);
+      if (one.copies[begin] != 0) {
+        uint64_t released = 0;
+        const Result swapped = opened ? swap_group(one, begin, end, released) : opened;
+        if (released != 0) one.bytes += one.open.record.size;
+        one.released += released;
+        if (!swapped) fail(one, end - begin - released, swapped.error());
+      }
+      for (; begin < end; ++begin)
+        ::unlinkat(input_.store.staging_fd(), one.staged[begin].c_str(), 0);  // the master's name, or the copy that was not used
     }
     one.spoiled = window.close() == MasterWindow::Verdict::tainted;
   }
 
-  Result swap_name(MasterRelease& one, size_t i) {
+  struct Place {
+    UniqueFd dir;
+    GuestName name;
+  };
+
+  // All names or none. What can be refused (a directory that is gone, a name that is not the master's, no room for a link) is tried
+  // for all of them before the first is exchanged; what is refused after that is taken back.
+  Result swap_group(MasterRelease& one, size_t begin, size_t end, uint64_t& released) {
+    std::vector<Place> places;
+    for (size_t i = begin; i < end; ++i) {
+      auto place = locate(one, i);
+      if (!place) return place.error();
+      places.push_back(std::move(*place));
+    }
+    for (size_t i = begin; i < end; ++i)
+      if (::linkat(one.files[i]->get(), "", input_.store.staging_fd(), one.staged[i].c_str(), AT_EMPTY_PATH) != 0)
+        return problem_from_errno("stage a copy for", places[i - begin].name.shown);
+    // One that is written to before the others are exchanged must be noticed: it cannot be taken back any more.
+    Lease lease;
+    if (end - begin > 1) {
+      auto taken = Lease::take(one.files[begin]->get(), places[0].name.shown);
+      if (!taken) return taken.error();
+      lease = std::move(*taken);
+    }
+    for (size_t i = begin; i < end; ++i) {
+      const auto exchanged = exchange_names(input_.store, one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino, context_.log);
+      if (exchanged && *exchanged == Exchange::done) continue;
+      released = take_back(one, lease, places, begin, i);
+      return exchanged ? Result(Problem{ESTALE, ""}) : Result(exchanged.error());
+    }
+    released = end - begin;
+    return Ok{};
+  }
+
+  // Looked at before, so that what is surely not the master is not even touched.
+  Expected<Place> locate(const MasterRelease& one, size_t i) {
     const RootDir& root = input_.guests[one.names[i].guest].root;
     const auto [parent, name] = split_path(one.names[i].path);
-    const auto dir = root.open_dir(parent);
+    auto dir = root.open_dir(parent);
     if (!dir) return dir.error();
-    const GuestName place{dir->get(), std::string(name), root.host_path(one.names[i].path)};
-    if (::linkat(one.files[i]->get(), "", input_.store.staging_fd(), one.staged[i].c_str(), AT_EMPTY_PATH) != 0)
-      return problem_from_errno("stage a copy for", place.shown);
-    // Looked at before, so that what is surely not the master is not even touched.
-    const auto now = stat_at(place.dir, place.name.c_str(), place.shown);
+    Place place{std::move(*dir), {}};
+    place.name = {place.dir.get(), std::string(name), shown(one.names[i])};
+    const auto now = stat_at(place.name.dir, place.name.name.c_str(), place.name.shown);
     if (!now) return now.error();
     if (now->ino != one.open.record.ino) return Problem{ESTALE, ""};
-    const auto exchanged = exchange_names(input_.store, one.staged[i], place, one.copies[i], one.open.record.ino, context_.log);
-    if (!exchanged) return exchanged.error();
-    if (*exchanged != Exchange::done) return Problem{ESTALE, ""};
-    return Ok{};
+    return place;
+  }
+
+  // The names [begin, end) of one link group become the master's again, because a later one could not be exchanged. Returns how many of them
+  // stay released: all, when the guest has begun to use its copy, for what it wrote must not be lost.
+  uint64_t take_back(MasterRelease& one, const Lease& lease, const std::vector<Place>& places, size_t begin, size_t end) {
+    if (begin == end) return 0;
+    if (!lease.unbroken() || !still_the_masters_class(one, begin)) {
+      context_.log.object_failed(fmt::format("{} was changed as soon as it was released and stays so, but a hard link of it could not be released (see below)",
+                                             escaped(places[0].name.shown)));
+      return end - begin;
+    }
+    std::vector<size_t> taken;
+    for (size_t i = begin; i < end; ++i) {
+      const GuestName& name = places[i - begin].name;
+      const auto now = stat_at(name.dir, name.name.c_str(), name.shown);
+      if (!now || now->ino != one.copies[i]) continue;  // the guest removed or replaced it
+      if (put_back(input_.store, one.staged[i], name, one.copies[i], context_.log) == Exchange::put_back) taken.push_back(i);
+    }
+    if (lease.unbroken()) return 0;
+    // Somebody had found the copy before it was taken back and waits to write to it.
+    uint64_t stay = 0;
+    for (const size_t i : taken) {
+      const auto again = exchange_names(input_.store, one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino, context_.log);
+      stay += again && *again == Exchange::done;
+    }
+    return stay;
+  }
+
+  bool still_the_masters_class(const MasterRelease& one, size_t i) const {
+    const auto stat = stat_fd(one.files[i]->get(), one.open.record.name);
+    const auto xattrs = xattr_hash_of(one.files[i]->get(), one.open.record.name);
+    return stat && xattrs && class_of(*stat, *xattrs) == one.open.record.file_class;
   }
 
   const ReleaseInput& input_;
@@ -218,6 +298,19 @@ std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, c
     return std::tie(a.master, a.guest, a.link_group, a.path) < std::tie(b.master, b.guest, b.link_group, b.path);
   });
   return names;
+}
+
+std::vector<NameOfMaster> select_names(std::vector<NameOfMaster> names, const std::function<bool(const NameOfMaster&)>& wanted) {
+  std::set<std::tuple<uint32_t, uint32_t, uint64_t>> groups;
+  std::vector<bool> chosen;
+  for (const auto& name : names) {
+    chosen.push_back(wanted(name));
+    if (chosen.back() && name.link_group != 0) groups.emplace(name.master, name.guest, name.link_group);
+  }
+  std::vector<NameOfMaster> selected;
+  for (size_t i = 0; i < names.size(); ++i)
+    if (chosen[i] || (names[i].link_group != 0 && groups.contains({names[i].master, names[i].guest, names[i].link_group}))) selected.push_back(std::move(names[i]));
+  return selected;
 }
 
 ReleaseResult release_names(const ReleaseInput& input, std::vector<NameOfMaster> names, RunContext& context) {

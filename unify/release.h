@@ -1,6 +1,7 @@
 // Private copies back: for `vunify release` (a guest wants to upgrade) and `vunify undo` (a run shall not have been).
 #pragma once
 
+#include <functional>
 #include <span>
 
 #include "core/run_context.h"
@@ -22,6 +23,9 @@ struct NameOfMaster {
 // All names of masters in the guests, sorted by (master, guest, link group, path). One walk, and the run history in state_dir.
 std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, const MasterTable& masters, const std::string& state_dir, RunContext& context);
 
+// Those that are wanted, and with each the names that were hard links of it: what was one file shall not become two.
+std::vector<NameOfMaster> select_names(std::vector<NameOfMaster> names, const std::function<bool(const NameOfMaster&)>& wanted);
+
 struct ReleaseInput {
   std::span<const Guest> guests;
   const Store& store;
@@ -39,8 +43,9 @@ struct ReleaseResult {
 };
 
 // Each name gets a copy of its master, writable by its guest, by the same exchange as linking; journaled. Names whose inode is
-// not the master any more are left alone (changed_meanwhile). Names of one link group become links of one copy; all others, equal as they
-// are, become files of their own, as they were.
+// not the master any more are left alone (changed_meanwhile). Names of one link group become links of one copy, all of them or none; all
+// others, equal as they are, become files of their own, as they were. (Only a guest that writes to a copy in the very microseconds in which a
+// link of it is refused has a group split: its bytes come first.)
 ReleaseResult release_names(const ReleaseInput& input, std::vector<NameOfMaster> names, RunContext& context);
 
 // Masters that were retired because a guest won against the seal (master_window.h): sealed, but with another owner, mode, time

@@ -26,17 +26,17 @@ UniqueFd make_dir(int parent, const char* name, const std::string& shown) {
 
 void refuse_place_in_guest(int store_fd, const std::string& path, std::span<const Guest> guests) {
   UniqueFd at(::openat(store_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  uint64_t last_ino = 0;
-  while (at) {
-    const auto stat = value_or_throw(stat_fd(at.get(), path));
+  if (!at) throw Error(problem_from_errno("open the place of the store", path).message);
+  std::pair<uint64_t, uint64_t> last;
+  for (;; at = value_or_throw(open_above(at.get()))) {
+    const auto stat = value_or_throw(stat_fd(at.get(), path_of_fd(at.get())));
     for (const auto& guest : guests)
       if (guest.root.stat().dev == stat.dev && guest.root.stat().ino == stat.ino)
         throw Error(fmt::format("store {} would lie inside the tree of {} ({}), where that guest could reach it; name another "
                                 "place on the same filesystem with --store DIR",
                                 escaped(path), guest.name, escaped(guest.root.path())), Exit::usage);
-    if (stat.ino == last_ino) return;
-    last_ino = stat.ino;
-    at.reset(::openat(at.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (last == std::make_pair(stat.dev, stat.ino)) return;
+    last = {stat.dev, stat.ino};
   }
 }
 

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "tests/support/inject.h"
 #include "tests/support/test_host.h"
 
 namespace vs::test {
@@ -270,6 +271,22 @@ TEST_F(BadInputTest, APlanWhosePathsLeaveTheTreeIsRefused) {
     ::stat((dir_ / "outside/usr/share/pkg/pkg-0").c_str(), &stat);
     EXPECT_EQ(stat.st_nlink, 1U) << path;
   }
+}
+
+// Where the mount point is, and whether a tree or the store lies in another tree, is found by going up. A directory that cannot be opened
+// then is not the top.
+TEST_F(BadInputTest, ADirectoryThatCannotBeOpenedOnTheWayUpIsNotTheTop) {
+  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  const Command words = command("scan", {"--tree", tree("alpha"), "--tree", tree("beta")});
+  const auto ups = call_ordinals(words, "openat", {"\"..\""});
+  ASSERT_GT(ups.size(), 6U);
+  for (const unsigned at : ups) {
+    const auto result = run(with_injection(words, "openat", "error=EIO", std::to_string(at)));
+    EXPECT_EQ(result.exit_code, 1) << at << ": " << shown(result);
+    EXPECT_THAT(result.err, HasSubstr("open the directory above /")) << at;
+    EXPECT_THAT(result.err, HasSubstr("Input/output error")) << at;
+  }
+  EXPECT_EQ(changes(), "");
 }
 
 TEST_F(BadInputTest, APlanOfAnotherHostIsStale) {

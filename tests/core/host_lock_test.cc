@@ -5,6 +5,10 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <chrono>
+#include <memory>
+#include <thread>
+
 #include "core/error.h"
 #include "tests/core/scratch.h"
 
@@ -55,6 +59,17 @@ TEST_F(HostLockTest, IsFreeWhenItsHolderIsKilled) {
   EXPECT_NO_THROW(lock());
   ::close(ready[0]);
   ::close(ready[1]);
+}
+
+// The seal keeper of a killed run shares its descriptors, and so its lock, until the masters are sealed.
+TEST_F(HostLockTest, WaitsForWhatAKilledRunLeftBehind) {
+  auto held = std::make_unique<HostLock>(lock());
+  std::thread keeper([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    held.reset();
+  });
+  EXPECT_NO_THROW(lock());
+  keeper.join();
 }
 
 TEST_F(HostLockTest, AskingDoesNotTakeOrMakeIt) {

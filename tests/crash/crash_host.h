@@ -27,5 +27,6 @@ const Task& task(const std::string& name);
 size_t most_steps(size_t sampled);
 // VS_CRASH_ONLY=renameat2 leaves the other system calls out, to reproduce one failure.
 bool left_out(const std::string& syscall);
+bool anything_left_out();
 
 }  // namespace vs::test

@@ -1,6 +1,7 @@
 #include "unify/release.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -84,6 +85,48 @@ TEST_F(ReleaseTest, NamesThatWereHardLinksAreHardLinksAgain) {
   EXPECT_NE(unit::ino_of(x("a")), host().ino("a", "usr/w"));
   EXPECT_EQ(unit::lstat_of(x("a")).st_nlink, 2u);
   EXPECT_EQ(host().lost().size() + host().staging().size(), 0u);
+}
+
+// What cannot be released is left with all its hard links.
+TEST_F(ReleaseTest, NamesThatWereHardLinksMoveTogetherOrNotAtAll) {
+  const uint64_t master = unit::ino_of(x("a"));
+  auto names = of(0);
+  unit::unseal(x("a"));
+  std::filesystem::rename(host().path("a", "usr/z"), host().path("a", "moved"));
+  unit::seal(x("a"));
+  const auto result = release(names);
+  EXPECT_EQ(result.released, 1u) << "usr/y";
+  EXPECT_EQ(result.skipped[static_cast<size_t>(Reason::changed_meanwhile)], 2u);
+  EXPECT_EQ(result.bytes_copied, std::string("other content").size());
+  EXPECT_EQ(unit::ino_of(x("a")), master);
+  EXPECT_EQ(host().ino("a", "moved"), master);
+  expect_tidy();
+}
+
+TEST_F(ReleaseTest, AHardLinkComesAlongWithTheNameThatIsAskedFor) {
+  const auto selected = select_names(find(), [&](const NameOfMaster& name) { return name.guest == 0 && name.path == "usr/z"; });
+  ASSERT_THAT(selected, SizeIs(2));
+  EXPECT_EQ(selected[0].path, "usr/x");
+  EXPECT_EQ(release(selected).released, 2u);
+  EXPECT_EQ(unit::ino_of(x("a")), host().ino("a", "usr/z"));
+  expect_tidy();
+}
+
+// A batch holds 2048 names.
+TEST_F(ReleaseTest, ALinkGroupIsNotCutByABatch) {
+  std::vector<HistoryStep> steps;
+  for (int i = 0; i < 2046; ++i) host().file("a", fmt::format("many/{:04}", i), "same");
+  for (int i = 0; i < 6; ++i) {
+    const std::string name = fmt::format("zz/{}", i);
+    i == 0 ? host().file("a", name, "same") : host().link("a", "zz/0", name);
+    steps.push_back({"a", name, "m", 7});
+  }
+  host().unify();
+  RunHistory(host().state(), host().journal_run("r11")).add(steps);
+  release(of(0));
+  for (int i = 1; i < 6; ++i) EXPECT_EQ(host().ino("a", fmt::format("zz/{}", i)), host().ino("a", "zz/0")) << i;
+  EXPECT_EQ(unit::lstat_of(host().path("a", "zz/0")).st_nlink, 6u);
+  expect_tidy();
 }
 
 TEST_F(ReleaseTest, WhatIsNotTheMasterAnyMoreIsLeftAlone) {
