@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <thread>
@@ -81,7 +83,7 @@ class Recovery {
     }
     for (auto& [_, entries] : by_old) {
       if (batch.kind == StepKind::link) finish_link(master, entries, intact);
-      else for (const auto& entry : entries) finish_release(entry);
+      else finish_release(master, entries);
     }
     if (window.close() == MasterWindow::Verdict::tainted || !intact) {
       masters_.retire(*index);
@@ -163,16 +165,58 @@ class Recovery {
     }
   }
 
-  void finish_release(const Entry& entry) {
-    const JournalStep& step = *entry.step;
-    if (entry.staged_ino == 0) return;
-    if (entry.staged_ino == step.new_ino || entry.staged_ino == step.old_ino) {
-      remove_staged(step.staged);
-      if (entry.staged_ino == step.old_ino) ++result_.finished;
-      else ++result_.rolled_back;
-    } else {
-      give_back(step, step.new_ino);
+  // The names that one copy is for, which are hard links of one another: all get it or none. The guest may have written to a copy
+  // that one of them got, so from the first name on the only way is forward.
+  void finish_release(const OpenMaster& master, const std::vector<Entry>& entries) {
+    const auto given = [&](const Entry& entry) {
+      return entry.staged_ino == entry.step->old_ino || (entry.staged_ino == 0 && ino_in_guest(*entry.step) == entry.step->new_ino);
+    };
+    const bool begun = std::any_of(entries.begin(), entries.end(), given);
+    const UniqueFd copy = begun ? open_copy(entries) : UniqueFd();
+    for (const auto& entry : entries) {
+      const JournalStep& step = *entry.step;
+      if (entry.staged_ino == step.old_ino) {
+        remove_staged(step.staged);
+        ++result_.finished;
+      } else if (entry.staged_ino == step.new_ino || entry.staged_ino == 0) {
+        if (begun && !given(entry)) give_copy(entry, copy.get(), master);
+        else if (entry.staged_ino != 0) remove_staged(step.staged);
+        result_.rolled_back += !begun && entry.staged_ino != 0;
+      } else {
+        give_back(step, step.new_ino);
+      }
     }
+  }
+
+  // The copy by any of its names, in staging or in the guest; invalid when the guest has removed it meanwhile.
+  UniqueFd open_copy(const std::vector<Entry>& entries) {
+    for (const auto& entry : entries) {
+      const JournalStep& step = *entry.step;
+      UniqueFd dir;
+      const auto place = locate(step, dir);
+      UniqueFd fd(entry.staged_ino == step.new_ino ? ::openat(store_.staging_fd(), step.staged.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)
+                  : place                          ? ::openat(dir.get(), place->name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)
+                                                   : -1);
+      const auto stat = fd ? stat_fd(fd.get(), step.path) : Expected<FileStat>(Problem{ENOENT, ""});
+      if (stat && stat->ino == step.new_ino && S_ISREG(stat->mode)) return fd;
+    }
+    return UniqueFd();
+  }
+
+  // Within the master's window.
+  void give_copy(const Entry& entry, int copy, const OpenMaster& master) {
+    const JournalStep& step = *entry.step;
+    UniqueFd dir;
+    const auto place = locate(step, dir);
+    const bool staged = entry.staged_ino == step.new_ino || (copy >= 0 && ::linkat(copy, "", store_.staging_fd(), step.staged.c_str(), AT_EMPTY_PATH) == 0);
+    if (!staged) return;  // the guest has removed the copy, and this name with it or not: it is the master's as before
+    if (place && ino_in_guest(step) == master.record.ino) {
+      const auto exchanged = exchange_names(store_, step.staged, *place, step.new_ino, master.record.ino, context_.log);
+      if (!exchanged) context_.log.object_failed(exchanged.error().message);
+      else if (*exchanged == Exchange::lost) return void(++result_.lost);
+      else result_.finished += *exchanged == Exchange::done;
+    }
+    remove_staged(step.staged);
   }
 
   void give_back(const JournalStep& step, uint64_t new_ino) {
