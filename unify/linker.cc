@@ -59,7 +59,10 @@ void Linker::prepare(GroupWork& work) {
   auto master = make_master(store_, files_, group, work.begin, work.end, ignore_mtime_, work.refused);
   if (master) {
     // Sealed from the start, so that one that is never used is no exception; its window unseals it.
-    if (auto sealed = guard_.seal(master->fd.get(), master->record.name); !sealed) master = sealed.error();
+    if (auto sealed = guard_.seal(master->fd.get(), master->record.name); !sealed) {
+      (void)store_.remove_master(master->record.name);
+      master = sealed.error();
+    }
   }
   if (master) {
     work.master = std::move(*master);
@@ -228,7 +231,7 @@ void Linker::link(GroupWork& work) {
 void Linker::settle(GroupWork& work) {
   std::vector<SwappedVictim*> to_return;
   for (auto& victim : work.swapped) {
-    if (work.verdict == MasterWindow::Verdict::tainted || !unchanged(victim, work.master.record.file_class.xattrs)) {
+    if (work.verdict >= MasterWindow::Verdict::tainted || !unchanged(victim, work.master.record.file_class.xattrs)) {
       to_return.push_back(&victim);
       continue;
     }

@@ -76,10 +76,11 @@ void MasterWindow::seal_with_its_class() {
   } while (right && !*right && std::chrono::steady_clock::now() < until);
   if (right && *right) return;
   if (!right) log_.object_failed(right.error().message);
-  if (auto sealed = guard_.seal(master_.fd.get(), master_.record.name); !sealed) log_.object_failed(sealed.error().message);
+  const auto sealed = guard_.seal(master_.fd.get(), master_.record.name);
+  verdict_ = std::max(verdict_, sealed ? Verdict::tainted : Verdict::unsealed);
+  if (!sealed) return log_.object_failed(sealed.error().message);
   log_.object_failed("owner, mode, time or attributes of master " + master_.record.name +
                      " could not be made what they were (a guest may keep changing them); every name of it gets a private copy");
-  verdict_ = Verdict::tainted;
 }
 
 void MasterWindow::judge_content() {

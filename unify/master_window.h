@@ -39,6 +39,7 @@ class MasterWindow {
     intact,
     retire,    // intact, but somebody waits with an open for writing: no new names for it
     tainted,   // its content or class is not what it was: names given in this window must be taken back
+    unsealed,  // tainted, and the filesystem would not seal it: the batch stays in the journal, for recovery to seal it
   };
   Verdict seal();
   // After seal(), under the same lease. A Problem (EAGAIN) when the kernel may have ended the lease for who waits.

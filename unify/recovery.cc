@@ -85,7 +85,12 @@ class Recovery {
       if (batch.kind == StepKind::link) finish_link(master, entries, intact);
       else finish_release(master, entries);
     }
-    if (window.close() == MasterWindow::Verdict::tainted || !intact) {
+    const auto verdict = window.close();
+    if (verdict == MasterWindow::Verdict::unsealed) {
+      ++result_.unfinished;
+      return false;
+    }
+    if (verdict == MasterWindow::Verdict::tainted || !intact) {
       masters_.retire(*index);
       retired_.push_back(masters_[*index]);
     }
@@ -261,7 +266,10 @@ void seal_all(const Store& store, const Guard& guard, const MasterTable& masters
     if (sealed && *sealed) continue;
     const Result done = sealed ? guard.seal(fd->get(), record.name) : Result(sealed.error());
     if (done) ++result.sealed;
-    else context.log.object_failed(done.error().message);
+    else {
+      context.log.object_failed(done.error().message);
+      ++result.unfinished;
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -53,7 +54,8 @@ struct MasterRelease {
   std::vector<std::shared_ptr<UniqueFd>> files;  // the copies, without a name until the journal tells of them
   OpenMaster open;
   bool ready = false;
-  bool spoiled = false;
+  bool left_in_staging = false;  // a name there could not be removed: the batch is not done, recovery removes it
+  MasterWindow::Verdict verdict = MasterWindow::Verdict::intact;
   ReasonCounts skipped{};
   uint64_t released = 0, bytes = 0;
 };
@@ -105,10 +107,9 @@ class Releaser {
     ok_or_throw(journal_.intend(intent));
     ok_or_throw(keeper_.hand_over(fds));
     each(batch, [&](MasterRelease& one) { swap(one); });
-    ok_or_throw(keeper_.forget());
     std::vector<MasterRecord> retired;
     for (const auto& one : batch) {
-      if (one.spoiled) {
+      if (one.verdict >= MasterWindow::Verdict::tainted) {
         input_.masters.retire(one.master);
         retired.push_back(input_.masters[one.master]);
       }
@@ -118,6 +119,11 @@ class Releaser {
     }
     input_.index.put_masters(input_.store.id(), retired);
     context_.progress.add(names.size());
+    if (std::any_of(batch.begin(), batch.end(), [](const MasterRelease& one) { return one.verdict == MasterWindow::Verdict::unsealed; }))
+      throw Error("stopped, since a master could not be sealed (see above); vunify recover seals it");
+    if (std::any_of(batch.begin(), batch.end(), [](const MasterRelease& one) { return one.left_in_staging; }))
+      throw Error("stopped, since a name could not be removed from " + input_.store.path() + "/staging (see above); vunify recover removes it");
+    ok_or_throw(keeper_.forget());
     ok_or_throw(journal_.done(batch_number_));
   }
 
@@ -184,10 +190,15 @@ class Releaser {
         one.released += released;
         if (!swapped) fail(one, end - begin - released, swapped.error());
       }
-      for (; begin < end; ++begin)
-        ::unlinkat(input_.store.staging_fd(), one.staged[begin].c_str(), 0);  // the master's name, or the copy that was not used
+      for (; begin < end; ++begin) remove_staged(one, begin);  // the master's name, or the copy that was not used
     }
-    one.spoiled = window.close() == MasterWindow::Verdict::tainted;
+    one.verdict = window.close();
+  }
+
+  void remove_staged(MasterRelease& one, size_t i) {
+    if (::unlinkat(input_.store.staging_fd(), one.staged[i].c_str(), 0) == 0 || errno == ENOENT) return;
+    context_.log.object_failed(problem_from_errno("remove " + input_.store.path() + "/staging/" + one.staged[i] + ", which belongs to", shown(one.names[i])).message);
+    one.left_in_staging = true;
   }
 
   struct Place {

@@ -61,6 +61,7 @@ UniqueFd open_for_flags(const std::string& path) {
 
 Result HookedGuard::seal(int fd, const std::string& object) const {
   if (before_seal) before_seal(fd);
+  if (fail_seal) return Problem{EROFS, "seal " + object};
   const auto sealed = real_->seal(fd, object);
   if (after_seal) after_seal(fd);
   return sealed;

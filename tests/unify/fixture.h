@@ -33,6 +33,7 @@ struct Context {
 class HookedGuard final : public unify::Guard {
  public:
   std::function<void(int fd)> after_unseal, before_seal, after_seal;
+  bool fail_seal = false;  // as a filesystem that has become read-only
 
   std::string_view name() const override { return real_->name(); }
   bool shares_inodes() const override { return real_->shares_inodes(); }

@@ -124,6 +124,17 @@ TEST_F(MasterWindowTest, IsSealedAlsoWhenTheGuestWinsEveryRound) {
   EXPECT_GT(host().context.log.failed_objects(), 0u) << "and it is told";
 }
 
+// The filesystem fails: it is told, and the batch is left to recovery.
+TEST_F(MasterWindowTest, ToldApartWhenItCannotBeSealed) {
+  const auto one = window();
+  ASSERT_TRUE(one->open());
+  host().guard->fail_seal = true;
+  EXPECT_EQ(one->close(), Verdict::unsealed);
+  EXPECT_GT(host().context.log.failed_objects(), 0u);
+  host().guard->fail_seal = false;
+  unit::seal(name_);
+}
+
 // A guest's open for writing waits while the lease is held, and then meets the seal.
 TEST_F(MasterWindowTest, AWriterThatCameInTheWindowCannotWrite) {
   const auto one = window();
