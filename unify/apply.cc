@@ -9,6 +9,7 @@
 #include <optional>
 #include <thread>
 
+#include "core/escape.h"
 #include "unify/seal_keeper.h"
 
 namespace vs::unify {
@@ -194,6 +195,7 @@ class Applier {
   // What this run verified is remembered, so that the next one goes on with linking. (Not what a plan file says: nobody here has read it.)
   void leave_for_next_run(const GroupWork& work) {
     refuse_all(work, Reason::out_of_time);
+    context_.log.remember_first(reason_name(Reason::out_of_time), escaped(input_.files.table.path(input_.files.table.rows()[plan().names[plan().victims[work.begin].begin]])));
     const PlanGroup& group = plan().groups[work.group];
     if (input_.run.verb != "run" || group.keys.size() != 1) return;  // several keys: which member has which key is known to the verifier only
     for (uint32_t v = work.begin; v < work.end; ++v) {

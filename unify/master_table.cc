@@ -79,16 +79,17 @@ namespace {
 Expected<MasterRecord> record_from_inode(const Store& store, const StoredName& stored) {
   const auto fd = store.open_master(stored.name);
   if (!fd) return fd.error();
-  const auto stat = stat_fd(fd->get(), stored.name);
+  const std::string shown = store.shown_master(stored.name);
+  const auto stat = stat_fd(fd->get(), shown);
   if (!stat) return stat.error();
-  if (!S_ISREG(stat->mode)) return Problem{EINVAL, "not a regular file in the store: " + stored.name};
-  auto xattrs = read_xattrs(fd->get(), stored.name);
+  if (!S_ISREG(stat->mode)) return Problem{EINVAL, "not a regular file: " + shown};
+  auto xattrs = read_xattrs(fd->get(), shown);
   if (!xattrs) return xattrs.error();
-  const auto digests = digest_file(fd->get(), DigestAlgorithm::md5, stored.name);
+  const auto digests = digest_file(fd->get(), DigestAlgorithm::md5, shown);
   if (!digests) return digests.error();
   const std::string digits = hex(digests->sha256);
   if (!stored.name.starts_with(digits.substr(0, 2) + "/" + digits.substr(2) + "-"))
-    return Problem{EUCLEAN, "content of master " + stored.name + " is not what its name says: SHA-256 is " + digits};
+    return Problem{EUCLEAN, "content of master " + shown + " is not what its name says: SHA-256 is " + digits};
   MasterRecord record;
   record.name = stored.name;
   record.ino = stat->ino;

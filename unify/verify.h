@@ -28,6 +28,7 @@ struct VerifiedContent {
 struct GroupVerdict {
   std::vector<VerifiedContent> contents;
   std::vector<std::pair<uint32_t, Reason>> refused;  // victims
+  std::vector<std::pair<Reason, std::string>> troubles;  // the first of each kind among the refused, for messages
   bool from_index = false;  // nothing was read
 };
 
