@@ -51,7 +51,7 @@ void add_report(CommandLine& line) {
   static ReportOptions options;
   Verb verb = line.verb("report", "what sharing saves, by vserver and by package, and by night");
   add_shared_options(verb, options);
-  verb.option("--by", "WHAT", options.by, "guest, package or source [guest]");
+  verb.choice("--by", "WHAT", {"guest", "package", "source"}, options.by, "guest, package or source [guest]");
   verb.list("--package", "P", options.packages, "exactly these packages (binary or source names)");
   verb.option("--html", "FILE", options.html, "write one self-contained page there");
   verb.option("--prometheus", "FILE", options.prometheus, "write a textfile for node_exporter there");
