@@ -95,9 +95,13 @@ std::string summary_text(const RunSummary& summary, const PhaseTimer& timer) {
   if (summary.verb != "release" && summary.verb != "undo")
     text = fmt::format("{} vservers, {} files seen, {} considered, {} unified before\n", summary.guests, summary.files_seen,
                                  summary.files_considered, summary.files_unified_before);
-  if (summary.verb == "run" || summary.verb == "apply")
+  // A dry run has no number, and has linked nothing.
+  if (summary.run.empty() && (summary.verb == "run" || summary.verb == "apply")) {
+    if (summary.masters != 0) text += fmt::format("{} masters hold {} for all\n", summary.masters, size_text(summary.bytes_shared));
+  } else if (summary.verb == "run" || summary.verb == "apply") {
     text += fmt::format("{} files linked now, {} saved by this run, {} masters hold {} for all\n", summary.files_linked, size_text(summary.bytes_saved),
                         summary.masters, size_text(summary.bytes_shared));
+  }
   std::string rules, troubles;
   for (size_t i = 0; i < kReasons; ++i) {
     const auto reason = static_cast<Reason>(i);

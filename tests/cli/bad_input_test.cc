@@ -344,6 +344,15 @@ TEST_F(BadInputTest, TreesOnSeveralFilesystemsAreNamed) {
   EXPECT_FALSE(fs::exists(filesystem.path() + "/.unify"));
 }
 
+TEST_F(BadInputTest, ADryRunSaysOnlyWhatIsKnown) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const auto result = vunify("run", {"-n", "--tree", tree("alpha"), "--tree", tree("beta")});
+  EXPECT_EQ(result.exit_code, 0) << shown(result);
+  EXPECT_THAT(result.out, HasSubstr("would link"));
+  EXPECT_THAT(result.out, Not(HasSubstr("masters hold")));
+  EXPECT_THAT(result.out, Not(HasSubstr("linked now")));
+}
+
 TEST_F(BadInputTest, VerbsThatOnlyLookWriteNothing) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
   for (const Command& words :
