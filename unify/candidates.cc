@@ -97,7 +97,7 @@ class GroupMaker {
     for (size_t i = 0; i < keyed.size();) {
       size_t end = i + 1;
       while (end < keyed.size() && classes[keyed[end].victim] == classes[keyed[i].victim]) ++end;
-      if (several_algorithms(keyed, i, end)) add(keyed, i, end);
+      if (several_algorithms(keyed, i, end)) mixed(keyed, i, end);
       else by_key(keyed, i, end);
       i = end;
     }
@@ -114,6 +114,16 @@ class GroupMaker {
       if (a != b && a != DigestAlgorithm::none && b != DigestAlgorithm::none) return true;
     }
     return false;
+  }
+
+  // Only files with a digest are compared with one another: one without has nothing that says what it should be, so a guest that records
+  // digests of two kinds for guesses of its own must not have another guest's file compared with them.
+  void mixed(const std::vector<Keyed>& keyed, size_t begin, size_t end) {
+    std::vector<Keyed> with, without;
+    for (size_t i = begin; i < end; ++i)
+      (algorithm_of(files_, row(keyed[i].victim)) == DigestAlgorithm::none ? without : with).push_back(keyed[i]);
+    add(with, 0, with.size());
+    by_key(without, 0, without.size());
   }
 
   void by_key(const std::vector<Keyed>& keyed, size_t begin, size_t end) {
