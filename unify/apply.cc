@@ -25,8 +25,6 @@ constexpr size_t kGroupsAtOnce = 2048;
 // did not run at all.
 constexpr auto kSettle = std::chrono::milliseconds(10);
 
-int64_t now_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count(); }
-
 class Applier {
  public:
   Applier(const ApplyInput& input, RunContext& context)
@@ -200,7 +198,7 @@ class Applier {
     if (input_.run.verb != "run" || group.keys.size() != 1) return;  // several keys: which member has which key is known to the verifier only
     for (uint32_t v = work.begin; v < work.end; ++v) {
       const FileRow& row = input_.files.table.rows()[plan().names[plan().victims[v].begin]];
-      if (row.ctime_ns < trusted_before_)
+      if (row.ctime_ns < group.read_at_ns - kRacyNs)
         left_.push_back({input_.devices[input_.files.table.guest(row)], row, {group.content, group.xattrs, true, group.keys[0], 0}});
     }
   }
@@ -249,7 +247,6 @@ class Applier {
   std::deque<GroupWork> queue_;
   uint32_t batch_number_ = 0;
   uint64_t bytes_of_masters_ = 0;
-  const int64_t trusted_before_ = now_ns() - kRacyNs;
   std::vector<Index::Learned> left_;
   ApplyResult result_;
 };

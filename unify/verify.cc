@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <optional>
 #include <variant>
 
@@ -234,6 +235,9 @@ uint64_t GroupVerifier::bytes_read() const { return impl_->bytes_read; }
 
 GroupVerdict GroupVerifier::verify(const CandidateGroup& group) {
   GroupVerdict verdict;
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  verdict.read_at_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
   const uint64_t size = impl_->row(group.begin).size;
   const auto algorithms = impl_->algorithms_of(group);
   const bool one_part = group.end - group.begin <= kOpenAtOnce;
