@@ -79,7 +79,11 @@ class Applier {
   void choose_master(GroupWork& work) {
     const PlanGroup& group = plan().groups[work.group];
     for (const auto& key : group.keys)
-      if (const auto made = input_.masters.answering(key); made && suits(input_.masters[*made], group)) work.master_index = made;
+      for (const uint32_t made : input_.masters.answering(key))
+        if (suits(input_.masters[made], group)) {
+          work.master_index = made;
+          return;
+        }
   }
   static bool suits(const MasterRecord& record, const PlanGroup& group) {
     return record.name == group.master || (record.content == group.content && record.size == group.size && record.file_class.xattrs == group.xattrs);

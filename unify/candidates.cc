@@ -140,8 +140,9 @@ class GroupMaker {
     group.key = keyed[begin].key;
     group.mixed = keyed[end - 1].key != keyed[begin].key;
     for (size_t i = begin; i < end; ++i)
-      if (const auto master = masters_.answering(keyed[i].key); master && std::find(group.masters.begin(), group.masters.end(), *master) == group.masters.end())
-        group.masters.push_back(*master);
+      if (i == begin || keyed[i].key != keyed[i - 1].key)
+        for (const uint32_t master : masters_.answering(keyed[i].key))
+          if (std::find(group.masters.begin(), group.masters.end(), master) == group.masters.end()) group.masters.push_back(master);
     if (end - begin == 1 && group.masters.empty()) {
       const Victim alone = set_.victims[keyed[begin].victim];
       for (uint32_t n = alone.begin; n < alone.end; ++n) refuse(files_, set_.names[n], Reason::no_partner);

@@ -106,7 +106,7 @@ struct GroupVerifier::Impl {
   std::vector<Member> open_part(const CandidateGroup& group, uint32_t begin, uint32_t end, GroupVerdict& verdict) const {
     std::vector<Member> members;
     for (const uint32_t master : group.masters) {
-      if (input.store == nullptr) break;
+      if (input.store == nullptr || members.size() == kOpenAtOnce) break;  // --mtime=ignore in scope all: any number; who misses its own gets another
       if (auto fd = input.store->open_master(input.masters[master].name)) members.push_back({kNoVictim, master, input.masters[master].file_class.xattrs, std::move(*fd)});
     }
     for (uint32_t victim = begin; victim < end; ++victim) {
@@ -179,7 +179,7 @@ struct GroupVerifier::Impl {
       return std::any_of(digests.begin(), digests.end(), [&](const auto& one) { return one.first == recorded.first && one.second == recorded.second; });
     };
     for (const auto& member : content.members) {
-      if (member.master) result.master = member.master;
+      if (member.master) result.master = result.master ? result.master : member.master;
       else if (pristine(member.victim)) result.victims.push_back(member.victim);
       else result.changed.push_back(member.victim);
     }
