@@ -91,6 +91,21 @@ void Verb::option(const std::string& names, const std::string& value, std::strin
   auto* option = impl->app->add_option(names, target, help)->option_text(value);
   impl->add(option, [&target](const std::string& text, const std::string&) { target = text; });
 }
+void Verb::choice(const std::string& names, const std::string& value, const std::vector<std::string>& choices, std::string& target, const std::string& help) {
+  const auto take = [&target, choices](const std::string& text, const std::string& where) {
+    std::string all;
+    for (size_t i = 0; i < choices.size(); ++i) {
+      if (choices[i] == text) {
+        target = text;
+        return;
+      }
+      all += (i == 0 ? "" : i + 1 == choices.size() ? " or " : ", ") + choices[i];
+    }
+    bad_value(where, all, text);
+  };
+  auto* option = impl->app->add_option_function<std::string>(names, [take, names](const std::string& text) { take(text, names); }, help)->option_text(value);
+  impl->add(option, take);
+}
 void Verb::option(const std::string& names, const std::string& value, uint64_t& target, const std::string& help) {
   auto* option = impl->app->add_option_function<std::string>(names, [&target, names](const std::string& text) { target = number(text, names); }, help)->option_text(value);
   impl->add(option, [&target](const std::string& text, const std::string& where) { target = number(text, where); });
@@ -127,6 +142,18 @@ struct CommandLine::Impl {
     if (!default_config.empty()) app_of_verb->add_option("--config", config, "configuration file [" + default_config + "]")->option_text("FILE");
     verbs.push_back(verb);
     return verb;
+  }
+
+  // CLI11 would say that a subcommand is required, and not which word is none.
+  void refuse_unknown_verb(int argc, char** argv) const {
+    if (!with_verbs) return;
+    std::string known;
+    for (const auto& verb : verbs) {
+      if (argc > 1 && verb.impl->app->get_name() == argv[1]) return;
+      known += (known.empty() ? "" : ", ") + verb.impl->app->get_name();
+    }
+    if (argc > 1 && argv[1][0] == '-') return;
+    bad_value(program, "a verb (" + known + ")", argc > 1 ? argv[1] : "nothing");
   }
 
   bool known_anywhere(const std::string& key) const {
@@ -174,6 +201,7 @@ Verb CommandLine::whole() { return impl_->make(&impl_->app); }
 
 int CommandLine::run(int argc, char** argv) {
   try {
+    impl_->refuse_unknown_verb(argc, argv);
     impl_->app.parse(argc, argv);
     for (const auto& verb : impl_->verbs) {
       if (impl_->with_verbs && !verb.impl->app->parsed()) continue;

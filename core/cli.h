@@ -19,6 +19,8 @@ class Verb {
   // `names` as "-j,--jobs"; `value` names the argument in the help text ("N").
   void option(const std::string& names, const std::string& value, std::string& target, const std::string& help);
   void option(const std::string& names, const std::string& value, uint64_t& target, const std::string& help);
+  // One of these words, wherever it comes from; another is refused, naming the flag, variable or line it was found in.
+  void choice(const std::string& names, const std::string& value, const std::vector<std::string>& choices, std::string& target, const std::string& help);
   void list(const std::string& names, const std::string& value, std::vector<std::string>& target, const std::string& help);
   void flag(const std::string& names, bool& target, const std::string& help);
   void count(const std::string& names, int& target, const std::string& help);

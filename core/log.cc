@@ -37,6 +37,20 @@ void Log::finish() {
   if (failed_objects_ > kNamed) line("warning: ", fmt::format("and {} more of such lines", failed_objects_ - kNamed));
 }
 
+void Log::remember_first(std::string_view kind, const std::string& text) {
+  const std::lock_guard guard(mutex_);
+  if (first_.find(kind) == first_.end()) first_.emplace(kind, text);
+}
+
+void Log::tell_number(std::string_view kind, uint64_t count, std::string_view explanation) {
+  std::string example;
+  {
+    const std::lock_guard guard(mutex_);
+    if (const auto it = first_.find(kind); it != first_.end()) example = ", the first: " + it->second;
+  }
+  line("warning: ", fmt::format("{} x {} ({}){}", count, kind, explanation, example));
+}
+
 void Log::before_line(std::function<void()> clear) {
   const std::lock_guard guard(mutex_);
   clear_ = std::move(clear);

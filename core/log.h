@@ -5,8 +5,10 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 namespace vs {
 
@@ -23,6 +25,10 @@ class Log {
   // One object that could not be handled: warned of, up to kNamed by name and the rest by number (finish()).
   void object_failed(const std::string& text);
   void finish();
+  // Troubles that may befall any number of objects are counted by who knows all of them; of each kind the first is remembered here, as an
+  // example, and told with the number at the end: "warning: 12 x no_space (no space ...), the first: ...". Also when quiet.
+  void remember_first(std::string_view kind, const std::string& text);
+  void tell_number(std::string_view kind, uint64_t count, std::string_view explanation);
   uint64_t failed_objects() const { return failed_objects_; }
   bool shows(Verbosity at_least) const { return verbosity_ >= at_least; }
   // Called under the lock before a line is written: the progress line clears itself there.
@@ -37,6 +43,7 @@ class Log {
   std::mutex mutex_;
   std::function<void()> clear_;
   std::atomic<uint64_t> failed_objects_{0};
+  std::map<std::string, std::string, std::less<>> first_;  // by kind
 };
 
 }  // namespace vs

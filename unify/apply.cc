@@ -9,6 +9,7 @@
 #include <optional>
 #include <thread>
 
+#include "core/escape.h"
 #include "unify/seal_keeper.h"
 
 namespace vs::unify {
@@ -23,8 +24,6 @@ constexpr size_t kGroupsAtOnce = 2048;
 // An open for writing that had passed its path look-up before the exchange reaches the lease within this time, or the guest's process
 // did not run at all.
 constexpr auto kSettle = std::chrono::milliseconds(10);
-
-int64_t now_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 class Applier {
  public:
@@ -80,7 +79,11 @@ class Applier {
   void choose_master(GroupWork& work) {
     const PlanGroup& group = plan().groups[work.group];
     for (const auto& key : group.keys)
-      if (const auto made = input_.masters.answering(key); made && suits(input_.masters[*made], group)) work.master_index = made;
+      for (const uint32_t made : input_.masters.answering(key))
+        if (suits(input_.masters[made], group)) {
+          work.master_index = made;
+          return;
+        }
   }
   static bool suits(const MasterRecord& record, const PlanGroup& group) {
     return record.name == group.master || (record.content == group.content && record.size == group.size && record.file_class.xattrs == group.xattrs);
@@ -197,11 +200,12 @@ class Applier {
   // What this run verified is remembered, so that the next one goes on with linking. (Not what a plan file says: nobody here has read it.)
   void leave_for_next_run(const GroupWork& work) {
     refuse_all(work, Reason::out_of_time);
+    context_.log.remember_first(reason_name(Reason::out_of_time), escaped(input_.files.table.path(input_.files.table.rows()[plan().names[plan().victims[work.begin].begin]])));
     const PlanGroup& group = plan().groups[work.group];
     if (input_.run.verb != "run" || group.keys.size() != 1) return;  // several keys: which member has which key is known to the verifier only
     for (uint32_t v = work.begin; v < work.end; ++v) {
       const FileRow& row = input_.files.table.rows()[plan().names[plan().victims[v].begin]];
-      if (row.ctime_ns < trusted_before_)
+      if (row.ctime_ns < group.read_at_ns - kRacyNs)
         left_.push_back({input_.devices[input_.files.table.guest(row)], row, {group.content, group.xattrs, true, group.keys[0], 0}});
     }
   }
@@ -250,7 +254,6 @@ class Applier {
   std::deque<GroupWork> queue_;
   uint32_t batch_number_ = 0;
   uint64_t bytes_of_masters_ = 0;
-  const int64_t trusted_before_ = now_ns() - kRacyNs;
   std::vector<Index::Learned> left_;
   ApplyResult result_;
 };

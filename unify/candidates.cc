@@ -97,7 +97,7 @@ class GroupMaker {
     for (size_t i = 0; i < keyed.size();) {
       size_t end = i + 1;
       while (end < keyed.size() && classes[keyed[end].victim] == classes[keyed[i].victim]) ++end;
-      if (several_algorithms(keyed, i, end)) add(keyed, i, end);
+      if (several_algorithms(keyed, i, end)) mixed(keyed, i, end);
       else by_key(keyed, i, end);
       i = end;
     }
@@ -116,6 +116,16 @@ class GroupMaker {
     return false;
   }
 
+  // Only files with a digest are compared with one another: one without has nothing that says what it should be, so a guest that records
+  // digests of two kinds for guesses of its own must not have another guest's file compared with them.
+  void mixed(const std::vector<Keyed>& keyed, size_t begin, size_t end) {
+    std::vector<Keyed> with, without;
+    for (size_t i = begin; i < end; ++i)
+      (algorithm_of(files_, row(keyed[i].victim)) == DigestAlgorithm::none ? without : with).push_back(keyed[i]);
+    add(with, 0, with.size());
+    by_key(without, 0, without.size());
+  }
+
   void by_key(const std::vector<Keyed>& keyed, size_t begin, size_t end) {
     for (size_t i = begin; i < end;) {
       size_t same = i + 1;
@@ -130,8 +140,9 @@ class GroupMaker {
     group.key = keyed[begin].key;
     group.mixed = keyed[end - 1].key != keyed[begin].key;
     for (size_t i = begin; i < end; ++i)
-      if (const auto master = masters_.answering(keyed[i].key); master && std::find(group.masters.begin(), group.masters.end(), *master) == group.masters.end())
-        group.masters.push_back(*master);
+      if (i == begin || keyed[i].key != keyed[i - 1].key)
+        for (const uint32_t master : masters_.answering(keyed[i].key))
+          if (std::find(group.masters.begin(), group.masters.end(), master) == group.masters.end()) group.masters.push_back(master);
     if (end - begin == 1 && group.masters.empty()) {
       const Victim alone = set_.victims[keyed[begin].victim];
       for (uint32_t n = alone.begin; n < alone.end; ++n) refuse(files_, set_.names[n], Reason::no_partner);

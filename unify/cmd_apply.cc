@@ -42,6 +42,11 @@ Exit apply(ApplyOptions& options) {
   if (options.guard == "auto") options.guard = parsed.header.guard;
   std::optional<Session> session;
   try {
+    // Judged before a store is made for it; then once more, by what was opened to be changed.
+    Log quiet(Verbosity::quiet);
+    const RunContext& context = command.context();
+    RunContext looking{quiet, context.progress, context.timer, context.cancel, context.jobs};
+    compare_headers(options.plan, parsed.header, header_for(Session(options, Access::looking, looking)));
     session.emplace(options, options.dry_run ? Access::looking : Access::writing, command.context());
   } catch (const Error& error) {
     if (error.code() == Exit::usage) stale(options.plan, error.what());

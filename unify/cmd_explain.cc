@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <set>
 
 #include "core/escape.h"
@@ -21,10 +22,16 @@ struct ExplainOptions : Options {
 struct Answer {
   std::string verdict;  // "unified", a reason's name, or "will be unified"
   std::string detail;
+  bool found = true;  // false: there is no such file, or it cannot be looked at
 };
 
 Answer answer(Reason reason, const std::string& more = "") {
   return {std::string(reason_name(reason)), std::string(reason_explanation(reason)) + (more.empty() ? "" : " (" + more + ")")};
+}
+
+Answer nothing(const Problem& problem) {
+  const bool absent = problem.code == ENOENT || problem.code == ENOTDIR;
+  return {absent ? "absent" : "unreadable", problem.message, false};
 }
 
 // Excluded itself, or below something that is.
@@ -45,14 +52,15 @@ class Explainer {
     const RootDir& root = session_.guests[guest].root;
     const auto [parent, name] = split_path(path);
     const auto dir = root.open_in_root(parent, O_RDONLY | O_DIRECTORY);  // as the guest sees it: bin may be a symlink
-    if (!dir) return {"unreadable", dir.error().message};
+    if (!dir) return nothing(dir.error());
     const auto dir_stat = stat_fd(dir->get(), root.host_path(parent));
     const auto stat = stat_at(dir->get(), std::string(name).c_str(), root.host_path(path));
-    if (!stat || !dir_stat) return {"unreadable", stat ? dir_stat.error().message : stat.error().message};
+    if (!stat || !dir_stat) return nothing(stat ? dir_stat.error() : stat.error());
     if (!S_ISREG(stat->mode)) return {"not_regular", "it is no regular file; only those are shared"};
     if (const auto master = session_.masters.find(stat->ino)) return unified(*master, *stat);
     if (excluded(session_.rules, path)) return answer(Reason::excluded);
     const PackageIndex& packages = files_.packages[guest];
+    if (packages.unknown()) return answer(Reason::unknown_packages);
     const PackageFile* file = packages.find(packages.dir(dir_stat->ino), name);
     if (file != nullptr) {
       if (const auto reason = refuse_record(*file); reason && refuses_in(*reason, session_.rules.scope)) return answer(*reason, package_text(packages, *file));
@@ -117,12 +125,16 @@ Exit explain(const ExplainOptions& options) {
   Session session(options, Access::looking, command.context());
   const uint32_t guest = session.guest_number(options.guest);
   Explainer explainer(session);
+  size_t explained = 0;
   for (std::string path : options.paths) {
     while (path.starts_with('/')) path.erase(0, 1);
     const Answer found = explainer.explain(guest, path);
+    explained += found.found;
+    if (!found.found) command.context().log.object_failed(fmt::format("{}:{}: {}: {}", options.guest, escaped(path), found.verdict, found.detail));
     if (options.json) fmt::print("{}\n", nlohmann::ordered_json{{"type", "explanation"}, {"guest", options.guest}, {"path", escaped(path)}, {"verdict", found.verdict}, {"detail", found.detail}}.dump());
-    else fmt::print("{}:{}: {}: {}\n", options.guest, escaped(path), found.verdict, found.detail);
+    else if (found.found) fmt::print("{}:{}: {}: {}\n", options.guest, escaped(path), found.verdict, found.detail);
   }
+  if (explained == 0) return Exit::failed;
   return command.exit_code();
 }
 
@@ -134,7 +146,7 @@ void add_explain(CommandLine& line) {
   add_shared_options(verb, options);
   verb.argument("GUEST", options.guest, "the vserver", true);
   verb.arguments("PATH", options.paths, "paths in it", true);
-  verb.footer(exit_codes("0 done, 1 failed, 2 usage", "vunify explain web1 usr/bin/perl"));
+  verb.footer(exit_codes("0 done, 1 failed or there is no such file, 2 usage, 3 some of the paths are not there or cannot be read", "vunify explain web1 usr/bin/perl"));
   verb.action([] { return explain(options); });
 }
 

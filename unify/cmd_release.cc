@@ -59,12 +59,15 @@ std::vector<std::string> owned_paths(Session& session, uint32_t guest, const std
 
 Exit release(const ReleaseOptions& options) {
   Command command(options);
-  Session session(options, options.dry_run ? Access::looking : Access::writing, command.context());
+  Session session(options, options.dry_run ? Access::looking : Access::changing, command.context());
   const uint32_t guest = session.guest_number(options.guest);
   RunSummary summary;
   summary.verb = "release";
   summary.guests = 1;
-  if (session.store == nullptr) throw Error("there is no store, so nothing is shared: " + session.store_path);
+  if (session.store == nullptr) {
+    command.print("there is no store, so nothing is shared: " + escaped(session.store_path));
+    return command.exit_code();
+  }
   if (!session.guard.guard->shares_inodes()) {
     command.print("guard reflink: each vserver has its own inodes and may write to them; nothing to release");
     return command.exit_code();

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "core/durable_file.h"
+#include "core/escape.h"
 #include "unify/command.h"
 #include "unify/survey.h"
 
@@ -24,7 +25,7 @@ Exit report(const ReportOptions& options) {
   const ReportBy by = report_by(options);
   Session session(options, Access::looking, command.context());
   Savings savings = survey(session);
-  savings.nights = read_history(options.state + "/history.jsonl");
+  savings.nights = runs_on_pool(read_history(options.state + "/history.jsonl"), escaped(session.pool.top));
   if (!options.html.empty()) ok_or_throw(write_durably(options.html, savings_html(savings), 0644));
   if (!options.prometheus.empty()) ok_or_throw(write_durably(options.prometheus, savings_prometheus(savings), 0644));
   if (by == ReportBy::source) savings.packages = by_source(savings.packages);
@@ -51,7 +52,7 @@ void add_report(CommandLine& line) {
   static ReportOptions options;
   Verb verb = line.verb("report", "what sharing saves, by vserver and by package, and by night");
   add_shared_options(verb, options);
-  verb.option("--by", "WHAT", options.by, "guest, package or source [guest]");
+  verb.choice("--by", "WHAT", {"guest", "package", "source"}, options.by, "guest, package or source [guest]");
   verb.list("--package", "P", options.packages, "exactly these packages (binary or source names)");
   verb.option("--html", "FILE", options.html, "write one self-contained page there");
   verb.option("--prometheus", "FILE", options.prometheus, "write a textfile for node_exporter there");

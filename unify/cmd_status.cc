@@ -12,7 +12,7 @@ namespace {
 
 void show_pool(const Options& options, Command& command) {
   const Session session(options, Access::looking, command.context());
-  const auto nights = read_history(options.state + "/history.jsonl");
+  const auto nights = runs_on_pool(read_history(options.state + "/history.jsonl"), escaped(session.pool.top));
   const bool unfinished = needs_recovery(session.store.get(), options.state);
   const bool locked = session.store != nullptr && session.store->is_locked();
   if (options.json) {

@@ -27,7 +27,8 @@ std::string resolve_run(const Session& session, const std::string& name) {
 
 Exit undo(const UndoOptions& options) {
   Command command(options);
-  Session session(options, options.dry_run ? Access::looking : Access::writing, command.context());
+  if (options.run != "last") read_run(options.state, options.run);  // one that is unknown is refused before anything is done
+  Session session(options, options.dry_run ? Access::looking : Access::changing, command.context());
   if (session.store == nullptr) throw Error("there is no store, so nothing is shared: " + session.store_path);
   if (!session.guard.guard->shares_inodes()) {
     command.print("guard reflink: each vserver has its own inodes and may write to them; nothing to undo");

@@ -54,6 +54,13 @@ Exit Command::exit_code() const {
 
 Exit Command::finish(const RunSummary& summary) {
   log_->finish();
+  uint64_t troubles = 0;
+  for (size_t i = 0; i < kReasons; ++i) {
+    const auto reason = static_cast<Reason>(i);
+    if (!is_trouble(reason) || summary.skipped[i] == 0) continue;
+    troubles += summary.skipped[i];
+    log_->tell_number(reason_name(reason), summary.skipped[i], reason_explanation(reason));
+  }
   if (options_.json) fmt::print("{}\n", summary_json(summary, timer_));
   else if (!options_.quiet) fmt::print("{}", summary_text(summary, timer_));
   if (options_.timings)
@@ -62,9 +69,6 @@ Exit Command::finish(const RunSummary& summary) {
     fmt::print(stderr, "rows {}, table {} bytes ({} a file), peak memory {} bytes\nput back {}, classes restored {}, leases on masters broken {}\n", summary.rows,
                summary.table_bytes, summary.rows == 0 ? 0 : summary.table_bytes / summary.rows, peak_rss_bytes(), summary.put_back,
                summary.classes_restored, summary.leases_broken);
-  uint64_t troubles = 0;
-  for (size_t i = 0; i < kReasons; ++i)
-    if (is_trouble(static_cast<Reason>(i))) troubles += summary.skipped[i];
   const Exit code = exit_code();
   return code == Exit::done && troubles != 0 ? Exit::skipped : code;
 }
@@ -91,9 +95,13 @@ std::string summary_text(const RunSummary& summary, const PhaseTimer& timer) {
   if (summary.verb != "release" && summary.verb != "undo")
     text = fmt::format("{} vservers, {} files seen, {} considered, {} unified before\n", summary.guests, summary.files_seen,
                                  summary.files_considered, summary.files_unified_before);
-  if (summary.verb == "run" || summary.verb == "apply")
+  // A dry run has no number, and has linked nothing.
+  if (summary.run.empty() && (summary.verb == "run" || summary.verb == "apply")) {
+    if (summary.masters != 0) text += fmt::format("{} masters hold {} for all\n", summary.masters, size_text(summary.bytes_shared));
+  } else if (summary.verb == "run" || summary.verb == "apply") {
     text += fmt::format("{} files linked now, {} saved by this run, {} masters hold {} for all\n", summary.files_linked, size_text(summary.bytes_saved),
                         summary.masters, size_text(summary.bytes_shared));
+  }
   std::string rules, troubles;
   for (size_t i = 0; i < kReasons; ++i) {
     const auto reason = static_cast<Reason>(i);
@@ -102,7 +110,8 @@ std::string summary_text(const RunSummary& summary, const PhaseTimer& timer) {
     list += fmt::format("{}{} {}", list.empty() ? "" : ", ", reason_name(reason), summary.skipped[i]);
   }
   if (!rules.empty()) text += "left alone by rule: " + rules + "\n";
-  if (!troubles.empty()) text += "not shared this time: " + troubles + "\n";
+  const bool giving_back = summary.verb == "release" || summary.verb == "undo";
+  if (!troubles.empty()) text += (giving_back ? "not given back this time: " : "not shared this time: ") + troubles + "\n";
   return text + fmt::format("{:.2f} s{}\n", timer.total(), summary.run.empty() ? "" : ", run " + summary.run);
 }
 

@@ -17,7 +17,7 @@ class Command {
   const Options& options() const { return options_; }
   // Prints a finding or result: a line of text, or with --json nothing (JSON lines are printed by the verb).
   void print(const std::string& text) const;
-  // The summary (text of one paragraph, or the JSON line), --stats, --timings; returns the exit code that the log and cancellation ask for.
+  // Each kind of trouble with its number and an example, the summary (text of one paragraph, or the JSON line), --stats, --timings; returns the exit code that the log and cancellation ask for.
   Exit finish(const RunSummary& summary);
   // Without a summary line of numbers: verbs that count nothing.
   Exit exit_code() const;

@@ -89,18 +89,32 @@ std::unordered_set<std::string> read_updates(const RootDir& root, TroubleLog& lo
   return pending;
 }
 
-// False when there is no usable status file.
+// False when there is no usable status file. One that is there and is not usable makes the index unknown.
 bool read_status(const RootDir& root, const DatabaseDir& dpkg, PackageIndexBuilder& builder,
                  TroubleLog& log) {
   std::string buffer;
+  const size_t troubles = log.count();
   const auto text = dpkg.read("status", buffer, log);
-  if (!text) return false;
+  if (!text) {
+    if (log.count() != troubles) builder.mark_unknown();
+    return false;
+  }
+  const std::string path = dpkg.file_path("status");
+  auto packages = parse_dpkg_status({path, *text}, DpkgStatusField::required, log);
+  if (packages.empty() && log.count() != troubles) {
+    builder.mark_unknown();
+    return false;
+  }
   const auto info = DatabaseDir::open(root, "var/lib/dpkg/info", log);
-  if (!info) return true;  // nothing was ever installed
+  if (!info) {
+    if (packages.empty()) return true;  // nothing was ever installed
+    log.add(path, "expected the lists of the packages' files in var/lib/dpkg/info, found no such directory");
+    builder.mark_unknown();
+    return false;
+  }
   const auto pending = read_updates(root, log);
   InfoReader reader(*info, builder, log);
-  const std::string path = dpkg.file_path("status");
-  for (DpkgPackage& package : parse_dpkg_status({path, *text}, DpkgStatusField::required, log)) {
+  for (DpkgPackage& package : packages) {
     if (!pending.empty() && pending.contains(std::string(package.name))) package.normal = false;
     reader.read(package);
     if (reader.exhausted()) {

@@ -35,6 +35,7 @@ constexpr ReasonText kTexts[] = {
     {"busy", "a process has it open for writing or mapped writable"},
     {"changed_meanwhile", "it changed while it was looked at"},
     {"unreadable", "it could not be read"},
+    {"unknown_packages", "the package database of its guest could not be used (see the messages), so nothing is known of any of its files"},
     {"no_space", "no space or no inodes left for a master"},
     {"too_many_links", "the filesystem allows no more links"},
     {"other_project", "its directory belongs to another quota project"},

@@ -19,7 +19,7 @@ enum class Reason : uint8_t {
   excluded, unowned, config, ghost, diverted, overridden, not_installed, may_change, ambiguous, lock_like, empty, small,
   set_id, capability, attributes, linked_elsewhere, no_partner, not_pristine, unshareable_extents,
   // By trouble: it could have been shared, another run will try again. These make exit code 3.
-  busy, changed_meanwhile, unreadable, no_space, too_many_links, other_project, io_error, lease_refused, out_of_time,
+  busy, changed_meanwhile, unreadable, unknown_packages, no_space, too_many_links, other_project, io_error, lease_refused, out_of_time,
   count_
 };
 inline constexpr size_t kReasons = static_cast<size_t>(Reason::count_);

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "core/escape.h"
+#include "core/nodev_mount.h"
 
 namespace vs::unify {
 namespace {
@@ -15,7 +16,7 @@ constexpr std::string_view kStrongestFirst[] = {"immutable", "reflink"};
 
 Expected<int> open_scratch_file(int dir) {
   const int fd = ::openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (fd < 0) return problem_from_errno("create a nameless file in", "the store");
+  if (fd < 0) return problem_from_errno("create a nameless file in", path_of_fd(dir));
   return fd;
 }
 

@@ -49,6 +49,7 @@ class UnifyDirectory final : public DirectoryVisitor {
       return std::nullopt;
     }
     if (excluded(entry.name)) return refuse(Reason::excluded);
+    if (packages_.unknown()) return refuse(Reason::unknown_packages);
     uint32_t note = kNoPackage;
     if (const PackageFile* file = owned_.empty() ? nullptr : packages_.find(owned_, entry.name); file != nullptr) {
       ++counts_.owned;

@@ -29,6 +29,7 @@ using Json = nlohmann::ordered_json;
 
 std::string line_of(const NightRow& row) {
   const Json json = {{"run", row.run},
+                     {"pool", row.pool},
                      {"time", row.time},
                      {"verb", row.verb},
                      {"guests", row.guests},
@@ -70,6 +71,8 @@ std::optional<NightRow> row_of(std::string_view line) {
   row.time = time->get<int64_t>();
   if (const auto verb = json.find("verb"); verb != json.end() && verb->is_string())
     row.verb = verb->get<std::string>();
+  if (const auto pool = json.find("pool"); pool != json.end() && pool->is_string())
+    row.pool = pool->get<std::string>();
   if (const auto seconds = json.find("seconds"); seconds != json.end() && seconds->is_number())
     row.seconds = seconds->get<double>();
   if (!read_counts(json, row)) return std::nullopt;
@@ -167,6 +170,11 @@ std::vector<NightRow> read_history(const std::string& file) {
     at = end + 1;
   }
   return rows;
+}
+
+std::vector<NightRow> runs_on_pool(std::vector<NightRow> nights, const std::string& pool) {
+  std::erase_if(nights, [&](const NightRow& row) { return !row.pool.empty() && row.pool != pool; });
+  return nights;
 }
 
 }  // namespace vs::unify

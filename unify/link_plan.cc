@@ -1,19 +1,12 @@
 #include "unify/link_plan.h"
 
 #include <algorithm>
-#include <ctime>
 #include <map>
 
 #include "unify/verify.h"
 
 namespace vs::unify {
 namespace {
-
-int64_t now_ns() {
-  timespec t{};
-  ::clock_gettime(CLOCK_REALTIME, &t);
-  return t.tv_sec * 1'000'000'000 + t.tv_nsec;
-}
 
 class PlanMaker {
  public:
@@ -25,13 +18,13 @@ class PlanMaker {
     for_names(victim, [&](GuestCounts& counts) { ++counts.skipped[static_cast<size_t>(reason)]; });
   }
 
-  void add_content(const CandidateGroup& group, const VerifiedContent& content, bool reflink) {
+  void add_content(const CandidateGroup& group, const VerifiedContent& content, bool reflink, int64_t read_at_ns) {
     for (const uint32_t v : content.changed) refuse(v, Reason::not_pristine);
     uint64_t shared_with = 0;
     const auto todo = reflink ? not_yet_shared(content, shared_with) : content.victims;
     const bool lonely = todo.size() == 1 && !content.master && shared_with == 0;
     if (lonely) refuse(todo[0], Reason::no_partner);
-    else if (!todo.empty()) add_group(group, content, shared_with, todo);
+    else if (!todo.empty()) add_group(group, content, shared_with, todo, read_at_ns);
   }
 
   // The key of one victim: of its own in a mixed group.
@@ -70,12 +63,13 @@ class PlanMaker {
     return donor;
   }
 
-  void add_group(const CandidateGroup& group, const VerifiedContent& content, uint64_t shared_with, const std::vector<uint32_t>& victims) {
+  void add_group(const CandidateGroup& group, const VerifiedContent& content, uint64_t shared_with, const std::vector<uint32_t>& victims, int64_t read_at_ns) {
     const FileRow& first = row_of_victim(input_, victims[0]);
     PlanGroup planned;
     for (const uint32_t victim : victims)
       if (const Key128 key = key_of(group, victim); std::find(planned.keys.begin(), planned.keys.end(), key) == planned.keys.end()) planned.keys.push_back(key);
     planned.content = content.content;
+    planned.read_at_ns = read_at_ns;
     planned.size = first.size;
     planned.xattrs = content.xattrs;
     planned.shared_with = shared_with;
@@ -142,13 +136,13 @@ class Learner {
 LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index, std::vector<GuestCounts>& counts) {
   PlanMaker maker(input, index, counts);
   Learner learner(index);
-  const int64_t trusted_before = now_ns() - kRacyNs;
   for (size_t g = 0; g < verdicts.size(); ++g) {
     const CandidateGroup& group = input.candidates.groups[g];
+    const int64_t trusted_before = verdicts[g].read_at_ns - kRacyNs;
     for (const auto& [victim, reason] : verdicts[g].refused) maker.refuse(victim, reason);
     for (auto& content : verdicts[g].contents) {
       std::sort(content.victims.begin(), content.victims.end());
-      maker.add_content(group, content, reflink);
+      maker.add_content(group, content, reflink, verdicts[g].read_at_ns);
       if (verdicts[g].from_index) continue;
       const auto learn = [&](uint32_t v, bool pristine) {
         const FileRow& row = row_of_victim(input, v);

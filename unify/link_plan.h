@@ -17,6 +17,7 @@ struct PlanGroup {
   DigestAlgorithm algorithm = DigestAlgorithm::none;  // recorded by the package database of the first victim's guest
   std::string digest;                                 // raw
   std::string master;  // name of an existing master in the store, "" for a new one
+  int64_t read_at_ns = 0;  // when the victims were read (GroupVerdict); 0: not by this process
   uint64_t shared_with = 0;  // reflink guard: sharing group that the first victim is already in
   uint32_t package = 0;      // index in LinkPlan::packages
   uint32_t begin = 0, end = 0;  // range in LinkPlan::victims

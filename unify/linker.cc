@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/escape.h"
+
 namespace vs::unify {
 namespace {
 
@@ -30,11 +32,11 @@ Result read_exactly(int fd, char* buffer, size_t size, uint64_t offset, const st
   return Ok{};
 }
 
-Result read_whole_master(const OpenMaster& master, std::string& bytes) {
+Result read_whole_master(const Store& store, const OpenMaster& master, std::string& bytes) {
   bytes.clear();
   if (master.record.size > kKeepWhole) return Ok{};
   bytes.resize(master.record.size);
-  return read_exactly(master.fd.get(), bytes.data(), bytes.size(), 0, master.record.name);
+  return read_exactly(master.fd.get(), bytes.data(), bytes.size(), 0, store.shown_master(master.record.name));
 }
 
 }  // namespace
@@ -56,10 +58,10 @@ void Linker::prepare(GroupWork& work) {
     log_.object_failed(master.error().message);
     work.unusable_master = work.master_index;
   }
-  auto master = make_master(store_, files_, group, work.begin, work.end, ignore_mtime_, work.refused);
+  auto master = make_master(store_, files_, group, work.begin, work.end, ignore_mtime_, work.refused, log_);
   if (master) {
     // Sealed from the start, so that one that is never used is no exception; its window unseals it.
-    if (auto sealed = guard_.seal(master->fd.get(), master->record.name); !sealed) {
+    if (auto sealed = guard_.seal(master->fd.get(), store_.shown_master(master->record.name)); !sealed) {
       (void)store_.remove_master(master->record.name);
       master = sealed.error();
     }
@@ -70,7 +72,8 @@ void Linker::prepare(GroupWork& work) {
     return;
   }
   const Reason reason = reason_of_errno(master.error().code);
-  if (reason != Reason::changed_meanwhile) log_.object_failed(master.error().message);
+  if (reason == Reason::io_error) log_.object_failed(master.error().message);
+  log_.remember_first(reason_name(reason), master.error().message);
   for (uint32_t v = work.begin; v < work.end; ++v)
     if (std::none_of(work.refused.begin(), work.refused.end(), [&](const auto& one) { return one.first == v; }))
       work.refused.emplace_back(v, reason);
@@ -100,7 +103,7 @@ Result Linker::same_bytes(int victim_fd, const GroupWork& work, const std::strin
     if (auto read = read_exactly(victim_fd, theirs.data(), length, offset, object); !read) return read;
     const char* expected = bytes.data() + offset;
     if (bytes.empty()) {
-      if (auto read = read_exactly(work.master.fd.get(), ours.data(), length, offset, work.master.record.name); !read) return read;
+      if (auto read = read_exactly(work.master.fd.get(), ours.data(), length, offset, store_.shown_master(work.master.record.name)); !read) return read;
       expected = ours.data();
     }
     if (std::memcmp(theirs.data(), expected, length) != 0) return changed();
@@ -194,10 +197,11 @@ void Linker::link(GroupWork& work) {
     }
     const bool no_lease = problem.code == EINVAL && problem.message.starts_with("take a lease");
     work.refused.emplace_back(v, no_lease ? Reason::lease_refused : problem.code == EINVAL || problem.code == EACCES ? Reason::changed_meanwhile : reason);
+    log_.remember_first(reason_name(work.refused.back().second), problem.message.empty() ? escaped(shown(files_.plan.names[files_.plan.victims[v].begin])) : problem.message);
     if (reason == Reason::io_error && !problem.message.empty()) log_.object_failed(problem.message);
   };
   std::string bytes;
-  if (auto read = read_whole_master(work.master, bytes); !read) {
+  if (auto read = read_whole_master(store_, work.master, bytes); !read) {
     log_.object_failed(read.error().message);
     for (uint32_t v = work.begin; v < work.end; ++v) work.refused.emplace_back(v, Reason::io_error);
     return;
@@ -253,6 +257,7 @@ void Linker::return_victims(GroupWork& work, const std::vector<SwappedVictim*>& 
     const bool unbroken = victim->lease.unbroken();
     take_back(work, *victim);
     work.refused.emplace_back(victim->victim, unbroken ? Reason::changed_meanwhile : Reason::busy);
+    log_.remember_first(reason_name(work.refused.back().second), escaped(shown(victim->names[0].row)));
   }
 }
 

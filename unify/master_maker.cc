@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "core/durable_file.h"
+#include "core/escape.h"
 #include "unify/guard.h"
 
 namespace vs::unify {
@@ -40,10 +41,10 @@ Expected<Source> open_source(const PlannedFiles& files, const PlanGroup& group, 
   Source source;
   auto fd = files.guests[files.table.guest(row)].root.open_regular(files.table.path(row), &source.stat);
   if (!fd) return fd.error();
-  if (!same_identity(row, source.stat)) return Problem{ESTALE, shown + " changed since it was scanned"};
+  if (!same_identity(row, source.stat)) return Problem{ESTALE, escaped(shown) + " changed since it was scanned"};
   auto xattrs = read_xattrs(fd->get(), shown);
   if (!xattrs) return xattrs.error();
-  if (xattr_hash(*xattrs) != group.xattrs) return Problem{ESTALE, shown + " changed its attributes since it was scanned"};
+  if (xattr_hash(*xattrs) != group.xattrs) return Problem{ESTALE, escaped(shown) + " changed its attributes since it was scanned"};
   source.fd = std::move(*fd);
   source.xattrs = std::move(*xattrs);
   return source;
@@ -52,12 +53,12 @@ Expected<Source> open_source(const PlannedFiles& files, const PlanGroup& group, 
 // A fresh inode with the source's content and class, not yet named.
 Expected<OpenMaster> copy_to_master(const Store& store, const Source& source, const PlanGroup& group, int64_t mtime_ns, bool ignore_mtime, const std::string& shown) {
   const auto scratch = open_scratch_file(store.staging_fd());
-  if (!scratch) return scratch.error();
+  if (!scratch) return problem_from(scratch.error().code, "create a nameless file in", store.path() + "/staging");
   UniqueFd writer(*scratch);
   auto digests = copy_contents(source.fd.get(), writer.get(), group.algorithm, shown);
   if (!digests) return digests.error();
   if (digests->content != group.content || (group.algorithm != DigestAlgorithm::none && digests->recorded != group.digest))
-    return Problem{ESTALE, shown + " changed its content since it was verified"};
+    return Problem{ESTALE, escaped(shown) + " changed its content since it was verified"};
   OpenMaster master;
   master.fresh = true;
   master.record.size = source.stat.size;
@@ -130,7 +131,7 @@ Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, 
 }
 
 Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, const PlanGroup& group, uint32_t begin, uint32_t end,
-                                 bool ignore_mtime, std::vector<std::pair<uint32_t, Reason>>& refused) {
+                                 bool ignore_mtime, std::vector<std::pair<uint32_t, Reason>>& refused, Log& log) {
   Problem last{ESTALE, "no victim left"};
   for (uint32_t v = begin; v < end; ++v) {
     const FileRow& row = first_row(files, v);
@@ -156,36 +157,39 @@ Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, 
     const Reason reason = reason_of_errno(last.code);
     if (reason != Reason::changed_meanwhile && source) return last;  // no space and the like: another victim will not help
     refused.emplace_back(v, reason == Reason::io_error ? Reason::unreadable : reason);
+    log.remember_first(reason_name(refused.back().second), last.message);
   }
   return last;
 }
 
 Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master) {
   const auto scratch = open_scratch_file(store.staging_fd());
-  if (!scratch) return scratch.error();
+  if (!scratch) return problem_from(scratch.error().code, "create a nameless file in", store.path() + "/staging");
   UniqueFd fd(*scratch);
-  const auto digests = copy_contents(master.fd.get(), fd.get(), DigestAlgorithm::none, master.record.name);
+  const std::string shown = store.shown_master(master.record.name);
+  const auto digests = copy_contents(master.fd.get(), fd.get(), DigestAlgorithm::none, shown);
   if (!digests) return digests.error();
   if (digests->sha256 != master.record.sha256)
-    return Problem{EUCLEAN, "master " + master.record.name + " does not have the content it was made with; see vunify check"};
-  if (auto given = give_class(fd.get(), master.record.file_class, master.record.xattrs, master.record.name); !given) return given.error();
+    return Problem{EUCLEAN, "master " + shown + " does not have the content it was made with; see vunify check"};
+  if (auto given = give_class(fd.get(), master.record.file_class, master.record.xattrs, shown); !given) return given.error();
   return fd;
 }
 
 Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const MasterRecord& record) {
   OpenMaster master;
+  const std::string shown = store.shown_master(record.name);
   auto fd = store.open_master(record.name);
   if (!fd) return fd.error();
-  const auto stat = stat_fd(fd->get(), record.name);
+  const auto stat = stat_fd(fd->get(), shown);
   if (!stat) return stat.error();
-  if (stat->ino != record.ino || stat->size != record.size) return Problem{ESTALE, "master " + record.name + " is not the file the index knows"};
-  const auto xattrs = xattr_hash_of(fd->get(), record.name);
+  if (stat->ino != record.ino || stat->size != record.size) return Problem{ESTALE, "master " + shown + " is not the file the index knows"};
+  const auto xattrs = xattr_hash_of(fd->get(), shown);
   if (!xattrs) return xattrs.error();
   if (!record.retired && class_of(*stat, *xattrs) != record.file_class)
-    return Problem{ESTALE, "master " + record.name + " has another owner, mode, time or attributes than when it was made; see vunify check"};
-  const auto sealed = guard.is_sealed(fd->get(), record.name);
+    return Problem{ESTALE, "master " + shown + " has another owner, mode, time or attributes than when it was made; see vunify check"};
+  const auto sealed = guard.is_sealed(fd->get(), shown);
   if (!sealed) return sealed.error();
-  if (!*sealed) return Problem{ESTALE, "master " + record.name + " is not sealed; see vunify check"};
+  if (!*sealed) return Problem{ESTALE, "master " + shown + " is not sealed; see vunify check"};
   master.record = record;
   master.fd = std::move(*fd);
   return master;

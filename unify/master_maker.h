@@ -31,7 +31,7 @@ struct OpenMaster {
 // store before any guest gets a name of it. A guest can change the victim while it is copied: then the digest (or, where
 // none is recorded, the plan's content hash) does not match and the next victim is tried.
 Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, const PlanGroup& group, uint32_t begin, uint32_t end,
-                                 bool ignore_mtime, std::vector<std::pair<uint32_t, Reason>>& refused);
+                                 bool ignore_mtime, std::vector<std::pair<uint32_t, Reason>>& refused, Log& log);
 
 // Copies a whole file, keeping holes; `to` is empty. Returns nothing but trouble.
 struct CopyDigests {

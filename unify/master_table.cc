@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <map>
 
 #include "unify/candidates.h"
@@ -28,7 +30,7 @@ MasterTable MasterTable::load(const Store* store, const Index& index) {
 void MasterTable::link(uint32_t i) {
   by_ino_[records_[i].ino] = i;
   if (records_[i].retired) return;
-  for (const auto& key : records_[i].answers) by_answer_[key] = i;
+  for (const auto& key : records_[i].answers) by_answer_.emplace(key, i);
 }
 
 uint32_t MasterTable::add(MasterRecord record) {
@@ -40,8 +42,10 @@ uint32_t MasterTable::add(MasterRecord record) {
 
 void MasterTable::retire(uint32_t master) {
   records_[master].retired = true;
-  for (const auto& key : records_[master].answers)
-    if (const auto it = by_answer_.find(key); it != by_answer_.end() && it->second == master) by_answer_.erase(it);
+  for (const auto& key : records_[master].answers) {
+    const auto [begin, end] = by_answer_.equal_range(key);
+    for (auto it = begin; it != end;) it = it->second == master ? by_answer_.erase(it) : std::next(it);
+  }
 }
 
 std::optional<uint32_t> MasterTable::find_name(std::string_view name) const {
@@ -50,9 +54,14 @@ std::optional<uint32_t> MasterTable::find_name(std::string_view name) const {
   return std::nullopt;
 }
 
-std::optional<uint32_t> MasterTable::answering(const Key128& key) const {
-  const auto it = by_answer_.find(key);
-  return it == by_answer_.end() ? std::nullopt : std::optional<uint32_t>(it->second);
+std::vector<uint32_t> MasterTable::answering(const Key128& key) const {
+  std::vector<uint32_t> masters;
+  const auto [begin, end] = by_answer_.equal_range(key);
+  for (auto it = begin; it != end; ++it) masters.push_back(it->second);
+  // A master may have been given a key twice.
+  std::sort(masters.begin(), masters.end(), std::greater<>());
+  masters.erase(std::unique(masters.begin(), masters.end()), masters.end());
+  return masters;
 }
 
 Expected<Digests> digest_file(int fd, DigestAlgorithm recorded, const std::string& object) {
@@ -79,16 +88,17 @@ namespace {
 Expected<MasterRecord> record_from_inode(const Store& store, const StoredName& stored) {
   const auto fd = store.open_master(stored.name);
   if (!fd) return fd.error();
-  const auto stat = stat_fd(fd->get(), stored.name);
+  const std::string shown = store.shown_master(stored.name);
+  const auto stat = stat_fd(fd->get(), shown);
   if (!stat) return stat.error();
-  if (!S_ISREG(stat->mode)) return Problem{EINVAL, "not a regular file in the store: " + stored.name};
-  auto xattrs = read_xattrs(fd->get(), stored.name);
+  if (!S_ISREG(stat->mode)) return Problem{EINVAL, "not a regular file: " + shown};
+  auto xattrs = read_xattrs(fd->get(), shown);
   if (!xattrs) return xattrs.error();
-  const auto digests = digest_file(fd->get(), DigestAlgorithm::md5, stored.name);
+  const auto digests = digest_file(fd->get(), DigestAlgorithm::md5, shown);
   if (!digests) return digests.error();
   const std::string digits = hex(digests->sha256);
   if (!stored.name.starts_with(digits.substr(0, 2) + "/" + digits.substr(2) + "-"))
-    return Problem{EUCLEAN, "content of master " + stored.name + " is not what its name says: SHA-256 is " + digits};
+    return Problem{EUCLEAN, "content of master " + shown + " is not what its name says: SHA-256 is " + digits};
   MasterRecord record;
   record.name = stored.name;
   record.ino = stat->ino;

@@ -27,8 +27,9 @@ class MasterTable {
     return it == by_ino_.end() ? std::nullopt : std::optional<uint32_t>(it->second);
   }
   std::optional<uint32_t> find_name(std::string_view name) const;
-  // A master that may get new names and was the content of this candidate key.
-  std::optional<uint32_t> answering(const Key128& key) const;
+  // Masters that may get new names and were the content of this candidate key, the latest first. In scope all a key tells size and class
+  // only, so many contents may have one; with digests it is mostly one master.
+  std::vector<uint32_t> answering(const Key128& key) const;
   uint32_t add(MasterRecord record);
   void retire(uint32_t master);
 
@@ -39,7 +40,7 @@ class MasterTable {
   void link(uint32_t i);
   std::vector<MasterRecord> records_;
   std::unordered_map<uint64_t, uint32_t> by_ino_;
-  std::unordered_map<Key128, uint32_t, Key128Hash> by_answer_;
+  std::unordered_multimap<Key128, uint32_t, Key128Hash> by_answer_;
   std::vector<StoredName> unknown_;
 };
 

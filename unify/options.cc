@@ -7,9 +7,9 @@ void add_shared_options(Verb& verb, Options& options) {
   verb.option("--pool", "DIR", options.pool, "only vservers on the filesystem of DIR");
   verb.option("--state", "DIR", options.state, "index, journal, run history [/var/lib/vservers/unify]");
   verb.option("--store", "DIR", options.store, "the store of masters [.unify at the pool's mount point]");
-  verb.option("--guard", "NAME", options.guard, "auto, immutable or reflink [auto]");
-  verb.option("--scope", "SCOPE", options.scope, "packages: pristine package files; all: any equal files [packages]");
-  verb.option("--mtime", "HOW", options.mtime, "exact: share equal times only; ignore: the oldest wins [exact]");
+  verb.choice("--guard", "NAME", {"auto", "immutable", "reflink"}, options.guard, "auto, immutable or reflink [auto]");
+  verb.choice("--scope", "SCOPE", {"packages", "all"}, options.scope, "packages: pristine package files; all: any equal files [packages]");
+  verb.choice("--mtime", "HOW", {"exact", "ignore"}, options.mtime, "exact: share equal times only; ignore: the oldest wins [exact]");
   verb.list("--exclude", "GLOB", options.excludes, "leave these paths out, relative to each tree");
   verb.flag("--no-default-excludes", options.no_default_excludes, "do not leave out etc, home, var and the like");
   verb.option("--min-size", "BYTES", options.min_size, "leave smaller files alone [1]");
@@ -17,7 +17,7 @@ void add_shared_options(Verb& verb, Options& options) {
   verb.flag("--json", options.json, "JSON lines on stdout, the last one a summary");
   verb.flag("-q,--quiet", options.quiet, "errors only");
   verb.count("-v,--verbose", options.verbose, "more on stderr; twice for debugging");
-  verb.option("--progress", "WHEN", options.progress, "auto, always or never [auto]");
+  verb.choice("--progress", "WHEN", {"auto", "always", "never"}, options.progress, "auto, always or never [auto]");
   verb.flag("--stats", options.stats, "counters on stderr at the end");
   verb.flag("--timings", options.timings, "seconds of each pass on stderr at the end");
 }

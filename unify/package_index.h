@@ -62,6 +62,8 @@ class PackageIndex {
   using Dir = std::span<const PackageFile>;
 
   bool empty() const { return files_.empty(); }
+  // A database is there that could not be used as a whole: what it says of any file, "configuration" say, is not known.
+  bool unknown() const { return unknown_; }
   const std::vector<Package>& packages() const { return packages_; }
   size_t file_count() const { return files_.size(); }
   // All files; a file's position in here is how a row of the file table refers to it.
@@ -88,6 +90,7 @@ class PackageIndex {
   std::vector<char> digests_;
   std::unordered_map<uint64_t, std::pair<uint32_t, uint32_t>> dirs_;  // ino -> begin, end in files_
   std::string source_;
+  bool unknown_ = false;
 };
 
 // Collects what a reader finds, one path after the other, and makes the index.
@@ -105,6 +108,8 @@ class PackageIndexBuilder {
   bool add_file(std::string_view path, uint32_t package, DigestAlgorithm algorithm, std::string_view digest, uint8_t flags);
   // Flags of a path that some package may own (a diversion, an override); without an owner it is not recorded.
   bool add_flags(std::string_view path, uint8_t flags);
+  // The index will be unknown().
+  void mark_unknown();
   // Resolves directories in the guest and sorts. A path recorded more than once: flags are united; digests that
   // differ make it kAmbiguous. An entry that is kNotNormal yields to one that is normal: of a path that two
   // packages claim the database then does say which holds (rpm: state replaced, wrong color).
@@ -118,8 +123,7 @@ class PackageIndexBuilder {
   std::unique_ptr<Impl> impl_;
 };
 
-// One trouble with one database, for the report: the guest's files of that package manager are then not
-// package-owned, so scope `packages` leaves them alone. Both texts are escaped already (core/escape.h): what they
+// One trouble with one database, for the report. Both texts are escaped already (core/escape.h): what they
 // quote is the guest's.
 struct PackageTrouble {
   std::string file;    // guest-relative file the trouble is in
@@ -127,8 +131,8 @@ struct PackageTrouble {
 };
 
 // Reads all databases found in the guest. Never throws for what the guest contains; a database that cannot be
-// used as a whole (unknown format, truncated, ...) is reported in `troubles` and contributes nothing; a bad entry is reported
-// and left out. Nothing in the guest is opened but regular files below those database places.
+// used as a whole (unknown format, garbage, unreadable, ...) is reported in `troubles`, contributes nothing and makes the index
+// unknown(); a bad entry is reported and left out. Nothing in the guest is opened but regular files below those database places.
 // `cache_dir` ("" for none): host-only directory (made if only it is missing) where the result of an rpm database is
 // kept, keyed by the content of the database, so that an unchanged one is not parsed again.
 PackageIndex load_packages(const RootDir& root, const std::string& cache_dir, std::vector<PackageTrouble>& troubles);

@@ -16,6 +16,7 @@ constexpr uint8_t kFlagsOfThePath = kConfig | kGhost | kDiverted | kOverridden |
 }  // namespace
 
 struct PackageIndexBuilder::Impl {
+  bool unknown = false;
   std::vector<Package> packages;
   std::vector<PackageFile> files;
   std::vector<uint32_t> dir_of;  // files[i] is in directory dir_of[i]
@@ -69,6 +70,8 @@ bool PackageIndexBuilder::Impl::add(std::string_view path, PackageFile file, std
   return true;
 }
 
+void PackageIndexBuilder::mark_unknown() { impl_->unknown = true; }
+
 PackageIndex PackageIndexBuilder::build(const RootDir& root, std::string source) && {
   Impl& in = *impl_;
   std::vector<uint64_t> inos;
@@ -84,6 +87,7 @@ PackageIndex PackageIndexBuilder::build(const RootDir& root, std::string source)
   for (size_t i = 0; i < in.files.size(); ++i) grouped[next[group_of[in.dir_of[i]]]++] = in.files[i];
 
   PackageIndex index;
+  index.unknown_ = in.unknown;
   index.dirs_.reserve(inos.size());
   index.files_.reserve(begin[inos.size()]);
   for (size_t i = 0; i < inos.size(); ++i) {

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <mutex>
 
+#include "core/escape.h"
 #include "unify/apply.h"
 #include "unify/reflinker.h"
 
@@ -37,7 +38,7 @@ class Reflinker {
     for (uint32_t v = group.begin; v < group.end; ++v) {
       auto fd = open(v);
       if (!fd) {
-        result.refused.emplace_back(v, reason_of_errno(fd.error().code));
+        refuse(v, reason_of_errno(fd.error().code), fd.error().message, result);
       } else if (!donor) {
         donor = std::move(*fd);
         donor_victim = v;
@@ -52,6 +53,12 @@ class Reflinker {
  private:
   const FileRow& row(uint32_t v) const { return input_.files.table.rows()[input_.files.plan.names[input_.files.plan.victims[v].begin]]; }
 
+  std::string shown(uint32_t v) const { return escaped(input_.files.guests[input_.files.table.guest(row(v))].root.host_path(input_.files.table.path(row(v)))); }
+  void refuse(uint32_t v, Reason reason, const std::string& message, Shared& result) const {
+    result.refused.emplace_back(v, reason);
+    if (is_trouble(reason)) log_.remember_first(reason_name(reason), shown(v) + (message.empty() ? "" : ": " + message));
+  }
+
   Expected<UniqueFd> open(uint32_t v) const {
     FileStat stat;
     auto fd = input_.files.guests[input_.files.table.guest(row(v))].root.open_regular(input_.files.table.path(row(v)), &stat);
@@ -63,10 +70,10 @@ class Reflinker {
     const auto shared = share_extents(donor, target, 0, group.size);
     if (!shared) {
       const Reason reason = shared.error().code == EINVAL || shared.error().code == EOPNOTSUPP ? Reason::unshareable_extents : reason_of_errno(shared.error().code);
-      if (reason == Reason::io_error) log_.object_failed(shared.error().message + " (" + input_.files.table.path(row(v)) + ")");
-      result.refused.emplace_back(v, reason);
+      if (reason == Reason::io_error) log_.object_failed(shared.error().message + " (" + shown(v) + ")");
+      refuse(v, reason, shared.error().message, result);
     } else if (*shared < group.size) {
-      result.refused.emplace_back(v, Reason::changed_meanwhile);
+      refuse(v, Reason::changed_meanwhile, "", result);
     } else {
       result.files += input_.files.plan.victims[v].end - input_.files.plan.victims[v].begin;
       result.bytes += *shared;

@@ -132,10 +132,12 @@ class Releaser {
     tbb::parallel_for(size_t{0}, batch.size(), [&](size_t i) { what(batch[i]); });
   }
 
-  void fail(MasterRelease& one, size_t count, const Problem& problem) {
+  // The names [begin, end), of which the first stands for all in messages.
+  void fail(MasterRelease& one, size_t begin, size_t count, const Problem& problem) {
     const Reason reason = reason_of_errno(problem.code);
     one.skipped[static_cast<size_t>(reason)] += count;
-    if (reason != Reason::changed_meanwhile && !problem.message.empty()) context_.log.object_failed(problem.message);
+    context_.log.remember_first(reason_name(reason), fmt::format("{}{}{}", escaped(shown(one.names[begin])), problem.message.empty() ? "" : ": ", problem.message));
+    if (reason == Reason::io_error && !problem.message.empty()) context_.log.object_failed(problem.message);
   }
   std::string shown(const NameOfMaster& name) const { return input_.guests[name.guest].root.host_path(name.path); }
 
@@ -144,12 +146,12 @@ class Releaser {
     one.copies.resize(one.names.size());
     one.files.resize(one.names.size());
     auto master = open_master(input_.store, input_.guard, input_.masters[one.master]);
-    if (!master) return fail(one, one.names.size(), master.error());
+    if (!master) return fail(one, 0, one.names.size(), master.error());
     one.open = std::move(*master);
     one.ready = true;
     for (size_t begin = 0; begin < one.names.size();) {
       const size_t end = end_of_group(one, begin);
-      if (auto copied = make_copy(one, begin, end); !copied) fail(one, end - begin, copied.error());
+      if (auto copied = make_copy(one, begin, end); !copied) fail(one, begin, end - begin, copied.error());
       begin = end;
     }
   }
@@ -157,10 +159,10 @@ class Releaser {
   Result make_copy(MasterRelease& one, size_t begin, size_t end) {
     auto writer = private_copy(input_.store, one.open);
     if (!writer) return writer.error();
-    const auto stat = stat_fd(writer->get(), one.open.record.name);
+    const auto stat = stat_fd(writer->get(), input_.store.path() + "/staging");
     if (!stat) return stat.error();
     // Kept open for reading only: what a guest got must not look as if somebody wrote to it, and leases can be taken.
-    auto copy = reopen_for_reading(writer->get(), one.open.record.name);
+    auto copy = reopen_for_reading(writer->get(), input_.store.path() + "/staging");
     if (!copy) return copy.error();
     const auto file = std::make_shared<UniqueFd>(std::move(*copy));
     std::fill(one.files.begin() + static_cast<long>(begin), one.files.begin() + static_cast<long>(end), file);
@@ -188,7 +190,7 @@ class Releaser {
         const Result swapped = opened ? swap_group(one, begin, end, released) : opened;
         if (released != 0) one.bytes += one.open.record.size;
         one.released += released;
-        if (!swapped) fail(one, end - begin - released, swapped.error());
+        if (!swapped) fail(one, begin, end - begin - released, swapped.error());
       }
       for (; begin < end; ++begin) remove_staged(one, begin);  // the master's name, or the copy that was not used
     }
@@ -348,7 +350,7 @@ namespace {
 Result remove_unused(const GcInput& input, const MasterRecord& record) {
   const auto fd = input.store.open_master(record.name);
   if (!fd) return fd.error();
-  if (auto unsealed = input.guard.unseal(fd->get(), record.name); !unsealed) return unsealed;
+  if (auto unsealed = input.guard.unseal(fd->get(), input.store.shown_master(record.name)); !unsealed) return unsealed;
   auto removed = input.store.remove_master(record.name);
   if (!removed) (void)input.guard.seal(fd->get(), record.name);
   return removed;

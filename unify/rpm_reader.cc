@@ -337,14 +337,21 @@ std::string read_rpm(const RootDir& root, const RpmOptions& options, PackageInde
   std::string backends;
   if (!options.cache_dir.empty())
     ::mkdir(options.cache_dir.c_str(), 0700);  // failing shows when a result is stored
-  for (const RpmDatabase& database : find_rpm_databases(root, options.max_bytes, log)) {
+  const size_t troubles = log.count();
+  const auto databases = find_rpm_databases(root, options.max_bytes, log);
+  if (databases.empty() && log.count() != troubles) builder.mark_unknown();
+  for (const RpmDatabase& database : databases) {
     std::string cache;
     if (!options.cache_dir.empty()) cache = cache_file(options.cache_dir, root, database.place);
     try {
-      if (!DatabaseReader(database, options, cache, log).read(builder)) continue;
+      if (!DatabaseReader(database, options, cache, log).read(builder)) {
+        builder.mark_unknown();
+        continue;
+      }
     } catch (const Error& error) {  // no pipe, no process: this host's trouble, and the other guests' dpkg
                                     // still is of use
       log.add(database.path, error.what());
+      builder.mark_unknown();
       continue;
     }
     backends += (backends.empty() ? "" : ", ") + std::string(backend_name(database.backend));

@@ -2,11 +2,14 @@
 
 #include <ctime>
 
+#include "core/escape.h"
+
 namespace vs::unify {
 
 void record_run(const Session& session, const RunSummary& summary) {
   NightRow row;
   row.run = summary.run;
+  row.pool = escaped(session.pool.top);
   row.time = ::time(nullptr) - static_cast<int64_t>(session.context.timer.total());
   row.verb = summary.verb;
   row.guests = summary.guests;

@@ -38,6 +38,7 @@ struct PackageSavings {
 
 struct NightRow {  // one run out of the history
   std::string run;   // run id
+  std::string pool;  // mount point, escaped; "" in lines of versions before this column
   int64_t time = 0;  // seconds since the epoch, start of the run
   std::string verb;
   uint64_t guests = 0, files_seen = 0, files_linked = 0, masters = 0;
@@ -84,5 +85,7 @@ std::string savings_prometheus(const Savings& savings);
 // History: one JSON line a run in <state>/history.jsonl. A torn last line (crash) is ignored and overwritten by the next.
 void append_history(const std::string& file, const NightRow& row);
 std::vector<NightRow> read_history(const std::string& file);
+// The runs of one pool, for numbers of several would make no line. Those that do not tell theirs are taken for its own.
+std::vector<NightRow> runs_on_pool(std::vector<NightRow> nights, const std::string& pool);
 
 }  // namespace vs::unify

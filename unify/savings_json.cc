@@ -37,6 +37,7 @@ Json package_json(const PackageSavings& package) {
 Json night_json(const NightRow& night) {
   return {{"type", "night"},
           {"run", escaped(night.run)},
+          {"pool", night.pool},
           {"time", night.time},
           {"verb", escaped(night.verb)},
           {"guests", night.guests},

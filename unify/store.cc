@@ -66,11 +66,12 @@ std::string read_or_make_id(int top, const std::string& path, bool create) {
   return id;
 }
 
-std::vector<StoredName> list(int fd, const std::string& prefix) {
+std::vector<StoredName> list(int fd, const std::string& prefix, const std::string& shown) {
   std::vector<StoredName> names;
-  UniqueFd again(::openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));  // an offset of its own
+  const UniqueFd again(::openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));  // an offset of its own
+  if (!again) throw Error(problem_from_errno("open directory", shown).message);
   DirReader reader;
-  reader.start(again.get(), "the store");
+  reader.start(again.get(), shown);
   for (DirEntry entry; reader.next(entry);) names.push_back({prefix + std::string(entry.name), entry.ino});
   if (reader.problem() != nullptr) throw Error(reader.problem()->message);
   return names;
@@ -126,23 +127,23 @@ std::vector<StoredName> Store::list_masters() const {
     const UniqueFd dir(::openat(masters_.get(), two_digits(i).c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!dir && errno == ENOENT) continue;
     if (!dir) throw Error(problem_from_errno("open directory", path_ + "/masters/" + two_digits(i)).message);
-    const auto some = list(dir.get(), two_digits(i) + "/");
+    const auto some = list(dir.get(), two_digits(i) + "/", shown_master(two_digits(i)));
     names.insert(names.end(), some.begin(), some.end());
   }
   std::sort(names.begin(), names.end(), [](const StoredName& a, const StoredName& b) { return a.name < b.name; });
   return names;
 }
 
-std::vector<StoredName> Store::list_staging() const { return list(staging_.get(), ""); }
+std::vector<StoredName> Store::list_staging() const { return list(staging_.get(), "", path_ + "/staging"); }
 
 Expected<UniqueFd> Store::open_master(const std::string& name) const {
   UniqueFd fd(::openat(masters_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOATIME));
-  if (!fd) return problem_from_errno("open master", path_ + "/masters/" + name);
+  if (!fd) return problem_from_errno("open master", shown_master(name));
   return fd;
 }
 
 Expected<FileStat> Store::stat_master(const std::string& name) const {
-  return stat_at(masters_.get(), name.c_str(), path_ + "/masters/" + name);
+  return stat_at(masters_.get(), name.c_str(), shown_master(name));
 }
 
 Expected<std::string> Store::name_master(int fd, const std::string& sha256, const FileClass& file_class) const {
@@ -151,12 +152,12 @@ Expected<std::string> Store::name_master(int fd, const std::string& sha256, cons
   for (unsigned serial = 0;; ++serial) {
     const std::string name = fmt::format("{}/{}-{:016x}-{}", digits.substr(0, 2), digits.substr(2), xxh128(key).low, serial);
     if (::linkat(fd, "", masters_.get(), name.c_str(), AT_EMPTY_PATH) == 0) return name;
-    if (errno != EEXIST) return problem_from_errno("name master", path_ + "/masters/" + name);
+    if (errno != EEXIST) return problem_from_errno("name master", shown_master(name));
   }
 }
 
 Result Store::remove_master(const std::string& name) const {
-  if (::unlinkat(masters_.get(), name.c_str(), 0) != 0) return problem_from_errno("remove master", path_ + "/masters/" + name);
+  if (::unlinkat(masters_.get(), name.c_str(), 0) != 0) return problem_from_errno("remove master", shown_master(name));
   return Ok{};
 }
 

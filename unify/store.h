@@ -39,6 +39,7 @@ class Store {
   int staging_fd() const { return staging_.get(); }
   int lost_fd() const { return lost_.get(); }
 
+  std::string shown_master(const std::string& name) const { return path_ + "/masters/" + name; }  // for messages
   std::vector<StoredName> list_masters() const;  // sorted by name
   std::vector<StoredName> list_staging() const;
   Expected<UniqueFd> open_master(const std::string& name) const;  // for reading

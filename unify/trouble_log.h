@@ -20,6 +20,7 @@ class TroubleLog {
 
   // `file` guest-relative, any bytes: escaped here. `detail` must be escaped where it quotes the guest.
   void add(std::string_view file, std::string detail);
+  size_t count() const { return troubles_.size() - start_; }
   // "line 12: expected a field, found "xyz"": `line` is a part of `text`, which is the file's content.
   void add_line(std::string_view file, std::string_view text, std::string_view line,
                 std::string_view expected);

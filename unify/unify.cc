@@ -1,5 +1,6 @@
 #include "unify/unify.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -147,8 +148,7 @@ void keep_named(std::vector<Guest>& guests, const std::vector<std::string>& name
 }  // namespace
 
 Session::Session(const Options& o, Access access, RunContext& c) : options(o), context(c), rules(rules_of(o)) {
-  const bool writing = access == Access::writing;
-  if (writing && ::geteuid() != 0) throw Error("this changes trees of other users and must be run as root");
+  if (access != Access::looking && ::geteuid() != 0) throw Error("this changes trees of other users and must be run as root");
   raise_descriptor_limit();
   std::vector<std::string> warnings;
   guests = find_guests(inventory_of(options), warnings);
@@ -156,6 +156,7 @@ Session::Session(const Options& o, Access access, RunContext& c) : options(o), c
   keep_named(guests, options.guests);
   pool = find_pool(guests);
   store_path = options.store.empty() ? Store::default_path(pool) : options.store;
+  const bool writing = access == Access::writing || (access == Access::changing && ::faccessat(AT_FDCWD, store_path.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0);
   // The guard is chosen before anything is made: a filesystem that cannot be protected is left as it is.
   guard = choose_guard(options.guard, scratch_dir(store_path).get(), pool.one_device, !writing, pool.top);
   if (writing) {

@@ -19,9 +19,9 @@
 
 namespace vs::unify {
 
-// Everything a verb works with, opened in the right order. `writing` verbs make the store if need be, take its lock and recover first;
-// looking verbs write nothing at all.
-enum class Access { looking, writing };
+// Everything a verb works with, opened in the right order. `writing` verbs make the store if need be, take its lock and recover first; `changing`
+// verbs do so too, but where there is no store there is nothing to change, and they make nothing; looking verbs write nothing at all.
+enum class Access { looking, changing, writing };
 
 class Session {
  public:
@@ -36,7 +36,7 @@ class Session {
   Pool pool;
   std::optional<NodevMount> view;  // what guests and store are seen through, where that is possible
   std::string store_path;
-  std::unique_ptr<Store> store;  // nullptr: looking, and there is none yet
+  std::unique_ptr<Store> store;  // nullptr: not writing, and there is none yet
   GuardChoice guard;
   std::unique_ptr<Index> index;
   MasterTable masters;

@@ -7,8 +7,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <optional>
 #include <variant>
+
+#include "core/escape.h"
 
 namespace vs::unify {
 namespace {
@@ -76,28 +79,39 @@ struct GroupVerifier::Impl {
 
   const FileRow& row(uint32_t victim) const { return row_of_victim(input, victim); }
 
+  struct Refusal {
+    Reason reason;
+    std::string why = {};  // what the system answered
+  };
+  std::string shown(uint32_t victim) const { return input.guests[input.table.guest(row(victim))].root.host_path(input.table.path(row(victim))); }
+  void refuse(GroupVerdict& verdict, uint32_t victim, const Refusal& refusal) const {
+    verdict.refused.emplace_back(victim, refusal.reason);
+    const bool first = std::none_of(verdict.troubles.begin(), verdict.troubles.end(), [&](const auto& one) { return one.first == refusal.reason; });
+    if (is_trouble(refusal.reason) && first) verdict.troubles.emplace_back(refusal.reason, refusal.why.empty() ? escaped(shown(victim)) : refusal.why);
+  }
+
   // Opens and looks again: identity as scanned, no file capability.
-  std::variant<Member, Reason> open_member(uint32_t victim) const {
+  std::variant<Member, Refusal> open_member(uint32_t victim) const {
     const FileRow& expected = row(victim);
     FileStat stat;
     auto fd = input.guests[input.table.guest(expected)].root.open_regular(input.table.path(expected), &stat);
-    if (!fd) return reason_of(fd.error());
-    if (!same_identity(expected, stat)) return Reason::changed_meanwhile;
-    const auto xattrs = read_xattrs(fd->get(), "");
-    if (!xattrs) return Reason::unreadable;
-    if (has_file_capability(*xattrs)) return Reason::capability;
+    if (!fd) return Refusal{reason_of(fd.error()), fd.error().message};
+    if (!same_identity(expected, stat)) return Refusal{Reason::changed_meanwhile};
+    const auto xattrs = read_xattrs(fd->get(), shown(victim));
+    if (!xattrs) return Refusal{Reason::unreadable, xattrs.error().message};
+    if (has_file_capability(*xattrs)) return Refusal{Reason::capability};
     return Member{victim, std::nullopt, xattr_hash(*xattrs), std::move(*fd)};
   }
 
   std::vector<Member> open_part(const CandidateGroup& group, uint32_t begin, uint32_t end, GroupVerdict& verdict) const {
     std::vector<Member> members;
     for (const uint32_t master : group.masters) {
-      if (input.store == nullptr) break;
+      if (input.store == nullptr || members.size() == kOpenAtOnce) break;  // --mtime=ignore in scope all: any number; who misses its own gets another
       if (auto fd = input.store->open_master(input.masters[master].name)) members.push_back({kNoVictim, master, input.masters[master].file_class.xattrs, std::move(*fd)});
     }
     for (uint32_t victim = begin; victim < end; ++victim) {
       auto member = open_member(victim);
-      if (auto* reason = std::get_if<Reason>(&member)) verdict.refused.emplace_back(victim, *reason);
+      if (auto* refusal = std::get_if<Refusal>(&member)) refuse(verdict, victim, *refusal);
       else members.push_back(std::move(std::get<Member>(member)));
     }
     return members;
@@ -128,7 +142,7 @@ struct GroupVerifier::Impl {
           bytes_read += length;
           place(std::move(member), length, i, before, offset == 0, algorithms, contents);
         } else if (!member.master) {
-          verdict.refused.emplace_back(member.victim, got < 0 ? Reason::unreadable : Reason::changed_meanwhile);
+          refuse(verdict, member.victim, got < 0 ? Refusal{Reason::unreadable, problem_from_errno("read", shown(member.victim)).message} : Refusal{Reason::changed_meanwhile});
         }
       }
     }
@@ -165,7 +179,7 @@ struct GroupVerifier::Impl {
       return std::any_of(digests.begin(), digests.end(), [&](const auto& one) { return one.first == recorded.first && one.second == recorded.second; });
     };
     for (const auto& member : content.members) {
-      if (member.master) result.master = member.master;
+      if (member.master) result.master = result.master ? result.master : member.master;
       else if (pristine(member.victim)) result.victims.push_back(member.victim);
       else result.changed.push_back(member.victim);
     }
@@ -221,6 +235,9 @@ uint64_t GroupVerifier::bytes_read() const { return impl_->bytes_read; }
 
 GroupVerdict GroupVerifier::verify(const CandidateGroup& group) {
   GroupVerdict verdict;
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  verdict.read_at_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
   const uint64_t size = impl_->row(group.begin).size;
   const auto algorithms = impl_->algorithms_of(group);
   const bool one_part = group.end - group.begin <= kOpenAtOnce;
@@ -279,6 +296,7 @@ std::vector<GroupVerdict> verify_candidates(const VerifyInput& input, const Inde
     } else if (!from_index(input, index, groups[g], verdicts[g])) {
       verdicts[g] = verifiers.local().verify(groups[g]);
     }
+    for (const auto& [reason, example] : verdicts[g].troubles) context.log.remember_first(reason_name(reason), example);
     context.progress.add();
   });
   context.progress.finish();

@@ -28,6 +28,8 @@ struct VerifiedContent {
 struct GroupVerdict {
   std::vector<VerifiedContent> contents;
   std::vector<std::pair<uint32_t, Reason>> refused;  // victims
+  std::vector<std::pair<Reason, std::string>> troubles;  // the first of each kind among the refused, for messages
+  int64_t read_at_ns = 0;   // when reading began; what changed shortly before may have changed once more unseen
   bool from_index = false;  // nothing was read
 };
 

@@ -90,7 +90,8 @@ _vunify() {
       plan) own='--output' ;;
       apply) own='--dry-run --max-runtime' ;;
       run) own='--dry-run --max-runtime --each-pool' ;;
-      status | recover) own='--each-pool' ;;
+      status) own='--each-pool' ;;
+      recover) own='--dry-run --each-pool' ;;
       report) own='--by --package --html --prometheus' ;;
       check) own='--against' ;;
       release) own='--dry-run --package' ;;

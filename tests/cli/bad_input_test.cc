@@ -214,6 +214,33 @@ TEST_F(BadInputTest, PackageDatabasesOfGarbageAreNamedAndTheirGuestLeftAlone) {
   }
 }
 
+// Without its database nothing is known of a guest's files: not even, in scope all, which are configuration.
+TEST_F(BadInputTest, NothingIsLinkedInAGuestWhosePackageDatabaseIsGarbage) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root: runs to the end";
+  FakeGuest("gamma", dir_ / "gamma", {shared_package("pkg", "usr/share/pkg", 4)});
+  write_file(dir_ / "alpha/var/lib/dpkg/status", "what\nis\nthis\n");
+  const auto before = snapshot_of(dir_ / "alpha");
+  const auto result = vunify("run", {"--scope", "all", "--tree", tree("alpha"), "--tree", tree("beta"), "--tree", "gamma=" + dir_ / "gamma"});
+  EXPECT_EQ(result.exit_code, 3) << shown(result);
+  EXPECT_THAT(result.err, HasSubstr("alpha: package database var/lib/dpkg/status: line 1: expected"));
+  EXPECT_THAT(result.err, HasSubstr("unknown_packages"));
+  EXPECT_EQ(difference_text(before, snapshot_of(dir_ / "alpha"), Links::exact), "");
+  struct stat stat;
+  ASSERT_EQ(::stat((dir_ / "gamma/usr/share/pkg/pkg-0").c_str(), &stat), 0);
+  EXPECT_EQ(stat.st_nlink, 3U) << "the others share: a master, beta and gamma";
+  remove_tree(dir_ / ".unify");
+}
+
+TEST_F(BadInputTest, APathThatIsNotThereIsNotExplained) {
+  const auto none = vunify("explain", {"--tree", tree("alpha"), "alpha", "/no/such/file"});
+  EXPECT_EQ(none.exit_code, 1) << shown(none);
+  EXPECT_THAT(none.err, HasSubstr("no/such/file"));
+  const auto some = vunify("explain", {"--tree", tree("alpha"), "alpha", "usr/share/pkg/pkg-0", "/no/such/file"});
+  EXPECT_EQ(some.exit_code, 3) << shown(some);
+  EXPECT_THAT(some.out, HasSubstr("pkg-0"));
+  EXPECT_THAT(some.err, HasSubstr("no/such/file"));
+}
+
 TEST_F(BadInputTest, PlansThatAreNoPlans) {
   const std::string plan = dir_ / "plan";
   const auto made = vunify("plan", {"--tree", tree("alpha"), "--tree", tree("beta"), "-o", plan});
@@ -315,6 +342,15 @@ TEST_F(BadInputTest, TreesOnSeveralFilesystemsAreNamed) {
   EXPECT_EQ(changes(), "");
   EXPECT_EQ(difference_text(far_before, snapshot_of(far.root()), Links::exact), "");
   EXPECT_FALSE(fs::exists(filesystem.path() + "/.unify"));
+}
+
+TEST_F(BadInputTest, ADryRunSaysOnlyWhatIsKnown) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const auto result = vunify("run", {"-n", "--tree", tree("alpha"), "--tree", tree("beta")});
+  EXPECT_EQ(result.exit_code, 0) << shown(result);
+  EXPECT_THAT(result.out, HasSubstr("would link"));
+  EXPECT_THAT(result.out, Not(HasSubstr("masters hold")));
+  EXPECT_THAT(result.out, Not(HasSubstr("linked now")));
 }
 
 TEST_F(BadInputTest, VerbsThatOnlyLookWriteNothing) {

@@ -27,6 +27,15 @@ TEST(LogTest, ShowsWhatTheVerbosityAsksFor) {
   EXPECT_EQ(all_kinds(Verbosity::debug), "prog: error: E\nprog: warning: W\nprog: I\nprog: V\nprog: debug: D\n");
 }
 
+TEST(LogTest, TellsAKindOfTroubleOnceWithItsNumberAndAnExample) {
+  CaptureStderr();
+  Log log(Verbosity::quiet, "prog");
+  for (const char* text : {"/a/x: full", "/a/y: full"}) log.remember_first("no_space", text);
+  log.tell_number("no_space", 2, "no room");
+  log.tell_number("busy", 3, "in use");
+  EXPECT_EQ(GetCapturedStderr(), "prog: warning: 2 x no_space (no room), the first: /a/x: full\nprog: warning: 3 x busy (in use)\n");
+}
+
 TEST(LogTest, CountsObjectsThatFailedAlsoWhenQuiet) {
   CaptureStderr();
   Log log(Verbosity::quiet);

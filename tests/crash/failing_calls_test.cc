@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <string_view>
@@ -113,6 +114,23 @@ TEST_P(FailingCallTest, IsToldAndLosesNothing) {
     }
   }
   EXPECT_TRUE(told > 10U || anything_left_out()) << "hardly any failure was told: " << told;
+}
+
+// A run that could not do all of it (exit 3) says why on stderr: each kind once, with an example and a number.
+TEST(FailingRunTest, SaysEachKindOfTroubleOnce) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  TestHost host(small_host("ext4"));
+  for (const char* syscall : {"linkat", "renameat2"})
+    for (const bool quiet : {false, true}) {
+      host.reset();
+      const auto result = run(with_injection(host.command("run", quiet ? Command{"-q"} : Command{}), syscall, "error=ENOSPC", "1+"));
+      EXPECT_EQ(result.exit_code, 3) << shown(result);
+      EXPECT_TRUE(names_trouble(result, "ENOSPC")) << shown(result);
+      EXPECT_NE(result.err.find(" x no_space ("), std::string::npos) << shown(result);
+      EXPECT_NE(result.err.find(host.pool() + "/"), std::string::npos) << "a whole path: " << shown(result);
+      EXPECT_LT(std::count(result.err.begin(), result.err.end(), '\n'), 5) << shown(result);
+    }
 }
 
 // Two names of one inode that become names of two would be a change that no guest asked for, and none may see.

@@ -68,7 +68,7 @@ TEST_F(ApplyTest, CutsLargeGroupsIntoBatches) {
 }
 
 // In scope `all` contents of one size and class have one key; each goes on with its own master.
-TEST_F(ApplyTest, DISABLED_ContentsOfOneClassKeepTheirMasters) {
+TEST_F(ApplyTest, ContentsOfOneClassKeepTheirMasters) {
   for (const std::string content : {"AAAA", "BBBB", "CCCC"})
     for (const char* guest : {"a", "b"}) host().file(guest, "usr/" + content, content);
   host().plan();

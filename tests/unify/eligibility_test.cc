@@ -87,7 +87,7 @@ TEST(ReasonTest, EachHasANameAndAnExplanationOfItsOwn) {
 // A rule is as it should be (exit code 0); trouble is tried again and makes exit code 3.
 TEST(ReasonTest, TroubleIsToldFromRules) {
   for (const Reason reason : {Reason::busy, Reason::changed_meanwhile, Reason::unreadable, Reason::no_space, Reason::too_many_links, Reason::other_project, Reason::io_error,
-                              Reason::lease_refused, Reason::out_of_time})
+                              Reason::lease_refused, Reason::out_of_time, Reason::unknown_packages})
     EXPECT_TRUE(is_trouble(reason)) << reason_name(reason);
   for (const Reason reason : {Reason::excluded, Reason::unowned, Reason::config, Reason::set_id, Reason::no_partner, Reason::not_pristine, Reason::linked_elsewhere,
                               Reason::unshareable_extents})

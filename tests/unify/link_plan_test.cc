@@ -170,7 +170,7 @@ TEST_F(LearningTest, WhatChangedJustNowIsNotTrusted) {
 }
 
 // What counts is when it was read, not when the plan is made: a run over many guests reads for minutes.
-TEST_F(LearningTest, DISABLED_WhatHadJustChangedWhenItWasReadIsNotTrustedLater) {
+TEST_F(LearningTest, WhatHadJustChangedWhenItWasReadIsNotTrustedLater) {
   host_.everywhere("x", "same");
   look();
   auto verdicts = host_.verify();

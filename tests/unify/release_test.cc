@@ -87,6 +87,19 @@ TEST_F(ReleaseTest, NamesThatWereHardLinksAreHardLinksAgain) {
   EXPECT_EQ(host().lost().size() + host().staging().size(), 0u);
 }
 
+// Equal files of one guest share the master like those of several. They were two files, and are again.
+TEST_F(ReleaseTest, EqualFilesOfOneGuestAreFilesOfTheirOwnAgain) {
+  for (const char* name : {"usr/p", "usr/q"}) host().file("a", name, "twice in one guest");
+  host().unify();
+  ASSERT_EQ(host().ino("a", "usr/p"), host().ino("a", "usr/q"));
+  release(of(0));
+  EXPECT_NE(host().ino("a", "usr/p"), host().ino("a", "usr/q"));
+  for (const char* name : {"usr/p", "usr/q"}) EXPECT_EQ(unit::lstat_of(host().path("a", name)).st_nlink, 1u) << name;
+  unit::write_file(host().path("a", "usr/p"), "changed");
+  EXPECT_EQ(host().content("a", "usr/q"), "twice in one guest");
+  expect_tidy();
+}
+
 // What cannot be released is left with all its hard links.
 TEST_F(ReleaseTest, NamesThatWereHardLinksMoveTogetherOrNotAtAll) {
   const uint64_t master = unit::ino_of(x("a"));

@@ -45,6 +45,28 @@ class HistoryTest : public testing::Test {
   std::string file_;
 };
 
+// Runs of several pools are in one history.
+TEST_F(HistoryTest, EachRunTellsItsPool) {
+  append("old");  // as before there was a pool in it
+  for (const char* pool : {"/srv/a", "/srv/b"}) {
+    NightRow row = sample_night(pool, 1795499507, 7, 70);
+    row.pool = pool;
+    append_history(file_, row);
+  }
+  const auto rows = runs_on_pool(read_history(file_), "/srv/b");
+  ASSERT_THAT(rows, SizeIs(2));
+  EXPECT_EQ(rows[0].run, "old");
+  EXPECT_EQ(rows[1].pool, "/srv/b");
+}
+
+TEST_F(HistoryTest, ALineWithoutAPoolIsStillRead) {
+  write("{\"run\":\"r1\",\"time\":5,\"verb\":\"run\",\"bytes_saved_total\":7}\n");
+  const auto rows = read_history(file_);
+  ASSERT_THAT(rows, SizeIs(1));
+  EXPECT_EQ(rows[0].pool, "");
+  EXPECT_EQ(rows[0].bytes_saved_total, 7u);
+}
+
 TEST_F(HistoryTest, WhatWasAppendedIsReadBackOldestFirst) {
   append("r1");
   NightRow row = sample_night("r2", -5, UINT64_MAX, UINT64_MAX);
