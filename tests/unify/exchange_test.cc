@@ -161,15 +161,15 @@ TEST_F(PutBackTest, SeveralEntriesOfOneSecondAreAllKept) {
 // It replaces the name all the time and numbers what it puts there; each exchange fails or is given back. Whatever
 // happens, in the end it has what it put there last.
 TEST_F(ExchangeTest, AGuestThatReplacesTheNameAllTheTimeKeepsItsLast) {
-  std::atomic<bool> stop{false};
   int last = 0;
-  std::jthread guest([&] {
-    while (!stop) {
+  std::jthread guest([&](std::stop_token stop) {
+    while (!stop.stop_requested()) {
       ++last;
       unit::write_file(at("dir/tmp"), std::to_string(last));
       if (::rename(at("dir/tmp").c_str(), at().c_str()) != 0) ADD_FAILURE() << "rename in the guest: " << errno;
     }
   });
+  while (unit::ino_of(at()) == old_) std::this_thread::yield();  // until it has begun
   int put_back_count = 0;
   for (int i = 0; i < 300; ++i) {
     const auto exchanged = exchange();
@@ -178,7 +178,7 @@ TEST_F(ExchangeTest, AGuestThatReplacesTheNameAllTheTimeKeepsItsLast) {
     put_back_count += *exchanged == Exchange::put_back;
     if (!unit::exists(staged())) stage("new");
   }
-  stop = true;
+  guest.request_stop();
   guest.join();
   EXPECT_EQ(unit::read_file(at()), std::to_string(last));
   EXPECT_GT(put_back_count, 250);
