@@ -13,12 +13,13 @@ using namespace std::chrono_literals;
 // thread loses within a few rounds; who still wins after this time has the master retired.
 constexpr auto kPatience = 500ms;
 
-// After this time the kernel ends a lease that somebody waits for, whether its holder agrees or not. With a margin; 0 when unknown.
-std::chrono::seconds lease_break_time() {
+// After lease-break-time the kernel ends a lease that somebody waits for, whether its holder agrees or not. Half of it is left for
+// what is done under the lease. 0 when unknown.
+std::chrono::milliseconds sure_of_lease() {
   std::ifstream in("/proc/sys/fs/lease-break-time");
   long seconds = 0;
   in >> seconds;
-  return std::chrono::seconds(std::max(0L, seconds - 5));
+  return std::chrono::milliseconds(std::max(0L, seconds) * 500);
 }
 
 }  // namespace
@@ -39,7 +40,7 @@ Result MasterWindow::open() {
 
 Result MasterWindow::unseal_again() {
   if (unsealed_) return Ok{};
-  if (!lease_.unbroken() && std::chrono::steady_clock::now() - leased_at_ >= lease_break_time())
+  if (!lease_.unbroken() && std::chrono::steady_clock::now() - leased_at_ >= sure_of_lease())
     return Problem{EAGAIN, "unseal master " + master_.record.name + " again: somebody has it open for writing"};
   if (guard_.needs_window()) {
     if (auto unsealed = guard_.unseal(master_.fd.get(), master_.record.name); !unsealed) return unsealed;
