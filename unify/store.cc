@@ -55,10 +55,17 @@ void refuse_other_filesystem(int fd, const std::string& path, const Pool& pool) 
 
 std::string read_or_make_id(int top, const std::string& path, bool create) {
   char text[32];
-  UniqueFd fd(::openat(top, "id", O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  std::string raw;
-  if (fd && ::read(fd.get(), text, sizeof text) == sizeof text && from_hex({text, sizeof text}, raw)) return {text, sizeof text};
-  if (!create) throw Error(fmt::format("{}/id is missing or damaged: expected 32 hex digits; is this a store?", escaped(path)));
+  const UniqueFd fd(::openat(top, "id", O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  // A new one only where there is none: index and history know the store by it.
+  if (!fd && errno != ENOENT) throw Error(problem_from_errno("open", path + "/id").message);
+  if (fd) {
+    const ssize_t got = ::read(fd.get(), text, sizeof text);
+    if (got < 0) throw Error(problem_from_errno("read", path + "/id").message);
+    std::string raw;
+    if (got == sizeof text && from_hex({text, sizeof text}, raw)) return {text, sizeof text};
+    throw Error(fmt::format("{}/id is damaged: expected 32 hex digits; with the file removed the next run makes a new one and reads all masters anew", escaped(path)));
+  }
+  if (!create) throw Error(fmt::format("{}/id is missing: expected 32 hex digits; is this a store?", escaped(path)));
   char random[16];
   if (::getrandom(random, sizeof random, 0) != sizeof random) throw Error(problem_from_errno("getrandom for", path).message);
   const std::string id = hex({random, sizeof random});

@@ -111,11 +111,14 @@ TEST_F(StoreTest, IsRefusedWhereOthersCanWriteOrItIsNotOurs) {
   EXPECT_NE(refusal(path()), "");
 }
 
-TEST_F(StoreTest, ADamagedIdIsToldWhenLooking) {
+// Index and history know the store by its id, so it is never replaced.
+TEST_F(StoreTest, ADamagedIdIsToldAndKept) {
   open(path());
   for (const char* id : {"", "short", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"}) {
     unit::write_file(path() + "/id", id, 0600);
     EXPECT_THROW(open(path(), false), Error) << id;
+    EXPECT_THROW(open(path(), true), Error) << id;
+    EXPECT_EQ(unit::read_file(path() + "/id"), id);
   }
 }
 
