@@ -1,0 +1,9 @@
+// vbackup: archives of vservers, straight from the host.
+#include "backup/command.h"
+
+int main(int argc, char** argv) {
+  using namespace vs::backup;
+  vs::CommandLine line("vbackup", "Archives vservers straight from the host, reading what they share once, and restores them.", "/etc/vservers/vbackup.conf");
+  add_create(line);
+  return line.run(argc, argv);
+}
