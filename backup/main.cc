@@ -5,5 +5,7 @@ int main(int argc, char** argv) {
   using namespace vs::backup;
   vs::CommandLine line("vbackup", "Archives vservers straight from the host, reading what they share once, and restores them.", "/etc/vservers/vbackup.conf");
   add_create(line);
+  add_list(line);
+  add_restore(line);
   return line.run(argc, argv);
 }
