@@ -61,7 +61,7 @@ void BackupHost::make_guests() {
     echo own links > alpha/etc/l1; ln alpha/etc/l1 alpha/etc/l2; ln alpha/etc/l1 alpha/usr/l3
     mkfifo alpha/fifo; ln alpha/fifo alpha/fifo2; mknod alpha/null c 1 3; mknod alpha/disk b 250 70000; ln alpha/null beta/null
     head -c 11000000 /dev/urandom > alpha/large; ln alpha/large alpha/large2; head -c 9000000 /dev/zero > alpha/zeros
-    truncate -s 3G alpha/sparse; printf data | dd of=alpha/sparse bs=1 seek=20000000 conv=notrunc status=none; printf end | dd of=alpha/sparse bs=1 seek=2900000000 conv=notrunc status=none
+    truncate -s 300M alpha/sparse; printf data | dd of=alpha/sparse bs=1 seek=20000000 conv=notrunc status=none; printf end | dd of=alpha/sparse bs=1 seek=290000000 conv=notrunc status=none
     truncate -s 1M alpha/hole; truncate -s 100000 alpha/small-sparse; printf x | dd of=alpha/small-sparse bs=1 seek=70000 conv=notrunc status=none
     : > alpha/nothing
     printf 'odd' > alpha/etc/$'new\nline\033[31m'; printf 'bytes' > alpha/etc/$'\xff\xfe'; printf 'utf' > alpha/etc/ünïcode; printf 'back' > 'alpha/etc/back\slash'
@@ -93,7 +93,7 @@ void BackupHost::change(int round) {
       2) mv alpha/dir-1 alpha/dir-renamed; rm alpha/etc/outside; mkdir alpha/etc/outside; echo now > alpha/etc/outside/now; rm alpha/etc/l2; echo apart > alpha/etc/l2
          rm beta/usr/bin/program; echo replaced > beta/usr/bin/program; rm alpha/empty; ln -s etc alpha/empty; chmod 640 alpha/etc/one
          chattr -i beta/etc/shared; ln alpha/etc/shared alpha/etc/shared-too; chattr +i beta/etc/shared ;;
-      3) rm -r alpha/etc/outside alpha/dir-renamed; ln alpha/etc/log alpha/etc/one-more; rm alpha/large; printf changed | dd of=alpha/sparse bs=1 seek=1500000000 conv=notrunc status=none
+      3) rm -r alpha/etc/outside alpha/dir-renamed; ln alpha/etc/log alpha/etc/one-more; rm alpha/large; printf changed | dd of=alpha/sparse bs=1 seek=150000000 conv=notrunc status=none
          rm alpha/fifo/in; rmdir alpha/fifo; mknod alpha/fifo p; mv alpha/usr beta/usr-of-alpha; mkdir alpha/usr; echo small > alpha/usr/new; setfattr -n user.later -v 1 alpha/etc ;;
     esac
   )sh");
