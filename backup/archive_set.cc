@@ -215,9 +215,13 @@ Expected<std::shared_ptr<FramedFile>> ArchiveSet::open(const std::string& name) 
   return FramedFile::open(dir_.get(), name + kArchive, path_ + "/" + name + kArchive);
 }
 
+Expected<std::string> ArchiveSet::catalog_beside(const Archive& archive) const {
+  return read_at(dir_.get(), archive.name + kCatalogFile, path_ + "/" + archive.name + kCatalogFile, SIZE_MAX);
+}
+
 Expected<Catalog> ArchiveSet::catalog(const Archive& archive) const {
   const std::string shown = path_ + "/" + archive.name + kCatalogFile;
-  const auto bytes = read_at(dir_.get(), archive.name + kCatalogFile, shown, SIZE_MAX);
+  const auto bytes = catalog_beside(archive);
   auto catalog = bytes ? parse_catalog(*bytes, shown) : Expected<Catalog>(bytes.error());
   if (catalog) return catalog;
   const auto file = open(archive.name);

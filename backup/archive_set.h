@@ -53,6 +53,7 @@ class ArchiveSet {
   std::vector<Archive> chain(const std::string& guest, const std::string& time) const;
   Expected<GuestState> state(const std::string& guest, const std::string& time) const;
   Expected<Catalog> catalog(const Archive& archive) const;  // from beside it or, where that is lost, from within
+  Expected<std::string> catalog_beside(const Archive& archive) const;  // its bytes, as they are
   Expected<std::map<uint64_t, Entry>> pool() const;          // of all pool archives; problems of single ones are in problems()
   Expected<std::shared_ptr<FramedFile>> open(const std::string& name) const;
 

@@ -1,6 +1,7 @@
 #include "backup/backup.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "backup/archive_set.h"
 #include "core/durable_file.h"
@@ -37,8 +38,8 @@ class Learner {
 // Turns what the targets want into blocks, in the order of the archives.
 class Planner {
  public:
-  Planner(HostTree& tree, FactsTable& facts, std::vector<Target*> targets, Pipeline& pipeline, RunContext& context)
-      : tree_(tree), facts_(facts), targets_(std::move(targets)), pipeline_(pipeline), context_(context) {}
+  Planner(HostTree& tree, FactsTable& facts, std::vector<Target*> targets, Pipeline& pipeline, const std::unordered_set<uint32_t>& sample, RunContext& context)
+      : tree_(tree), facts_(facts), targets_(std::move(targets)), pipeline_(pipeline), sample_(sample), context_(context) {}
 
   void shared() {
     for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
@@ -117,11 +118,18 @@ class Planner {
     const Inode& inode = tree_.inodes[item.inode];
     const bool reference = item.kind == Item::Kind::link || item.kind == Item::Kind::name;
     const bool known = reference || facts_.known(item.inode);
-    if (known && item.wanted == 0) return;
+    if (known && item.wanted == 0) {
+      if (reference || !sample_.contains(item.inode)) return;
+      item.verify = true;
+      return put(std::move(item), inode.size < kPiece ? inode.size : kPiece);
+    }
     const bool content = is_file(inode) && !reference;
     item.read = !known || (content && item.wanted != 0);
     if (item.read && content && inode.size > kPiece) return add_large(std::move(item));
-    const uint64_t bytes = 512 + item.list.size() + (item.read && content ? inode.size : 0);
+    put(std::move(item), 512 + item.list.size() + (item.read && content ? inode.size : 0));
+  }
+
+  void put(Item item, uint64_t bytes) {
     if (!block_.items.empty() && (bytes_ + bytes > kBlockBytes * 2 || bytes_ >= kBlockBytes || block_.items.size() >= kBlockItems)) flush({});
     bytes_ += bytes;
     block_.items.push_back(std::move(item));
@@ -156,6 +164,7 @@ class Planner {
   FactsTable& facts_;
   std::vector<Target*> targets_;
   Pipeline& pipeline_;
+  const std::unordered_set<uint32_t>& sample_;  // inodes to be verified
   RunContext& context_;
   Block block_;
   uint64_t bytes_ = 0;
@@ -169,8 +178,8 @@ bool in_sample(uint64_t ino, const std::string& stamp, uint64_t one_in) {
   return one_in != 0 && std::hash<std::string>{}(stamp + std::to_string(ino)) % one_in == 0;
 }
 
-// Facts of what is as it was the last time; returns how many. The sample is left unknown, with what was expected aside.
-uint64_t decide(const HostTree& tree, FactsTable& facts, const InodeIndex& index, const std::string& stamp, uint64_t sample, std::map<uint32_t, Facts>& expected) {
+// Facts of what is as it was the last time; returns how many. Some of the files are put into the sample.
+uint64_t decide(const HostTree& tree, FactsTable& facts, const InodeIndex& index, const std::string& stamp, uint64_t one_in, std::unordered_set<uint32_t>& sample) {
   uint64_t known = 0;
   std::vector<uint32_t> order(tree.inodes.size());
   for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -181,8 +190,8 @@ uint64_t decide(const HostTree& tree, FactsTable& facts, const InodeIndex& index
     auto found = index.known(tree.trees[inode.guest].filesystem, inode);
     if (!found) continue;
     ++known;
-    if (is_file(inode) && in_sample(inode.ino, stamp, sample)) expected.emplace(i, std::move(*found));
-    else facts.put(i, std::move(*found));
+    if (is_file(inode) && in_sample(inode.ino, stamp, one_in)) sample.insert(i);
+    facts.put(i, std::move(*found));
   }
   return known;
 }
@@ -229,12 +238,12 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   }
   stop_if_asked(context);
   FactsTable facts(tree.inodes.size());
-  std::map<uint32_t, Facts> expected;
+  std::unordered_set<uint32_t> sample;
   std::unique_ptr<InodeIndex> index;
   if (!options.state.empty()) {
     const auto timed = context.timer.time("decide");
     index = std::make_unique<InodeIndex>(options.state, false);
-    result.known = decide(tree, facts, *index, result.stamp, options.verify_sample, expected);
+    result.known = decide(tree, facts, *index, result.stamp, options.verify_sample, sample);
   }
   Learner learner(index.get());
   {
@@ -242,8 +251,8 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
     for (Target* target : targets) target->begin(tree, facts, result.stamp, options.consistency);
   }
   try {
-    Pipeline pipeline(tree, facts, targets, expected, [&](std::vector<InodeIndex::Learned>&& some) { learner.add(std::move(some)); }, context);
-    Planner planner(tree, facts, targets, pipeline, context);
+    Pipeline pipeline(tree, facts, targets, [&](std::vector<InodeIndex::Learned>&& some) { learner.add(std::move(some)); }, context);
+    Planner planner(tree, facts, targets, pipeline, sample, context);
     context.progress.start("writing", "objects", 0);
     {
       const auto timed = context.timer.time("shared");

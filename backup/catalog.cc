@@ -231,7 +231,9 @@ Expected<Catalog> parse_catalog(std::string_view bytes, const std::string& objec
     if (!in.ok()) return Problem{0, object + ": torn"};
     if (tag == kEndTag) break;
     if (tag == kGuestTag) {
-      dirs = &catalog.dirs[std::string(in.string())];
+      const std::string guest(in.string());
+      if (guest.empty() || guest[0] == '.' || guest.find('/') != std::string::npos || guest.find('\0') != std::string::npos) return Problem{0, object + ": '" + escaped(guest) + "' cannot name a vserver"};
+      dirs = &catalog.dirs[guest];
       continue;
     }
     ++count;

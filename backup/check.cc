@@ -23,12 +23,12 @@ namespace vs::backup {
 namespace {
 
 // What an archive must hold: files by the offset of their entry.
-struct Expected_ {
+struct Wanted {
   std::string object;
   uint64_t size;
   Sha256 content;
 };
-using Contents = std::map<uint64_t, Expected_>;
+using Contents = std::map<uint64_t, Wanted>;
 
 class Checker {
  public:
@@ -154,6 +154,9 @@ CheckCounts check_set(ArchiveSet& set, const std::vector<std::string>& guests, s
     const auto payload = (*file)->payload();
     if (!payload || payload->empty()) checker.find("catalog", archive.name, (*file)->path() + ": the catalog within is lost");
     else if (const auto within = parse_catalog(*payload, (*file)->path() + " (catalog within)"); !within) checker.find("catalog", archive.name, within.error().message);
+    const auto beside = set.catalog_beside(archive);
+    if (!beside) checker.find("catalog", archive.name, beside.error().message);
+    else if (payload && *beside != *payload) checker.find("catalog", archive.name, set.path() + "/" + archive.name + ".catalog: is not the catalog that its archive has within");
     Contents contents;
     for (const auto& [number, entry] : catalog->pool) {
       members.insert(number);

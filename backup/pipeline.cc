@@ -13,9 +13,9 @@ constexpr unsigned kReadersAThread = 4;
 
 }  // namespace
 
-Pipeline::Pipeline(HostTree& tree, FactsTable& facts, std::vector<Target*> targets, const std::map<uint32_t, Facts>& expected,
+Pipeline::Pipeline(HostTree& tree, FactsTable& facts, std::vector<Target*> targets,
                    std::function<void(std::vector<InodeIndex::Learned>&&)> learn, RunContext& context)
-    : tree_(tree), facts_(facts), targets_(std::move(targets)), failed_(targets_.size()), expected_(expected), learn_(std::move(learn)), context_(context),
+    : tree_(tree), facts_(facts), targets_(std::move(targets)), failed_(targets_.size()), learn_(std::move(learn)), context_(context),
       processors_(static_cast<ptrdiff_t>(std::max(1u, context.jobs))) {
   const unsigned workers = std::min(32u, std::max(1u, context.jobs) * kReadersAThread);
   window_ = workers * 2;
@@ -85,6 +85,7 @@ Pipeline::Done Pipeline::process(Block block) {
 void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& raw) {
   const size_t number = static_cast<size_t>(&item - done.block.items.data());
   ReadObject object;
+  if (item.verify) return verify(item, done);
   if (item.large) {
     LargeFile& large = *item.large;
     read_part(large, item.part, object.content.data);
@@ -125,16 +126,6 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
       ++done.counts.files_read;
       done.counts.bytes_read += object.content.data.size();
     }
-    const auto expected = expected_.find(item.inode);
-    if (expected != expected_.end() && is_file(object.inode)) {
-      ++done.counts.verified;
-      const bool untouched = object.inode.ctime_ns == row.ctime_ns && object.inode.ino == row.ino;
-      if (untouched && !object.facts.inconsistent && object.facts.content != expected->second.content) {
-        ++done.counts.alarms;
-        context_.log.error("ALARM: its bytes are not what they were, though nothing says that it was changed (bit rot, or somebody who can set clocks): " +
-                           escaped(tree_.guests[item.guest].root.host_path(item.path)));
-      }
-    }
     if (object.facts.inconsistent) {
       ++done.counts.inconsistent;
       context_.log.warning("changed while it was read, every time; marked inconsistent: " + escaped(tree_.guests[item.guest].root.host_path(item.path)));
@@ -153,6 +144,31 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
     const uint64_t at = raw[t].size();
     if (targets_[t]->append(item, object.inode, object.facts, object.content, raw[t])) done.encoded[t].placed.push_back({number, at});
   }
+}
+
+// Nothing of the run depends on it. What differs is not believed the next time, whatever its times say.
+void Pipeline::verify(const Item& item, Done& done) {
+  const GuestTree& tree = tree_.trees[item.guest];
+  const Inode& believed = tree_.inodes[item.inode];
+  FileStat before;
+  const auto fd = tree_.guests[item.guest].root.open_regular(item.path, &before);
+  if (!fd || before.ino != believed.ino || before.size != believed.size || before.mtime_ns != believed.mtime_ns || before.ctime_ns != believed.ctime_ns) return;
+  const std::string shown = tree_.guests[item.guest].root.host_path(item.path);
+  const auto digest = digest_of(fd->get(), before.size, shown);
+  const auto after = stat_fd(fd->get(), shown);
+  if (!after || after->ctime_ns != before.ctime_ns) return;
+  ++done.counts.verified;
+  if (!digest) {
+    ++done.counts.failed;
+    return context_.log.object_failed(digest.error().message);
+  }
+  Facts facts = facts_.get(item.inode);
+  if (*digest == facts.content) return;
+  ++done.counts.alarms;
+  context_.log.error("ALARM: its bytes are not what they were, though nothing says that it was changed (bit rot, or somebody who can set clocks): " + escaped(shown));
+  Inode doubted = believed;
+  doubted.sealed = false;
+  done.learned.push_back({tree.filesystem, doubted, facts, 0});
 }
 
 void Pipeline::take_in_order(uint64_t number, Done done) {
@@ -195,14 +211,6 @@ void Pipeline::take(Done& done) {
       context_.log.warning("changed while it was read; marked inconsistent: " + escaped(tree_.guests[item.guest].root.host_path(item.path)));
     }
     Inode& row = tree_.inodes[item.inode];
-    const auto expected = expected_.find(item.inode);
-    if (expected != expected_.end()) {
-      ++counts_.verified;
-      if (!large.facts.inconsistent && large.inode.ctime_ns == row.ctime_ns && large.facts.content != expected->second.content) {
-        ++counts_.alarms;
-        context_.log.error("ALARM: its bytes are not what they were, though nothing says that it was changed: " + escaped(tree_.guests[item.guest].root.host_path(item.path)));
-      }
-    }
     large.inode.names = row.names;
     large.inode.shared = row.shared;
     row = large.inode;

@@ -38,8 +38,7 @@ struct PipelineCounts {
 
 class Pipeline {
  public:
-  // `expected`: what the index says of inodes that are read again all the same, as a sample.
-  Pipeline(HostTree& tree, FactsTable& facts, std::vector<Target*> targets, const std::map<uint32_t, Facts>& expected,
+  Pipeline(HostTree& tree, FactsTable& facts, std::vector<Target*> targets,
            std::function<void(std::vector<InodeIndex::Learned>&&)> learn, RunContext& context);
   ~Pipeline();
 
@@ -58,6 +57,7 @@ class Pipeline {
   void work(std::stop_token stop);
   Done process(Block block);
   void process_item(Item& item, Done& done, std::vector<std::string>& raw);
+  void verify(const Item& item, Done& done);
   void take_in_order(uint64_t number, Done done);
   void take(Done& done);
 
@@ -65,7 +65,6 @@ class Pipeline {
   FactsTable& facts_;
   std::vector<Target*> targets_;
   std::vector<bool> failed_;
-  const std::map<uint32_t, Facts>& expected_;
   std::function<void(std::vector<InodeIndex::Learned>&&)> learn_;
   RunContext& context_;
   std::counting_semaphore<> processors_;

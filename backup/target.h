@@ -57,6 +57,7 @@ struct Item {
   std::string path;     // relative to the guest's root; of a shared inode its first name
   uint32_t wanted = 0;  // bit i: target i
   bool read = false;    // its facts are not known, or its bytes are wanted
+  bool verify = false;  // of the sample: read only to see whether it is what we believe
   std::string list;     // of a directory in an incremental: GNU.dumpdir
   std::shared_ptr<LargeFile> large;
   size_t part = 0;
