@@ -168,6 +168,7 @@ uint64_t append_header(std::string& out, const TarEntry& entry) {
   }
   const bool list_aside = entry.dumpdir.size() > kLongList;
   Header header = fresh(list_aside ? 'D' : tar_type(entry.type));
+  if (list_aside) std::memcpy(header.magic, "ustar  ", 8);  // GNU tar heeds the type D in headers of its own kind only
   if (name.size() > sizeof header.name) {
     if (!sparse) record(pax, "path", name);
     name = short_name(name);

@@ -23,8 +23,11 @@ Pipeline::Pipeline(HostTree& tree, FactsTable& facts, std::vector<Target*> targe
 }
 
 Pipeline::~Pipeline() {
-  for (auto& worker : workers_) worker.request_stop();
-  changed_.notify_all();
+  {
+    const std::lock_guard lock(mutex_);  // or a worker between its look and its wait would sleep on
+    for (auto& worker : workers_) worker.request_stop();
+    changed_.notify_all();
+  }
   workers_.clear();
 }
 
@@ -71,14 +74,18 @@ Pipeline::Done Pipeline::process(Block block) {
     if (context_.cancel.stop()) throw Error("interrupted", Exit::interrupted);
     process_item(item, done, raw);
   }
-  processors_.acquire();
+  struct Slot {
+    std::counting_semaphore<>& slots;
+    explicit Slot(std::counting_semaphore<>& s) : slots(s) { slots.acquire(); }
+    ~Slot() { slots.release(); }
+  };
+  const Slot slot(processors_);
   for (size_t t = 0; t < targets_.size(); ++t) {
     if (raw[t].empty()) continue;
     thread_local std::map<int, Compressor> compressors;
     done.encoded[t].size = raw[t].size();
     done.encoded[t].frame = compressors.try_emplace(targets_[t]->level(), targets_[t]->level()).first->second.frame(raw[t]);
   }
-  processors_.release();
   return done;
 }
 

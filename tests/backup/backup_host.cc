@@ -57,7 +57,7 @@ void BackupHost::make_guests() {
     ln alpha/usr/bin/program alpha/usr/bin/again
     echo shared > alpha/etc/shared; ln alpha/etc/shared beta/etc/shared
     ln -s ../etc/one alpha/usr/link; ln alpha/usr/link alpha/usr/link2; ln alpha/usr/link beta/usr/link3
-    ln -s /etc/passwd alpha/etc/outside; ln -s "$(printf 'x%.0s' $(seq 3000))" alpha/etc/long-target
+    ln -s /etc/passwd alpha/etc/outside; ln -s "$(printf 'x%.0s' $(seq 900))" alpha/etc/long-target
     echo own links > alpha/etc/l1; ln alpha/etc/l1 alpha/etc/l2; ln alpha/etc/l1 alpha/usr/l3
     mkfifo alpha/fifo; ln alpha/fifo alpha/fifo2; mknod alpha/null c 1 3; mknod alpha/disk b 250 70000; ln alpha/null beta/null
     head -c 11000000 /dev/urandom > alpha/large; ln alpha/large alpha/large2; head -c 9000000 /dev/zero > alpha/zeros

@@ -27,7 +27,7 @@ TEST(HostileGuest, NothingOfTheHostGetsIntoAnArchive) {
   const Process swapper({"bash", "-c", "cd '" + tree + "'; mkdir -p real; for i in $(seq 0 19); do echo mine > real/secret$i; done; while :; do ln -sfn '" + lure + "' link; mv -T real aside; mv -T link real; rm real; mv -T aside real; "
                                        "for i in 3 7 9; do rm -f real/secret$i; ln -s '" + lure + "/secret'$i real/secret$i; rm -f real/secret$i; mkfifo real/secret$i; rm -f real/secret$i; echo mine > real/secret$i; done; done"});
   const Process grower({"bash", "-c", "cd '" + tree + "'; while :; do head -c 100000 /dev/zero >> grows; truncate -s 1000 grows; echo x >> etc/one; rm -rf coming; mkdir coming; echo y > coming/y; head -c 6000000 /dev/zero > big; done"});
-  for (int i = 0; i < 25; ++i) {
+  for (int i = 0; i < 15; ++i) {
     const RunResult result = host.create({"--verify-sample", "2"});
     ASSERT_THAT(result.exit_code, testing::AnyOf(0, 3)) << result.err;
   }
