@@ -95,7 +95,6 @@ Expected<std::optional<StreamEntry>> EntryStream::next() {
   found.type = hard != nullptr ? 'h' : type == AE_IFDIR ? 'd' : type == AE_IFLNK ? 'l' : type == AE_IFIFO ? 'p' : type == AE_IFCHR ? 'c' : type == AE_IFBLK ? 'b' : 'f';
   found.mode = archive_entry_perm(entry);
   found.size = archive_entry_size(entry) > 0 ? static_cast<uint64_t>(archive_entry_size(entry)) : 0;
-  found.mtime_ns = archive_entry_mtime(entry) * 1'000'000'000LL + archive_entry_mtime_nsec(entry);
   found.uid = static_cast<uint32_t>(archive_entry_uid(entry));
   found.gid = static_cast<uint32_t>(archive_entry_gid(entry));
   return std::optional<StreamEntry>(std::move(found));

@@ -18,7 +18,6 @@ struct StreamEntry {
   char type = '?';      // f d l p c b, h for a hard link
   uint32_t mode = 0;
   uint64_t size = 0;
-  int64_t mtime_ns = 0;
   uint32_t uid = 0, gid = 0;
 };
 
