@@ -215,25 +215,28 @@ void see_through_private_mounts(std::vector<Guest>& guests) {
 
 }  // namespace
 
+// Two runs in one second, or a clock that was set back: archives of a set are ordered by their stamps.
+void wait_for_next_stamp(const std::string& last) {
+  for (int tries = 0; !last.empty() && stamp_of(now_ns()) <= last; ++tries) {
+    if (tries > 20) throw Error("the set has archives of " + last + ", which is in the future; look at the clock");
+    const timespec pause = {0, 100'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
 CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_ptr<Target>>& owned, const std::string& not_before, const CreateOptions& options, RunContext& context) {
   CreateResult result;
   std::vector<Target*> targets;
   for (const auto& target : owned) targets.push_back(target.get());
+  wait_for_next_stamp(not_before);
   result.stamp = stamp_of(now_ns());
-  // Two runs in one second, or a clock that was set back: archives of a set are ordered by their stamps.
-  for (int64_t second = 1; !not_before.empty() && result.stamp <= not_before; ++second) {
-    if (second > 5) throw Error("the set has archives of " + not_before + ", which is in the future; look at the clock");
-    struct timespec pause = {1, 0};
-    ::nanosleep(&pause, nullptr);
-    result.stamp = stamp_of(now_ns());
-  }
   see_through_private_mounts(guests);
   HostTree tree;
   tree.guests = std::move(guests);
   {
     const auto timed = context.timer.time("scan");
     context.progress.start("scanning", "names", 0);
-    walk(tree, {options.excludes}, context);
+    walk(tree, {options.excludes, options.filesystems}, context);
     context.progress.finish();
   }
   stop_if_asked(context);

@@ -18,7 +18,6 @@
 
 #include "backup/pipeline.h"
 #include "backup/target.h"
-#include "core/guest_freezer.h"
 
 namespace vs::backup {
 
@@ -27,6 +26,7 @@ struct CreateOptions {
   std::string state;             // directory of the index; "" none is kept
   uint64_t verify_sample = 64;   // one in so many of what is believed is read again; 0 none
   std::string consistency = "live";
+  std::vector<uint64_t> filesystems;  // see WalkOptions
 };
 
 struct CreateResult {
@@ -35,6 +35,9 @@ struct CreateResult {
   PipelineCounts counts;
   uint64_t failed_targets = 0;
 };
+
+// Until a stamp taken now is later than this one; throws if that is in the future.
+void wait_for_next_stamp(const std::string& last);
 
 CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_ptr<Target>>& targets, const std::string& not_before, const CreateOptions& options, RunContext& context);
 

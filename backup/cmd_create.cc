@@ -1,11 +1,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <nlohmann/json.hpp>
 
 #include "backup/archive_target.h"
 #include "backup/backup.h"
 #include "backup/command.h"
+#include "backup/snapshot_tree.h"
 #include "core/durable_file.h"
 #include "core/escape.h"
 
@@ -16,6 +18,7 @@ struct CreateFlags : Options {
   std::vector<std::string> excludes;
   std::string single;
   uint64_t level = 3, verify_sample = 64, longest_chain = 30;
+  std::string consistency = "auto";
   bool full = false, all = false;
 };
 
@@ -33,6 +36,28 @@ std::vector<Guest> chosen_guests(const CreateFlags& options, RunContext& context
   }
   if (guests.empty()) throw Error("no vserver found; name trees with --tree NAME=DIR", Exit::usage);
   return guests;
+}
+
+// Snapshots in place of the trees: of all guests, or of none, because a run has one consistency.
+std::vector<std::unique_ptr<SnapshotTree>> take_snapshots(const CreateFlags& options, std::vector<Guest>& guests, CreateOptions& create, RunContext& context) {
+  std::vector<std::unique_ptr<SnapshotTree>> snapshots;
+  if (options.consistency == "live") return snapshots;
+  if (options.consistency != "auto" && options.consistency != "snapshot") throw Error("--consistency: expected auto, snapshot or live, found '" + escaped(options.consistency) + "'", Exit::usage);
+  for (const auto& guest : guests) {
+    auto snapshot = SnapshotTree::make(guest);
+    if (!snapshot) {
+      if (options.consistency == "snapshot") throw Error(snapshot.error().message);
+      if (snapshot.error().code != ENOTSUP || !snapshots.empty()) context.log.warning("all vservers are read live: " + snapshot.error().message);
+      return {};
+    }
+    snapshots.push_back(std::move(*snapshot));
+  }
+  for (size_t i = 0; i < guests.size(); ++i) {
+    guests[i].root = snapshots[i]->open();
+    create.filesystems.push_back(snapshots[i]->filesystem());
+  }
+  create.consistency = "snapshot";
+  return snapshots;
 }
 
 Exit create(CreateFlags& options) {
@@ -61,6 +86,7 @@ Exit create(CreateFlags& options) {
   create.excludes = options.excludes;
   create.state = options.state;
   create.verify_sample = options.verify_sample;
+  const auto snapshots = take_snapshots(options, guests, create, context);
   const CreateResult result = create_backup(std::move(guests), targets, last, create, context);
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   uint64_t packed = 0, stored = 0;
@@ -98,6 +124,7 @@ void add_create(CommandLine& line) {
   verb.option("--longest-chain", "N", options.longest_chain, "a full after N incrementals [30]");
   verb.option("--level", "N", options.level, "of zstd, 1 to 19 [3]");
   verb.option("--verify-sample", "N", options.verify_sample, "read one in N of what seems unchanged all the same; 0 none [64]");
+  verb.option("--consistency", "HOW", options.consistency, "auto: a snapshot of each tree where all can have one (btrfs); snapshot: that or fail; live [auto]");
   verb.flag("-n,--dry-run", options.dry_run, "say what would be backed up");
   add_common_options(verb, options);
   verb.arguments("GUEST", options.guests, "vservers [all]", false);

@@ -66,15 +66,6 @@ bool vanished(const Problem& problem) {
   return problem.code == ENOENT || problem.code == ENOTDIR || problem.code == ELOOP || problem.code == ESTALE;
 }
 
-uint64_t filesystem_of(const Guest& guest) {
-  struct statfs fs;
-  if (::fstatfs(guest.root.fd(), &fs) != 0) return guest.root.stat().dev;
-  uint64_t id = 0;
-  static_assert(sizeof fs.f_fsid == sizeof id);
-  std::memcpy(&id, &fs.f_fsid, sizeof id);
-  return id != 0 ? id : guest.root.stat().dev;
-}
-
 Inode row_of(const FileStat& stat) {
   Inode inode;
   inode.ino = stat.ino;
@@ -110,7 +101,8 @@ class Walker {
  private:
   Task add_root(uint32_t g) {
     const Guest& guest = tree_.guests[g];
-    tree_.trees[g].filesystem = filesystem_of(guest);
+    const uint64_t given = g < options_.filesystems.size() ? options_.filesystems[g] : 0;
+    tree_.trees[g].filesystem = given != 0 ? given : filesystem_id(guest.root.fd());
     const auto slot = std::find(devices_.begin(), devices_.end(), guest.root.stat().dev);
     slots_.push_back(static_cast<uint8_t>(slot - devices_.begin()));
     if (slot == devices_.end()) devices_.push_back(guest.root.stat().dev);
@@ -248,6 +240,16 @@ void find_first_names(HostTree& tree) {
 }
 
 }  // namespace
+
+uint64_t filesystem_id(int fd) {
+  struct statfs fs;
+  uint64_t id = 0;
+  static_assert(sizeof fs.f_fsid == sizeof id);
+  if (::fstatfs(fd, &fs) == 0) std::memcpy(&id, &fs.f_fsid, sizeof id);
+  if (id != 0) return id;
+  const auto stat = stat_fd(fd, "");
+  return stat ? stat->dev : 0;
+}
 
 bool is_dir(const Inode& inode) { return S_ISDIR(inode.mode); }
 bool is_file(const Inode& inode) { return S_ISREG(inode.mode); }

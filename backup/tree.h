@@ -72,7 +72,11 @@ class HostTree {
 
 struct WalkOptions {
   std::vector<std::string> excludes;  // globs over paths relative to each tree; one without '/' fits any last component
+  std::vector<uint64_t> filesystems;  // by guest: the id to know its inodes by; 0 or missing: that of its root
 };
+
+// f_fsid, or where there is none the device number.
+uint64_t filesystem_id(int fd);
 
 bool excluded(const std::vector<std::string>& globs, const std::string& path);
 

@@ -37,6 +37,26 @@ TEST_P(BackupOn, GivesBackEverythingAsOfEveryTime) {
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, BackupOn, testing::Values("ext4", "xfs", "btrfs"), [](const auto& one) { return std::string(one.param); });
 
+TEST(BackupSnapshot, OnBtrfsASnapshotIsReadAndTheIndexKnowsItsInodes) {
+  VS_NEEDS_FILESYSTEM("btrfs");
+  LoopFilesystem filesystem("btrfs", 600);
+  const std::string trees = filesystem.path() + "/trees";
+  must_run({"bash", "-c", "mkdir '" + trees + "' && btrfs -q subvolume create '" + trees + "/alpha' && btrfs -q subvolume create '" + trees + "/beta'"});
+  write_file(trees + "/alpha/file", "alpha's");
+  write_file(trees + "/beta/file", "beta's");
+  BackupHost host(trees);
+  BackupHost::let_clock_pass();
+  const RunResult first = host.create({"--json", "--consistency", "snapshot"});
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_THAT(first.out, HasSubstr("\"consistency\":\"snapshot\""));
+  EXPECT_EQ(summary_number(first, "files_read"), 2u);
+  const RunResult again = host.create({"--json", "--verify-sample", "0"});
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(summary_number(again, "files_read"), 0u) << again.out;
+  EXPECT_EQ(std::distance(fs::directory_iterator(trees), fs::directory_iterator()), 2) << "a snapshot was left behind";
+  EXPECT_EQ(difference(everything_of(host.trees()), everything_of(host.restored("r"))), "");
+}
+
 TEST(BackupFullDisk, NothingHalfAppearsAndTheRerunIsWhole) {
   VS_NEEDS_FILESYSTEM("ext4");
   LoopFilesystem disk("ext4", 32);
