@@ -40,6 +40,7 @@ Expected<FileStat> stat_with(int dir, const char* name, int flags, const std::st
   stat.uid = raw.stx_uid;
   stat.gid = raw.stx_gid;
   stat.nlink = raw.stx_nlink;
+  stat.rdev = makedev(raw.stx_rdev_major, raw.stx_rdev_minor);
   return stat;
 }
 

@@ -36,6 +36,7 @@ struct FileStat {
   uint32_t uid = 0;
   uint32_t gid = 0;
   uint32_t nlink = 0;
+  uint64_t rdev = 0;  // of a device node, as in st_rdev
   bool operator==(const FileStat&) const = default;
 };
 

@@ -1,0 +1,298 @@
+#include "backup/backup.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "backup/archive_set.h"
+#include "core/durable_file.h"
+#include "core/escape.h"
+#include "core/nodev_mount.h"
+
+namespace vs::backup {
+namespace {
+
+// LMDB copies pages for a transaction; larger batches cost memory, smaller ones fsyncs.
+constexpr size_t kLearnBatch = 20'000;
+
+// Collects what was read, from the sink's thread, and hands it to the index now and then.
+class Learner {
+ public:
+  explicit Learner(InodeIndex* index) : index_(index) {}
+  void add(std::vector<InodeIndex::Learned>&& some) {
+    if (index_ == nullptr) return;
+    pending_.insert(pending_.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+    if (pending_.size() >= kLearnBatch) flush();
+  }
+  void flush() {
+    if (index_ == nullptr) return;
+    std::sort(pending_.begin(), pending_.end(), [](const auto& a, const auto& b) { return std::tie(a.filesystem, a.inode.ino) < std::tie(b.filesystem, b.inode.ino); });
+    index_->learn(pending_);
+    pending_.clear();
+  }
+
+ private:
+  InodeIndex* index_;
+  std::vector<InodeIndex::Learned> pending_;
+};
+
+// Turns what the targets want into blocks, in the order of the archives.
+class Planner {
+ public:
+  Planner(HostTree& tree, FactsTable& facts, std::vector<Target*> targets, Pipeline& pipeline, const std::unordered_set<uint32_t>& sample, RunContext& context)
+      : tree_(tree), facts_(facts), targets_(std::move(targets)), pipeline_(pipeline), sample_(sample), context_(context) {}
+
+  void shared() {
+    for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
+      const Inode& inode = tree_.inodes[i];
+      if (!inode.shared || is_dir(inode)) continue;
+      Item item = item_of(Item::Kind::shared, i);
+      item.path = tree_.first_path(inode);
+      for (size_t t = 0; t < targets_.size(); ++t)
+        if (!pipeline_.failed(t) && targets_[t]->wants_shared(i) != DirectoryWants::no) item.wanted |= 1u << t;
+      add(std::move(item));
+    }
+    flush([this] { each([](Target& target) { target.end_shared(); }); });
+    pipeline_.drain();
+  }
+
+  void guest(uint32_t g) {
+    each([&](Target& target) { target.begin_guest(g); });
+    std::vector<std::pair<uint32_t, std::string>> stack{{tree_.trees[g].root, ""}};
+    while (!stack.empty()) {
+      const auto [dir, path] = std::move(stack.back());
+      stack.pop_back();
+      directory(g, dir, path);
+      const auto& children = tree_.dirs[dir].children;
+      for (auto it = children.rbegin(); it != children.rend(); ++it)
+        if (is_dir(tree_.inodes[it->inode])) stack.emplace_back(tree_.inodes[it->inode].dir, join_path(path, tree_.trees[g].name(it->name)));
+    }
+    flush([this, g] { each([g](Target& target) { target.end_guest(g); }); });
+  }
+
+ private:
+  void each(const std::function<void(Target&)>& call) {
+    for (size_t t = 0; t < targets_.size(); ++t)
+      if (!pipeline_.failed(t)) call(*targets_[t]);
+  }
+
+  Item item_of(Item::Kind kind, uint32_t inode) const {
+    Item item;
+    item.kind = kind;
+    item.inode = inode;
+    item.guest = tree_.inodes[inode].guest;
+    item.dir = tree_.inodes[inode].dir;
+    return item;
+  }
+
+  void directory(uint32_t g, uint32_t dir, const std::string& path) {
+    const DirNode& node = tree_.dirs[dir];
+    std::vector<DirectoryWants> wants(targets_.size());
+    for (size_t t = 0; t < targets_.size(); ++t) {
+      if (pipeline_.failed(t)) wants[t].children.assign(node.children.size(), DirectoryWants::no);
+      else wants[t] = targets_[t]->plan_directory(g, dir, path);
+    }
+    Item self = item_of(Item::Kind::directory, node.inode);
+    self.guest = g;
+    self.path = path;
+    for (size_t t = 0; t < targets_.size(); ++t) {
+      if (wants[t].self == DirectoryWants::no) continue;
+      self.wanted |= 1u << t;
+      if (!wants[t].list.empty()) self.list = wants[t].list;
+    }
+    add(std::move(self));
+    for (size_t c = 0; c < node.children.size(); ++c) {
+      const Child& child = node.children[c];
+      const Inode& inode = tree_.inodes[child.inode];
+      if (is_dir(inode) || inode.gone) continue;
+      const bool first = inode.guest == g && inode.dir == dir && inode.name == child.name;
+      Item item = item_of(inode.shared ? Item::Kind::name : first ? Item::Kind::object : Item::Kind::link, child.inode);
+      item.guest = g;
+      item.path = join_path(path, tree_.trees[g].name(child.name));
+      for (size_t t = 0; t < targets_.size(); ++t)
+        if (wants[t].children[c] != DirectoryWants::no) item.wanted |= 1u << t;
+      add(std::move(item));
+    }
+  }
+
+  void add(Item item) {
+    const Inode& inode = tree_.inodes[item.inode];
+    const bool reference = item.kind == Item::Kind::link || item.kind == Item::Kind::name;
+    const bool known = reference || facts_.known(item.inode);
+    if (known && item.wanted == 0) {
+      if (reference || !sample_.contains(item.inode)) return;
+      item.verify = true;
+      return put(std::move(item), inode.size < kPiece ? inode.size : kPiece);
+    }
+    const bool content = is_file(inode) && !reference;
+    item.read = !known || (content && item.wanted != 0);
+    if (item.read && content && inode.size > kPiece) return add_large(std::move(item));
+    put(std::move(item), 512 + item.list.size() + (item.read && content ? inode.size : 0));
+  }
+
+  void put(Item item, uint64_t bytes) {
+    if (!block_.items.empty() && (bytes_ + bytes > kBlockBytes * 2 || bytes_ >= kBlockBytes || block_.items.size() >= kBlockItems)) flush({});
+    bytes_ += bytes;
+    block_.items.push_back(std::move(item));
+  }
+
+  void add_large(Item item) {
+    flush({});
+    std::shared_ptr<LargeFile> large;
+    const ReadResult opened = open_large(tree_, item, large);
+    if (opened.state != ReadState::done) {
+      tree_.inodes[item.inode].gone = true;
+      if (opened.state == ReadState::failed) context_.log.object_failed(opened.problem.message);
+      return;
+    }
+    item.large = large;
+    for (size_t part = 0; part < large->parts.size(); ++part) {
+      Block block;
+      item.part = part;
+      block.items.push_back(item);
+      pipeline_.push(std::move(block));
+    }
+  }
+
+  void flush(std::function<void()> then) {
+    if (block_.items.empty() && !then) return;
+    block_.then = std::move(then);
+    pipeline_.push(std::exchange(block_, {}));
+    bytes_ = 0;
+  }
+
+  HostTree& tree_;
+  FactsTable& facts_;
+  std::vector<Target*> targets_;
+  Pipeline& pipeline_;
+  const std::unordered_set<uint32_t>& sample_;  // inodes to be verified
+  RunContext& context_;
+  Block block_;
+  uint64_t bytes_ = 0;
+};
+
+void stop_if_asked(const RunContext& context) {
+  if (context.cancel.stop()) throw Error("interrupted; archives that were complete stay", Exit::interrupted);
+}
+
+bool in_sample(uint64_t ino, const std::string& stamp, uint64_t one_in) {
+  return one_in != 0 && std::hash<std::string>{}(stamp + std::to_string(ino)) % one_in == 0;
+}
+
+// Facts of what is as it was the last time; returns how many. Some of the files are put into the sample.
+uint64_t decide(const HostTree& tree, FactsTable& facts, const InodeIndex& index, const std::string& stamp, uint64_t one_in, std::unordered_set<uint32_t>& sample) {
+  uint64_t known = 0;
+  std::vector<uint32_t> order(tree.inodes.size());
+  for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
+  // In the order of the index: neighbours are on one page of it.
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return tree.inodes[a].ino < tree.inodes[b].ino; });
+  for (const uint32_t i : order) {
+    const Inode& inode = tree.inodes[i];
+    auto found = index.known(tree.trees[inode.guest].filesystem, inode);
+    if (!found) continue;
+    ++known;
+    if (is_file(inode) && in_sample(inode.ino, stamp, one_in)) sample.insert(i);
+    facts.put(i, std::move(*found));
+  }
+  return known;
+}
+
+// Regular files are opened in one step through a private view of their filesystem in which devices cannot be opened.
+void see_through_private_mounts(std::vector<Guest>& guests) {
+  for (auto& guest : guests) {
+    UniqueFd up(::dup(guest.root.fd()));
+    const std::string top = path_of_fd(guest.root.fd());
+    if (top.empty()) continue;
+    try {
+      // The mount's own root is not asked for: a clone of the mount, seen from the guest's directory, is the same.
+      const NodevMount mount(top);
+      if (!mount.available()) continue;
+      if (UniqueFd seen = mount.open_dir(top); seen) guest.root.see_through(std::move(seen));
+    } catch (const Error&) {
+      // Read in two steps then.
+    }
+  }
+}
+
+}  // namespace
+
+// Two runs in one second, or a clock that was set back: archives of a set are ordered by their stamps.
+void wait_for_next_stamp(const std::string& last) {
+  for (int tries = 0; !last.empty() && stamp_of(now_ns()) <= last; ++tries) {
+    if (tries > 20) throw Error("the set has archives of " + last + ", which is in the future; look at the clock");
+    const timespec pause = {0, 100'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
+CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_ptr<Target>>& owned, const std::string& not_before, const CreateOptions& options, RunContext& context) {
+  CreateResult result;
+  std::vector<Target*> targets;
+  for (const auto& target : owned) targets.push_back(target.get());
+  wait_for_next_stamp(not_before);
+  result.stamp = stamp_of(now_ns());
+  see_through_private_mounts(guests);
+  HostTree tree;
+  tree.guests = std::move(guests);
+  {
+    const auto timed = context.timer.time("scan");
+    context.progress.start("scanning", "names", 0);
+    walk(tree, {options.excludes, options.filesystems}, context);
+    context.progress.finish();
+  }
+  stop_if_asked(context);
+  FactsTable facts(tree.inodes.size());
+  std::unordered_set<uint32_t> sample;
+  std::unique_ptr<InodeIndex> index;
+  if (!options.state.empty()) {
+    const auto timed = context.timer.time("decide");
+    index = std::make_unique<InodeIndex>(options.state, false);
+    result.known = decide(tree, facts, *index, result.stamp, options.verify_sample, sample);
+  }
+  Learner learner(index.get());
+  {
+    const auto timed = context.timer.time("prepare");
+    for (Target* target : targets) target->begin(tree, facts, result.stamp, options.consistency);
+  }
+  try {
+    Pipeline pipeline(tree, facts, targets, [&](std::vector<InodeIndex::Learned>&& some) { learner.add(std::move(some)); }, context);
+    Planner planner(tree, facts, targets, pipeline, sample, context);
+    context.progress.start("writing", "objects", 0);
+    {
+      const auto timed = context.timer.time("shared");
+      planner.shared();
+    }
+    {
+      const auto timed = context.timer.time("guests");
+      for (uint32_t g = 0; g < tree.guests.size(); ++g) {
+        stop_if_asked(context);
+        planner.guest(g);
+      }
+      pipeline.drain();
+    }
+    for (size_t t = 0; t < targets.size(); ++t) {
+      if (pipeline.failed(t)) ++result.failed_targets;
+      else targets[t]->finish();
+    }
+    context.progress.finish();
+    result.counts = pipeline.counts();
+  } catch (...) {
+    for (Target* target : targets) target->abandon();
+    try {
+      learner.flush();  // what was read is true whatever became of the archives
+    } catch (const Error&) {
+    }
+    throw;
+  }
+  {
+    const auto timed = context.timer.time("learn");
+    learner.flush();
+  }
+  result.guests = tree.guests.size();
+  result.names = tree.names;
+  result.inodes = tree.inodes.size();
+  result.directories = tree.directories;
+  for (const auto& inode : tree.inodes) result.shared += inode.shared ? 1 : 0;
+  return result;
+}
+
+}  // namespace vs::backup

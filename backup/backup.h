@@ -1,0 +1,44 @@
+// vbackup create, as a list of passes:
+//
+//   1 inventory   which trees                                      core/inventory
+//   2 targets     open, lock, sweep what a killed run left          archive_target, archive_set
+//   3 scan        names and inodes of all trees                     tree
+//   4 decide      which inodes are known from earlier runs          inode_index
+//   5 shared      what several guests share, once, into the pool    pipeline; after it every name can be a link to a member
+//   6 guests      one after the other, depth first                  pipeline; after each its archive is complete and visible
+//   7 learn       what was read is known the next time              inode_index
+//
+// A run that is killed leaves finished archives, each whole, and parts that the next run sweeps. There is no more to recover: the pool archive comes
+// before the guests that refer to it, a guest's archive before the next guest's, and the index only ever says what was true.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backup/pipeline.h"
+#include "backup/target.h"
+
+namespace vs::backup {
+
+struct CreateOptions {
+  std::vector<std::string> excludes;
+  std::string state;             // directory of the index; "" none is kept
+  uint64_t verify_sample = 64;   // one in so many of what is believed is read again; 0 none
+  std::string consistency = "live";
+  std::vector<uint64_t> filesystems;  // see WalkOptions
+};
+
+struct CreateResult {
+  std::string stamp;
+  uint64_t guests = 0, names = 0, inodes = 0, directories = 0, shared = 0, known = 0;
+  PipelineCounts counts;
+  uint64_t failed_targets = 0;
+};
+
+// Until a stamp taken now is later than this one; throws if that is in the future.
+void wait_for_next_stamp(const std::string& last);
+
+CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_ptr<Target>>& targets, const std::string& not_before, const CreateOptions& options, RunContext& context);
+
+}  // namespace vs::backup

@@ -1,0 +1,28 @@
+// What the flags of vbackup say.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/cli.h"
+#include "core/inventory.h"
+
+namespace vs::backup {
+
+struct Options {
+  std::vector<std::string> trees, guests, to;
+  std::string state = "/var/lib/vservers/backup", from, progress = "auto";
+  uint64_t jobs = 0;
+  bool json = false, quiet = false, stats = false, timings = false, dry_run = false;
+  int verbose = 0;
+};
+
+// Of every verb.
+void add_common_options(Verb& verb, Options& options);
+void add_source_options(Verb& verb, Options& options);  // --tree, --state, --to
+void add_set_option(Verb& verb, Options& options);      // --from
+// "archive:DIR" or "DIR"; throws Error(Exit::usage) for others.
+std::string set_path(const std::string& target);
+std::string only_set(const Options& options);
+
+}  // namespace vs::backup

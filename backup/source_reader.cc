@@ -1,0 +1,255 @@
+#include "backup/source_reader.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "backup/archive_set.h"
+#include "core/escape.h"
+
+namespace vs::backup {
+namespace {
+
+constexpr int kTries = 3;
+// More ranges than this are joined: a map of them would be longer than what it saves.
+constexpr size_t kMostRanges = 100'000;
+
+ReadResult failed(const Problem& problem) {
+  const bool gone = problem.code == ENOENT || problem.code == ENOTDIR || problem.code == ELOOP || problem.code == ESTALE || problem.code == EXDEV || problem.code == EINVAL;
+  return {gone ? ReadState::gone : ReadState::failed, problem};
+}
+
+void take_stat(Inode& inode, const FileStat& stat) {
+  inode.ino = stat.ino;
+  inode.size = stat.size;
+  inode.mtime_ns = stat.mtime_ns;
+  inode.ctime_ns = stat.ctime_ns;
+  inode.btime_ns = stat.btime_ns;
+  inode.rdev = stat.rdev;
+  inode.mode = stat.mode;
+  inode.uid = stat.uid;
+  inode.gid = stat.gid;
+  inode.nlink = stat.nlink;
+  inode.sealed = S_ISREG(stat.mode) && stat.nlink > 1 && (stat.attributes & STATX_ATTR_IMMUTABLE) != 0;
+}
+
+bool same(const FileStat& a, const FileStat& b) { return a.size == b.size && a.mtime_ns == b.mtime_ns && a.ctime_ns == b.ctime_ns; }
+
+// Exactly `size` bytes at `at`; false when the file has fewer (the rest are zeros then).
+Expected<bool> pread_all(int fd, char* to, uint64_t size, uint64_t at) {
+  while (size > 0) {
+    const ssize_t got = ::pread(fd, to, size, static_cast<off_t>(at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return problem_from_errno("read", "");
+    if (got == 0) return std::memset(to, 0, size), false;
+    to += got;
+    at += static_cast<uint64_t>(got);
+    size -= static_cast<uint64_t>(got);
+  }
+  return true;
+}
+
+// One read of a file of at most a piece.
+Expected<bool> read_small(int fd, const FileStat& stat, ReadObject& object) {
+  Content& content = object.content;
+  content = {};
+  const bool holes = stat.size > 0 && stat.blocks * 512 < stat.size;
+  if (holes) content.ranges = data_ranges(fd, stat.size);
+  // Inline data and compression also take fewer blocks than bytes.
+  content.sparse = holes && !(content.ranges.size() == 1 && content.ranges[0].first == 0 && content.ranges[0].second == stat.size);
+  if (!content.sparse) content.ranges.clear();
+  std::string whole(static_cast<size_t>(stat.size), '\0');
+  bool full = true;
+  const auto read = [&](uint64_t at, uint64_t size) -> Result {
+    const auto got = pread_all(fd, whole.data() + at, size, at);
+    if (!got) return got.error();
+    full = full && *got;
+    return Ok{};
+  };
+  if (!content.sparse) {
+    if (const auto done = read(0, stat.size); !done) return done.error();
+    object.facts.content = sha256(whole);
+    content.data = std::move(whole);
+    return full;
+  }
+  for (const auto& [at, size] : content.ranges)
+    if (const auto done = read(at, size); !done) return done.error();
+  object.facts.content = sha256(whole);
+  for (const auto& [at, size] : content.ranges) content.data.append(whole, static_cast<size_t>(at), static_cast<size_t>(size));
+  return full;
+}
+
+ReadResult read_file(const HostTree& tree, const Item& item, ReadObject& object) {
+  const RootDir& root = tree.guests[item.guest].root;
+  FileStat before;
+  auto fd = root.open_regular(item.path, &before);
+  if (!fd) return failed(fd.error());
+  const std::string shown = root.host_path(item.path);
+  for (int attempt = 0;; ++attempt) {
+    if (before.size > kPiece) return {ReadState::failed, {EFBIG, "grew while it was looked at, left for the next run: " + escaped(shown)}};
+    object.facts = {};
+    const auto full = read_small(fd->get(), before, object);
+    if (!full) return {ReadState::failed, problem_from(full.error().code, "read", shown)};
+    auto xattrs = read_xattrs(fd->get(), shown);
+    if (!xattrs) return {ReadState::failed, xattrs.error()};
+    object.facts.xattrs = std::move(*xattrs);
+    read_flags(fd->get(), object.facts.flags, object.facts.project);
+    const auto after = stat_fd(fd->get(), shown);
+    if (!after) return failed(after.error());
+    take_stat(object.inode, before);
+    if (*full && same(before, *after)) return {};
+    if (attempt + 1 == kTries) {
+      object.facts.inconsistent = true;
+      return {};
+    }
+    before = *after;
+  }
+}
+
+ReadResult read_directory(const HostTree& tree, const Item& item, ReadObject& object) {
+  const RootDir& root = tree.guests[item.guest].root;
+  const std::string shown = root.host_path(item.path);
+  const auto fd = root.open(item.path, O_RDONLY | O_DIRECTORY | O_NOATIME);
+  if (!fd) return failed(fd.error());
+  const auto stat = stat_fd(fd->get(), shown);
+  if (!stat) return failed(stat.error());
+  auto xattrs = read_xattrs(fd->get(), shown);
+  if (!xattrs) return {ReadState::failed, xattrs.error()};
+  object.facts.xattrs = std::move(*xattrs);
+  read_flags(fd->get(), object.facts.flags, object.facts.project);
+  // The times stay those of the listing, with which the list of names goes.
+  object.inode.mode = stat->mode;
+  object.inode.uid = stat->uid;
+  object.inode.gid = stat->gid;
+  return {};
+}
+
+ReadResult read_special(const HostTree& tree, const Item& item, ReadObject& object) {
+  const RootDir& root = tree.guests[item.guest].root;
+  const std::string shown = root.host_path(item.path);
+  const auto fd = root.open(item.path, O_PATH | O_NOFOLLOW);
+  if (!fd) return failed(fd.error());
+  const auto stat = stat_fd(fd->get(), shown);
+  if (!stat) return failed(stat.error());
+  if ((stat->mode & S_IFMT) != (object.inode.mode & S_IFMT)) return {ReadState::gone, {}};
+  if (S_ISLNK(stat->mode)) {
+    auto target = read_target(fd->get(), shown);
+    if (!target) return failed(target.error());
+    object.facts.target = std::move(*target);
+  }
+  auto xattrs = read_xattrs(fd->get(), shown);
+  if (!xattrs) return {ReadState::failed, xattrs.error()};
+  object.facts.xattrs = std::move(*xattrs);
+  take_stat(object.inode, *stat);
+  return {};
+}
+
+}  // namespace
+
+std::vector<std::pair<uint64_t, uint64_t>> data_ranges(int fd, uint64_t size) {
+  std::vector<std::pair<uint64_t, uint64_t>> ranges;
+  uint64_t gap = 1;  // holes shorter than this are stored as zeros
+  for (uint64_t at = 0; at < size;) {
+    const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
+    if (data < 0 && errno == ENXIO) break;  // a hole up to the end
+    const off_t hole = data < 0 ? -1 : ::lseek(fd, data, SEEK_HOLE);
+    if (data < 0 || hole < 0) return {{0, size}};  // the filesystem does not tell
+    const auto begin = static_cast<uint64_t>(data);
+    const uint64_t end = std::min<uint64_t>(static_cast<uint64_t>(hole), size);
+    if (begin >= size || end <= begin) break;
+    if (!ranges.empty() && begin - (ranges.back().first + ranges.back().second) < gap) ranges.back().second = end - ranges.back().first;
+    else ranges.emplace_back(begin, end - begin);
+    at = end;
+    if (ranges.size() <= kMostRanges) continue;
+    // Twice the gap until it is few enough: what is stored grows by the holes filled, at most to the file's own length.
+    while (ranges.size() > kMostRanges / 2) {
+      gap = gap < 4096 ? 4096 : gap * 2;
+      std::vector<std::pair<uint64_t, uint64_t>> joined;
+      for (const auto& range : ranges)
+        if (!joined.empty() && range.first - (joined.back().first + joined.back().second) < gap) joined.back().second = range.first + range.second - joined.back().first;
+        else joined.push_back(range);
+      ranges = std::move(joined);
+    }
+  }
+  return ranges;
+}
+
+ReadResult read_object(const HostTree& tree, const Item& item, ReadObject& object) {
+  object.inode = tree.inodes[item.inode];
+  object.facts = {};
+  if (is_dir(object.inode)) return read_directory(tree, item, object);
+  return is_file(object.inode) ? read_file(tree, item, object) : read_special(tree, item, object);
+}
+
+ReadResult open_large(const HostTree& tree, const Item& item, std::shared_ptr<LargeFile>& large) {
+  const RootDir& root = tree.guests[item.guest].root;
+  large = std::make_shared<LargeFile>();
+  large->opened_ns = now_ns();
+  FileStat stat;
+  auto fd = root.open_regular(item.path, &stat);
+  if (!fd) return failed(fd.error());
+  const std::string shown = root.host_path(item.path);
+  large->inode = tree.inodes[item.inode];
+  take_stat(large->inode, stat);
+  auto xattrs = read_xattrs(fd->get(), shown);
+  if (!xattrs) return {ReadState::failed, xattrs.error()};
+  large->facts.xattrs = std::move(*xattrs);
+  read_flags(fd->get(), large->facts.flags, large->facts.project);
+  auto ranges = data_ranges(fd->get(), stat.size);
+  large->map.sparse = !(ranges.size() == 1 && ranges[0].first == 0 && ranges[0].second == stat.size);
+  large->digest = ContentDigest(stat.size);
+  for (const auto& [at, size] : ranges)
+    for (uint64_t done = 0; done < size;) {
+      const uint64_t begin = at + done, piece = begin / kPiece;
+      const uint64_t take = std::min(size - done, (piece + 1) * kPiece - begin);
+      if (large->parts.empty() || large->parts.back().piece != piece) large->parts.push_back({piece, {}});
+      large->parts.back().ranges.emplace_back(begin, take);
+      done += take;
+    }
+  if (large->parts.empty()) large->parts.push_back({0, {}});  // one hole: the header alone
+  if (large->map.sparse) large->map.ranges = std::move(ranges);
+  large->fd = std::move(*fd);
+  return {};
+}
+
+void read_part(LargeFile& large, size_t number, std::string& data) {
+  const LargeFile::Part& part = large.parts[number];
+  const uint64_t begin = part.piece * kPiece;
+  std::string whole(static_cast<size_t>(std::min(kPiece, large.inode.size - begin)), '\0');
+  bool full = true;
+  for (const auto& [at, size] : part.ranges) {
+    const auto got = pread_all(large.fd.get(), whole.data() + (at - begin), size, at);
+    full = full && got && *got;
+    data.append(whole, static_cast<size_t>(at - begin), static_cast<size_t>(size));
+  }
+  const Sha256 digest = sha256(whole);
+  const bool zeros = whole.find_first_not_of('\0') == std::string::npos;
+  const std::lock_guard lock(large.mutex);
+  if (!zeros) large.digest.digest_piece(part.piece, digest);
+  if (!full) large.changed = true;
+}
+
+void finish_large(LargeFile& large) {
+  large.facts.content = large.digest.finish();
+  const auto after = stat_fd(large.fd.get(), "");
+  large.facts.inconsistent = large.changed || !after || after->size != large.inode.size || after->mtime_ns != large.inode.mtime_ns || after->ctime_ns != large.inode.ctime_ns;
+  large.fd.reset();
+}
+
+Expected<Sha256> digest_of(int fd, uint64_t size, const std::string& object) {
+  ContentDigest digest(size);
+  std::string piece;
+  for (uint64_t at = 0; at < size; at += kPiece) {
+    piece.assign(static_cast<size_t>(std::min(kPiece, size - at)), '\0');
+    const auto got = pread_all(fd, piece.data(), piece.size(), at);
+    if (!got || !*got) return problem_from(got ? EIO : got.error().code, "read", object);
+    digest.piece(at / kPiece, piece);
+  }
+  return digest.finish();
+}
+
+}  // namespace vs::backup

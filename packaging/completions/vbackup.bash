@@ -1,0 +1,40 @@
+# bash completion for vbackup(8). Runs nothing.
+
+_vbackup() {
+  local cur prev verb='' i
+  local common='--config --jobs --json --quiet --verbose --progress --stats --timings --help'
+  COMPREPLY=()
+  cur=${COMP_WORDS[COMP_CWORD]}
+  prev=${COMP_WORDS[COMP_CWORD - 1]}
+  if [[ $cur == = ]]; then cur=''
+  elif [[ $prev == = && $COMP_CWORD -ge 2 ]]; then prev=${COMP_WORDS[COMP_CWORD - 2]}; fi
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case ${COMP_WORDS[i]} in
+      create | list | show | restore | check | diff | forget | prune) verb=${COMP_WORDS[i]}; break ;;
+    esac
+  done
+  case $prev in
+    --consistency) mapfile -t COMPREPLY < <(compgen -W 'auto snapshot live' -- "$cur"); return ;;
+    --progress) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$cur"); return ;;
+    --to | --state | --target | --store | --scratch) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+    --config | --from | --single) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+    --exclude | -j | --jobs | --level | --longest-chain | --verify-sample | --keep-*) return ;;
+  esac
+  if [[ -z $verb ]]; then
+    mapfile -t COMPREPLY < <(compgen -W 'create list show restore check diff forget prune --help --version' -- "$cur")
+    return
+  fi
+  [[ $cur == -* ]] || return
+  local own=''
+  case $verb in
+    create) own='--to --tree --state --single --exclude --all --full --longest-chain --level --verify-sample --consistency --dry-run' ;;
+    list | diff) own='--to' ;;
+    show) own='--to --from --recursive' ;;
+    restore) own='--to --from --target --all --link-live --store --no-devices --dry-run' ;;
+    check) own='--to --rehearse --scratch' ;;
+    forget) own='--to --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --prune --dry-run' ;;
+    prune) own='--to --dry-run' ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$common $own" -- "$cur")
+}
+complete -F _vbackup vbackup

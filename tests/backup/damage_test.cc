@@ -1,0 +1,128 @@
+// Torn and flipped archives: found, named, the rest usable, a rerun makes it whole.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <random>
+
+#include "tests/backup/backup_host.h"
+
+namespace vs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+std::string file_of(const BackupHost& host, const std::string& prefix, const std::string& suffix) {
+  for (const auto& entry : fs::directory_iterator(host.set()))
+    if (const std::string name = entry.path().filename(); name.starts_with(prefix) && name.ends_with(suffix)) return entry.path();
+  return {};
+}
+
+void flip(const std::string& path, off_t at) {
+  const int fd = ::open(path.c_str(), O_RDWR);
+  unsigned char byte = 0;
+  ASSERT_EQ(::pread(fd, &byte, 1, at), 1);
+  byte ^= 0x10;
+  ASSERT_EQ(::pwrite(fd, &byte, 1, at), 1);
+  ::close(fd);
+}
+
+class DamageTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    host_.make_guests();
+    ASSERT_EQ(host_.create().exit_code, 0);
+  }
+  BackupHost host_;
+};
+
+TEST_F(DamageTest, AFlippedBitAnywhereIsFound) {
+  std::mt19937 random(7);
+  for (const auto& [prefix, suffix] : {std::pair{"alpha-full", ".tar.zst"}, {"pool-1", ".tar.zst"}, {"beta-full", ".tar.zst"}, {"alpha-full", ".catalog"}, {"pool-1", ".catalog"}}) {
+    const std::string path = file_of(host_, prefix, suffix);
+    const auto size = static_cast<off_t>(fs::file_size(path));
+    for (int i = 0; i < 25; ++i) {
+      const off_t at = i == 0 ? 0 : i == 1 ? size - 1 : static_cast<off_t>(random() % static_cast<uint64_t>(size));
+      flip(path, at);
+      const RunResult result = host_.vbackup("check");
+      EXPECT_EQ(result.exit_code, 1) << path << " byte " << at << "\n" << result.out << result.err;
+      EXPECT_THAT(result.out, HasSubstr(fs::path(path).stem().stem().string())) << "it is named";
+      flip(path, at);
+    }
+  }
+  EXPECT_EQ(host_.vbackup("check").exit_code, 0);
+}
+
+TEST_F(DamageTest, WhatIsNotDamagedIsRestored) {
+  const std::string path = file_of(host_, "alpha-full", ".tar.zst");
+  // In the middle of the large file, which is most of this archive.
+  flip(path, static_cast<off_t>(fs::file_size(path) / 2));
+  const Everything before = everything_of(host_.trees());
+  const std::string target = host_.scratch("out");
+  const RunResult result = host_.vbackup("restore", {"--target", target, "--all"});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_THAT(result.err, HasSubstr("alpha/large"));
+  const Everything after = everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}});
+  for (const auto& [name, what] : before) {
+    const bool damaged = name == "alpha/large" || name == "alpha/large2";
+    EXPECT_EQ(after.contains(name) ? after.at(name) : "missing", damaged ? "missing" : what) << name;
+  }
+}
+
+TEST_F(DamageTest, ATornArchiveIsToldAndItsBeginningIsUsed) {
+  const std::string path = file_of(host_, "alpha-full", ".tar.zst");
+  fs::resize_file(path, fs::file_size(path) - 5000);
+  const RunResult check = host_.vbackup("check");
+  EXPECT_EQ(check.exit_code, 1);
+  EXPECT_THAT(check.out, HasSubstr("seek table"));
+  const RunResult one = host_.vbackup("restore", {"--target", host_.scratch("out"), "alpha:large"});
+  EXPECT_EQ(one.exit_code, 0) << one.err;
+  EXPECT_EQ(read_file(host_.scratch("out/alpha/large")), read_file(host_.tree("alpha") + "/large"));
+}
+
+TEST_F(DamageTest, ALostCatalogIsReadFromWithin) {
+  fs::remove(file_of(host_, "alpha-full", ".catalog"));
+  const Everything before = everything_of(host_.trees());
+  const std::string target = host_.scratch("out");
+  const RunResult result = host_.vbackup("restore", {"--target", target, "--all"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(difference(before, everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})), "");
+}
+
+TEST_F(DamageTest, ALostPoolArchiveIsMadeAgainByTheNextFull) {
+  fs::remove(file_of(host_, "pool-1", ".tar.zst"));
+  const RunResult check = host_.vbackup("check");
+  EXPECT_EQ(check.exit_code, 1);
+  EXPECT_THAT(check.out, HasSubstr("alpha:usr/bin/program"));
+  ASSERT_EQ(host_.create().exit_code, 0);
+  const Everything before = everything_of(host_.trees());
+  EXPECT_EQ(difference(before, everything_of(host_.restored("again"))), "");
+}
+
+TEST_F(DamageTest, ALostIndexCostsOnlyReading) {
+  fs::remove_all(host_.scratch("state"));
+  const RunResult result = host_.create({"--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_FALSE(fs::exists(host_.set() + "/pool-2.tar.zst")) << "what the pool has is found again by what it is";
+}
+
+TEST_F(DamageTest, LeftoversOfAKilledRunAreSwept) {
+  write_file(host_.set() + "/.vbackup-20200101T000000Z-alpha-inc-20200101T000000Z.tar.zst.part", "half");
+  write_file(host_.set() + "/gamma-full-20200101T000000Z.catalog", "an archive was to follow");
+  ASSERT_EQ(host_.create().exit_code, 0);
+  EXPECT_EQ(file_of(host_, ".vbackup-", ""), "");
+  EXPECT_EQ(file_of(host_, "gamma", ""), "");
+}
+
+TEST_F(DamageTest, ASecondRunAtTheSameTimeIsToldSo) {
+  const int fd = ::open((host_.set() + "/.lock").c_str(), O_RDWR | O_CLOEXEC);
+  const RunResult result = run({"flock", host_.set() + "/.lock", "bash", "-c", "'" + vbackup_path() + "' create --to '" + host_.set() + "' --state '" + host_.scratch("state") + "' --tree alpha='" + host_.tree("alpha") + "'"});
+  ::close(fd);
+  EXPECT_EQ(result.exit_code, 11) << result.err;
+}
+
+}  // namespace
+}  // namespace vs::test
