@@ -20,6 +20,8 @@ constexpr uint64_t kBeneath = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO
 // Pieces handed to the kernel at once: below PATH_MAX (4096) with room for the terminating NUL.
 constexpr size_t kPiece = 4000;
 
+constexpr int kTries = 20;
+
 int64_t nanoseconds(const statx_timestamp& t) { return t.tv_sec * 1'000'000'000 + t.tv_nsec; }
 
 Expected<FileStat> stat_with(int dir, const char* name, int flags, const std::string& object) {
@@ -48,10 +50,11 @@ int raw_openat2(int dir, const char* path, int flags, uint64_t resolve) {
   open_how how{};
   how.flags = static_cast<uint64_t>(flags);
   how.resolve = resolve;
-  for (;;) {
+  for (int tries = 0;; ++tries) {
     const int fd = static_cast<int>(::syscall(SYS_openat2, dir, path, &how, sizeof how));
-    // EAGAIN: a rename elsewhere made the kernel unsure that ".." stayed beneath; EINTR: a signal.
-    if (fd >= 0 || (errno != EINTR && errno != EAGAIN)) return fd;
+    // EINTR: a signal. EAGAIN: a rename elsewhere made the kernel unsure that ".." stayed beneath, which the next try settles; or
+    // somebody holds a lease on the file, and may do so for 45 s.
+    if (fd >= 0 || (errno != EINTR && (errno != EAGAIN || tries == kTries))) return fd;
   }
 }
 

@@ -66,6 +66,7 @@ Exit apply(ApplyOptions& options) {
     for (const auto& guest : session->guests) devices.push_back(guest.root.stat().dev);
     add_applied(summary, apply_links(*session, {session->guests, parsed.plan, parsed.table}, devices, run, parsed.header.ignore_mtime), *session);
     record_run(*session, summary);
+    prune_old_runs(*session);
   }
   return command.finish(summary);
 }
@@ -78,6 +79,7 @@ void add_apply(CommandLine& line) {
   add_shared_options(verb, options);
   verb.flag("-n,--dry-run", options.dry_run, "check the plan only");
   verb.option("--max-runtime", "SECONDS", options.max_runtime, "stop at a safe place after this time");
+  verb.option("--keep-runs", "N", options.keep_runs, "records of so many runs are kept, for undo [400]");
   verb.argument("PLAN", options.plan, "file made by vunify plan -o", true);
   verb.footer(exit_codes("0 done, 1 failed, 2 usage, 3 some files were not linked, 4 plan stale (nothing changed), 11 locked, 130 interrupted",
                          "vunify apply tonight.plan"));

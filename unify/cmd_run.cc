@@ -22,10 +22,12 @@ RunSummary run_one_pool(const Options& options, Command& command) {
   Session session(options, options.dry_run ? Access::looking : Access::writing, command.context());
   LinkPlan plan;
   const RunSummary summary = run_unify(session, &plan);
-  if (options.dry_run)
+  if (options.dry_run) {
     command.print(fmt::format("would link {} files in {} groups, saving {}", plan.file_count(), plan.groups.size(), size_text(plan.bytes_to_save(session.pool.block_size))));
-  else
+  } else {
     record_run(session, summary);
+    prune_old_runs(session);
+  }
   return summary;
 }
 
@@ -55,6 +57,7 @@ void add_run(CommandLine& line) {
   add_shared_options(verb, options);
   verb.flag("-n,--dry-run", options.dry_run, "change nothing, say what would be done");
   verb.option("--max-runtime", "SECONDS", options.max_runtime, "stop at a safe place after this time");
+  verb.option("--keep-runs", "N", options.keep_runs, "records of so many runs are kept, for undo [400]");
   verb.flag("--each-pool", options.each_pool, "where vservers are on several filesystems: one after the other");
   verb.arguments("GUEST", options.guests, "only these vservers", false);
   verb.footer(exit_codes("0 done, 1 failed, 2 usage, 3 done but some files were not linked this time, 11 locked, 130 interrupted", "vunify run --dry-run"));

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "core/escape.h"
+#include "unify/rpm_database.h"
 #include "unify/scanner.h"
 
 namespace vs::unify {
@@ -122,6 +123,9 @@ GuestCounts GuestFiles::total() const {
 void load_guest_packages(std::span<const Guest> guests, const std::string& cache_dir, GuestFiles& files, RunContext& context) {
   files.packages.resize(guests.size());
   files.troubles.resize(guests.size());
+  if (!cache_dir.empty())  // verbs that only look leave what is there
+    for (const std::string& dir : {cache_dir, std::string("/tmp")})
+      if (const size_t swept = sweep_private_copies(dir)) context.log.verbose(fmt::format("removed {} private copies of rpm databases that killed runs left in {}", swept, dir));
   context.progress.start("packages", "guests", guests.size());
   tbb::parallel_for(size_t{0}, guests.size(), [&](size_t i) {
     if (context.cancel.stop()) return;

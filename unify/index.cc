@@ -4,6 +4,8 @@
 #include <lmdb.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "core/durable_file.h"
 #include "core/error.h"
 #include "core/record_log.h"
@@ -211,6 +213,36 @@ std::optional<KnownContent> Index::known(uint64_t dev, const FileRow& row) const
   known.shared_with = in.u64();
   if (!in.ok()) return std::nullopt;
   return known;
+}
+
+size_t Index::contents() const {
+  if (impl_->env == nullptr) return 0;
+  Impl::Txn txn(*impl_, MDB_RDONLY);
+  MDB_stat stat{};
+  impl_->check(mdb_stat(txn.txn, impl_->contents, &stat), "count");
+  return stat.ms_entries;
+}
+
+size_t Index::forget_others(uint64_t dev, std::vector<uint64_t> inos) {
+  if (impl_->env == nullptr) return 0;
+  std::sort(inos.begin(), inos.end());
+  std::string prefix;
+  put_u64(prefix, dev);
+  size_t forgotten = 0;
+  Impl::Txn txn(*impl_, 0);
+  MDB_cursor* cursor = nullptr;
+  impl_->check(mdb_cursor_open(txn.txn, impl_->contents, &cursor), "read");
+  MDB_val key = value_of(prefix), value;
+  for (int got = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); got == MDB_SUCCESS && view_of(key).starts_with(prefix);
+       got = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+    FieldReader in(view_of(key).substr(prefix.size()));
+    if (std::binary_search(inos.begin(), inos.end(), in.u64())) continue;
+    impl_->check(mdb_cursor_del(cursor, 0), "erase");
+    ++forgotten;
+  }
+  mdb_cursor_close(cursor);
+  txn.commit();
+  return forgotten;
 }
 
 void Index::learn(const std::vector<Learned>& contents) {

@@ -57,6 +57,9 @@ class Index {
     KnownContent content;
   };
   void learn(const std::vector<Learned>& contents);
+  size_t contents() const;  // how many are known, of all devices
+  // Forgets the contents of this device but of these inodes (any order). Returns how many.
+  size_t forget_others(uint64_t dev, std::vector<uint64_t> inos);
 
  private:
   struct Impl;

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <ctime>
 #include <filesystem>
+#include <set>
 
 #include "core/durable_file.h"
 #include "core/escape.h"
@@ -214,6 +215,64 @@ std::map<std::pair<std::string, std::string>, uint64_t> known_link_groups(const 
     }
   }
   return groups;
+}
+
+namespace {
+
+// Which runs the link groups of today come from, as known_link_groups() reads them: the newest run that tells of a name counts.
+class LinkGroupSources {
+ public:
+  explicit LinkGroupSources(size_t runs) : names_(runs), overrides_(runs) {}
+
+  void read(size_t run, const RecordedRun& recorded) {
+    std::map<uint32_t, size_t> names;
+    for (const auto& step : recorded.steps) ++names[step.victim];
+    for (const auto& step : recorded.steps) {
+      const std::pair name(step.guest, step.path);
+      if (const auto it = source_.find(name); it != source_.end()) {
+        if (it->second == run) continue;
+        --names_[it->second];
+        overrides_[run].insert(it->second);
+        source_.erase(it);
+      }
+      if (names[step.victim] < 2) continue;
+      source_[name] = run;
+      ++names_[run];
+    }
+  }
+
+  // A run without groups of its own is needed, too, where it says that names left a group that is kept.
+  std::vector<bool> needed(size_t prunable) const {
+    std::vector<bool> needed(names_.size(), true);
+    for (size_t run = 0; run < prunable; ++run)
+      needed[run] = names_[run] != 0 || std::any_of(overrides_[run].begin(), overrides_[run].end(), [&](size_t older) { return needed[older]; });
+    return needed;
+  }
+
+ private:
+  std::map<std::pair<std::string, std::string>, size_t> source_;
+  std::vector<size_t> names_;  // whose source the run is
+  std::vector<std::set<size_t>> overrides_;
+};
+
+}  // namespace
+
+size_t prune_runs(const std::string& state_dir, size_t keep) {
+  const auto runs = list_runs(state_dir);
+  if (runs.size() <= keep) return 0;
+  LinkGroupSources sources(runs.size());
+  for (size_t i = 0; i < runs.size(); ++i)
+    if (const auto recorded = find_run(state_dir, runs[i])) sources.read(i, *recorded);
+  const size_t prunable = runs.size() - keep;
+  const auto needed = sources.needed(prunable);
+  size_t removed = 0;
+  for (size_t i = 0; i < prunable; ++i) {
+    if (needed[i]) continue;
+    const std::string file = run_file(state_dir, runs[i]);
+    if (::unlink(file.c_str()) != 0) throw Error(problem_from_errno("remove the record of an old run", file).message);
+    ++removed;
+  }
+  return removed;
 }
 
 std::string new_run_id() {

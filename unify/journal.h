@@ -91,6 +91,9 @@ std::map<std::pair<std::string, std::string>, uint64_t> known_link_groups(const 
 std::optional<RecordedRun> find_run(const std::string& state_dir, const std::string& run_id);
 RecordedRun read_run(const std::string& state_dir, const std::string& run_id);
 std::vector<std::string> list_runs(const std::string& state_dir);  // oldest first; throws Error when the directory cannot be read
+// Removes the records of the oldest runs beyond the newest `keep`, but of none that known_link_groups() needs. Returns how many. What is removed
+// can not be undone any more (its files can be released).
+size_t prune_runs(const std::string& state_dir, size_t keep);
 std::string new_run_id();  // "20261124T054033Z-1234", the second of a process "...-1234.1": sorts by time, unique on this host
 
 }  // namespace vs::unify

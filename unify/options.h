@@ -16,6 +16,7 @@ struct Options {
   std::string guard = "auto", scope = "packages", mtime = "exact", progress = "auto";
   uint64_t jobs = 0;  // 0: one a processor
   uint64_t min_size = 1, max_runtime = 0;
+  uint64_t keep_runs = 400;  // a year of nights, and some
   bool no_default_excludes = false, json = false, quiet = false, stats = false, timings = false, dry_run = false, each_pool = false;
   int verbose = 0;
 };

@@ -135,6 +135,7 @@ struct PackageTrouble {
 // unknown(); a bad entry is reported and left out. Nothing in the guest is opened but regular files below those database places.
 // `cache_dir` ("" for none): host-only directory (made if only it is missing) where the result of an rpm database is
 // kept, keyed by the content of the database, so that an unchanged one is not parsed again.
+// Private copies are made there as well, else in /tmp.
 PackageIndex load_packages(const RootDir& root, const std::string& cache_dir, std::vector<PackageTrouble>& troubles);
 
 }  // namespace vs::unify

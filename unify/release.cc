@@ -55,6 +55,7 @@ struct MasterRelease {
   OpenMaster open;
   bool ready = false;
   bool left_in_staging = false;  // a name there could not be removed: the batch is not done, recovery removes it
+  bool torn = false;             // some names of a link group are released, others not, and that could not be mended
   MasterWindow::Verdict verdict = MasterWindow::Verdict::intact;
   ReasonCounts skipped{};
   uint64_t released = 0, bytes = 0;
@@ -123,6 +124,9 @@ class Releaser {
       throw Error("stopped, since a master could not be sealed (see above); vunify recover seals it");
     if (std::any_of(batch.begin(), batch.end(), [](const MasterRelease& one) { return one.left_in_staging; }))
       throw Error("stopped, since a name could not be removed from " + input_.store.path() + "/staging (see above); vunify recover removes it");
+    // Recovery gives the others their names of the copy, or none of them (recovery.h), when the system lets it.
+    if (std::any_of(batch.begin(), batch.end(), [](const MasterRelease& one) { return one.torn; }))
+      throw Error("stopped, since of the hard links of one file some could be released and others not (see above); vunify recover makes them one file again");
     ok_or_throw(keeper_.forget());
     ok_or_throw(journal_.done(batch_number_));
   }
@@ -261,15 +265,21 @@ class Releaser {
       return end - begin;
     }
     std::vector<size_t> taken;
+    uint64_t stay = 0;
     for (size_t i = begin; i < end; ++i) {
       const GuestName& name = places[i - begin].name;
       const auto now = stat_at(name.dir, name.name.c_str(), name.shown);
       if (!now || now->ino != one.copies[i]) continue;  // the guest removed or replaced it
-      if (put_back(input_.store, one.staged[i], name, one.copies[i], context_.log) == Exchange::put_back) taken.push_back(i);
+      if (put_back(input_.store, one.staged[i], name, one.copies[i], context_.log) == Exchange::put_back) {
+        taken.push_back(i);
+        continue;
+      }
+      const auto then = stat_at(name.dir, name.name.c_str(), name.shown);
+      one.torn = one.torn || (then && then->ino == one.copies[i]);  // else the guest removed it meanwhile
+      ++stay;
     }
-    if (lease.unbroken()) return 0;
+    if (lease.unbroken()) return stay;
     // Somebody had found the copy before it was taken back and waits to write to it.
-    uint64_t stay = 0;
     for (const size_t i : taken) {
       const auto again = exchange_names(input_.store, one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino, context_.log);
       stay += again && *again == Exchange::done;

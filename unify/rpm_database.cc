@@ -3,16 +3,22 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fs.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include <array>
 #include <cerrno>
+#include <ctime>
 #include <filesystem>
 #include <memory>
 
 namespace vs::unify {
 namespace {
+
+constexpr const char* kCopyName = "vunify-rpm.";
 
 constexpr std::array kPlaces = {"usr/lib/sysimage/rpm", "var/lib/rpm"};
 constexpr size_t kPiece = 1 << 20;  // copied and hashed at once; larger pieces showed no gain
@@ -171,12 +177,31 @@ Expected<DatabaseKey> hash_database(const RpmDatabase& database, const std::stri
   return hasher.key();
 }
 
+size_t sweep_private_copies(const std::string& parent, int64_t least_age) {
+  size_t swept = 0;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(parent, error), end; !error && it != end; it.increment(error)) {
+    if (!it->path().filename().string().starts_with(kCopyName)) continue;
+    const UniqueFd fd(::open(it->path().c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    struct ::stat found {};
+    // Nobody else can put another directory in its place: it is ours, and /tmp is sticky.
+    if (!fd || ::fstat(fd.get(), &found) != 0 || found.st_uid != ::geteuid()) continue;
+    if (::time(nullptr) - found.st_ctime < least_age || ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) continue;
+    std::error_code ignored;
+    std::filesystem::remove_all(it->path(), ignored);
+    if (!ignored) ++swept;
+  }
+  return swept;
+}
+
 Expected<PrivateCopy> PrivateCopy::make(const RpmDatabase& database, const std::string& salt,
                                         uint64_t max_bytes, const std::string& parent) {
-  std::string outer = parent + "/vunify-rpm.XXXXXX";
+  std::string outer = parent + "/" + kCopyName + "XXXXXX";
   if (::mkdtemp(outer.data()) == nullptr) return problem_from_errno("create a private directory", outer);
   PrivateCopy copy;
   copy.outer_ = outer;
+  copy.lock_.reset(::open(outer.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!copy.lock_ || ::flock(copy.lock_.get(), LOCK_SH | LOCK_NB) != 0) return problem_from_errno("lock", outer);
   if (::mkdir(copy.directory().c_str(), 0700) != 0 || ::chmod(copy.directory().c_str(), 0755) != 0)
     return problem_from_errno("create", copy.directory());
   Hasher hasher(salt, max_bytes);

@@ -1,5 +1,7 @@
 #include "unify/run_record.h"
 
+#include <fmt/format.h>
+
 #include <ctime>
 
 #include "core/escape.h"
@@ -26,6 +28,15 @@ void record_run(const Session& session, const RunSummary& summary) {
     if (stat && stat->nlink > 2) row.bytes_saved_total += (stat->nlink - 2) * ((master.size + block - 1) / block * block);
   }
   append_history(session.options.state + "/history.jsonl", row);
+}
+
+void prune_old_runs(const Session& session) {
+  try {
+    const size_t removed = prune_runs(session.options.state, session.options.keep_runs);
+    if (removed != 0) session.context.log.verbose(fmt::format("removed the records of {} old runs", removed));
+  } catch (const Error& error) {
+    session.context.log.warning(error.what());
+  }
 }
 
 }  // namespace vs::unify

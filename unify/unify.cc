@@ -7,12 +7,31 @@
 
 #include <algorithm>
 #include <ctime>
+#include <map>
 
 #include "core/durable_file.h"
 #include "core/escape.h"
 #include "unify/verify.h"
 
 namespace vs::unify {
+
+namespace {
+
+// Contents of files that are gone, or that no rule lets in any more, would stay in the index for ever. Looking for them is cheap, but not
+// free: only where they are a good part, and only after all guests of the pool were looked at.
+void forget_unseen(Session& session, const GuestFiles& files) {
+  constexpr size_t kFew = 1000;
+  const size_t rows = files.table.rows().size();
+  if (!session.options.guests.empty() || session.context.cancel.stop() || session.index->contents() <= rows + rows / 4 + kFew) return;
+  std::map<uint64_t, std::vector<uint64_t>> seen;
+  for (const uint64_t dev : files.devices) seen[dev];
+  for (const auto& row : files.table.rows()) seen[files.devices[files.table.guest(row)]].push_back(row.ino);
+  size_t forgotten = 0;
+  for (auto& [dev, inos] : seen) forgotten += session.index->forget_others(dev, std::move(inos));
+  session.context.log.verbose(fmt::format("the index forgot {} files that are not there any more", forgotten));
+}
+
+}  // namespace
 
 // The whole run. Nothing in a guest is changed before pass 9; from then on the journal can finish or undo it.
 RunSummary run_unify(Session& session, LinkPlan* plan_made) {
@@ -27,6 +46,7 @@ RunSummary run_unify(Session& session, LinkPlan* plan_made) {
     const PlannedFiles planned{session.guests, plan, files.table};
     add_applied(summary, apply_links(session, planned, files.devices, run, session.rules.ignore_mtime), session);  // 9 apply
   }
+  if (!session.options.dry_run) forget_unseen(session, files);
   if (plan_made != nullptr) *plan_made = std::move(plan);
   return summary;  // 10 report: the command prints it and adds it to the history
 }

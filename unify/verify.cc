@@ -65,6 +65,7 @@ ssize_t read_block(int fd, char* buffer, size_t size, uint64_t offset) {
 Reason reason_of(const Problem& problem) {
   switch (problem.code) {
     case ESTALE: case ENOENT: case ENOTDIR: case ELOOP: case EINVAL: case EXDEV: return Reason::changed_meanwhile;
+    case EAGAIN: return Reason::busy;  // somebody's write lease on it
     default: return Reason::unreadable;
   }
 }

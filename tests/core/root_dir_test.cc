@@ -13,7 +13,10 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <linux/fs.h>
 #include <thread>
 
@@ -228,6 +231,19 @@ TEST_F(RootDirTest, OpenRegularTakesNoSocket) {
 }
 
 // A fifo without a writer blocks an open for reading; open() must not wait for a guest.
+// A guest may hold a write lease and give it up only when the kernel makes it, after 45 s.
+TEST_F(RootDirTest, OpenRegularDoesNotWaitForALease) {
+  std::signal(SIGIO, SIG_IGN);
+  unit::write_file(tree("leased"), "x");
+  const UniqueFd holder(::open(tree("leased").c_str(), O_RDONLY | O_CLOEXEC));
+  if (::fcntl(holder.get(), F_SETLEASE, F_WRLCK) != 0) GTEST_SKIP() << "no write lease here: " << std::strerror(errno);
+  const auto before = std::chrono::steady_clock::now();
+  const auto opened = root().open_regular("leased");
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, EAGAIN);
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(2));
+}
+
 TEST_F(RootDirTest, OpenDoesNotWaitForAFifo) {
   unit::make_fifo(tree("fifo"));
   EXPECT_TRUE(root().open("fifo", O_RDONLY));

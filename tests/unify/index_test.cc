@@ -48,6 +48,24 @@ class IndexTest : public testing::Test {
   const unit::ScratchDir dir_;
 };
 
+TEST_F(IndexTest, ForgetsWhatIsNotThereAnyMore) {
+  Index index = open();
+  std::vector<Index::Learned> all;
+  for (const uint64_t dev : {7, 8})
+    for (uint64_t ino = 1; ino <= 300; ++ino) {
+      FileRow row = some_row();
+      row.ino = ino;
+      all.push_back({dev, row, some_content()});
+    }
+  index.learn(all);
+  EXPECT_EQ(index.contents(), 600u);
+  EXPECT_EQ(index.forget_others(7, {300, 5, 1000}), 298u);
+  EXPECT_EQ(index.contents(), 302u);
+  EXPECT_TRUE(index.known(7, all[4].row));
+  EXPECT_FALSE(index.known(7, all[5].row));
+  EXPECT_TRUE(index.known(8, all[5].row)) << "of another filesystem";
+}
+
 TEST_F(IndexTest, KnowsWhatItLearnedAlsoAfterReopening) {
   open().learn({{7, some_row(), some_content()}});
   for (const bool read_only : {false, true}) {

@@ -182,6 +182,29 @@ TEST_F(JournalTest, TheNewestRunThatTellsOfANameSaysWhatItWasLinkedWith) {
   EXPECT_NE((groups[{"web", "a"}]), (groups[{"mail", "a"}])) << "numbers of different runs are different";
 }
 
+TEST_F(JournalTest, OldRunsAreRemovedBeyondTheNumberToKeep) {
+  for (const char* run : {"r1", "r2", "r3", "r4"}) record(state(), run, {{"web", run, "m1", 1}});
+  EXPECT_EQ(prune_runs(state(), 4), 0u);
+  EXPECT_EQ(prune_runs(state(), 2), 2u);
+  EXPECT_THAT(list_runs(state()), ElementsAre("r3", "r4"));
+}
+
+// Without it release would make several files of what was one.
+TEST_F(JournalTest, ARunWhoseLinkGroupsAreNeededStays) {
+  record(state(), "r1", {{"web", "a", "m1", 1}, {"web", "b", "m1", 1}, {"web", "c", "m1", 1}});
+  record(state(), "r2", {{"web", "x", "m2", 1}, {"web", "y", "m2", 1}});
+  record(state(), "r3", {{"web", "c", "m3", 1}});                        // left the group of r1
+  record(state(), "r4", {{"web", "x", "m4", 1}, {"web", "y", "m4", 1}});  // tells anew what r2 told
+  record(state(), "r5", {{"web", "z", "m5", 1}});
+  const auto before = known_link_groups(state()).size();
+  EXPECT_EQ(prune_runs(state(), 0), 2u);
+  EXPECT_THAT(list_runs(state()), ElementsAre("r1", "r3", "r4"));
+  const auto groups = known_link_groups(state());
+  EXPECT_EQ(groups.size(), before);
+  EXPECT_FALSE(groups.contains({"web", "c"}));
+  EXPECT_EQ(prune_runs(state(), 0), 0u);
+}
+
 // A power cut leaves the file of a run that had linked nothing yet empty or torn. That must not keep anybody from releasing.
 TEST_F(JournalTest, ARunFileWithoutARecordIsPassedOver) {
   record(state(), "r1", {{"web", "a", "m1", 1}, {"web", "b", "m1", 1}});
