@@ -23,20 +23,6 @@ ReadResult failed(const Problem& problem) {
   return {gone ? ReadState::gone : ReadState::failed, problem};
 }
 
-void take_stat(Inode& inode, const FileStat& stat) {
-  inode.ino = stat.ino;
-  inode.size = stat.size;
-  inode.mtime_ns = stat.mtime_ns;
-  inode.ctime_ns = stat.ctime_ns;
-  inode.btime_ns = stat.btime_ns;
-  inode.rdev = stat.rdev;
-  inode.mode = stat.mode;
-  inode.uid = stat.uid;
-  inode.gid = stat.gid;
-  inode.nlink = stat.nlink;
-  inode.sealed = S_ISREG(stat.mode) && stat.nlink > 1 && (stat.attributes & STATX_ATTR_IMMUTABLE) != 0;
-}
-
 bool same(const FileStat& a, const FileStat& b) { return a.size == b.size && a.mtime_ns == b.mtime_ns && a.ctime_ns == b.ctime_ns; }
 
 // Exactly `size` bytes at `at`; false when the file has fewer (the rest are zeros then).

@@ -18,6 +18,21 @@
 #include "core/escape.h"
 
 namespace vs::backup {
+
+void take_stat(Inode& inode, const FileStat& stat) {
+  inode.ino = stat.ino;
+  inode.size = stat.size;
+  inode.mtime_ns = stat.mtime_ns;
+  inode.ctime_ns = stat.ctime_ns;
+  inode.btime_ns = stat.btime_ns;
+  inode.rdev = stat.rdev;
+  inode.mode = stat.mode;
+  inode.uid = stat.uid;
+  inode.gid = stat.gid;
+  inode.nlink = stat.nlink;
+  inode.sealed = S_ISREG(stat.mode) && stat.nlink > 1 && (stat.attributes & STATX_ATTR_IMMUTABLE) != 0;
+}
+
 namespace {
 
 struct Task {
@@ -68,17 +83,7 @@ bool vanished(const Problem& problem) {
 
 Inode row_of(const FileStat& stat) {
   Inode inode;
-  inode.ino = stat.ino;
-  inode.size = stat.size;
-  inode.mtime_ns = stat.mtime_ns;
-  inode.ctime_ns = stat.ctime_ns;
-  inode.btime_ns = stat.btime_ns;
-  inode.rdev = stat.rdev;
-  inode.mode = stat.mode;
-  inode.uid = stat.uid;
-  inode.gid = stat.gid;
-  inode.nlink = stat.nlink;
-  inode.sealed = S_ISREG(stat.mode) && stat.nlink > 1 && (stat.attributes & STATX_ATTR_IMMUTABLE) != 0;
+  take_stat(inode, stat);
   return inode;
 }
 

@@ -38,6 +38,9 @@ struct Inode {
   bool gone = false;      // vanished or became something else before it was read
 };
 
+// What a stat says goes into the inode; the rest stays. For the walk, and again from the descriptor when it is read.
+void take_stat(Inode& inode, const FileStat& stat);
+
 struct Child {
   uint32_t name = 0;  // offset in the guest's text
   uint32_t inode = 0;
