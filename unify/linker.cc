@@ -175,9 +175,13 @@ void Linker::remove_staged(GroupWork& work, const StagedName& name) {
   work.left_in_staging = true;
 }
 
+// A file that cannot be looked at is not known to be unchanged.
 bool Linker::unchanged(const SwappedVictim& victim, uint64_t xattrs) const {
-  const auto now = stat_fd(victim.fd.get(), "");
-  const auto hash = xattr_hash_of(victim.fd.get(), "");
+  const std::string object = shown(victim.names[0].row);
+  const auto now = stat_fd(victim.fd.get(), object);
+  const auto hash = xattr_hash_of(victim.fd.get(), object);
+  if (!now) log_.object_failed(now.error().message);
+  if (!hash) log_.object_failed(hash.error().message);
   if (!now || !hash || *hash != xattrs || !victim.lease.unbroken()) return false;
   FileStat expected = victim.before;
   expected.ctime_ns = now->ctime_ns;    // moved by the exchange
