@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 
 #include "core/dir_reader.h"
 #include "core/escape.h"
@@ -23,9 +24,12 @@ int exchange(const Store& store, const std::string& staged, const GuestName& nam
   return done == 0 ? 0 : errno;
 }
 
-uint64_t staged_ino(const Store& store, const std::string& staged) {
-  const auto stat = stat_at(store.staging_fd(), staged.c_str(), staged);
-  return stat ? stat->ino : 0;
+// Nothing when it cannot be told; the log says why.
+std::optional<uint64_t> staged_ino(const Store& store, const std::string& staged, const GuestName& name, Log& log) {
+  const auto stat = stat_at(store.staging_fd(), staged.c_str(), store.path() + "/staging/" + staged + ", which came from " + name.shown);
+  if (stat) return stat->ino;
+  log.object_failed(stat.error().message);
+  return std::nullopt;
 }
 
 // A name of `ino` in the directory, other than the one we know: where a guest moved it to.
@@ -58,7 +62,7 @@ Exchange put_back(const Store& store, const std::string& staged, const GuestName
   GuestName at = name;
   uint64_t expected = new_ino;
   for (int round = 0; round < kPatience; ++round) {
-    const uint64_t placing = staged_ino(store, staged);
+    const auto placing = staged_ino(store, staged, name, log);
     const int error = exchange(store, staged, at);
     if (error == ENOENT) {
       at.name = find_moved(at, expected);
@@ -69,8 +73,10 @@ Exchange put_back(const Store& store, const std::string& staged, const GuestName
       log.object_failed(problem_from(error, "put back", name.shown).message);
       break;
     }
-    if (staged_ino(store, staged) != expected) {
-      expected = placing;
+    const auto came_out = placing ? staged_ino(store, staged, name, log) : placing;
+    if (!came_out) return Exchange::put_back;  // one exchange back is right unless the guest did something in this very moment
+    if (*came_out != expected) {
+      expected = *placing;
       continue;
     }
     // Not ours, then it is an inode that the guest has replaced itself: without a name it would be gone already.
@@ -83,7 +89,7 @@ Exchange put_back(const Store& store, const std::string& staged, const GuestName
 
 Expected<Exchange> exchange_names(const Store& store, const std::string& staged, const GuestName& name, uint64_t new_ino, uint64_t old_ino, Log& log) {
   if (const int error = exchange(store, staged, name); error != 0) return problem_from(error, "exchange", name.shown);
-  if (staged_ino(store, staged) == old_ino) return Exchange::done;
+  if (staged_ino(store, staged, name, log) == old_ino) return Exchange::done;
   return put_back(store, staged, name, new_ino, log);
 }
 
