@@ -148,7 +148,9 @@ int create(const Options& options, const std::vector<std::string>& command, Cont
   }
   ContextInfo created;
   const Child child = contexts.create(create, [&](unsigned given) { return inside_new(options, command, given, create.user); }, created);
-  return wait_and_forward(child, options);
+  const int status = wait_and_forward(child, options);
+  if (!options.disconnect) contexts.find(created.number);  // finds it dead and removes its entry
+  return status;
 }
 
 int run(int argc, char** argv) {

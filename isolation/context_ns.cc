@@ -84,12 +84,14 @@ class NamespaceContexts : public Contexts {
   explicit NamespaceContexts(const Places& places) : dir_(places.run + "/ctx") {}
 
   Child create(const CreateOptions& options, const std::function<int(unsigned)>& body, ContextInfo& created) override {
-    const UniqueFd lock = options.user ? UniqueFd() : locked();
+    UniqueFd lock = options.user ? UniqueFd() : locked();
+    const bool registered = !options.user && is_host();
+    if (!registered && (options.number != 0 || !options.name.empty())) throw Error("contexts with a number or a name are made by root on the host");
     created = {};
-    created.number = options.user ? 0 : options.number != 0 ? options.number : next_free();
+    created.number = !registered ? 0 : options.number != 0 ? options.number : next_free();
     created.name = options.name;
     created.facts = options.facts;
-    if (!options.user && find(created.number)) throw Error(fmt::format("context {} exists already", created.number));
+    if (registered && find(created.number)) throw Error(fmt::format("context {} exists already", created.number));
     int pipe[2];
     if (::pipe2(pipe, O_CLOEXEC) != 0) throw Error(problem_from_errno("make", "a pipe").message);
     UniqueFd go_read(pipe[0]), go_write(pipe[1]);
@@ -103,6 +105,7 @@ class NamespaceContexts : public Contexts {
     if (child.pid < 0) throw Error(problem_from_errno("make namespaces for", fmt::format("context {}", created.number)).message);
     if (child.pid == 0) {
       go_write.reset();
+      lock.reset();  // else whoever is asked for one inside would wait for this process to end
       run_body([&] {
         unsigned number = created.number;
         if (::read(go_read.get(), &number, sizeof number) != sizeof number) return 125;  // the parent died: so nothing has begun
@@ -122,8 +125,10 @@ class NamespaceContexts : public Contexts {
     created.init = child.pid;
     created.init_start = start_of(child.pid);
     created.pid_namespace = namespace_of(fmt::to_string(child.pid), "pid");
-    if (options.user) created.number = number_of_namespace(created.pid_namespace);
-    if (!options.user) write_entry(created);
+    if (registered)
+      write_entry(created);
+    else
+      created.number = number_of_namespace(created.pid_namespace);
     if (::write(go_write.get(), &created.number, sizeof created.number) != sizeof created.number) throw Error("the first process of the context died");
     return child;
   }
@@ -178,6 +183,8 @@ class NamespaceContexts : public Contexts {
   }
 
   std::optional<ContextInfo> find(unsigned number) override {
+    // Inside of a context the numbers of processes are others: what looks dead from there is not.
+    if (!is_host()) return std::nullopt;
     const std::string file = entry_file(number);
     auto text = read_whole(file, 1 << 16);
     if (!text) return std::nullopt;
@@ -226,6 +233,12 @@ class NamespaceContexts : public Contexts {
   void forget(unsigned number) override { ::unlink(entry_file(number).c_str()); }
 
  private:
+  // The pid namespace that used this register first since boot is the host's.
+  bool is_host() const {
+    const auto text = read_whole(dir_ + "/.lock", 64);
+    return !text || text->empty() || *text == fmt::to_string(namespace_of("self", "pid"));
+  }
+
   std::string entry_file(unsigned number) const { return fmt::format("{}/{}", dir_, number); }
 
   // Contexts of ordinary users are in no register that they could forge; 16384 numbers for display.
@@ -237,6 +250,9 @@ class NamespaceContexts : public Contexts {
     fs::permissions(fs::path(dir_).parent_path(), fs::perms::owner_all | fs::perms::group_exec | fs::perms::group_read | fs::perms::others_exec | fs::perms::others_read, error);
     UniqueFd fd(::open((dir_ + "/.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!fd || ::flock(fd.get(), LOCK_EX) != 0) throw Error(problem_from_errno("lock", dir_ + "/.lock").message);
+    struct stat found {};
+    const std::string self = fmt::to_string(namespace_of("self", "pid"));
+    if (::fstat(fd.get(), &found) == 0 && found.st_size == 0) ok_or_throw(write_all(fd.get(), self, dir_ + "/.lock"));
     return fd;
   }
 
