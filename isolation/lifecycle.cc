@@ -295,6 +295,9 @@ void ask_to_end(Runtime& runtime, const ContextInfo& context, const std::string&
   ended_within(context, seconds);
 }
 
+volatile pid_t interrupted_child = 0;  // for the handler
+void pass_on(int signal) { ::kill(interrupted_child, signal); }
+
 std::optional<ContextInfo> context_of(Runtime& runtime, const std::string& name) {
   auto found = runtime.contexts->find_named(name);
   // An entry is there from the first moment; a start that was killed half way left no state file.
@@ -387,6 +390,7 @@ int exec_in_context(Runtime& runtime, const ContextInfo& context, const ExecOpti
   UniqueFd ours(sockets[0]), theirs(sockets[1]);
   const Child child = runtime.contexts->enter(context, cgroup.get(), [&]() -> int {
     if (::chdir("/") != 0) return 125;
+    ::setsid();  // else /dev/tty inside would be the terminal of who runs this
     if (options.instead) ok_or_throw(own_standard_files());
     if (terminals != 0) ok_or_throw(take_terminal(theirs.get(), terminals));
     const GuestUser user = value_or_throw(find_user(options.user));
@@ -397,11 +401,16 @@ int exec_in_context(Runtime& runtime, const ContextInfo& context, const ExecOpti
     return exec_command({user.shell, "-l"}, guest_environment(user));
   });
   theirs.reset();
+  // The child is in a session of its own: what the terminal or anybody sends to this process is meant for it.
+  interrupted_child = child.pid;
+  for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP}) ::signal(signal, pass_on);
   const UniqueFd master = terminals != 0 ? receive_terminal(ours.get()) : UniqueFd();
   if (master) relay(master.get(), child.pidfd.get());
   pollfd ended{child.pidfd.get(), POLLIN, 0};
-  if (options.limit_seconds > 0 && ::poll(&ended, 1, static_cast<int>(options.limit_seconds * 1000)) == 0) return 125;
-  return wait_for(child);
+  if (options.limit_seconds > 0 && ::poll(&ended, 1, static_cast<int>(options.limit_seconds * 1000)) == 0) ::kill(child.pid, SIGKILL);
+  const int status = wait_for(child);
+  for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP}) ::signal(signal, SIG_DFL);
+  return status;
 }
 
 int exec_in_vserver(Runtime& runtime, const std::string& name, const ExecOptions& options) {
