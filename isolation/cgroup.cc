@@ -208,6 +208,7 @@ void Cgroups::sweep(const std::string& prefix) const {
     const std::string name = entry.path().filename();
     if (name.starts_with(prefix) && !populated(name)) remove_below(entry.path()), ::rmdir(entry.path().c_str());
   }
+  ::rmdir((v2_ + "/vservers").c_str());  // when it was the last
 }
 
 }  // namespace vs::isolation

@@ -31,6 +31,8 @@ int cmd_enter(const VerbOptions& options);
 int cmd_exec(const VerbOptions& options);
 int cmd_suexec(const VerbOptions& options);
 int cmd_service(const VerbOptions& options);
+int cmd_freeze(const VerbOptions& options);
+int cmd_thaw(const VerbOptions& options);
 int cmd_chkconfig(const VerbOptions& options);
 
 }  // namespace vs::isolation
