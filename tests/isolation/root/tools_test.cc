@@ -63,7 +63,7 @@ TEST_F(ToolsTest, TheSpectatorSeesAProcessOfAnyContextAndCannotKillIt) {
   EXPECT_EQ(host_->tool({"chcontext", "--silent", "--ctx", "1", "sh", "-c", "echo 1 > /proc/" + pid + "/oom_score_adj"}).exit_code, 2);
   EXPECT_TRUE(one.running());
   // In its own context it can be.
-  EXPECT_EQ(host_->tool({"chcontext", "--silent", "--ctx", "100", "sh", "-c", "kill -9 2"}).exit_code, 0);
+  host_->tool({"chcontext", "--silent", "--ctx", "100", "sh", "-c", "kill -9 2"});  // and the context ends with it, this shell too perhaps
   EXPECT_EQ(one.wait().exit_code, 137);
 }
 
