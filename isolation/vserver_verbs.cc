@@ -13,6 +13,8 @@ const std::vector<VserverVerb>& vserver_verbs() {
       {"exec", "COMMAND [WORD...]", "run a command in it as root", true, cmd_exec},
       {"suexec", "USER COMMAND [WORD...]", "run a command in it as one of its users", true, cmd_suexec},
       {"service", "SERVICE VERB", "run /etc/init.d/SERVICE in it", true, cmd_service},
+      {"build", "[OPTION...]", "make it; vserver NAME build --help", false, cmd_build},
+      {"delete", "", "remove its tree and configuration, sealed files too", false, cmd_delete},
       {"freeze", "", "let all its processes stand still", false, cmd_freeze},
       {"thaw", "", "let them go on", false, cmd_thaw},
       {"chkconfig", "[WORD...]", "run chkconfig in it", true, cmd_chkconfig},

@@ -33,6 +33,8 @@ int cmd_suexec(const VerbOptions& options);
 int cmd_service(const VerbOptions& options);
 int cmd_freeze(const VerbOptions& options);
 int cmd_thaw(const VerbOptions& options);
+int cmd_build(const VerbOptions& options);
+int cmd_delete(const VerbOptions& options);
 int cmd_chkconfig(const VerbOptions& options);
 
 }  // namespace vs::isolation

@@ -8,7 +8,9 @@ _vserver() {
   elif [[ $names == 0 ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$(cd "${VS_VSERVER_CONF:-/etc/vservers}" 2>/dev/null && for i in *.conf; do [[ $i == vunify.conf || $i == vbackup.conf ]] || echo "${i%.conf}"; done)" -- "$cur")
   elif [[ $names == 1 ]]; then
-    mapfile -t COMPREPLY < <(compgen -W 'start stop restart running status enter exec suexec service freeze thaw chkconfig' -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W 'start stop restart running status enter exec suexec service build delete freeze thaw chkconfig' -- "$cur")
+  elif [[ $cur == -* && " ${COMP_WORDS[*]} " == *' build '* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W '--method --from --suite --packages --ip --ondev --hostname --help' -- "$cur")
   fi
 }
 _vserver_tool() {
