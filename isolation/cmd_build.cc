@@ -62,6 +62,16 @@ void run_program(const std::vector<std::string>& command) {
   if (status != 0) throw Error(fmt::format("{} ended with status {}", command[0], WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)));
 }
 
+// The sources of this host's own apt: mmdebstrap would take the public mirror.
+std::vector<std::string> apt_sources() {
+  std::vector<std::string> files;
+  std::error_code error;
+  if (fs::file_size("/etc/apt/sources.list", error) > 0 && !error) files.push_back("/etc/apt/sources.list");
+  for (const auto& entry : fs::directory_iterator("/etc/apt/sources.list.d", error))
+    if (entry.path().extension() == ".list" || entry.path().extension() == ".sources") files.push_back(entry.path());
+  return files;
+}
+
 void fill(Runtime& runtime, const Build& build, const std::string& tree) {
   if (build.method == "template") {
     if (build.from.empty()) throw Error("build: method template needs --from FILE", Exit::usage);
@@ -70,6 +80,9 @@ void fill(Runtime& runtime, const Build& build, const std::string& tree) {
     std::vector<std::string> command = {"mmdebstrap", "--quiet", "--variant=minbase"};
     if (!build.packages.empty()) command.push_back("--include=" + build.packages);
     command.insert(command.end(), {build.suite, tree});
+    // They name one release; for another one the public mirror is right.
+    const auto sources = build.suite == "bookworm" ? apt_sources() : std::vector<std::string>();
+    command.insert(command.end(), sources.begin(), sources.end());
     run_program(command);
   } else if (build.method == "clone") {
     check_vserver_name(build.from);
