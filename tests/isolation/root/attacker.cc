@@ -82,6 +82,18 @@ int try_spoof(const char* text) {
   return denied("send from another address", sendmsg(fd, &message, 0));
 }
 
+// A packet made by hand, with another address of the host as its source.
+int try_raw_spoof(const char* text) {
+  const int fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
+  if (fd < 0) return 2;
+  const auto to = address(text, 0);
+  unsigned char packet[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 64, IPPROTO_UDP};
+  std::memcpy(packet + 12, &to.sin_addr, 4);
+  std::memcpy(packet + 16, &to.sin_addr, 4);
+  packet[25] = 8;
+  return denied("send a raw packet from another address", sendto(fd, packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to));
+}
+
 int try_connect(const char* text, const char* port) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   const auto to = address(text, static_cast<uint16_t>(std::atoi(port)));
@@ -194,6 +206,7 @@ int run(const std::string& name, const char* word, const char* second) {
   }
   if (name == "lease") return denied("lease", fcntl(open("/etc/passwd", O_RDONLY), F_SETLEASE, F_RDLCK));
   if (name == "raw") return denied("raw socket", socket(AF_INET, SOCK_RAW, IPPROTO_ICMP));
+  if (name == "raw-spoof") return try_raw_spoof(word);
   if (name == "packet") return denied("packet socket", socket(17, SOCK_RAW, 0));
   if (name == "bind") return try_bind(word);
   if (name == "bind-mapped") return try_bind_mapped(word);

@@ -100,6 +100,17 @@ TEST_F(DenialTest, AddressesThatAreNotItsOwn) {
   must_run({"ip", "addr", "del", "10.98.0.1/32", "dev", "lo"});
 }
 
+TEST_F(DenialTest, OtherAddressesEvenWhereRawSocketsWereGiven) {
+  host_->vserver(guest_, {"stop"});
+  host_->configure(guest_, "IPROOT=10.99.0.5\nIPROOTDEV=lo\nS_CAPS=CAP_NET_RAW\n");
+  ASSERT_EQ(host_->vserver(guest_, {"start"}).exit_code, 0);
+  must_run({"ip", "addr", "add", "10.98.0.1/32", "dev", "lo"});
+  EXPECT_EQ(host_->attack(guest_, {"raw-spoof", "10.99.0.5"}).exit_code, 1) << "the harness: from its own address it works";
+  expect_denied({"raw-spoof", "10.98.0.1"});
+  expect_denied({"packet"});
+  must_run({"ip", "addr", "del", "10.98.0.1/32", "dev", "lo"});
+}
+
 TEST_F(DenialTest, ServersOnTheHostsLoopback) {
   Process server({"busybox", "nc", "-l", "-p", "7001", "-s", "127.0.0.1"});
   ::usleep(200'000);
