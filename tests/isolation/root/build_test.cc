@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-class BuildTest : public testing::Test {
+class VserverBuildTest : public testing::Test {
  protected:
   void SetUp() override {
     VS_NEEDS_ISOLATION();
@@ -24,7 +24,7 @@ class BuildTest : public testing::Test {
   std::unique_ptr<IsolationHost> host_;
 };
 
-TEST_F(BuildTest, TemplateMakesAGuestThatStartsAndDeleteRemovesIt) {
+TEST_F(VserverBuildTest, TemplateMakesAGuestThatStartsAndDeleteRemovesIt) {
   const auto model = host_->add("model", "");
   const std::string tar = host_->path("model.tar"), name = fmt::format("t{}-built", ::getpid());
   must_run({"tar", "-cf", tar, "-C", host_->tree(model), "."});
@@ -40,7 +40,7 @@ TEST_F(BuildTest, TemplateMakesAGuestThatStartsAndDeleteRemovesIt) {
   EXPECT_FALSE(fs::exists(host_->path("conf/" + name + ".conf")));
 }
 
-TEST_F(BuildTest, WhatFailsLeavesNothing) {
+TEST_F(VserverBuildTest, WhatFailsLeavesNothing) {
   const std::string name = fmt::format("t{}-failed", ::getpid());
   for (const std::vector<std::string>& options : {std::vector<std::string>{"--method", "template", "--from", "/no/such.tar"}, {"--method", "magic"}, {"--ip", "1.2.3"}}) {
     std::vector<std::string> words = {"build"};
@@ -51,7 +51,7 @@ TEST_F(BuildTest, WhatFailsLeavesNothing) {
   }
 }
 
-TEST_F(BuildTest, DeleteUnsealsOnlyForAMomentAndFollowsNoLink) {
+TEST_F(VserverBuildTest, DeleteUnsealsOnlyForAMomentAndFollowsNoLink) {
   const auto guest = host_->add("guest", "");
   const std::string outside = host_->path("outside"), master = host_->path("master");
   fs::create_directories(outside);

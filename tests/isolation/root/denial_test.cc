@@ -1,4 +1,4 @@
-// What a guest must not be able to do, tried by root inside it. Each row asserts the denial; DenialTest.TheAttackerWorksOutside shows that the attacker can succeed.
+// What a guest must not be able to do, tried by root inside it. Each row asserts the denial; GuestDenialTest.TheAttackerWorksOutside shows that the attacker can succeed.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -21,7 +21,7 @@ struct Attempt {
   std::vector<std::string> words;
 };
 
-class DenialTest : public testing::Test {
+class GuestDenialTest : public testing::Test {
  protected:
   void SetUp() override {
     VS_NEEDS_ISOLATION();
@@ -38,28 +38,28 @@ class DenialTest : public testing::Test {
   std::string guest_;
 };
 
-TEST_F(DenialTest, TheAttackerWorksOutside) {
+TEST_F(GuestDenialTest, TheAttackerWorksOutside) {
   for (const char* name : {"mount-namespace", "raw", "hostname"}) {
     const auto result = run({"unshare", "-u", VS_BINARY_DIR "/isolation_attacker", name});
     EXPECT_EQ(result.exit_code, 1) << name << ": " << shown(result);
   }
 }
 
-TEST_F(DenialTest, MountsNamespacesAndDevices) {
+TEST_F(GuestDenialTest, MountsNamespacesAndDevices) {
   for (const char* name : {"mount", "fsopen", "remount", "umount", "release-agent", "mknod-block", "mknod-mem", "user-namespace", "mount-namespace", "setns", "handle"}) expect_denied({name});
 }
 
-TEST_F(DenialTest, KernelAndHardware) {
+TEST_F(GuestDenialTest, KernelAndHardware) {
   for (const char* name : {"module", "kexec", "iopl", "time", "swapon", "bpf", "perf", "io-uring", "key", "tiocsti", "lease", "hostname"}) expect_denied({name});
 }
 
-TEST_F(DenialTest, FilesOfTheKernel) {
+TEST_F(GuestDenialTest, FilesOfTheKernel) {
   for (const char* path : {"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sysrq-trigger", "/proc/1/exe", "/sys/kernel/uevent_helper", "/sys/power/state"})
     expect_denied({"write", path});
   for (const char* path : {"/proc/kcore", "/proc/kallsyms", "/proc/keys", "/proc/kmsg", "/proc/timer_list", "/proc/1/environ", "/proc/1/maps"}) expect_denied({"read", path});
 }
 
-TEST_F(DenialTest, WhatLiesOutsideOfItsTree) {
+TEST_F(GuestDenialTest, WhatLiesOutsideOfItsTree) {
   const std::string canary = host_->path("canary");
   write_file(canary, "host");
   expect_denied({"exists", canary});
@@ -69,14 +69,14 @@ TEST_F(DenialTest, WhatLiesOutsideOfItsTree) {
   expect_denied({"inheritable"});
 }
 
-TEST_F(DenialTest, ProcessesOfTheHost) {
+TEST_F(GuestDenialTest, ProcessesOfTheHost) {
   const std::string self = fmt::format("{}", ::getpid());
   expect_denied({"kill", self});
   expect_denied({"ptrace", self});
   expect_denied({"exists", "/proc/" + self + "/stat"});
 }
 
-TEST_F(DenialTest, TheProgramOfTheHostThroughProcSelfExe) {
+TEST_F(GuestDenialTest, TheProgramOfTheHostThroughProcSelfExe) {
   // CVE-2019-5736: a command of the guest that executes what executes it.
   write_file(host_->tree(guest_) + "/evil", "#!/proc/self/exe\n");
   fs::permissions(host_->tree(guest_) + "/evil", fs::perms::all);
@@ -88,7 +88,7 @@ TEST_F(DenialTest, TheProgramOfTheHostThroughProcSelfExe) {
   EXPECT_EQ(must_run({"sha256sum", VS_BINARY_DIR "/vserver"}), before);
 }
 
-TEST_F(DenialTest, AddressesThatAreNotItsOwn) {
+TEST_F(GuestDenialTest, AddressesThatAreNotItsOwn) {
   must_run({"ip", "addr", "add", "10.98.0.1/32", "dev", "lo"});
   for (const char* address : {"10.98.0.1", "127.0.0.2", "10.99.0.6"}) {
     expect_denied({"bind", address});
@@ -100,7 +100,7 @@ TEST_F(DenialTest, AddressesThatAreNotItsOwn) {
   must_run({"ip", "addr", "del", "10.98.0.1/32", "dev", "lo"});
 }
 
-TEST_F(DenialTest, OtherAddressesEvenWhereRawSocketsWereGiven) {
+TEST_F(GuestDenialTest, OtherAddressesEvenWhereRawSocketsWereGiven) {
   host_->vserver(guest_, {"stop"});
   host_->configure(guest_, "IPROOT=10.99.0.5\nIPROOTDEV=lo\nS_CAPS=CAP_NET_RAW\n");
   ASSERT_EQ(host_->vserver(guest_, {"start"}).exit_code, 0);
@@ -111,14 +111,14 @@ TEST_F(DenialTest, OtherAddressesEvenWhereRawSocketsWereGiven) {
   must_run({"ip", "addr", "del", "10.98.0.1/32", "dev", "lo"});
 }
 
-TEST_F(DenialTest, ServersOnTheHostsLoopback) {
+TEST_F(GuestDenialTest, ServersOnTheHostsLoopback) {
   Process server({"busybox", "nc", "-l", "-p", "7001", "-s", "127.0.0.1"});
   ::usleep(200'000);
   expect_denied({"connect", "127.0.0.1", "7001"});
   expect_denied({"connect", "127.0.0.2", "7001"});
 }
 
-TEST_F(DenialTest, AbstractSocketsOfTheHost) {
+TEST_F(GuestDenialTest, AbstractSocketsOfTheHost) {
   const UniqueFd server(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_un at{};
   at.sun_family = AF_UNIX;
@@ -130,7 +130,7 @@ TEST_F(DenialTest, AbstractSocketsOfTheHost) {
   expect_denied({"abstract", name});
 }
 
-TEST_F(DenialTest, TheSealOfASharedFile) {
+TEST_F(GuestDenialTest, TheSealOfASharedFile) {
   VS_NEEDS_FILESYSTEM("ext4");
   const std::string file = host_->tree(guest_) + "/sealed";
   write_file(file, "shared");
@@ -139,7 +139,7 @@ TEST_F(DenialTest, TheSealOfASharedFile) {
   must_run({"chattr", "-i", file});
 }
 
-TEST_F(DenialTest, ASymbolicLinkWhereSomethingIsMounted) {
+TEST_F(GuestDenialTest, ASymbolicLinkWhereSomethingIsMounted) {
   host_->vserver(guest_, {"stop"});
   const std::string outside = host_->path("outside");
   fs::create_directories(outside);
