@@ -54,8 +54,8 @@ const std::vector<ThirdParty> kThirdParty = {
     {"openssl/", {"unify/hasher.cc", "backup/digest.cc"}},
     {"xxhash.h", {"core/record_log.cc", "unify/hasher.cc", "unify/package_cache.cc", "unify/recorded_dirs.cc", "unify/rpm_database.cc"}},
     {"CLI/", {"core/cli.cc", "unify/vdu_main.cc"}},
-    {"seccomp.h", {"unify/sandbox.cc"}},
-    {"sys/capability.h", {"unify/sandbox.cc"}},
+    {"seccomp.h", {"unify/sandbox.cc", "isolation/syscall_filter.cc"}},
+    {"sys/capability.h", {"unify/sandbox.cc", "isolation/capabilities.cc"}},
     {"e2p/", {"unify/inode_flags.cc"}},
     {"ext2fs/", {"unify/inode_flags.cc"}},
     {"archive", {"backup/archive_reader.cc"}},
@@ -74,8 +74,8 @@ const std::vector<ThirdParty> kThirdParty = {
 // Headers with a '.' that come with the system; those of C++ have none.
 constexpr std::string_view kSystemDirs[] = {"sys/", "linux/", "asm/", "net/", "netinet/", "arpa/"};
 constexpr std::string_view kSystem[] = {
-    "alloca.h", "dirent.h", "errno.h",  "fcntl.h",  "fnmatch.h", "ftw.h",    "getopt.h", "glob.h",   "grp.h",
-    "limits.h", "poll.h",   "pthread.h", "pwd.h",   "sched.h",   "signal.h", "spawn.h",  "stddef.h", "stdint.h",
+    "alloca.h", "dirent.h", "errno.h",  "fcntl.h",  "fnmatch.h", "ftw.h",    "getopt.h", "glob.h",   "grp.h",    "ifaddrs.h",
+    "limits.h", "netdb.h", "poll.h",   "pthread.h", "pwd.h",   "sched.h",   "signal.h", "spawn.h",  "stddef.h", "stdint.h",
     "stdio.h",  "stdlib.h", "string.h", "syslog.h", "termios.h", "time.h",   "unistd.h", "utime.h"};
 
 // --- Reading and judging ----------------------------------------------------------------------------------

@@ -1,0 +1,151 @@
+// build, delete: making a vserver out of nothing, and nothing out of a vserver.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "core/durable_file.h"
+#include "core/error.h"
+#include "core/escape.h"
+#include "isolation/arguments.h"
+#include "isolation/lifecycle.h"
+#include "isolation/tree.h"
+#include "isolation/vserver_verbs.h"
+
+namespace vs::isolation {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Build {
+  std::string method = "skeleton", from, suite = "bookworm", packages, ip, device, hostname;
+};
+
+Build parse(const VerbOptions& options) {
+  Build build;
+  Arguments arguments("vserver NAME build", "[OPTION...]",
+                      "Makes the tree and NAME.conf. skeleton: only what any tree has; template: unpacks --from, a tar file; debootstrap: a Debian of --suite from the mirrors of this\n"
+                      "host, by mmdebstrap; clone: a copy of vserver --from, which must not run, reflinked where the filesystem can.",
+                      "Exit codes: 0 done, 1 failed and nothing is left, 2 usage.\nExample:    vserver web1 build --method debootstrap --ip 192.168.1.2/24 --ondev eth0");
+  arguments.value("--method", "METHOD", build.method, "skeleton, template, clone or debootstrap");
+  arguments.value("--from", "FILE|NAME", build.from, "what template unpacks or clone copies");
+  arguments.value("--suite", "SUITE", build.suite, "the release for debootstrap");
+  arguments.value("--packages", "NAME,...", build.packages, "packages beside the minimum for debootstrap");
+  arguments.value("--ip", "ADDRESS", build.ip, "IPROOT of NAME.conf");
+  arguments.value("--ondev", "INTERFACE", build.device, "IPROOTDEV of NAME.conf");
+  arguments.value("--hostname", "NAME", build.hostname, "S_HOSTNAME of NAME.conf");
+  std::vector<std::string> words = {"build"};
+  words.insert(words.end(), options.words.begin(), options.words.end());
+  std::vector<char*> argv;
+  for (auto& word : words) argv.push_back(word.data());
+  if (!arguments.parse(static_cast<int>(argv.size()), argv.data()).empty()) throw Error("build: expected options only; see vserver NAME build --help", Exit::usage);
+  return build;
+}
+
+void run_program(const std::vector<std::string>& command) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    std::vector<char*> argv;
+    for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+    argv.push_back(nullptr);
+    ::execvp(argv[0], argv.data());
+    ::dprintf(2, "cannot run %s\n", argv[0]);
+    ::_exit(127);
+  }
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (status != 0) throw Error(fmt::format("{} ended with status {}", command[0], WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)));
+}
+
+// The sources of this host's own apt: mmdebstrap would take the public mirror.
+std::vector<std::string> apt_sources() {
+  std::vector<std::string> files;
+  std::error_code error;
+  if (fs::file_size("/etc/apt/sources.list", error) > 0 && !error) files.push_back("/etc/apt/sources.list");
+  for (const auto& entry : fs::directory_iterator("/etc/apt/sources.list.d", error))
+    if (entry.path().extension() == ".list" || entry.path().extension() == ".sources") files.push_back(entry.path());
+  return files;
+}
+
+void fill(Runtime& runtime, const Build& build, const std::string& tree) {
+  if (build.method == "template") {
+    if (build.from.empty()) throw Error("build: method template needs --from FILE", Exit::usage);
+    run_program({"tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", build.from, "-C", tree});
+  } else if (build.method == "debootstrap") {
+    std::vector<std::string> command = {"mmdebstrap", "--quiet", "--variant=minbase"};
+    if (!build.packages.empty()) command.push_back("--include=" + build.packages);
+    command.insert(command.end(), {build.suite, tree});
+    // They name one release; for another one the public mirror is right.
+    const auto sources = build.suite == "bookworm" ? apt_sources() : std::vector<std::string>();
+    command.insert(command.end(), sources.begin(), sources.end());
+    run_program(command);
+  } else if (build.method == "clone") {
+    check_vserver_name(build.from);
+    // cp goes by paths: nobody may be in the tree meanwhile.
+    if (running_context(runtime, build.from)) throw Error(fmt::format("vserver {} is running; stop it to clone it", build.from));
+    run_program({"cp", "-a", "--reflink=auto", "-T", "--", fmt::format("{}/{}", runtime.places.trees, build.from), tree});
+  } else if (build.method != "skeleton") {
+    throw Error(fmt::format("build: '{}' is no method: skeleton, template, clone, debootstrap", escaped(build.method)), Exit::usage);
+  }
+  ok_or_throw(make_skeleton(tree));
+}
+
+std::string conf_text(const Build& build) {
+  std::string text = "ONBOOT=\"no\"\n";
+  const auto add = [&text](const char* key, const std::string& value) {
+    if (!value.empty()) text += fmt::format("{}=\"{}\"\n", key, value);
+  };
+  add("IPROOT", build.ip);
+  add("IPROOTDEV", build.device);
+  add("S_HOSTNAME", build.hostname);
+  return text;
+}
+
+}  // namespace
+
+int cmd_build(const VerbOptions& options) {
+  const Build build = parse(options);
+  Log log(Verbosity::normal, "vserver");
+  Runtime runtime = make_runtime(log);
+  const std::string conf = fmt::format("{}/{}.conf", runtime.places.conf, options.name), tree = fmt::format("{}/{}", runtime.places.trees, options.name);
+  if (::access(conf.c_str(), F_OK) == 0) throw Error(fmt::format("vserver {} exists: {}", options.name, conf));
+  const std::string text = conf_text(build);
+  parse_spec(options.name, "build", text);  // what is wrong is told before anything is made
+  std::error_code error;
+  // Nobody but root looks into the trees from the host: set-id programs of guests are in there.
+  if (fs::create_directories(runtime.places.trees, error)) ::chmod(runtime.places.trees.c_str(), 0700);
+  fs::create_directories(runtime.places.conf, error);
+  if (::mkdir(tree.c_str(), 0755) != 0) throw Error(problem_from_errno("create", tree).message);
+  try {
+    fill(runtime, build, tree);
+    ok_or_throw(write_durably(conf, text, 0644));
+  } catch (...) {
+    static_cast<void>(remove_tree(tree).has_value());
+    throw;
+  }
+  if (!options.silent) fmt::print("Server {} is built in {}, configured in {}\n", options.name, tree, conf);
+  return 0;
+}
+
+int cmd_delete(const VerbOptions& options) {
+  if (!options.words.empty()) throw Error("delete takes no words", Exit::usage);
+  Log log(Verbosity::normal, "vserver");
+  Runtime runtime = make_runtime(log);
+  const std::string conf = fmt::format("{}/{}.conf", runtime.places.conf, options.name), tree = fmt::format("{}/{}", runtime.places.trees, options.name);
+  if (running_context(runtime, options.name)) throw Error(fmt::format("vserver {} is running; stop it first", options.name));
+  const bool has_tree = ::access(tree.c_str(), F_OK) == 0;
+  if (!has_tree && ::access(conf.c_str(), F_OK) != 0) throw Error(fmt::format("there is no vserver '{}'", options.name));
+  if (has_tree) ok_or_throw(remove_tree(tree));
+  // The configuration last: as long as anything is there the vserver is known.
+  for (const auto& file : {conf, fmt::format("{}/{}.sh", runtime.places.conf, options.name)})
+    if (::unlink(file.c_str()) != 0 && errno != ENOENT) throw Error(problem_from_errno("remove", file).message);
+  if (!options.silent) fmt::print("Server {} is deleted\n", options.name);
+  return 0;
+}
+
+}  // namespace vs::isolation

@@ -1,0 +1,192 @@
+#include "isolation/mounts.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "core/escape.h"
+#include "core/root_dir.h"
+#include "core/unique_fd.h"
+
+namespace vs::isolation {
+namespace {
+
+using Parameters = std::vector<std::pair<const char*, const char*>>;
+
+// A new instance of a filesystem, attached nowhere yet.
+Expected<UniqueFd> new_filesystem(const char* type, const Parameters& parameters, unsigned attributes) {
+  const UniqueFd context(::fsopen(type, FSOPEN_CLOEXEC));
+  if (!context) return problem_from_errno("make a new", type);
+  for (const auto& [key, value] : parameters) {
+    const unsigned command = value == nullptr ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING;
+    if (::fsconfig(context.get(), command, key, value, 0) != 0) return problem_from_errno(fmt::format("set {} of a new", key), type);
+  }
+  if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return problem_from_errno("make a new", type);
+  UniqueFd mount(::fsmount(context.get(), FSMOUNT_CLOEXEC, attributes));
+  if (!mount) return problem_from_errno("make a mount of a new", type);
+  return mount;
+}
+
+Result attach(int mount, int target, const std::string& shown) {
+  if (::move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0) return problem_from_errno("mount on", shown);
+  return Ok{};
+}
+
+// A directory beneath `root`, made if it is missing. A symbolic link is refused: see the head of mounts.h.
+Expected<UniqueFd> target_dir(const RootDir& root, const std::string& path) {
+  const auto [above, name] = split_path(path);
+  auto dir = root.open_dir(above);
+  if (!dir) return dir.error();
+  if (::mkdirat(dir->get(), std::string(name).c_str(), 0755) != 0 && errno != EEXIST) return problem_from_errno("create in the guest", "/" + escaped(path));
+  auto found = root.open_dir(path);
+  if (!found) return problem_from(found.error().code, "open as a place to mount on (a symbolic link is refused) the guest's", "/" + escaped(path));
+  return found;
+}
+
+Result mount_new(const RootDir& root, const std::string& path, const char* type, const Parameters& parameters, unsigned attributes, UniqueFd* keep = nullptr) {
+  auto target = target_dir(root, path);
+  if (!target) return target.error();
+  auto mount = new_filesystem(type, parameters, attributes);
+  if (!mount) return mount.error();
+  if (auto done = attach(mount->get(), target->get(), "/" + path); !done) return done;
+  if (keep != nullptr) *keep = std::move(*mount);
+  return Ok{};
+}
+
+// --- /dev --------------------------------------------------------------------------------------------------
+
+struct Node {
+  const char* name;
+  unsigned major, minor;
+};
+constexpr Node kNodes[] = {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+constexpr std::pair<const char*, const char*> kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
+                                                          {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"},         {"console", "null"}};
+
+Result fill_dev(int dev) {
+  for (const auto& node : kNodes)
+    if (::mknodat(dev, node.name, S_IFCHR | 0666, ::makedev(node.major, node.minor)) != 0) return problem_from_errno("make the device", std::string("/dev/") + node.name);
+  for (const auto& [name, to] : kLinks)
+    if (::symlinkat(to, dev, name) != 0) return problem_from_errno("make the link", std::string("/dev/") + name);
+  for (const char* dir : {"pts", "shm"})
+    if (::mkdirat(dev, dir, 0755) != 0) return problem_from_errno("create", std::string("/dev/") + dir);
+  return Ok{};
+}
+
+Result mount_in(int dir, const char* name, const char* type, const Parameters& parameters, unsigned attributes) {
+  const UniqueFd target(::openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!target) return problem_from_errno("open", name);
+  auto mount = new_filesystem(type, parameters, attributes);
+  return mount ? attach(mount->get(), target.get(), name) : Result(mount.error());
+}
+
+// --- /proc -------------------------------------------------------------------------------------------------
+
+// A guest has no capability for most of these; that must not be the only lock.
+constexpr const char* kReadOnly[] = {"sys", "irq", "bus", "fs", "sysrq-trigger", "acpi", "scsi", "tty"};
+constexpr const char* kHidden[] = {"kcore", "kallsyms", "keys", "key-users", "kmsg", "timer_list", "sched_debug", "latency_stats", "interrupts", "kpagecount",
+                                   "kpageflags", "kpagecgroup", "slabinfo", "vmallocinfo", "modules", "mtrr"};
+
+Result cover(int proc, const char* name, int with, bool read_only_clone) {
+  const UniqueFd target(::openat(proc, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!target) return errno == ENOENT ? Result(Ok{}) : Result(problem_from_errno("open /proc/", name));
+  const UniqueFd clone(::open_tree(read_only_clone ? target.get() : with, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  if (!clone) return problem_from_errno("clone to cover /proc/", name);
+  struct mount_attr attributes {};
+  attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+  if (::mount_setattr(clone.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) return problem_from_errno("make read-only /proc/", name);
+  return attach(clone.get(), target.get(), std::string("/proc/") + name);
+}
+
+Result restrict_proc(int proc, int dev) {
+  for (const char* name : kReadOnly)
+    if (auto done = cover(proc, name, -1, true); !done) return done;
+  const UniqueFd null(::openat(dev, "null", O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!null) return problem_from_errno("open", "/dev/null");
+  for (const char* name : kHidden)
+    if (auto done = cover(proc, name, null.get(), false); !done) return done;
+  return Ok{};
+}
+
+// --- the root ----------------------------------------------------------------------------------------------
+
+Expected<UniqueFd> clone_tree(const std::string& path, bool read_only) {
+  const RootDir root(path);
+  UniqueFd clone(::open_tree(root.fd(), "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+  if (!clone) return problem_from_errno("clone the mount of", path);
+  struct mount_attr attributes {};
+  attributes.attr_set = MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0);
+  attributes.propagation = MS_PRIVATE;
+  if (::mount_setattr(clone.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0) return problem_from_errno("forbid devices on", path);
+  return clone;
+}
+
+Result pivot(int tree, const std::string& path) {
+  const RootDir target(path);
+  if (auto done = attach(tree, target.fd(), path); !done) return done;
+  if (::fchdir(tree) != 0 || ::syscall(SYS_pivot_root, ".", ".") != 0 || ::umount2(".", MNT_DETACH) != 0 || ::chroot(".") != 0 || ::chdir("/") != 0)
+    return problem_from_errno("make the root", path);
+  return Ok{};
+}
+
+Result attach_binds(const RootDir& root, const MountPlan& plan, std::vector<UniqueFd>& clones) {
+  for (size_t i = 0; i < clones.size(); ++i) {
+    std::string path = plan.binds[i].guest;
+    path.erase(0, path.find_first_not_of('/'));
+    auto target = target_dir(root, path);
+    if (!target) return target.error();
+    if (auto done = attach(clones[i].get(), target->get(), plan.binds[i].guest); !done) return done;
+  }
+  return Ok{};
+}
+
+}  // namespace
+
+Result enter_guest_root(const MountPlan& plan) {
+  ::umask(0);
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return problem_from_errno("make private", "the mounts of the host");
+  std::vector<UniqueFd> binds;
+  for (const auto& bind : plan.binds) {
+    auto clone = clone_tree(bind.host, bind.read_only);
+    if (!clone) return clone.error();
+    binds.push_back(std::move(*clone));
+  }
+  auto tree = clone_tree(plan.root, false);
+  if (!tree) return tree.error();
+  if (auto done = pivot(tree->get(), plan.root); !done) return done;
+  tree->reset();
+
+  const RootDir root("/");
+  UniqueFd proc, dev;
+  constexpr unsigned kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+  if (auto done = mount_new(root, "dev", "tmpfs", {{"mode", "755"}, {"size", "1m"}, {"nr_inodes", "4096"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, &dev); !done) return done;
+  if (auto done = fill_dev(dev.get()); !done) return done;
+  if (auto done = mount_in(dev.get(), "pts", "devpts", {{"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC); !done)
+    return done;
+  if (auto done = mount_in(dev.get(), "shm", "tmpfs", {{"mode", "1777"}}, kPlain); !done) return done;
+  if (auto done = mount_new(root, "proc", "proc", {}, kPlain | MOUNT_ATTR_NOEXEC, &proc); !done) return done;
+  if (auto done = restrict_proc(proc.get(), dev.get()); !done) return done;
+  UniqueFd sys;
+  if (auto done = mount_new(root, "sys", "sysfs", {}, kPlain | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY, &sys); !done) return done;
+  if (auto done = mount_in(sys.get(), "firmware", "tmpfs", {{"size", "0"}}, kPlain | MOUNT_ATTR_RDONLY); !done && done.error().code != ENOENT) return done;
+  if (auto done = mount_in(sys.get(), "fs/cgroup", "cgroup2", {}, kPlain | MOUNT_ATTR_NOEXEC); !done && done.error().code != ENOENT) return done;
+  if (auto done = mount_new(root, "run", "tmpfs", {{"mode", "755"}}, kPlain); !done) return done;
+  if (auto done = attach_binds(root, plan, binds); !done) return done;
+  ::umask(022);
+  return Ok{};
+}
+
+Result fresh_proc() {
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) return problem_from_errno("separate", "the mounts of the host");
+  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) return problem_from_errno("mount", "/proc");
+  return Ok{};
+}
+
+}  // namespace vs::isolation

@@ -1,0 +1,31 @@
+// What a guest sees as its file system: its tree as the root of its mount namespace, and new instances of what must not be the host's.
+//
+// Why it is safe though the tree is hostile: the tree is cloned as a mount of its own and becomes the root by pivot_root before anything is looked up in it; the old root is
+// detached, so nothing beneath can lead to the host. After that targets are opened beneath "/" without following a symbolic link, and mounts are
+// made by fsopen and moved onto the open descriptors, never onto a path. Device nodes are made in a tmpfs of ours, and what masks files in /proc
+// is a clone of a node there that we made ourselves. No code of the guest runs meanwhile.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+
+namespace vs::isolation {
+
+struct BindMount {
+  std::string host, guest;
+  bool read_only = false;
+};
+
+struct MountPlan {
+  std::string root;  // the tree, a host path
+  std::vector<BindMount> binds;
+};
+
+// In the first process of a new context, with CAP_SYS_ADMIN and CAP_MKNOD: all of the above. Ends with "/" as working directory.
+Result enter_guest_root(const MountPlan& plan);
+// For chcontext, which stays in the host's tree: own mount propagation and a /proc of the new pid namespace.
+Result fresh_proc();
+
+}  // namespace vs::isolation

@@ -1,0 +1,88 @@
+#include "isolation/syscall_filter.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <memory>
+
+namespace vs::isolation {
+namespace {
+
+constexpr uint64_t kNamespaces[] = {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP};
+
+constexpr int kDenied[] = {
+    SCMP_SYS(setns), SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(umount), SCMP_SYS(pivot_root), SCMP_SYS(fsopen), SCMP_SYS(fsconfig),
+    SCMP_SYS(fsmount), SCMP_SYS(fspick), SCMP_SYS(open_tree), SCMP_SYS(move_mount), SCMP_SYS(mount_setattr), SCMP_SYS(open_by_handle_at),
+    SCMP_SYS(name_to_handle_at), SCMP_SYS(init_module), SCMP_SYS(finit_module), SCMP_SYS(delete_module), SCMP_SYS(create_module),
+    SCMP_SYS(get_kernel_syms), SCMP_SYS(query_module), SCMP_SYS(kexec_load), SCMP_SYS(kexec_file_load), SCMP_SYS(bpf),
+    SCMP_SYS(perf_event_open), SCMP_SYS(add_key), SCMP_SYS(request_key), SCMP_SYS(keyctl), SCMP_SYS(io_uring_setup),
+    SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(userfaultfd), SCMP_SYS(settimeofday), SCMP_SYS(clock_settime),
+    SCMP_SYS(clock_settime64), SCMP_SYS(stime), SCMP_SYS(adjtimex), SCMP_SYS(clock_adjtime), SCMP_SYS(clock_adjtime64), SCMP_SYS(swapon),
+    SCMP_SYS(swapoff), SCMP_SYS(acct), SCMP_SYS(quotactl), SCMP_SYS(quotactl_fd), SCMP_SYS(iopl), SCMP_SYS(ioperm), SCMP_SYS(lookup_dcookie), SCMP_SYS(syslog),
+    SCMP_SYS(vhangup), SCMP_SYS(nfsservctl), SCMP_SYS(uselib), SCMP_SYS(_sysctl), SCMP_SYS(fanotify_init), SCMP_SYS(kcmp)};
+
+class Filter {
+ public:
+  Filter() : context_(seccomp_init(SCMP_ACT_ALLOW), &seccomp_release) {
+    if (!context_) failed_ = -ENOMEM;
+    // A filter of the native kind only would kill 32-bit programs.
+    if (seccomp_arch_native() == SCMP_ARCH_X86_64) keep(seccomp_arch_add(context_.get(), SCMP_ARCH_X86));
+    keep(seccomp_attr_set(context_.get(), SCMP_FLTATR_CTL_NNP, 0));  // set-id programs of the guest go on working
+  }
+  void deny(int call, int error = EPERM) { keep(seccomp_rule_add(context_.get(), SCMP_ACT_ERRNO(static_cast<uint16_t>(error)), call, 0)); }
+  void deny_where(int call, const scmp_arg_cmp& compare, int error = EPERM) {
+    keep(seccomp_rule_add(context_.get(), SCMP_ACT_ERRNO(static_cast<uint16_t>(error)), call, 1, compare));
+  }
+  Result load() {
+    if (failed_ == 0) keep(seccomp_load(context_.get()));
+    if (failed_ != 0) return problem_from(-failed_, "load", "the seccomp filter");
+    return Ok{};
+  }
+
+ private:
+  // Calls that an architecture does not have are no error.
+  void keep(int result) {
+    if (result < 0 && result != -EDOM && result != -EEXIST && failed_ == 0) failed_ = result;
+  }
+  std::unique_ptr<void, void (*)(scmp_filter_ctx)> context_;
+  int failed_ = 0;
+};
+
+void deny_namespaces(Filter& filter) {
+  filter.deny(SCMP_SYS(setns));
+  filter.deny(SCMP_SYS(clone3), ENOSYS);
+  for (const uint64_t flag : kNamespaces) {
+    filter.deny_where(SCMP_SYS(unshare), SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
+    filter.deny_where(SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
+  }
+}
+
+}  // namespace
+
+Result filter_namespaces() {
+  Filter filter;
+  deny_namespaces(filter);
+  return filter.load();
+}
+
+Result filter_guest(const FilterOptions& options) {
+  Filter filter;
+  deny_namespaces(filter);
+  for (const int call : kDenied) filter.deny(call);
+  // The kernel looks at 32 bits of the request only; so must we.
+  constexpr uint64_t kLow = 0xffffffff;
+  filter.deny_where(SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, kLow, TIOCSTI));
+  filter.deny_where(SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, kLow, TIOCLINUX));
+  for (const int call : {SCMP_SYS(fcntl), SCMP_SYS(fcntl64)}) filter.deny_where(call, SCMP_A1(SCMP_CMP_MASKED_EQ, kLow, F_SETLEASE), EINVAL);
+  filter.deny_where(SCMP_SYS(personality), SCMP_A0(SCMP_CMP_MASKED_EQ, 0x0400000 /* READ_IMPLIES_EXEC */, 0x0400000));
+  if (options.shared_network)
+    for (const int family : {AF_PACKET, AF_KEY, AF_VSOCK, 44 /* AF_XDP */, AF_TIPC, AF_ALG})
+      filter.deny_where(SCMP_SYS(socket), SCMP_A0(SCMP_CMP_MASKED_EQ, kLow, static_cast<uint64_t>(family)), EAFNOSUPPORT);
+  return filter.load();
+}
+
+}  // namespace vs::isolation

@@ -1,0 +1,130 @@
+#include "isolation/tree.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <vector>
+
+#include "core/dir_reader.h"
+#include "core/durable_file.h"
+#include "core/escape.h"
+#include "core/root_dir.h"
+
+namespace vs::isolation {
+namespace {
+
+constexpr int kSealFlags = FS_IMMUTABLE_FL | FS_APPEND_FL;
+
+int flags_of(int fd) {
+  int flags = 0;
+  return ::ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 ? flags : 0;
+}
+bool set_flags(int fd, int flags) { return ::ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0; }
+
+struct Name {
+  std::string name;
+  uint8_t type;
+};
+
+Expected<std::vector<Name>> names_in(int dir, const std::string& shown) {
+  const UniqueFd fd(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return problem_from_errno("list", shown);
+  DirReader reader;
+  reader.start(fd.get(), shown);
+  std::vector<Name> names;
+  for (DirEntry entry; reader.next(entry);) names.push_back({std::string(entry.name), entry.type});
+  if (reader.problem() != nullptr) return *reader.problem();
+  return names;
+}
+
+// A file that others share: while its seal is off nobody can open it for writing (the lease), and what a guest that has another name of it did to its owner or
+// mode in that moment is taken back.
+Result unlink_sealed(int dir, const std::string& name, const std::string& shown) {
+  const UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat before {}, after {};
+  if (!fd || ::fstat(fd.get(), &before) != 0) return problem_from_errno("open", shown);
+  const int flags = flags_of(fd.get());
+  if ((flags & kSealFlags) == 0) return problem_from(EPERM, "remove", shown);
+  const bool shared = before.st_nlink > 1;
+  if (shared && ::fcntl(fd.get(), F_SETLEASE, F_RDLCK) != 0) return problem_from_errno("keep others from writing, to remove", shown);
+  if (!set_flags(fd.get(), flags & ~kSealFlags)) return problem_from_errno("unseal", shown);
+  const int failed = ::unlinkat(dir, name.c_str(), 0) == 0 ? 0 : errno;
+  if (shared) {
+    if (::fstat(fd.get(), &after) == 0 && (after.st_uid != before.st_uid || after.st_gid != before.st_gid)) static_cast<void>(::fchown(fd.get(), before.st_uid, before.st_gid) == 0);
+    if (after.st_mode != before.st_mode) static_cast<void>(::fchmod(fd.get(), before.st_mode & 07777) == 0);
+    if (!set_flags(fd.get(), flags)) return problem_from_errno("seal again what others share with", shown);
+    ::fcntl(fd.get(), F_SETLEASE, F_UNLCK);
+  }
+  return failed == 0 ? Result(Ok{}) : Result(problem_from(failed, "remove", shown));
+}
+
+Result remove_below(int dir, uint64_t dev, const std::string& shown);
+
+Result remove_entry(int dir, const Name& entry, uint64_t dev, const std::string& shown) {
+  struct stat found {};
+  if (::fstatat(dir, entry.name.c_str(), &found, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? Result(Ok{}) : Result(problem_from_errno("look at", shown));
+  if (found.st_dev != dev) return problem_from(EXDEV, "remove a mounted filesystem at", shown);
+  if (!S_ISDIR(found.st_mode)) {
+    if (::unlinkat(dir, entry.name.c_str(), 0) == 0) return Ok{};
+    return errno == EPERM && S_ISREG(found.st_mode) ? unlink_sealed(dir, entry.name, shown) : Result(problem_from_errno("remove", shown));
+  }
+  const UniqueFd below(::openat(dir, entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!below) return problem_from_errno("open", shown);
+  if (const int flags = flags_of(below.get()); (flags & kSealFlags) != 0) set_flags(below.get(), flags & ~kSealFlags);
+  if (auto done = remove_below(below.get(), dev, shown); !done) return done;
+  if (::unlinkat(dir, entry.name.c_str(), AT_REMOVEDIR) != 0) return problem_from_errno("remove", shown);
+  return Ok{};
+}
+
+Result remove_below(int dir, uint64_t dev, const std::string& shown) {
+  const auto names = names_in(dir, shown);
+  if (!names) return names.error();
+  for (const auto& entry : *names)
+    if (auto done = remove_entry(dir, entry, dev, shown + "/" + escaped(entry.name)); !done) return done;
+  return Ok{};
+}
+
+}  // namespace
+
+Result make_skeleton(const std::string& tree) {
+  const RootDir root(tree);
+  for (const char* dir : {"dev", "proc", "sys", "run", "etc"})
+    if (::mkdirat(root.fd(), dir, 0755) != 0 && errno != EEXIST) return problem_from_errno("create", root.host_path(dir));
+  if (::mkdirat(root.fd(), "root", 0700) != 0 && errno != EEXIST) return problem_from_errno("create", root.host_path("root"));
+  if (::mkdirat(root.fd(), "tmp", 01777) == 0) {
+    if (::fchmodat(root.fd(), "tmp", 01777, 0) != 0) return problem_from_errno("change the mode of", root.host_path("tmp"));
+  } else if (errno != EEXIST) {
+    return problem_from_errno("create", root.host_path("tmp"));
+  }
+  const auto etc = root.open_dir("etc");
+  if (!etc) return etc.error();
+  constexpr std::pair<const char*, const char*> files[] = {{"passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
+                                                           {"group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"},
+                                                           {"hosts", "127.0.0.1 localhost\n"},
+                                                           {"fstab", ""}};
+  for (const auto& [name, content] : files) {
+    const UniqueFd fd(::openat(etc->get(), name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+    if (!fd && errno == EEXIST) continue;
+    if (!fd) return problem_from_errno("create", root.host_path(std::string("etc/") + name));
+    if (auto done = write_all(fd.get(), content, name); !done) return done;
+  }
+  return Ok{};
+}
+
+Result remove_tree(const std::string& tree) {
+  ::signal(SIGIO, SIG_IGN);  // a broken lease tells by it
+  {
+    const RootDir root(tree);
+    if (auto done = remove_below(root.fd(), root.stat().dev, tree); !done) return done;
+  }
+  if (::rmdir(tree.c_str()) != 0) return problem_from_errno("remove", tree);
+  return Ok{};
+}
+
+}  // namespace vs::isolation

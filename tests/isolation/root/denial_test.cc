@@ -1,0 +1,158 @@
+// What a guest must not be able to do, tried by root inside it. Each row asserts the denial; GuestDenialTest.TheAttackerWorksOutside shows that the attacker can succeed.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "core/unique_fd.h"
+#include "tests/isolation/root/isolation_host.h"
+
+namespace vs::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Attempt {
+  const char* name;
+  std::vector<std::string> words;
+};
+
+class GuestDenialTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    VS_NEEDS_ISOLATION();
+    host_ = std::make_unique<IsolationHost>();
+    guest_ = host_->add("guest", "IPROOT=\"10.99.0.5\"\nIPROOTDEV=lo\n");
+    const auto started = host_->vserver(guest_, {"start"});
+    ASSERT_EQ(started.exit_code, 0) << shown(started);
+  }
+  void expect_denied(std::vector<std::string> words) {
+    const auto result = host_->attack(guest_, words);
+    EXPECT_EQ(result.exit_code, 0) << fmt::format("{}", fmt::join(words, " ")) << ": " << shown(result);
+  }
+  std::unique_ptr<IsolationHost> host_;
+  std::string guest_;
+};
+
+TEST_F(GuestDenialTest, TheAttackerWorksOutside) {
+  for (const char* name : {"mount-namespace", "raw", "hostname"}) {
+    const auto result = run({"unshare", "-u", VS_BINARY_DIR "/isolation_attacker", name});
+    EXPECT_EQ(result.exit_code, 1) << name << ": " << shown(result);
+  }
+}
+
+TEST_F(GuestDenialTest, MountsNamespacesAndDevices) {
+  for (const char* name : {"mount", "fsopen", "remount", "umount", "release-agent", "mknod-block", "mknod-mem", "user-namespace", "mount-namespace", "setns", "handle"}) expect_denied({name});
+}
+
+TEST_F(GuestDenialTest, KernelAndHardware) {
+  for (const char* name : {"module", "kexec", "iopl", "time", "swapon", "bpf", "perf", "io-uring", "key", "tiocsti", "lease", "hostname"}) expect_denied({name});
+}
+
+TEST_F(GuestDenialTest, FilesOfTheKernel) {
+  for (const char* path : {"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sysrq-trigger", "/proc/1/exe", "/sys/kernel/uevent_helper", "/sys/power/state"})
+    expect_denied({"write", path});
+  for (const char* path : {"/proc/kcore", "/proc/kallsyms", "/proc/keys", "/proc/kmsg", "/proc/timer_list", "/proc/1/environ", "/proc/1/maps"}) expect_denied({"read", path});
+}
+
+TEST_F(GuestDenialTest, WhatLiesOutsideOfItsTree) {
+  const std::string canary = host_->path("canary");
+  write_file(canary, "host");
+  expect_denied({"exists", canary});
+  expect_denied({"double-chroot", canary});
+  for (const char* dir : {"/proc/self/cwd", "/proc/self/root", "/proc/1/cwd", "/proc/1/root"}) expect_denied({"exists", dir + canary});
+  expect_denied({"descriptors"});
+  expect_denied({"inheritable"});
+}
+
+TEST_F(GuestDenialTest, ProcessesOfTheHost) {
+  const std::string self = fmt::format("{}", ::getpid());
+  expect_denied({"kill", self});
+  expect_denied({"ptrace", self});
+  expect_denied({"exists", "/proc/" + self + "/stat"});
+}
+
+TEST_F(GuestDenialTest, TheProgramOfTheHostThroughProcSelfExe) {
+  // CVE-2019-5736: a command of the guest that executes what executes it.
+  write_file(host_->tree(guest_) + "/evil", "#!/proc/self/exe\n");
+  fs::permissions(host_->tree(guest_) + "/evil", fs::perms::all);
+  const auto before = must_run({"sha256sum", VS_BINARY_DIR "/vserver"});
+  Process watcher({VS_BINARY_DIR "/vserver", guest_, "exec", "sh", "-c", "for i in $(ls /proc); do echo x > /proc/$i/exe && echo WROTE; done; true"},
+                  {{{"VS_VSERVER_CONF", host_->path("conf")}, {"VS_VSERVER_RUN", host_->path("run")}, {"VS_VSERVER_TREES", host_->path("trees")}}, {}, std::chrono::milliseconds(30000)});
+  host_->vserver(guest_, {"exec", "/evil"});
+  EXPECT_EQ(watcher.wait().out.find("WROTE"), std::string::npos);
+  EXPECT_EQ(must_run({"sha256sum", VS_BINARY_DIR "/vserver"}), before);
+}
+
+TEST_F(GuestDenialTest, AddressesThatAreNotItsOwn) {
+  must_run({"ip", "addr", "add", "10.98.0.1/32", "dev", "lo"});
+  for (const char* address : {"10.98.0.1", "127.0.0.2", "10.99.0.6"}) {
+    expect_denied({"bind", address});
+    expect_denied({"bind-mapped", address});
+  }
+  expect_denied({"spoof", "10.98.0.1"});
+  expect_denied({"raw"});
+  expect_denied({"packet"});
+  must_run({"ip", "addr", "del", "10.98.0.1/32", "dev", "lo"});
+}
+
+TEST_F(GuestDenialTest, OtherAddressesEvenWhereRawSocketsWereGiven) {
+  host_->vserver(guest_, {"stop"});
+  host_->configure(guest_, "IPROOT=10.99.0.5\nIPROOTDEV=lo\nS_CAPS=CAP_NET_RAW\n");
+  ASSERT_EQ(host_->vserver(guest_, {"start"}).exit_code, 0);
+  must_run({"ip", "addr", "add", "10.98.0.1/32", "dev", "lo"});
+  EXPECT_EQ(host_->attack(guest_, {"raw-spoof", "10.99.0.5"}).exit_code, 1) << "the harness: from its own address it works";
+  expect_denied({"raw-spoof", "10.98.0.1"});
+  expect_denied({"packet"});
+  must_run({"ip", "addr", "del", "10.98.0.1/32", "dev", "lo"});
+}
+
+TEST_F(GuestDenialTest, ServersOnTheHostsLoopback) {
+  Process server({"busybox", "nc", "-l", "-p", "7001", "-s", "127.0.0.1"});
+  ::usleep(200'000);
+  expect_denied({"connect", "127.0.0.1", "7001"});
+  expect_denied({"connect", "127.0.0.2", "7001"});
+}
+
+TEST_F(GuestDenialTest, AbstractSocketsOfTheHost) {
+  const UniqueFd server(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  const std::string name = fmt::format("vserver-test-{}", ::getpid());
+  name.copy(at.sun_path + 1, name.size());
+  ASSERT_EQ(::bind(server.get(), reinterpret_cast<sockaddr*>(&at), static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())), 0);
+  ASSERT_EQ(::listen(server.get(), 5), 0);
+  ASSERT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "abstract", name}).exit_code, 1) << "the harness: from outside it works";
+  expect_denied({"abstract", name});
+}
+
+TEST_F(GuestDenialTest, TheSealOfASharedFile) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  const std::string file = host_->tree(guest_) + "/sealed";
+  write_file(file, "shared");
+  if (run({"chattr", "+i", file}).exit_code != 0) GTEST_SKIP() << "no immutable attribute on this filesystem";
+  expect_denied({"unseal", "/sealed"});
+  must_run({"chattr", "-i", file});
+}
+
+TEST_F(GuestDenialTest, ASymbolicLinkWhereSomethingIsMounted) {
+  host_->vserver(guest_, {"stop"});
+  const std::string outside = host_->path("outside");
+  fs::create_directories(outside);
+  for (const char* target : {"proc", "dev", "sys", "run"}) {
+    fs::remove_all(host_->tree(guest_) + "/" + target);
+    fs::create_directory_symlink(outside, host_->tree(guest_) + "/" + target);
+    const auto result = host_->vserver(guest_, {"start"});
+    EXPECT_EQ(result.exit_code, 1) << target << shown(result);
+    EXPECT_NE(result.err.find(std::string("/") + target), std::string::npos) << shown(result);
+    fs::remove(host_->tree(guest_) + "/" + target);
+  }
+  EXPECT_TRUE(fs::is_empty(outside));
+}
+
+}  // namespace
+}  // namespace vs::test

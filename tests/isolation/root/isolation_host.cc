@@ -1,0 +1,107 @@
+#include "tests/isolation/root/isolation_host.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "isolation/cgroup.h"
+
+namespace vs::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kBusybox = "/usr/bin/busybox";
+
+// Once for the whole program: addresses of tests are never the host's.
+bool own_network() {
+  static const bool done = ::unshare(CLONE_NEWNET) == 0 && run({"ip", "link", "set", "lo", "up"}).exit_code == 0;
+  return done;
+}
+
+}  // namespace
+
+std::string IsolationHost::impossible() {
+  if (::geteuid() != 0) return "needs root";
+  if (::access(kBusybox, X_OK) != 0) return "needs the package busybox-static";
+  if (!have_program("ip")) return "needs the package iproute2";
+  try {
+    const isolation::Cgroups cgroups;
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return own_network() ? "" : "cannot make a network namespace";
+}
+
+IsolationHost::IsolationHost() {
+  for (const char* dir : {"conf", "trees", "run", "services"}) fs::create_directories(dir_ / dir);
+}
+
+IsolationHost::~IsolationHost() {
+  for (const auto& name : names_) vserver(name, {"stop"});
+  EXPECT_EQ(left_behind(), "");
+}
+
+std::map<std::string, std::string> IsolationHost::environment() const {
+  return {{"VS_VSERVER_CONF", dir_ / "conf"}, {"VS_VSERVER_TREES", dir_ / "trees"}, {"VS_VSERVER_RUN", dir_ / "run"}, {"VS_VSERVER_HOST_CONF", dir_ / "vservers.conf"},
+          {"VS_VSERVICES", dir_ / "services"}};
+}
+
+void IsolationHost::configure(const std::string& name, const std::string& conf) { std::ofstream(dir_ / ("conf/" + name + ".conf")) << conf; }
+
+std::string IsolationHost::add(const std::string& given, const std::string& conf) {
+  const std::string name = fmt::format("t{}-{}", ::getpid(), given);
+  names_.push_back(name);
+  configure(name, conf);
+  for (const char* dir : {"bin", "etc", "tmp", "root"}) fs::create_directories(tree(name) + "/" + dir);
+  fs::copy_file(kBusybox, tree(name) + "/bin/busybox");
+  for (const char* applet : {"sh", "ls", "cat", "ps", "id", "sleep", "kill", "hostname", "true", "nc", "wget"}) fs::create_symlink("busybox", tree(name) + "/bin/" + applet);
+  fs::copy_file(VS_BINARY_DIR "/isolation_attacker", tree(name) + "/attacker");
+  std::ofstream(tree(name) + "/etc/passwd") << "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33::/tmp:/bin/sh\n";
+  std::ofstream(tree(name) + "/etc/group") << "root:x:0:\nwww:x:33:\nextra:x:77:www\n";
+  return name;
+}
+
+RunResult IsolationHost::vserver(const std::string& name, std::vector<std::string> words, std::map<std::string, std::string> env, std::vector<std::string> options) const {
+  Command command = {VS_BINARY_DIR "/vserver"};
+  command.insert(command.end(), options.begin(), options.end());
+  command.push_back(name);
+  command.insert(command.end(), words.begin(), words.end());
+  env.merge(environment());
+  return run(command, {env, {}, std::chrono::milliseconds(60000)});
+}
+
+RunResult IsolationHost::tool(Command command) const {
+  command[0] = VS_BINARY_DIR "/" + command[0];
+  return run(command, {environment(), {}, std::chrono::milliseconds(60000)});
+}
+
+RunResult IsolationHost::attack(const std::string& name, std::vector<std::string> words) const {
+  words.insert(words.begin(), {"exec", "/attacker"});
+  return vserver(name, words);
+}
+
+std::string IsolationHost::left_behind() const {
+  std::string left;
+  const auto add = [&left](const std::string& text) { left += (left.empty() ? "" : "; ") + text; };
+  const isolation::Cgroups cgroups;
+  for (const auto& name : names_) {
+    if (cgroups.exists(name)) add("cgroup " + name);
+    for (const char* kind : {"held", "ctx"})
+      if (fs::exists(dir_ / fmt::format("run/{}.{}", name, kind))) add(name + "." + kind);
+  }
+  if (fs::exists(dir_ / "run/ctx"))
+    for (const auto& entry : fs::directory_iterator(dir_ / "run/ctx"))
+      if (entry.path().filename() != ".lock") add("context " + entry.path().filename().string());
+  const std::string addresses = must_run({"ip", "-o", "-4", "addr", "show", "lo"});
+  if (addresses.find("10.99.") != std::string::npos) add("addresses " + addresses);
+  for (const auto& name : names_)
+    if (must_run({"cat", "/proc/self/mounts"}).find(name) != std::string::npos) add("mount of " + name);
+  return left;
+}
+
+}  // namespace vs::test

@@ -1,0 +1,43 @@
+// A host of small vservers for one test: places of its own, a network namespace of its own, guests of one static busybox and an attacker.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/support/run.h"
+#include "tests/support/temp_dir.h"
+
+namespace vs::test {
+
+class IsolationHost {
+ public:
+  // Why this machine cannot run such tests; "" when it can.
+  static std::string impossible();
+  IsolationHost();
+  ~IsolationHost();  // stops all, and fails the test when anything of it remains
+  IsolationHost(const IsolationHost&) = delete;
+  IsolationHost& operator=(const IsolationHost&) = delete;
+
+  // A guest's tree and NAME.conf with these lines. Returns its name, unique on this machine: cgroups are the host's.
+  std::string add(const std::string& name, const std::string& conf);
+  void configure(const std::string& name, const std::string& conf);
+  std::string tree(const std::string& name) const { return dir_ / ("trees/" + name); }
+  std::string path(const std::string& below) const { return dir_ / below; }
+  RunResult vserver(const std::string& name, std::vector<std::string> words, std::map<std::string, std::string> env = {}, std::vector<std::string> options = {}) const;
+  RunResult tool(Command command) const;  // chcontext and so on, by name
+  // `attacker WORDS` by root inside.
+  RunResult attack(const std::string& name, std::vector<std::string> words) const;
+  // What is left of any vserver: addresses on lo beside its own, cgroups, entries. "" when nothing is.
+  std::string left_behind() const;
+
+ private:
+  std::map<std::string, std::string> environment() const;
+  TempDir dir_;
+  std::vector<std::string> names_;
+};
+
+}  // namespace vs::test
+
+#define VS_NEEDS_ISOLATION() \
+  if (const auto why = vs::test::IsolationHost::impossible(); !why.empty()) GTEST_SKIP() << why

@@ -1,0 +1,161 @@
+// The example sessions of the original guide, with its tools on their own.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "isolation/cgroup.h"
+#include "isolation/freezer.h"
+#include "tests/isolation/root/isolation_host.h"
+
+namespace vs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::Not;
+
+class ToolsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    VS_NEEDS_ISOLATION();
+    host_ = std::make_unique<IsolationHost>();
+  }
+  std::map<std::string, std::string> places() const {
+    return {{"VS_VSERVER_CONF", host_->path("conf")}, {"VS_VSERVER_RUN", host_->path("run")}, {"VS_VSERVER_TREES", host_->path("trees")}};
+  }
+  std::unique_ptr<IsolationHost> host_;
+};
+
+TEST_F(ToolsTest, ANewContextSeesOnlyItselfAndItsStatusIsTheCommands) {
+  Process outside({"sleep", "300"});
+  const auto result = host_->tool({"chcontext", "sh", "-c", fmt::format("kill {} 2>/dev/null; ls -d /proc/[0-9]* | wc -l; exit 9", outside.pid())});
+  EXPECT_EQ(result.exit_code, 9) << shown(result);
+  EXPECT_THAT(result.out, HasSubstr("New security context is 49152\n"));
+  EXPECT_TRUE(outside.running());
+  std::istringstream lines(result.out);
+  std::string line;
+  std::getline(lines, line);
+  std::getline(lines, line);
+  EXPECT_LE(std::stoi(line), 5) << shown(result);
+}
+
+TEST_F(ToolsTest, ContextsNest) {
+  const auto result = host_->tool({"chcontext", "--silent", VS_BINARY_DIR "/chcontext", "--silent", "sh", "-c", "echo inner $$"});
+  EXPECT_EQ(result.exit_code, 0) << shown(result);
+  EXPECT_EQ(result.out, "inner 2\n");
+}
+
+TEST_F(ToolsTest, TheSpectatorSeesAProcessOfAnyContextAndCannotKillIt) {
+  Process one({VS_BINARY_DIR "/chcontext", "--ctx", "100", "sleep", "297"}, {places(), {}, std::chrono::milliseconds(60000)});
+  ::usleep(300'000);
+  // As pgrep, without the tool: the number that the host's /proc has.
+  const std::string find = "for p in /proc/[0-9]*; do grep -aqsx 'sleep.297.' $p/cmdline && basename $p; done";
+  const auto seen = host_->tool({"chcontext", "--silent", "--ctx", "1", "sh", "-c", find});
+  ASSERT_FALSE(seen.out.empty()) << shown(seen);
+  std::string pid = seen.out.substr(0, seen.out.find('\n'));
+  const auto killed = host_->tool({"chcontext", "--silent", "--ctx", "1", "sh", "-c", "kill -9 " + pid});
+  EXPECT_NE(killed.exit_code, 0) << shown(killed);
+  EXPECT_EQ(host_->tool({"chcontext", "--silent", "--ctx", "1", "sh", "-c", "echo 1 > /proc/" + pid + "/oom_score_adj"}).exit_code, 2);
+  EXPECT_TRUE(one.running());
+  // In its own context it can be.
+  host_->tool({"chcontext", "--silent", "--ctx", "100", "sh", "-c", "kill -9 2"});  // and the context ends with it, this shell too perhaps
+  EXPECT_EQ(one.wait().exit_code, 137);
+}
+
+TEST_F(ToolsTest, ALockedContextMakesNoOther) {
+  EXPECT_EQ(host_->tool({"chcontext", "--silent", "unshare", "-u", "true"}).exit_code, 0);
+  EXPECT_NE(host_->tool({"chcontext", "--silent", "--flag", "lock", "unshare", "-u", "true"}).exit_code, 0);
+  EXPECT_EQ(host_->tool({"chcontext", "--flag", "hideinfo", "true"}).exit_code, 125) << "what cannot be kept is refused";
+}
+
+TEST_F(ToolsTest, NamesAndCapabilitiesOfAContext) {
+  const auto named = host_->tool({"chcontext", "--hostname", "lab", "--domainname", "none", "hostname"});
+  EXPECT_THAT(named.out, HasSubstr("Host name is now lab\nDomain name is now none\nNew security context is "));
+  EXPECT_THAT(named.out, testing::EndsWith("\nlab\n"));
+  EXPECT_NE(host_->tool({"chcontext", "--secure", "ip", "link", "set", "lo", "mtu", "60000"}).exit_code, 0);
+  EXPECT_NE(host_->tool({"chcontext", "--cap", "!CAP_NET_ADMIN", "ip", "link", "set", "lo", "mtu", "60000"}).exit_code, 0);
+  EXPECT_EQ(host_->tool({"chcontext", "--secure", "--cap", "CAP_NET_ADMIN", "ip", "link", "set", "lo", "mtu", "65536"}).exit_code, 0);
+}
+
+TEST_F(ToolsTest, AnOrdinaryUserMakesAContextAndStaysWhoHeIs) {
+  // Of tests' directories nobody else may use, so the program is copied to where he may.
+  const std::string program = "/tmp/" + fmt::format("chcontext-{}", ::getpid());
+  fs::copy_file(VS_BINARY_DIR "/chcontext", program);
+  fs::permissions(program, fs::perms::owner_all | fs::perms::others_read | fs::perms::others_exec);
+  const auto result = run({program, "--silent", "sh", "-c", "id -u; echo $$; grep CapBnd /proc/self/status"}, {{}, 65534, std::chrono::milliseconds(30000)});
+  fs::remove(program);
+  if (result.err.find("make namespaces") != std::string::npos) GTEST_SKIP() << "no user namespaces for ordinary users here: " << result.err;
+  EXPECT_EQ(result.out, "65534\n2\nCapBnd:\t0000000000000000\n") << shown(result);
+}
+
+TEST_F(ToolsTest, AfterReducecapEvenSuCannotConfigureAnInterface) {
+  EXPECT_EQ(host_->tool({"reducecap", "--NET_RAW", "ip", "link", "set", "lo", "mtu", "65536"}).exit_code, 0) << "the harness";
+  EXPECT_NE(host_->tool({"reducecap", "--secure", "ip", "link", "set", "lo", "mtu", "60000"}).exit_code, 0);
+  EXPECT_NE(host_->tool({"reducecap", "--NET_ADMIN", "su", "-c", "ip link set lo mtu 60000"}).exit_code, 0);
+  EXPECT_THAT(host_->tool({"reducecap", "--NET_RAW", "--show"}).out, testing::ContainsRegex("NET_RAW +\\. +\\. +\\. +\\."));
+  EXPECT_EQ(host_->tool({"reducecap", "--NO_SUCH", "true"}).exit_code, 125);
+}
+
+TEST_F(ToolsTest, ChbindShowsTheChosenAddressToServersAndClients) {
+  must_run({"ip", "addr", "add", "10.98.0.9/32", "dev", "lo"});
+  const std::string attacker = VS_BINARY_DIR "/isolation_attacker";
+  Process server({VS_BINARY_DIR "/chbind", "--silent", "--ip", "10.98.0.9", "busybox", "nc", "-l", "-p", "8080"});
+  ::usleep(300'000);
+  EXPECT_THAT(read_file("/proc/self/net/tcp6") + read_file("/proc/self/net/tcp"), HasSubstr("0900620A:1F90")) << "0.0.0.0:8080 became 10.98.0.9:8080";
+  EXPECT_EQ(run({attacker, "connect", "127.0.0.1", "8080"}).exit_code, 0);
+  EXPECT_EQ(host_->tool({"chbind", "--silent", "--ip", "10.98.0.9", attacker, "bind", "127.0.0.1"}).exit_code, 0);
+  EXPECT_EQ(host_->tool({"chbind", "--silent", "--ip", "10.98.0.9", attacker, "bind", "10.98.0.9"}).exit_code, 1);
+  EXPECT_THAT(host_->tool({"chbind", "--ip", "10.98.0.9", "true"}).out, HasSubstr("ipv4root is now 10.98.0.9\n"));
+  EXPECT_EQ(host_->tool({"chbind", "--ip", "no.such.name.invalid", "true"}).exit_code, 125);
+  server.signal(SIGKILL);
+  server.wait();
+  host_->tool({"vserver-stat"});  // sweeps
+  must_run({"ip", "addr", "del", "10.98.0.9/32", "dev", "lo"});
+}
+
+TEST_F(ToolsTest, AFrozenGuestStandsStillAndGoesOn) {
+  const auto guest = host_->add("guest", "");
+  ASSERT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
+  host_->vserver(guest, {"exec", "sh", "-c", "(while :; do echo x >> /count; done) >/dev/null 2>&1 &"});
+  ::usleep(100'000);
+  isolation::Places places;
+  places.run = host_->path("run");
+  const auto size = [&] { return fs::file_size(host_->tree(guest) + "/count"); };
+  {
+    const auto frozen = isolation::make_freezer(places)->freeze(guest);
+    ASSERT_TRUE(frozen) << frozen.error().message;
+    const auto before = size();
+    ::usleep(200'000);
+    EXPECT_EQ(size(), before);
+  }
+  const auto before = size();
+  for (int i = 0; i < 100 && size() == before; ++i) ::usleep(50'000);
+  EXPECT_GT(size(), before);
+  EXPECT_EQ(host_->vserver(guest, {"freeze"}).exit_code, 0);
+  EXPECT_THAT(host_->vserver(guest, {"status"}).out, HasSubstr("frozen"));
+  EXPECT_EQ(host_->vserver(guest, {"stop"}).exit_code, 0) << "stop thaws";
+}
+
+TEST_F(ToolsTest, VserversStartsWhatIsMarkedInItsOrderAndOneMistakeDoesNotStopTheOthers) {
+  const auto first = host_->add("b", "ONBOOT=yes\nPRIORITY=10\n"), second = host_->add("a", "ONBOOT=yes\nPRIORITY=20\n"), unmarked = host_->add("c", "ONBOOT=no\n"), wrong = host_->add("d", "ONBOOT=perhaps\n");
+  for (const auto& name : {first, second}) {
+    std::ofstream(host_->path("conf/" + name + ".sh")) << "#!/bin/sh\n[ $1 = pre-start ] && echo $2 >> " << host_->path("order") << "\nexit 0\n";
+    fs::permissions(host_->path("conf/" + name + ".sh"), fs::perms::owner_all);
+  }
+  const auto result = host_->tool({"vservers", "start"});
+  EXPECT_EQ(result.exit_code, 1) << shown(result);
+  EXPECT_THAT(result.err, HasSubstr(wrong + ".conf:1: ONBOOT: expected yes or no"));
+  EXPECT_EQ(read_file(host_->path("order")), first + "\n" + second + "\n");
+  EXPECT_EQ(host_->vserver(unmarked, {"running"}).exit_code, 1);
+  EXPECT_EQ(host_->vserver(second, {"running"}).exit_code, 0);
+  EXPECT_EQ(host_->tool({"vservers", "stop"}).exit_code, 0);
+  EXPECT_EQ(host_->vserver(second, {"running"}).exit_code, 1);
+}
+
+}  // namespace
+}  // namespace vs::test
