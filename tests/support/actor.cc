@@ -13,13 +13,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <thread>
 #include <chrono>
 #include <csetjmp>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
+#include <thread>
 
 #include "core/escape.h"
 #include "tests/support/digest.h"
