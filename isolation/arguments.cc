@@ -1,8 +1,11 @@
 #include "isolation/arguments.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "core/error.h"
 #include "core/escape.h"
@@ -81,6 +84,17 @@ int run_tool(const std::string& program, int failure, const std::function<int()>
     fmt::print(stderr, "{}: error: {}\n", program, error.what());
     return failure != 0 ? failure : static_cast<int>(Exit::failed);
   }
+}
+
+int become(const std::string& program, const std::vector<std::string>& command) {
+  std::fflush(stdout);
+  std::vector<char*> words;
+  for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  ::execvp(words[0], words.data());
+  const int failed = errno;
+  fmt::print(stderr, "{}: cannot run {}: {}\n", program, escaped(command[0]), std::strerror(failed));
+  return failed == ENOENT ? 127 : 126;
 }
 
 }  // namespace vs::isolation

@@ -2,8 +2,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -52,14 +50,7 @@ int run(int argc, char** argv) {
   ok_or_throw(tie_to_addresses(cgroup.get(), rules));
   ok_or_throw(cgroups.enter(name, true));
   if (!silent) fmt::print("ipv4root is now{}\n", shown);
-  std::fflush(stdout);
-  std::vector<char*> words;
-  for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
-  words.push_back(nullptr);
-  ::execvp(words[0], words.data());
-  const int failed = errno;
-  fmt::print(stderr, "chbind: cannot run {}: {}\n", escaped(command[0]), std::strerror(failed));
-  return failed == ENOENT ? 127 : 126;
+  return become("chbind", command);
 }
 
 }  // namespace

@@ -95,24 +95,14 @@ void lower(const Options& options, bool ordinary_user) {
   ok_or_throw(keep_only(ordinary_user ? 0 : kept(options)));
 }
 
-int run_command(const std::vector<std::string>& command) {
-  std::vector<char*> argv;
-  for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  ::execvp(argv[0], argv.data());
-  const int failed = errno;
-  fmt::print(stderr, "chcontext: cannot run {}: {}\n", escaped(command[0]), std::strerror(failed));
-  return failed == ENOENT ? 127 : 126;
-}
-
 int inside_new(const Options& options, const std::vector<std::string>& command, unsigned number, bool ordinary_user) {
   if (options.disconnect) ::setsid();
   ok_or_throw(fresh_proc());
   set_names(options);
   say(options, fmt::format("New security context is {}", number));
   lower(options, ordinary_user);
-  if (options.has("fakeinit")) return run_command(command);
-  return run_init(InitEnds::with_command, [&] { return run_command(command); });
+  if (options.has("fakeinit")) return become("chcontext", command);
+  return run_init(InitEnds::with_command, [&] { return become("chcontext", command); });
 }
 
 // What is sent to this process is meant for the command.
@@ -181,7 +171,7 @@ int run(int argc, char** argv) {
       say(options, fmt::format("New security context is {}", kSpectator));
       ok_or_throw(filter_namespaces());
       ok_or_throw(keep_only(kept(options) & secure_capabilities()));
-      return run_init(InitEnds::with_command, [&] { return run_command(command); });
+      return run_init(InitEnds::with_command, [&] { return become("chcontext", command); });
     });
     return wait_and_forward(child, options);
   }
@@ -195,7 +185,7 @@ int run(int argc, char** argv) {
     set_names(options);
     say(options, fmt::format("New security context is {}", number));
     lower(options, false);
-    return run_command(command);
+    return become("chcontext", command);
   });
   return wait_and_forward(child, options);
 }

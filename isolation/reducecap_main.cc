@@ -3,13 +3,10 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
-#include "core/escape.h"
 #include "isolation/arguments.h"
 #include "isolation/capabilities.h"
 
@@ -51,14 +48,7 @@ int run(int argc, char** argv) {
     throw Error(problem_from_errno("set", "no_new_privs").message);
   if (shown) show();
   if (command.empty()) return 0;
-  std::fflush(stdout);
-  std::vector<char*> words;
-  for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
-  words.push_back(nullptr);
-  ::execvp(words[0], words.data());
-  const int failed = errno;
-  fmt::print(stderr, "reducecap: cannot run {}: {}\n", escaped(command[0]), std::strerror(failed));
-  return failed == ENOENT ? 127 : 126;
+  return become("reducecap", command);
 }
 
 }  // namespace
