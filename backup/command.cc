@@ -1,12 +1,13 @@
 #include "backup/command.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <tbb/global_control.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <thread>
+
+#include "core/peak_memory.h"
 
 namespace vs::backup {
 namespace {
@@ -21,12 +22,6 @@ ProgressMode progress_mode(const Options& options) {
 Verbosity verbosity(const Options& options) {
   if (options.quiet) return Verbosity::quiet;
   return options.verbose > 1 ? Verbosity::debug : options.verbose == 1 ? Verbosity::verbose : Verbosity::normal;
-}
-
-uint64_t peak_rss_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
 }  // namespace
@@ -75,18 +70,6 @@ Exit Command::finish(const std::string& verb, nlohmann::ordered_json summary, co
   if (options_.stats) fmt::print(stderr, "peak memory {} bytes\n", peak_rss_bytes());
   if (cancel_.interrupted()) return Exit::interrupted;
   return log_->failed_objects() != 0 ? Exit::skipped : Exit::done;
-}
-
-std::string size_text(uint64_t bytes) {
-  if (bytes < 1000) return fmt::format("{} B", bytes);
-  double value = static_cast<double>(bytes);
-  const char* unit = "";
-  for (const char* next : {"kB", "MB", "GB", "TB", "PB"}) {
-    value /= 1000;
-    unit = next;
-    if (value < 999.95) break;
-  }
-  return fmt::format("{:.1f} {}", value, unit);
 }
 
 }  // namespace vs::backup

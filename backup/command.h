@@ -6,6 +6,7 @@
 
 #include "backup/options.h"
 #include "core/run_context.h"
+#include "core/size_text.h"
 
 namespace vs::backup {
 
@@ -31,8 +32,6 @@ class Command {
   struct Threads;
   std::unique_ptr<Threads> threads_;
 };
-
-std::string size_text(uint64_t bytes);
 
 void add_create(CommandLine& line);
 void add_list(CommandLine& line);

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "core/peak_memory.h"
+
 namespace vs::unify {
 namespace {
 

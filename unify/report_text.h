@@ -5,10 +5,10 @@
 #include <string>
 #include <string_view>
 
+#include "core/size_text.h"
+
 namespace vs::unify {
 
-// Bytes as "38.2 MB": powers of 1000, one decimal, "512 B" below 1000.
-std::string size_text(uint64_t bytes);
 // "1,234,567".
 std::string count_text(uint64_t count);
 // part of whole as "73.9 %"; "0.0 %" of nothing.

@@ -129,12 +129,6 @@ void add_applied(RunSummary& summary, const ApplyResult& applied, const Session&
     for (size_t i = 0; i < kReasons; ++i) summary.skipped[i] += counts[i];
 }
 
-uint64_t peak_rss_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
-}
-
 namespace {
 
 // Leases and old inodes of a batch are held open at once.

@@ -64,7 +64,6 @@ struct RunSummary {
   ReasonCounts skipped{};
   uint64_t rows = 0, table_bytes = 0;
 };
-uint64_t peak_rss_bytes();
 
 // Passes 3 to 5.
 GuestFiles look_at_guests(Session& session);
