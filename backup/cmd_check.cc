@@ -51,7 +51,7 @@ void add_check(CommandLine& line) {
   add_set_option(verb, options);
   verb.flag("--rehearse", options.rehearse, "also restore the last state into a scratch directory and compare that");
   verb.option("--scratch", "DIR", options.scratch, "that directory; it must not exist and is removed again [below TMPDIR or /var/tmp]");
-  add_common_options(verb, options);
+  add_frame_options(verb, options);
   verb.arguments("GUEST", options.guests, "vservers [all]", false);
   verb.footer(exit_codes("0 nothing found, 1 findings (each is one line), 2 usage, 3 some objects could not be restored in the rehearsal, 130 interrupted",
                          "vbackup check --to archive:/backup/vservers --rehearse"));

@@ -126,7 +126,7 @@ void add_create(CommandLine& line) {
   verb.option("--verify-sample", "N", options.verify_sample, "read one in N of what seems unchanged all the same; 0 none [64]");
   verb.option("--consistency", "HOW", options.consistency, "auto: a snapshot of each tree where all can have one (btrfs); snapshot: that or fail; live [auto]");
   verb.flag("-n,--dry-run", options.dry_run, "say what would be backed up");
-  add_common_options(verb, options);
+  add_frame_options(verb, options);
   verb.arguments("GUEST", options.guests, "vservers [all]", false);
   verb.footer(exit_codes("0 done, 1 failed (or a sample differed: see ALARM), 2 usage, 3 some objects could not be read, 11 another run holds the set, 130 interrupted",
                          "vbackup create --to archive:/backup/vservers"));

@@ -83,7 +83,7 @@ void add_diff(CommandLine& line) {
   static DiffFlags options;
   Verb verb = line.verb("diff", "what differs between two backups");
   add_set_option(verb, options);
-  add_common_options(verb, options);
+  add_frame_options(verb, options);
   verb.arguments("NAME[@TIME][:PATH]", options.guests, "the two to compare", true);
   verb.footer(exit_codes("0 done, 2 usage", "vbackup diff --to archive:/backup/vservers web1@2026-11-20 web1"));
   verb.action([] { return diff(options); });

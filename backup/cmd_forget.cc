@@ -106,7 +106,7 @@ void add_forget(CommandLine& line) {
   verb.option("--keep-yearly", "N", options.keep.yearly, "years");
   verb.flag("--prune", options.prune, "then remove pool archives that nothing refers to");
   verb.flag("-n,--dry-run", options.dry_run, "say what would be removed");
-  add_common_options(verb, options);
+  add_frame_options(verb, options);
   verb.arguments("NAME[@TIME]", options.guests, "vservers to which the rules apply [all], or single backups", false);
   verb.footer(exit_codes("0 done, 1 failed, 2 usage, 11 another run holds the set", "vbackup forget --to archive:/backup/vservers --keep-daily 14 --keep-monthly 12 --dry-run"));
   verb.action([] { return forget(options); });
@@ -117,7 +117,7 @@ void add_prune(CommandLine& line) {
   Verb verb = line.verb("prune", "remove pool archives that nothing refers to, and what killed runs left");
   add_set_option(verb, options);
   verb.flag("-n,--dry-run", options.dry_run, "say what would be removed");
-  add_common_options(verb, options);
+  add_frame_options(verb, options);
   verb.footer(exit_codes("0 done, 1 failed (nothing was removed), 2 usage, 11 another run holds the set", "vbackup prune --to archive:/backup/vservers --dry-run"));
   verb.action([] { return prune(options); });
 }

@@ -42,7 +42,7 @@ void add_list(CommandLine& line) {
   static ListFlags options;
   Verb verb = line.verb("list", "what an archive set holds");
   add_set_option(verb, options);
-  add_common_options(verb, options);
+  add_frame_options(verb, options);
   verb.arguments("GUEST", options.guests, "vservers [all]", false);
   verb.footer(exit_codes("0 done, 2 usage, 3 some archives could not be read", "vbackup list --to archive:/backup/vservers"));
   verb.action([] { return list(options); });

@@ -72,7 +72,7 @@ void add_restore(CommandLine& line) {
   verb.option("--store", "DIR", options.store, "that store [.unify at the mount point of the target]");
   verb.flag("--no-devices", options.no_devices, "leave device nodes out");
   verb.flag("-n,--dry-run", options.dry_run, "say what would be restored");
-  add_common_options(verb, options);
+  add_frame_options(verb, options);
   verb.arguments("NAME[@TIME][:PATH]", options.guests, "a vserver, as of the last backup not after TIME (UTC), or one path of it", false);
   verb.footer(exit_codes("0 done, 1 failed, 2 usage, 3 some objects could not be restored (each is named), 130 interrupted",
                          "vbackup restore --to archive:/backup/vservers --target /vservers/restored web1@2026-11-23:/etc"));

@@ -57,7 +57,7 @@ void add_show(CommandLine& line) {
   add_set_option(verb, options);
   verb.option("--from", "FILE", options.from, "a single archive instead of a set");
   verb.flag("-r,--recursive", options.recursive, "directories below too");
-  add_common_options(verb, options);
+  add_frame_options(verb, options);
   verb.arguments("NAME[@TIME][:PATH]", options.guests, "what to show", true);
   verb.footer(exit_codes("0 done, 2 usage", "vbackup show --to archive:/backup/vservers web1@2026-11-23:etc"));
   verb.action([] { return show(options); });

@@ -4,16 +4,6 @@
 
 namespace vs::backup {
 
-void add_common_options(Verb& verb, Options& options) {
-  verb.option("-j,--jobs", "N", options.jobs, "threads that compress or unpack [one a processor]");
-  verb.flag("--json", options.json, "JSON lines on stdout, the last one a summary");
-  verb.flag("-q,--quiet", options.quiet, "errors only");
-  verb.count("-v,--verbose", options.verbose, "more on stderr; twice for debugging");
-  verb.option("--progress", "WHEN", options.progress, "auto, always or never [auto]");
-  verb.flag("--stats", options.stats, "counters on stderr at the end");
-  verb.flag("--timings", options.timings, "seconds of each pass on stderr at the end");
-}
-
 void add_source_options(Verb& verb, Options& options) {
   verb.list("--tree", "NAME=DIR", options.trees, "a vserver and its tree; only these, instead of what the host has");
   verb.option("--state", "DIR", options.state, "what is known of inodes [/var/lib/vservers/backup]");

@@ -4,21 +4,17 @@
 #include <string>
 #include <vector>
 
-#include "core/cli.h"
+#include "core/command_frame.h"
 #include "core/inventory.h"
 
 namespace vs::backup {
 
-struct Options {
+struct Options : FrameOptions {
   std::vector<std::string> trees, guests, to;
-  std::string state = "/var/lib/vservers/backup", from, progress = "auto";
-  uint64_t jobs = 0;
-  bool json = false, quiet = false, stats = false, timings = false, dry_run = false;
-  int verbose = 0;
+  std::string state = "/var/lib/vservers/backup", from;
+  bool dry_run = false;
 };
 
-// Of every verb.
-void add_common_options(Verb& verb, Options& options);
 void add_source_options(Verb& verb, Options& options);  // --tree, --state, --to
 void add_set_option(Verb& verb, Options& options);      // --from
 // "archive:DIR" or "DIR"; throws Error(Exit::usage) for others.

@@ -1,36 +1,20 @@
-// What every verb of vunify does around its work: log, progress, signals, threads; and how it ends.
+// How every verb of vunify ends, and what verbs there are.
 #pragma once
 
-#include <memory>
-
+#include "core/command_frame.h"
 #include "unify/report_text.h"
 #include "unify/unify.h"
 
-
 namespace vs::unify {
 
-class Command {
+class Command : public CommandFrame {
  public:
   explicit Command(const Options& options);
-  ~Command();
-  RunContext& context() { return *context_; }
-  const Options& options() const { return options_; }
-  // Prints a finding or result: a line of text, or with --json nothing (JSON lines are printed by the verb).
-  void print(const std::string& text) const;
-  // Each kind of trouble with its number and an example, the summary (text of one paragraph, or the JSON line), --stats, --timings; returns the exit code that the log and cancellation ask for.
+  // Each kind of trouble with its number and an example, the summary (text of one paragraph, or the JSON line), --stats, --timings; returns the exit code.
   Exit finish(const RunSummary& summary);
-  // Without a summary line of numbers: verbs that count nothing.
-  Exit exit_code() const;
 
  private:
   const Options& options_;
-  std::unique_ptr<Log> log_;
-  std::unique_ptr<Progress> progress_;
-  PhaseTimer timer_;
-  static Cancel cancel_;  // reached by the signal handler
-  std::unique_ptr<RunContext> context_;
-  struct Threads;
-  std::unique_ptr<Threads> threads_;
 };
 
 std::string summary_json(const RunSummary& summary, const PhaseTimer& timer);

@@ -13,13 +13,7 @@ void add_shared_options(Verb& verb, Options& options) {
   verb.list("--exclude", "GLOB", options.excludes, "leave these paths out, relative to each tree");
   verb.flag("--no-default-excludes", options.no_default_excludes, "do not leave out etc, home, var and the like");
   verb.option("--min-size", "BYTES", options.min_size, "leave smaller files alone [1]");
-  verb.option("-j,--jobs", "N", options.jobs, "threads [one a processor]");
-  verb.flag("--json", options.json, "JSON lines on stdout, the last one a summary");
-  verb.flag("-q,--quiet", options.quiet, "errors only");
-  verb.count("-v,--verbose", options.verbose, "more on stderr; twice for debugging");
-  verb.choice("--progress", "WHEN", {"auto", "always", "never"}, options.progress, "auto, always or never [auto]");
-  verb.flag("--stats", options.stats, "counters on stderr at the end");
-  verb.flag("--timings", options.timings, "seconds of each pass on stderr at the end");
+  add_frame_options(verb, options);
 }
 
 Rules rules_of(const Options& options) {

@@ -4,21 +4,19 @@
 #include <string>
 #include <vector>
 
-#include "core/cli.h"
+#include "core/command_frame.h"
 #include "core/inventory.h"
 #include "unify/eligibility.h"
 
 namespace vs::unify {
 
-struct Options {
+struct Options : FrameOptions {
   std::vector<std::string> trees, excludes, guests;
   std::string state = "/var/lib/vservers/unify", store, pool;
-  std::string guard = "auto", scope = "packages", mtime = "exact", progress = "auto";
-  uint64_t jobs = 0;  // 0: one a processor
+  std::string guard = "auto", scope = "packages", mtime = "exact";
   uint64_t min_size = 1, max_runtime = 0;
   uint64_t keep_runs = 400;  // a year of nights, and some
-  bool no_default_excludes = false, json = false, quiet = false, stats = false, timings = false, dry_run = false, each_pool = false;
-  int verbose = 0;
+  bool no_default_excludes = false, dry_run = false, each_pool = false;
 };
 
 void add_shared_options(Verb& verb, Options& options);
