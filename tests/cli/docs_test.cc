@@ -2,15 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
-#include <regex>
-#include <set>
-#include <sstream>
 #include <string>
-#include <vector>
 
+#include "tests/cli/docs.h"
 #include "tests/support/run.h"
 #include "unify/command.h"
 #include "unify/eligibility.h"
@@ -18,78 +13,15 @@
 namespace vs::unify {
 namespace {
 
-namespace test = vs::test;
+using namespace vs::test;
 using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::IsSupersetOf;
-using Names = std::set<std::string>;
 
-std::string output_of(const std::string& command) { return test::must_run({"bash", "-c", command}); }
-
-std::string file_text(const std::string& path) {
-  std::ifstream file(VS_SOURCE_DIR "/" + path);
-  EXPECT_TRUE(file) << path;
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-Names all_matches(const std::string& text, const std::string& pattern) {
-  const std::regex regex(pattern);
-  Names found;
-  for (std::sregex_iterator it(text.begin(), text.end(), regex), end; it != end; ++it) found.insert((*it)[1]);
-  return found;
-}
-
-Names joined(Names a, const Names& b) {
-  a.insert(b.begin(), b.end());
-  return a;
-}
-
-Names less(Names a, const Names& b) {
-  for (const auto& name : b) a.erase(name);
-  return a;
-}
-
-std::string help_of(const std::string& program_and_verb) { return output_of(VS_BINARY_DIR "/" + program_and_verb + " --help"); }
-
-// Long names, with dashes, in the option column of a help text: lines of two blanks and a dash.
-Names options_in(const std::string& help) {
-  Names names;
-  std::istringstream lines(help);
-  for (std::string line; std::getline(lines, line);)
-    if (line.starts_with("  -")) names.merge(all_matches(line.substr(0, line.find("  ", 3)), "(--[a-z-]+)"));
-  return names;
-}
-
-Names verbs() {
-  const std::string help = help_of("vunify");
-  std::istringstream lines(help.substr(help.find("Subcommands:")));
-  Names names;
-  for (std::string line; std::getline(lines, line);)
-    if (line.starts_with("  ") && line[2] != ' ') names.insert(line.substr(2, line.find(' ', 2) - 2));
-  return names;
-}
-
-Names options_of_all_verbs() {
-  Names names;
-  for (const auto& verb : verbs()) names.merge(options_in(help_of("vunify " + verb)));
-  return names;
-}
-
-// What a reader sees of a man page, as far as names go: without fonts, with plain dashes.
-std::string man_text(const std::string& page) {
-  const std::string source = std::regex_replace(file_text("packaging/man/" + page), std::regex("\\\\f[BIRP]"), "");
-  return std::regex_replace(source, std::regex("\\\\-"), "-");
-}
-
-Names options_named_in(const std::string& text) { return all_matches(text, "(--[a-z][a-z-]*[a-z])"); }
-
-// What bash offers for these words, the last of them being completed.
-Names completed_by_bash(const std::string& program, const std::string& words) {
-  return all_matches(output_of("source '" VS_SOURCE_DIR "/packaging/completions/" + program + ".bash'; COMP_WORDS=(" + program + " " + words +
-                               "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _" + program + "; printf '%s\\n' \"${COMPREPLY[@]}\""),
-                     "([^\n]+)");
-}
+// Of vunify.
+Names verbs() { return verbs_of("vunify"); }
+Names options_of_all_verbs() { return test::options_of_all_verbs("vunify"); }
 
 // --- The help itself ---------------------------------------------------------------------------------------
 
@@ -192,18 +124,13 @@ TEST(DocsTest, ConfigurationFileShowsOptionsThatExistAndAllThatAreShared) {
 
 TEST(DocsTest, TheConfigurationFileAsShippedIsAccepted) {
   // Whatever status says of this machine's filesystems: the file is no reason for complaint.
-  const std::string said = output_of(VS_BINARY_DIR "/vunify status --config '" VS_SOURCE_DIR "/packaging/conf/vunify.conf' --tree x=/usr/share 2>&1 || true");
+  const std::string said = must_run({"bash", "-c", VS_BINARY_DIR "/vunify status --config '" VS_SOURCE_DIR "/packaging/conf/vunify.conf' --tree x=/usr/share 2>&1 || true"});
   EXPECT_THAT(said, testing::Not(HasSubstr("vunify.conf:")));
 }
 
 TEST(DocsTest, UnitsCallVunifyWithOptionsThatExist) {
-  for (const char* file : {"vunify.service", "vunify-recover.service", "write-reports"}) {
-    const std::string text = file_text("packaging/systemd/" + std::string(file));
-    const std::regex call("(?:/usr/sbin/vunify|set -- )\\s*([a-z]+)([^\n]*)");
-    std::smatch found;
-    ASSERT_TRUE(std::regex_search(text, found, call)) << file;
-    EXPECT_THAT(less(options_named_in(found[2]), options_in(help_of("vunify " + found[1].str()))), IsEmpty()) << file;
-  }
+  for (const char* file : {"vunify.service", "vunify-recover.service", "write-reports"})
+    EXPECT_THAT(unknown_options_of_call(file, "/usr/sbin/vunify|set -- ", "vunify"), IsEmpty()) << file;
 }
 
 }  // namespace
