@@ -152,12 +152,7 @@ class Applier {
     std::this_thread::sleep_for(kSettle);
     each(batch, [&](GroupWork& work) { linker_.settle(work); });
     account(batch);
-    // Both are for recovery, so the batch is not done. (The seal keeper tries to seal once more when this process ends.)
-    if (std::any_of(batch.begin(), batch.end(), [](const GroupWork& work) { return work.verdict == MasterWindow::Verdict::unsealed; }))
-      throw Error("stopped, since a master could not be sealed (see above); vunify recover seals it");
-    // The next batch would meet that name; and a directory from which nothing can be removed is no place to go on.
-    if (std::any_of(batch.begin(), batch.end(), [](const GroupWork& work) { return work.left_in_staging; }))
-      throw Error("stopped, since a name could not be removed from " + input_.store.path() + "/staging (see above); vunify recover removes it");
+    stop_if_left_for_recovery(batch, input_.store);
     ok_or_throw(keeper_.forget());
     ok_or_throw(journal_.done(batch_number_));
   }

@@ -32,11 +32,11 @@ Result read_exactly(int fd, char* buffer, size_t size, uint64_t offset, const st
   return Ok{};
 }
 
-Result read_whole_master(const Store& store, const OpenMaster& master, std::string& bytes) {
+Result read_whole_master(const OpenMaster& master, std::string& bytes) {
   bytes.clear();
   if (master.record.size > kKeepWhole) return Ok{};
   bytes.resize(master.record.size);
-  return read_exactly(master.fd.get(), bytes.data(), bytes.size(), 0, store.shown_master(master.record.name));
+  return read_exactly(master.fd.get(), bytes.data(), bytes.size(), 0, master.shown);
 }
 
 }  // namespace
@@ -61,7 +61,7 @@ void Linker::prepare(GroupWork& work) {
   auto master = make_master(store_, files_, group, work.begin, work.end, ignore_mtime_, work.refused, log_);
   if (master) {
     // Sealed from the start, so that one that is never used is no exception; its window unseals it.
-    if (auto sealed = guard_.seal(master->fd.get(), store_.shown_master(master->record.name)); !sealed) {
+    if (auto sealed = guard_.seal(master->fd.get(), master->shown); !sealed) {
       (void)store_.remove_master(master->record.name);
       master = sealed.error();
     }
@@ -103,7 +103,7 @@ Result Linker::same_bytes(int victim_fd, const GroupWork& work, const std::strin
     if (auto read = read_exactly(victim_fd, theirs.data(), length, offset, object); !read) return read;
     const char* expected = bytes.data() + offset;
     if (bytes.empty()) {
-      if (auto read = read_exactly(work.master.fd.get(), ours.data(), length, offset, store_.shown_master(work.master.record.name)); !read) return read;
+      if (auto read = read_exactly(work.master.fd.get(), ours.data(), length, offset, work.master.shown); !read) return read;
       expected = ours.data();
     }
     if (std::memcmp(theirs.data(), expected, length) != 0) return changed();
@@ -142,7 +142,7 @@ Result Linker::swap_names(GroupWork& work, SwappedVictim& victim) {
     const auto place = locate(name.row, dir);
     if (!place) return place.error();
     if (::linkat(work.master.fd.get(), "", store_.staging_fd(), name.staged.c_str(), AT_EMPTY_PATH) != 0)
-      return problem_from_errno("link master " + work.master.record.name + " for", place->shown);
+      return problem_from_errno("link master " + work.master.shown + " for", place->shown);
     const auto exchanged = exchange_names(store_, name.staged, *place, new_ino, victim.before.ino, log_);
     name.exchanged = exchanged && *exchanged == Exchange::done;
     if (name.exchanged) continue;
@@ -205,7 +205,7 @@ void Linker::link(GroupWork& work) {
     if (reason == Reason::io_error && !problem.message.empty()) log_.object_failed(problem.message);
   };
   std::string bytes;
-  if (auto read = read_whole_master(store_, work.master, bytes); !read) {
+  if (auto read = read_whole_master(work.master, bytes); !read) {
     log_.object_failed(read.error().message);
     for (uint32_t v = work.begin; v < work.end; ++v) work.refused.emplace_back(v, Reason::io_error);
     return;

@@ -146,6 +146,7 @@ Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, 
       if (!stat) return stat.error();
       const PlanPackage& package = files.plan.packages[group.package];
       master->record.name = *name;
+      master->shown = store.shown_master(*name);
       master->record.ino = stat->ino;
       master->record.package = package.name;
       master->record.version = package.version;
@@ -191,6 +192,7 @@ Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const M
   if (!sealed) return sealed.error();
   if (!*sealed) return Problem{ESTALE, "master " + shown + " is not sealed; see vunify check"};
   master.record = record;
+  master.shown = shown;
   master.fd = std::move(*fd);
   return master;
 }

@@ -22,6 +22,7 @@ struct PlannedFiles {  // what a plan and its steps refer to
 // An open master and what is known of it.
 struct OpenMaster {
   MasterRecord record;
+  std::string shown;  // its path on the host, for messages
   UniqueFd fd;  // for reading; the only descriptor of it
   bool fresh = false;
 };

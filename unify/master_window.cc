@@ -28,11 +28,11 @@ MasterWindow::~MasterWindow() { close(); }
 
 Result MasterWindow::open() {
   leased_at_ = std::chrono::steady_clock::now();
-  auto lease = Lease::take(master_.fd.get(), master_.record.name);
+  auto lease = Lease::take(master_.fd.get(), master_.shown);
   if (!lease) return lease.error();
   lease_ = std::move(*lease);
   if (guard_.needs_window()) {
-    if (auto unsealed = guard_.unseal(master_.fd.get(), master_.record.name); !unsealed) return unsealed;
+    if (auto unsealed = guard_.unseal(master_.fd.get(), master_.shown); !unsealed) return unsealed;
   }
   unsealed_ = true;
   return Ok{};
@@ -41,9 +41,9 @@ Result MasterWindow::open() {
 Result MasterWindow::unseal_again() {
   if (unsealed_) return Ok{};
   if (!lease_.unbroken() && std::chrono::steady_clock::now() - leased_at_ >= sure_of_lease())
-    return Problem{EAGAIN, "unseal master " + master_.record.name + " again: somebody has it open for writing"};
+    return Problem{EAGAIN, "unseal master " + master_.shown + " again: somebody has it open for writing"};
   if (guard_.needs_window()) {
-    if (auto unsealed = guard_.unseal(master_.fd.get(), master_.record.name); !unsealed) return unsealed;
+    if (auto unsealed = guard_.unseal(master_.fd.get(), master_.shown); !unsealed) return unsealed;
   }
   unsealed_ = true;
   return Ok{};
@@ -51,19 +51,19 @@ Result MasterWindow::unseal_again() {
 
 // True when the class is as it should be. False: a guest had changed it, and it was put back while unsealed; look again.
 Expected<bool> MasterWindow::restore_class_if_changed() {
-  const auto stat = stat_fd(master_.fd.get(), master_.record.name);
-  const auto xattrs = xattr_hash_of(master_.fd.get(), master_.record.name);
+  const auto stat = stat_fd(master_.fd.get(), master_.shown);
+  const auto xattrs = xattr_hash_of(master_.fd.get(), master_.shown);
   if (!stat) return stat.error();
   if (!xattrs) return xattrs.error();
   if (class_of(*stat, *xattrs) == master_.record.file_class) return true;
   if (!std::exchange(told_of_class_, true)) {
     ++counts_.classes_restored;
-    log_.warning("a guest changed owner, mode, time or attributes of master " + master_.record.name + " in its unsealed moment; putting them back");
+    log_.warning("a guest changed owner, mode, time or attributes of master " + master_.shown + " in its unsealed moment; putting them back");
   }
   if (guard_.needs_window()) {
-    if (auto unsealed = guard_.unseal(master_.fd.get(), master_.record.name); !unsealed) return unsealed.error();
+    if (auto unsealed = guard_.unseal(master_.fd.get(), master_.shown); !unsealed) return unsealed.error();
   }
-  const auto restored = restore_class(master_.fd.get(), master_.record.file_class, master_.record.xattrs, master_.record.name);
+  const auto restored = restore_class(master_.fd.get(), master_.record.file_class, master_.record.xattrs, master_.shown);
   if (!restored) return restored.error();
   return false;
 }
@@ -72,22 +72,22 @@ void MasterWindow::seal_with_its_class() {
   const auto until = std::chrono::steady_clock::now() + kPatience;
   Expected<bool> right = false;
   do {
-    const auto sealed = guard_.seal(master_.fd.get(), master_.record.name);
+    const auto sealed = guard_.seal(master_.fd.get(), master_.shown);
     right = sealed ? restore_class_if_changed() : Expected<bool>(sealed.error());
   } while (right && !*right && std::chrono::steady_clock::now() < until);
   if (right && *right) return;
   if (!right) log_.object_failed(right.error().message);
-  const auto sealed = guard_.seal(master_.fd.get(), master_.record.name);
+  const auto sealed = guard_.seal(master_.fd.get(), master_.shown);
   verdict_ = std::max(verdict_, sealed ? Verdict::tainted : Verdict::unsealed);
   if (!sealed) return log_.object_failed(sealed.error().message);
-  log_.object_failed("owner, mode, time or attributes of master " + master_.record.name +
+  log_.object_failed("owner, mode, time or attributes of master " + master_.shown +
                      " could not be made what they were (a guest may keep changing them); every name of it gets a private copy");
 }
 
 void MasterWindow::judge_content() {
   if (lease_.unbroken()) return;
   if (!std::exchange(told_of_lease_, true)) ++counts_.leases_broken;
-  const auto digests = digest_file(master_.fd.get(), DigestAlgorithm::none, master_.record.name);
+  const auto digests = digest_file(master_.fd.get(), DigestAlgorithm::none, master_.shown);
   verdict_ = std::max(verdict_, digests && digests->sha256 == master_.record.sha256 ? Verdict::retire : Verdict::tainted);
 }
 

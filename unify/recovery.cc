@@ -62,15 +62,16 @@ class Recovery {
     }
     OpenMaster master;
     master.record = masters_[*index];
+    master.shown = store_.shown_master(name);
     master.fd = std::move(*fd);
-    if (auto sealed = guard_.seal(master.fd.get(), name); !sealed) context_.log.object_failed(sealed.error().message);
+    if (auto sealed = guard_.seal(master.fd.get(), master.shown); !sealed) context_.log.object_failed(sealed.error().message);
     ++result_.sealed;
-    const auto digests = digest_file(master.fd.get(), DigestAlgorithm::none, name);
+    const auto digests = digest_file(master.fd.get(), DigestAlgorithm::none, master.shown);
     const bool intact = digests && digests->sha256 == master.record.sha256;
-    if (!intact) context_.log.object_failed("master " + name + " was changed while the run was interrupted; every name given to it then is taken back");
+    if (!intact) context_.log.object_failed("master " + master.shown + " was changed while the run was interrupted; every name given to it then is taken back");
     // With the class as it was recorded: close() puts it back if a guest changed it.
     MasterWindow window(guard_, master, counts_, context_.log);
-    if (!open_patiently(window, name)) {
+    if (!open_patiently(window, master.shown)) {
       ++result_.unfinished;
       return false;
     }
@@ -97,14 +98,14 @@ class Recovery {
     return true;
   }
 
-  bool open_patiently(MasterWindow& window, const std::string& name) {
+  bool open_patiently(MasterWindow& window, const std::string& shown) {
     Result opened = Ok{};
     for (int i = 0; i < kLeaseTries; ++i) {
       opened = window.open();
       if (opened || opened.error().code != EAGAIN) break;
       std::this_thread::sleep_for(kLeasePause);
     }
-    if (!opened) context_.log.object_failed(opened.error().message + "; master " + name + " is sealed, run vunify recover again");
+    if (!opened) context_.log.object_failed(opened.error().message + "; master " + shown + " is sealed, run vunify recover again");
     return opened.has_value();
   }
 
@@ -262,9 +263,9 @@ class Recovery {
 void seal_all(const Store& store, const Guard& guard, const MasterTable& masters, RunContext& context, RecoveryResult& result) {
   for (const auto& record : masters.records()) {
     const auto fd = store.open_master(record.name);
-    const auto sealed = fd ? guard.is_sealed(fd->get(), record.name) : Expected<bool>(fd.error());
+    const auto sealed = fd ? guard.is_sealed(fd->get(), store.shown_master(record.name)) : Expected<bool>(fd.error());
     if (sealed && *sealed) continue;
-    const Result done = sealed ? guard.seal(fd->get(), record.name) : Result(sealed.error());
+    const Result done = sealed ? guard.seal(fd->get(), store.shown_master(record.name)) : Result(sealed.error());
     if (done) ++result.sealed;
     else {
       context.log.object_failed(done.error().message);
@@ -288,6 +289,7 @@ void sweep_staging(const Store& store, const Guard& guard, const MasterTable& ma
     if (!fd) continue;
     OpenMaster master;
     master.record = masters[*index];
+    master.shown = store.shown_master(master.record.name);
     master.fd = std::move(*fd);
     MasterWindow window(guard, master, counts, context.log);
     if (window.open()) ::unlinkat(store.staging_fd(), entry.name.c_str(), 0);

@@ -120,10 +120,7 @@ class Releaser {
     }
     input_.index.put_masters(input_.store.id(), retired);
     context_.progress.add(names.size());
-    if (std::any_of(batch.begin(), batch.end(), [](const MasterRelease& one) { return one.verdict == MasterWindow::Verdict::unsealed; }))
-      throw Error("stopped, since a master could not be sealed (see above); vunify recover seals it");
-    if (std::any_of(batch.begin(), batch.end(), [](const MasterRelease& one) { return one.left_in_staging; }))
-      throw Error("stopped, since a name could not be removed from " + input_.store.path() + "/staging (see above); vunify recover removes it");
+    stop_if_left_for_recovery(batch, input_.store);
     // Recovery gives the others their names of the copy, or none of them (recovery.h), when the system lets it.
     if (std::any_of(batch.begin(), batch.end(), [](const MasterRelease& one) { return one.torn; }))
       throw Error("stopped, since of the hard links of one file some could be released and others not (see above); vunify recover makes them one file again");
@@ -288,8 +285,8 @@ class Releaser {
   }
 
   bool still_the_masters_class(const MasterRelease& one, size_t i) const {
-    const auto stat = stat_fd(one.files[i]->get(), one.open.record.name);
-    const auto xattrs = xattr_hash_of(one.files[i]->get(), one.open.record.name);
+    const auto stat = stat_fd(one.files[i]->get(), one.open.shown);
+    const auto xattrs = xattr_hash_of(one.files[i]->get(), one.open.shown);
     return stat && xattrs && class_of(*stat, *xattrs) == one.open.record.file_class;
   }
 
@@ -302,6 +299,37 @@ class Releaser {
   ReleaseResult result_;
 };
 
+// True for a path that leads to nothing or through something that is no directory any more; false also when that cannot be told.
+bool surely_gone(const RootDir& root, std::string_view path) {
+  const auto [parent, name] = split_path(path);
+  const auto dir = root.open_dir(parent);
+  const int code = dir ? 0 : dir.error().code;
+  if (!dir) return code == ENOENT || code == ENOTDIR || code == ELOOP;
+  const auto stat = stat_at(dir->get(), std::string(name).c_str(), root.host_path(path));
+  return stat || stat.error().code == ENOENT;  // one that can be looked at is another file: the walk would have found it
+}
+
+// Notes which names were hard links of one another. One that the walk could not look at (a read error, a mount above it) may still be a
+// name of the master: it comes along, so that its group is refused as a whole if it cannot be released with the others.
+void add_link_groups(std::span<const Guest> guests, const std::map<std::pair<std::string, std::string>, uint64_t>& groups, std::vector<NameOfMaster>& names) {
+  std::map<std::pair<uint32_t, uint64_t>, std::set<uint32_t>> masters;  // of (guest, link group)
+  std::set<std::pair<uint32_t, std::string>> found;
+  for (auto& name : names) {
+    const auto it = groups.find({guests[name.guest].name, name.path});
+    if (it == groups.end()) continue;
+    name.link_group = it->second;
+    masters[{name.guest, name.link_group}].insert(name.master);
+    found.emplace(name.guest, name.path);
+  }
+  for (uint32_t guest = 0; guest < guests.size(); ++guest)
+    for (auto it = groups.lower_bound({guests[guest].name, ""}); it != groups.end() && it->first.first == guests[guest].name; ++it) {
+      const auto of = masters.find({guest, it->second});
+      const std::string& path = it->first.second;
+      if (of == masters.end() || found.contains({guest, path}) || surely_gone(guests[guest].root, path)) continue;
+      for (const uint32_t master : of->second) names.push_back({guest, master, path, it->second, false});
+    }
+}
+
 }  // namespace
 
 std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, const MasterTable& masters, const std::string& state_dir, RunContext& context) {
@@ -313,10 +341,8 @@ std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, c
   scan_trees(guests, visitor, table, context);
   context.progress.finish();
   for (const auto& row : table.rows())
-    if (masters[row.note].ino == row.ino) names.push_back({table.guest(row), row.note, table.path(row)});
-  const auto groups = known_link_groups(state_dir);
-  for (auto& name : names)
-    if (const auto it = groups.find({guests[name.guest].name, name.path}); it != groups.end()) name.link_group = it->second;
+    if (masters[row.note].ino == row.ino) names.push_back({.guest = table.guest(row), .master = row.note, .path = table.path(row)});
+  add_link_groups(guests, known_link_groups(state_dir), names);
   std::sort(names.begin(), names.end(), [](const NameOfMaster& a, const NameOfMaster& b) {
     return std::tie(a.master, a.guest, a.link_group, a.path) < std::tie(b.master, b.guest, b.link_group, b.path);
   });
@@ -347,8 +373,8 @@ std::vector<uint32_t> spoiled_masters(const Store& store, const MasterTable& mas
     if (!record.retired) continue;
     const auto fd = store.open_master(record.name);
     if (!fd) continue;
-    const auto stat = stat_fd(fd->get(), record.name);
-    const auto xattrs = xattr_hash_of(fd->get(), record.name);
+    const auto stat = stat_fd(fd->get(), store.shown_master(record.name));
+    const auto xattrs = xattr_hash_of(fd->get(), store.shown_master(record.name));
     if (stat && xattrs && stat->nlink > 1 && class_of(*stat, *xattrs) != record.file_class) spoiled.push_back(i);
   }
   return spoiled;
@@ -362,7 +388,7 @@ Result remove_unused(const GcInput& input, const MasterRecord& record) {
   if (!fd) return fd.error();
   if (auto unsealed = input.guard.unseal(fd->get(), input.store.shown_master(record.name)); !unsealed) return unsealed;
   auto removed = input.store.remove_master(record.name);
-  if (!removed) (void)input.guard.seal(fd->get(), record.name);
+  if (!removed) (void)input.guard.seal(fd->get(), input.store.shown_master(record.name));
   return removed;
 }
 

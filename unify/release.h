@@ -17,10 +17,12 @@ struct NameOfMaster {
   uint32_t master = 0;
   std::string path;
   uint64_t link_group = 0;  // not 0: was a hard link of the other names with this number (known_link_groups)
+  bool seen = true;         // false: the run history knows it and it could not be looked at now
   bool operator==(const NameOfMaster&) const = default;
 };
 
-// All names of masters in the guests, sorted by (master, guest, link group, path). One walk, and the run history in state_dir.
+// All names of masters in the guests, sorted by (master, guest, link group, path). One walk, and the run history in state_dir: what that
+// knows as a hard link of such a name and what could not be looked at is among them, not `seen`.
 std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, const MasterTable& masters, const std::string& state_dir, RunContext& context);
 
 // Those that are wanted, and with each the names that were hard links of it: what was one file shall not become two.

@@ -26,17 +26,18 @@ uint32_t links_of(const Session& session, const MasterRecord& record) {
 
 std::vector<Finding> check_master(const Session& session, const MasterRecord& record, uint64_t names_found, bool judge_links) {
   std::vector<Finding> findings;
+  const std::string shown = session.store->shown_master(record.name);
   const auto fd = session.store->open_master(record.name);
   if (!fd) return {{"unreadable", record.name, fd.error().message}};
-  const auto sealed = session.guard.guard->is_sealed(fd->get(), record.name);
+  const auto sealed = session.guard.guard->is_sealed(fd->get(), shown);
   // One that no guest has a name of is out of reach: an interrupted run made it, gc removes it.
   const auto reached = links_of(session, record) > 1;
   if (!sealed || (!*sealed && reached)) findings.push_back({"unsealed", record.name, sealed ? "guests could write to it; vunify recover seals what an interrupted run left" : sealed.error().message});
-  const auto stat = stat_fd(fd->get(), record.name);
-  const auto xattrs = xattr_hash_of(fd->get(), record.name);
+  const auto stat = stat_fd(fd->get(), shown);
+  const auto xattrs = xattr_hash_of(fd->get(), shown);
   if (!stat || !xattrs || class_of(*stat, *xattrs) != record.file_class || stat->size != record.size)
     findings.push_back({"class", record.name, "size, owner, mode, modification time or extended attributes are not those it was made with"});
-  const auto digests = digest_file(fd->get(), DigestAlgorithm::none, record.name);
+  const auto digests = digest_file(fd->get(), DigestAlgorithm::none, shown);
   if (!digests) findings.push_back({"unreadable", record.name, digests.error().message});
   else if (digests->sha256 != record.sha256)
     findings.push_back({"content", record.name, fmt::format("SHA-256 is {}, was {} when it was made (package {} {})", hex(digests->sha256), hex(record.sha256), escaped(record.package), escaped(record.version))});
@@ -93,6 +94,7 @@ CheckResult check_masters(Session& session, bool judge_links) {
   if (session.store == nullptr) return result;
   std::vector<uint64_t> names(session.masters.size());
   for (const auto& name : find_names_of_masters(session.guests, session.masters, session.options.state, session.context)) {
+    if (!name.seen) continue;
     ++names[name.master];
     ++result.names;
   }

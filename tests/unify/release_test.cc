@@ -5,7 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+
+#include <numeric>
 
 #include "tests/unify/fixture.h"
 #include "unify/unify.h"
@@ -113,6 +116,34 @@ TEST_F(ReleaseTest, NamesThatWereHardLinksMoveTogetherOrNotAtAll) {
   EXPECT_EQ(result.bytes_copied, std::string("other content").size());
   EXPECT_EQ(unit::ino_of(x("a")), master);
   EXPECT_EQ(host().ino("a", "moved"), master);
+  expect_tidy();
+}
+
+// A read error in the walk would do the same; a mount is what a test can put there.
+TEST_F(ReleaseTest, AHardLinkThatCannotBeLookedAtKeepsItsGroupTogether) {
+  unit::unseal(x("a"));
+  host().link("a", "usr/x", "hidden/x");
+  unit::seal(x("a"));
+  RunHistory(host().state(), host().journal_run("r1a")).add({{"a", "usr/x", "m", 0}, {"a", "usr/z", "m", 0}, {"a", "hidden/x", "m", 0}});
+  const uint64_t master = unit::ino_of(x("a"));
+  const std::string hidden = host().path("a", "hidden");
+  ASSERT_EQ(host().ino("a", "hidden/x"), master);
+  if (::mount("none", hidden.c_str(), "tmpfs", 0, nullptr) != 0) GTEST_SKIP() << "a mount needs root";
+  const auto names = select_names(find(), [](const NameOfMaster& name) { return name.guest == 0 && name.path == "usr/x"; });
+  const auto result = release(names);
+  ASSERT_EQ(::umount(hidden.c_str()), 0);
+  EXPECT_THAT(names, SizeIs(3));
+  EXPECT_EQ(result.released, 0u);
+  EXPECT_EQ(std::accumulate(result.skipped.begin(), result.skipped.end(), uint64_t{0}), 3u);
+  for (const char* name : {"usr/x", "usr/z", "hidden/x"}) EXPECT_EQ(host().ino("a", name), master) << name;
+  expect_tidy();
+}
+
+// What the guest removed since is no reason.
+TEST_F(ReleaseTest, AHardLinkThatIsGoneIsNotWaitedFor) {
+  RunHistory(host().state(), host().journal_run("r1a")).add({{"a", "usr/x", "m", 0}, {"a", "usr/z", "m", 0}, {"a", "gone/x", "m", 0}, {"a", "usr/gone", "m", 0}});
+  EXPECT_EQ(release(of(0)).released, 3u);
+  EXPECT_EQ(unit::ino_of(x("a")), host().ino("a", "usr/z"));
   expect_tidy();
 }
 
