@@ -17,6 +17,7 @@ struct BindAddress {
   std::array<uint8_t, 16> bytes{};  // network order; the first 4 for IPv4
   unsigned prefix = 0;              // 0: not said
   std::string device;               // "": not said
+  size_t size() const { return v6 ? 16 : 4; }  // of bytes
   std::string text() const;         // without prefix: "192.168.1.2"
   bool operator==(const BindAddress&) const = default;
 };
