@@ -5,7 +5,6 @@
 #include <ifaddrs.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <netdb.h>
 #include <sys/socket.h>
 
 #include <bit>
@@ -39,37 +38,6 @@ unsigned parse_prefix(const std::string& text, bool v6, const std::string& whole
   if (text.empty() || text.size() > 3 || text.find_first_not_of("0123456789") != std::string::npos || std::stoul(text) > most || std::stoul(text) == 0)
     bad(whole, fmt::format("a prefix length from 1 to {} or a netmask after '/'", most));
   return static_cast<unsigned>(std::stoul(text));
-}
-
-void take(const sockaddr* from, std::vector<BindAddress>& found) {
-  BindAddress address;
-  if (from == nullptr) return;
-  if (from->sa_family == AF_INET) {
-    std::memcpy(address.bytes.data(), &reinterpret_cast<const sockaddr_in*>(from)->sin_addr, 4);
-  } else if (from->sa_family == AF_INET6) {
-    const auto& six = reinterpret_cast<const sockaddr_in6*>(from)->sin6_addr;
-    if (IN6_IS_ADDR_LINKLOCAL(&six)) return;  // needs a scope, which a bind rule does not have
-    address.v6 = true;
-    std::memcpy(address.bytes.data(), &six, 16);
-  } else {
-    return;
-  }
-  for (const auto& one : found)
-    if (one == address) return;
-  found.push_back(address);
-}
-
-std::vector<BindAddress> addresses_of(const std::string& device) {
-  std::vector<BindAddress> found;
-  ifaddrs* list = nullptr;
-  if (::getifaddrs(&list) != 0) return found;
-  for (const ifaddrs* one = list; one != nullptr; one = one->ifa_next) {
-    // An alias eth0:web is an address of eth0 to everybody else.
-    const std::string name = one->ifa_name;
-    if (name == device || name.starts_with(device + ":")) take(one->ifa_addr, found);
-  }
-  ::freeifaddrs(list);
-  return found;
 }
 
 Expected<RouteRequest> request_for(const BindAddress& address, uint16_t type, uint16_t flags) {
@@ -110,20 +78,34 @@ BindAddress parse_address(const std::string& text) {
   return address;
 }
 
-std::vector<BindAddress> resolve_address(const std::string& text) {
-  try {
-    return {parse_address(text)};
-  } catch (const Error&) {
-    if (text.find('/') != std::string::npos && text.find(':') != std::string::npos) throw;
+void add_address_of(const sockaddr* from, std::vector<BindAddress>& found) {
+  BindAddress address;
+  if (from == nullptr) return;
+  if (from->sa_family == AF_INET) {
+    std::memcpy(address.bytes.data(), &reinterpret_cast<const sockaddr_in*>(from)->sin_addr, 4);
+  } else if (from->sa_family == AF_INET6) {
+    const auto& six = reinterpret_cast<const sockaddr_in6*>(from)->sin6_addr;
+    if (IN6_IS_ADDR_LINKLOCAL(&six)) return;  // needs a scope, which a bind rule does not have
+    address.v6 = true;
+    std::memcpy(address.bytes.data(), &six, 16);
+  } else {
+    return;
   }
-  std::vector<BindAddress> found = addresses_of(text);
-  if (found.empty()) {
-    addrinfo* answers = nullptr;
-    const int failed = ::getaddrinfo(text.c_str(), nullptr, nullptr, &answers);
-    if (failed != 0) throw Error(fmt::format("'{}' is no address, no network interface, and no known name: {}", escaped(text), ::gai_strerror(failed)), Exit::usage);
-    for (const addrinfo* one = answers; one != nullptr; one = one->ai_next) take(one->ai_addr, found);
-    ::freeaddrinfo(answers);
+  for (const auto& one : found)
+    if (one == address) return;
+  found.push_back(address);
+}
+
+std::vector<BindAddress> addresses_of(const std::string& device) {
+  std::vector<BindAddress> found;
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) != 0) return found;
+  for (const ifaddrs* one = list; one != nullptr; one = one->ifa_next) {
+    // An alias eth0:web is an address of eth0 to everybody else.
+    const std::string name = one->ifa_name;
+    if (name == device || name.starts_with(device + ":")) add_address_of(one->ifa_addr, found);
   }
+  ::freeifaddrs(list);
   return found;
 }
 

@@ -29,6 +29,11 @@ BindAddress parse_address(const std::string& text);
 // As --ip of chbind: an address, an interface (all its addresses), or a name for getaddrinfo.
 std::vector<BindAddress> resolve_address(const std::string& text);
 
+// Those of an interface; none if there is no such.
+std::vector<BindAddress> addresses_of(const std::string& device);
+// One more, unless it is no IPv4 or IPv6 address, needs a scope, or is there already.
+void add_address_of(const sockaddr* from, std::vector<BindAddress>& found);
+
 // Whether the address is on its device already.
 bool is_present(const BindAddress& address);
 // Adding and removing an alias by rtnetlink. Adding what is there is EEXIST in the Problem, removing what is not there succeeds.
