@@ -5,7 +5,6 @@
 #include <ifaddrs.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <netdb.h>
 #include <sys/socket.h>
 
 #include <bit>
@@ -13,7 +12,7 @@
 #include <cstring>
 
 #include "core/escape.h"
-#include "core/unique_fd.h"
+#include "isolation/rtnetlink.h"
 
 namespace vs::isolation {
 namespace {
@@ -41,77 +40,16 @@ unsigned parse_prefix(const std::string& text, bool v6, const std::string& whole
   return static_cast<unsigned>(std::stoul(text));
 }
 
-void take(const sockaddr* from, std::vector<BindAddress>& found) {
-  BindAddress address;
-  if (from == nullptr) return;
-  if (from->sa_family == AF_INET) {
-    std::memcpy(address.bytes.data(), &reinterpret_cast<const sockaddr_in*>(from)->sin_addr, 4);
-  } else if (from->sa_family == AF_INET6) {
-    const auto& six = reinterpret_cast<const sockaddr_in6*>(from)->sin6_addr;
-    if (IN6_IS_ADDR_LINKLOCAL(&six)) return;  // needs a scope, which a bind rule does not have
-    address.v6 = true;
-    std::memcpy(address.bytes.data(), &six, 16);
-  } else {
-    return;
-  }
-  for (const auto& one : found)
-    if (one == address) return;
-  found.push_back(address);
-}
-
-std::vector<BindAddress> addresses_of(const std::string& device) {
-  std::vector<BindAddress> found;
-  ifaddrs* list = nullptr;
-  if (::getifaddrs(&list) != 0) return found;
-  for (const ifaddrs* one = list; one != nullptr; one = one->ifa_next) {
-    // An alias eth0:web is an address of eth0 to everybody else.
-    const std::string name = one->ifa_name;
-    if (name == device || name.starts_with(device + ":")) take(one->ifa_addr, found);
-  }
-  ::freeifaddrs(list);
-  return found;
-}
-
-// --- rtnetlink ---------------------------------------------------------------------------------------------
-
-struct Request {
-  nlmsghdr header{};
+Expected<RouteRequest> request_for(const BindAddress& address, uint16_t type, uint16_t flags) {
   ifaddrmsg message{};
-  char attributes[256]{};
-};
-
-void append(Request& request, unsigned short type, const void* data, size_t size) {
-  auto* attribute = reinterpret_cast<rtattr*>(reinterpret_cast<char*>(&request) + NLMSG_ALIGN(request.header.nlmsg_len));
-  attribute->rta_type = type;
-  attribute->rta_len = static_cast<unsigned short>(RTA_LENGTH(size));
-  std::memcpy(RTA_DATA(attribute), data, size);
-  request.header.nlmsg_len = static_cast<uint32_t>(NLMSG_ALIGN(request.header.nlmsg_len) + RTA_ALIGN(attribute->rta_len));
-}
-
-// 0 or an errno.
-int talk(const Request& request) {
-  const UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-  if (!socket || ::send(socket.get(), &request, request.header.nlmsg_len, 0) < 0) return errno;
-  alignas(nlmsghdr) char buffer[4096];
-  const ssize_t got = ::recv(socket.get(), buffer, sizeof buffer, 0);
-  if (got < static_cast<ssize_t>(NLMSG_LENGTH(sizeof(nlmsgerr)))) return got < 0 ? errno : EPROTO;
-  const auto* answer = reinterpret_cast<const nlmsghdr*>(buffer);
-  if (answer->nlmsg_type != NLMSG_ERROR) return EPROTO;
-  return -reinterpret_cast<const nlmsgerr*>(NLMSG_DATA(answer))->error;
-}
-
-Expected<Request> request_for(const BindAddress& address, uint16_t type, uint16_t flags) {
-  Request request;
-  request.header.nlmsg_len = NLMSG_LENGTH(sizeof(ifaddrmsg));
-  request.header.nlmsg_type = type;
-  request.header.nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
-  request.message.ifa_family = address.v6 ? AF_INET6 : AF_INET;
-  request.message.ifa_prefixlen = static_cast<uint8_t>(address.prefix != 0 ? address.prefix : address.v6 ? 128 : 32);
-  request.message.ifa_index = ::if_nametoindex(address.device.c_str());
-  if (request.message.ifa_index == 0) return problem_from(ENODEV, "find the network interface", escaped(address.device));
-  const size_t size = address.v6 ? 16 : 4;
-  append(request, IFA_LOCAL, address.bytes.data(), size);
-  append(request, IFA_ADDRESS, address.bytes.data(), size);
+  message.ifa_family = address.v6 ? AF_INET6 : AF_INET;
+  message.ifa_prefixlen = static_cast<uint8_t>(address.prefix != 0 ? address.prefix : address.v6 ? 128 : 32);
+  message.ifa_flags = address.v6 ? IFA_F_NODAD : 0;  // else an IPv6 address cannot be bound for a second
+  message.ifa_index = ::if_nametoindex(address.device.c_str());
+  if (message.ifa_index == 0) return problem_from(ENODEV, "find the network interface", escaped(address.device));
+  RouteRequest request(type, flags, message);
+  request.add(IFA_LOCAL, address.bytes.data(), address.size());
+  request.add(IFA_ADDRESS, address.bytes.data(), address.size());
   return request;
 }
 
@@ -140,20 +78,34 @@ BindAddress parse_address(const std::string& text) {
   return address;
 }
 
-std::vector<BindAddress> resolve_address(const std::string& text) {
-  try {
-    return {parse_address(text)};
-  } catch (const Error&) {
-    if (text.find('/') != std::string::npos && text.find(':') != std::string::npos) throw;
+void add_address_of(const sockaddr* from, std::vector<BindAddress>& found) {
+  BindAddress address;
+  if (from == nullptr) return;
+  if (from->sa_family == AF_INET) {
+    std::memcpy(address.bytes.data(), &reinterpret_cast<const sockaddr_in*>(from)->sin_addr, 4);
+  } else if (from->sa_family == AF_INET6) {
+    const auto& six = reinterpret_cast<const sockaddr_in6*>(from)->sin6_addr;
+    if (IN6_IS_ADDR_LINKLOCAL(&six)) return;  // needs a scope, which a bind rule does not have
+    address.v6 = true;
+    std::memcpy(address.bytes.data(), &six, 16);
+  } else {
+    return;
   }
-  std::vector<BindAddress> found = addresses_of(text);
-  if (found.empty()) {
-    addrinfo* answers = nullptr;
-    const int failed = ::getaddrinfo(text.c_str(), nullptr, nullptr, &answers);
-    if (failed != 0) throw Error(fmt::format("'{}' is no address, no network interface, and no known name: {}", escaped(text), ::gai_strerror(failed)), Exit::usage);
-    for (const addrinfo* one = answers; one != nullptr; one = one->ai_next) take(one->ai_addr, found);
-    ::freeaddrinfo(answers);
+  for (const auto& one : found)
+    if (one == address) return;
+  found.push_back(address);
+}
+
+std::vector<BindAddress> addresses_of(const std::string& device) {
+  std::vector<BindAddress> found;
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) != 0) return found;
+  for (const ifaddrs* one = list; one != nullptr; one = one->ifa_next) {
+    // An alias eth0:web is an address of eth0 to everybody else.
+    const std::string name = one->ifa_name;
+    if (name == device || name.starts_with(device + ":")) add_address_of(one->ifa_addr, found);
   }
+  ::freeifaddrs(list);
   return found;
 }
 
@@ -166,10 +118,11 @@ bool is_present(const BindAddress& address) {
 Result add_alias(const BindAddress& address, const std::string& label) {
   auto request = request_for(address, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
   if (!request) return request.error();
-  if (!address.v6 && !label.empty() && label.size() < IFNAMSIZ) append(*request, IFA_LABEL, label.c_str(), label.size() + 1);
-  const uint8_t no_dad = IFA_F_NODAD;  // else an IPv6 address cannot be bound for a second
-  if (address.v6) request->message.ifa_flags = no_dad;
-  const int failed = talk(*request);
+  if (!address.v6 && !label.empty() && label.size() < IFNAMSIZ) request->add(IFA_LABEL, label);
+  // On lo it is for who binds to it; the kernel must not choose it for others ("deprecated").
+  const ifa_cacheinfo never_chosen{0, ~0U, 0, 0};
+  if (address.v6 && address.device == "lo") request->add(IFA_CACHEINFO, &never_chosen, sizeof never_chosen);
+  const int failed = request->send();
   if (failed != 0) return problem_from(failed, "add the address", fmt::format("{} on {}", address.text(), address.device));
   return Ok{};
 }
@@ -177,7 +130,7 @@ Result add_alias(const BindAddress& address, const std::string& label) {
 Result remove_alias(const BindAddress& address) {
   auto request = request_for(address, RTM_DELADDR, 0);
   if (!request) return request.error().code == ENODEV ? Result(Ok{}) : Result(request.error());
-  const int failed = talk(*request);
+  const int failed = request->send();
   if (failed != 0 && failed != EADDRNOTAVAIL) return problem_from(failed, "remove the address", fmt::format("{} on {}", address.text(), address.device));
   return Ok{};
 }

@@ -17,6 +17,7 @@ struct BindAddress {
   std::array<uint8_t, 16> bytes{};  // network order; the first 4 for IPv4
   unsigned prefix = 0;              // 0: not said
   std::string device;               // "": not said
+  size_t size() const { return v6 ? 16 : 4; }  // of bytes
   std::string text() const;         // without prefix: "192.168.1.2"
   bool operator==(const BindAddress&) const = default;
 };
@@ -27,6 +28,11 @@ constexpr size_t kMostAddresses = 16;  // as the original
 BindAddress parse_address(const std::string& text);
 // As --ip of chbind: an address, an interface (all its addresses), or a name for getaddrinfo.
 std::vector<BindAddress> resolve_address(const std::string& text);
+
+// Those of an interface; none if there is no such.
+std::vector<BindAddress> addresses_of(const std::string& device);
+// One more, unless it is no IPv4 or IPv6 address, needs a scope, or is there already.
+void add_address_of(const sockaddr* from, std::vector<BindAddress>& found);
 
 // Whether the address is on its device already.
 bool is_present(const BindAddress& address);

@@ -64,4 +64,10 @@ Result attach_to_cgroup(int cgroup, int program, bpf_attach_type attach, const s
   return Ok{};
 }
 
+Result load_and_attach(int cgroup, BpfProgram program, bpf_prog_type type, bpf_attach_type attach, const std::string& name) {
+  auto fd = program.load(type, attach, name);
+  if (!fd) return fd.error();
+  return attach_to_cgroup(cgroup, fd->get(), attach, name);
+}
+
 }  // namespace vs::isolation

@@ -182,7 +182,9 @@ uint64_t Cgroups::cpu_used_us(const std::string& name) const { return value_afte
 
 Result Cgroups::kill(const std::string& name) const {
   if (!exists(name)) return Ok{};
-  return write_value(path(name) + "/cgroup.kill", "1");
+  if (auto done = write_value(path(name) + "/cgroup.kill", "1"); !done) return done;
+  if (!wait_until([&] { return !populated(name); }, 5s)) return problem_from(ETIMEDOUT, "kill all of the cgroup", path(name));
+  return Ok{};
 }
 
 Result Cgroups::freeze(const std::string& name, bool frozen_now) const {

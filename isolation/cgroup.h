@@ -36,7 +36,8 @@ class Cgroups {
   uint64_t processes(const std::string& name) const;
   uint64_t memory_used(const std::string& name) const;  // bytes; 0 where not known
   uint64_t cpu_used_us(const std::string& name) const;
-  Result kill(const std::string& name) const;           // SIGKILL to all, also those just forked
+  // SIGKILL to all, also those just forked. Returns when they are gone; waits at most five seconds.
+  Result kill(const std::string& name) const;
   // Returns when all stand still (or run again). Waits at most five seconds.
   Result freeze(const std::string& name, bool frozen) const;
   bool frozen(const std::string& name) const;

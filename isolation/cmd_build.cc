@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,7 +11,9 @@
 #include "core/error.h"
 #include "core/escape.h"
 #include "isolation/arguments.h"
+#include "isolation/clone.h"
 #include "isolation/lifecycle.h"
+#include "isolation/run_program.h"
 #include "isolation/tree.h"
 #include "isolation/vserver_verbs.h"
 
@@ -29,7 +30,8 @@ Build parse(const VerbOptions& options) {
   Build build;
   Arguments arguments("vserver NAME build", "[OPTION...]",
                       "Makes the tree and NAME.conf. skeleton: only what any tree has; template: unpacks --from, a tar file; debootstrap: a Debian of --suite from the mirrors of this\n"
-                      "host, by mmdebstrap; clone: a copy of vserver --from, which must not run, reflinked where the filesystem can.",
+                      "host, by mmdebstrap; clone: a copy of vserver --from, which must not run: what vunify shares is shared with it,\n"
+                      "the rest reflinked where the filesystem can.",
                       "Exit codes: 0 done, 1 failed and nothing is left, 2 usage.\nExample:    vserver web1 build --method debootstrap --ip 192.168.1.2/24 --ondev eth0");
   arguments.value("--method", "METHOD", build.method, "skeleton, template, clone or debootstrap");
   arguments.value("--from", "FILE|NAME", build.from, "what template unpacks or clone copies");
@@ -44,22 +46,6 @@ Build parse(const VerbOptions& options) {
   for (auto& word : words) argv.push_back(word.data());
   if (!arguments.parse(static_cast<int>(argv.size()), argv.data()).empty()) throw Error("build: expected options only; see vserver NAME build --help", Exit::usage);
   return build;
-}
-
-void run_program(const std::vector<std::string>& command) {
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    std::vector<char*> argv;
-    for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-    argv.push_back(nullptr);
-    ::execvp(argv[0], argv.data());
-    ::dprintf(2, "cannot run %s\n", argv[0]);
-    ::_exit(127);
-  }
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (status != 0) throw Error(fmt::format("{} ended with status {}", command[0], WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)));
 }
 
 // The sources of this host's own apt: mmdebstrap would take the public mirror.
@@ -86,13 +72,14 @@ void fill(Runtime& runtime, const Build& build, const std::string& tree) {
     run_program(command);
   } else if (build.method == "clone") {
     check_vserver_name(build.from);
-    // cp goes by paths: nobody may be in the tree meanwhile.
+    // The copy goes by paths: nobody may be in the tree meanwhile.
     if (running_context(runtime, build.from)) throw Error(fmt::format("vserver {} is running; stop it to clone it", build.from));
-    run_program({"cp", "-a", "--reflink=auto", "-T", "--", fmt::format("{}/{}", runtime.places.trees, build.from), tree});
+    const auto counts = clone_tree(fmt::format("{}/{}", runtime.places.trees, build.from), tree, runtime.log);
+    if (counts.copied > 0) runtime.log.warning(fmt::format("{} shared files are in use or have as many names as possible and were copied", counts.copied));
   } else if (build.method != "skeleton") {
     throw Error(fmt::format("build: '{}' is no method: skeleton, template, clone, debootstrap", escaped(build.method)), Exit::usage);
   }
-  ok_or_throw(make_skeleton(tree));
+  if (build.method != "clone") ok_or_throw(make_skeleton(tree));  // a clone is what its model is
 }
 
 std::string conf_text(const Build& build) {

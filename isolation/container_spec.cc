@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <optional>
 
 #include "core/durable_file.h"
 #include "core/escape.h"
@@ -54,6 +55,18 @@ void take_addresses(const ConfigLine& line, ContainerSpec& spec) {
     } catch (const Error&) {
       bad_config({line.key, word, line.where}, "[INTERFACE:]ADDRESS[/LENGTH or /MASK] ...");
     }
+  }
+}
+
+void take_gateways(const ConfigLine& line, ContainerSpec& spec) {
+  for (const auto& word : words_of(line.value)) {
+    BindAddress gateway;
+    try {
+      gateway = parse_address(word);
+    } catch (const Error&) {
+    }
+    if (gateway == BindAddress{} || !gateway.device.empty() || gateway.prefix != 0) bad_config({line.key, word, line.where}, "ADDRESS of a gateway, one for IPv4 and one for IPv6");
+    spec.gateways.push_back(gateway);
   }
 }
 
@@ -147,6 +160,7 @@ const std::map<std::string, Setter>& setters() {
          if (line.value != "shared" && line.value != "private") bad_config(line, "shared or private");
          spec.private_network = line.value == "private";
        }},
+      {"GATEWAY", take_gateways},
       {"INIT", [](const ConfigLine& line, ContainerSpec& spec) { spec.init = init_style(line); }},
       {"MEMORY", [](const ConfigLine& line, ContainerSpec& spec) { spec.limits.memory = bytes_of(line); }},
       {"CPU", [](const ConfigLine& line, ContainerSpec& spec) { spec.limits.cpu = static_cast<uint64_t>(number_of(line, 1, 100000)); }},
@@ -179,13 +193,16 @@ ContainerSpec parse_spec(const std::string& name, const std::string& file, const
   spec.name = name;
   unsigned mask = 0;
   bool told_addresses = false;
+  std::optional<ConfigLine> gateway;
   for (const auto& line : parse_config(file, text)) {
     const auto it = setters().find(line.key);
     if (it == setters().end()) bad_config({line.key, line.key, line.where}, "a key that is known");
     it->second(line, spec);
+    if (line.key == "GATEWAY") gateway = line;
     if (line.key == "IPROOT") told_addresses = true;
     if (line.key == "IPROOTMASK" && !line.value.empty()) mask = mask_of(line);
   }
+  if (gateway && !spec.private_network) bad_config(*gateway, "NETWORK=private with it: on the host's network its own routes hold");
   spec.tied = told_addresses && spec.tied;
   for (auto& address : spec.addresses) {
     if (address.device.empty()) address.device = spec.device;

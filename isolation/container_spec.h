@@ -32,6 +32,7 @@ struct ContainerSpec {
   std::vector<std::string> flags;       // S_FLAGS
   std::vector<std::pair<int, uint64_t>> rlimits;  // ULIMIT: RLIMIT_* and both values
   bool private_network = false;         // NETWORK=private
+  std::vector<BindAddress> gateways;    // GATEWAY: of a private network on an interface of the host
   InitStyle init = InitStyle::automatic;
   Limits limits;                        // MEMORY, CPU, PIDS
   std::vector<BindMount> binds;         // BIND

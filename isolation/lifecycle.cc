@@ -18,15 +18,18 @@
 #include <ctime>
 #include <filesystem>
 #include <functional>
+#include <optional>
 
 #include "core/durable_file.h"
 #include "core/escape.h"
 #include "core/host_lock.h"
 #include "isolation/address_programs.h"
 #include "isolation/confine.h"
+#include "isolation/device_filter.h"
 #include "isolation/guest_init.h"
 #include "isolation/held.h"
 #include "isolation/mounts.h"
+#include "isolation/private_network.h"
 #include "isolation/pty.h"
 
 namespace vs::isolation {
@@ -81,21 +84,29 @@ std::string held_address(const BindAddress& address) { return fmt::format("{}:{}
 
 Result give_back(Runtime& runtime, const Held::Thing& thing) {
   if (thing.kind == "address") return remove_alias(parse_address(thing.what));
-  if (thing.kind == "cgroup") {
-    if (auto done = runtime.cgroups.kill(thing.what); !done) return done;
-    return runtime.cgroups.remove(thing.what);
-  }
+  if (thing.kind == "cgroup") return runtime.cgroups.remove(thing.what);
+  if (thing.kind == "link") return remove_link(thing.what);
   if (thing.kind == "context") runtime.contexts->forget(static_cast<unsigned>(std::stoul(thing.what)));
   if (thing.kind == "file") ::unlink(thing.what.c_str());
   return Ok{};
 }
 
-// In the opposite order of taking. What cannot be given back is told and stays on the list for the next command.
+// In the opposite order of taking, after the end of all processes: the first one of a guest whose start was killed may still be taking things. What cannot be given back is told and
+// stays on the list for the next command.
 void give_all_back(Runtime& runtime, const std::string& name) {
   const Held held(runtime.places, name);
-  auto things = held.things();
-  std::reverse(things.begin(), things.end());
   bool failed = false;
+  const auto kill = [&](const Held::Thing& thing) {
+    if (thing.kind != "cgroup") return;
+    if (const auto done = runtime.cgroups.kill(thing.what); !done) {
+      runtime.log.error(done.error().message);
+      failed = true;
+    }
+  };
+  const auto taken = held.things();
+  std::for_each(taken.begin(), taken.end(), kill);
+  auto things = held.things();  // once more: now nobody adds to it
+  std::reverse(things.begin(), things.end());
   for (const auto& thing : things)
     if (const auto done = give_back(runtime, thing); !done) {
       runtime.log.error(done.error().message);
@@ -113,15 +124,36 @@ struct Start {
   UniqueFd cgroup;     // where the processes go
   ContextInfo context;
   std::string guards;
+  std::optional<BindAddress> loopback6;  // where the host has IPv6
+  std::vector<PrivateLink> links;        // NETWORK=private
+  UniqueFd host_network;
 };
 
 void check_guards(Start& start) {
   if (!fs::is_directory(start.spec.root)) throw Error(fmt::format("the tree of vserver {} does not exist: {}", start.spec.name, start.spec.root));
-  if (start.spec.private_network) throw Error("NETWORK=private is not supported by this release");
   start.guards = guards_in_force(start.spec);
 }
 
+// Part of its loopback, not of the host's network: added with --nodev, too.
+void add_loopback6(Start& start) {
+  const auto address = loopback6_of_vserver(start.spec.name);
+  start.held.add("address", held_address(address));
+  const auto added = add_alias(address, "");
+  if (added || added.error().code == EEXIST)
+    start.loopback6 = address;
+  else
+    start.runtime.log.verbose(fmt::format("no IPv6 on the loopback of this host: {}", added.error().message));
+}
+
+void plan_network(Start& start) {
+  start.links = value_or_throw(plan_private_network(start.spec.name, start.spec.addresses));
+  start.host_network.reset(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!start.host_network) throw Error(problem_from_errno("open", "/proc/self/ns/net").message);
+}
+
 void add_addresses(Start& start) {
+  if (start.spec.private_network) return plan_network(start);
+  if (start.spec.tied) add_loopback6(start);
   if (!start.runtime.add_addresses) return;
   unsigned count = 0;
   for (const auto& address : start.spec.addresses) {
@@ -148,7 +180,7 @@ Confinement confinement_of(const ContainerSpec& spec) {
   Confinement confinement;
   confinement.keep = spec.keep();
   confinement.shared_network = !spec.private_network;
-  confinement.scope_abstract_sockets = std::find(spec.waived.begin(), spec.waived.end(), "abstract-sockets") == spec.waived.end();
+  confinement.scope_abstract_sockets = !spec.private_network && std::find(spec.waived.begin(), spec.waived.end(), "abstract-sockets") == spec.waived.end();
   confinement.nice = spec.nice;
   confinement.rlimits = spec.rlimits;
   return confinement;
@@ -173,16 +205,30 @@ Result set_names(const ContainerSpec& spec) {
   return Ok{};
 }
 
+// The tests' kill -9 between two steps.
+void die_if_told(const char* step) {
+  const char* at = std::getenv("VS_DIE_AFTER_STEP");
+  if (at == nullptr || std::string(at) != step) return;
+  ::raise(SIGKILL);
+  ::_exit(128 + SIGKILL);  // process 1 of a namespace cannot kill itself
+}
+
 // In the child, where the number that makes the loopback address is known, and before anything of the guest runs.
 Result tie(Start& start, unsigned number) {
   if (!start.spec.tied) return Ok{};
   const auto cgroup = start.runtime.cgroups.open(start.spec.name);
-  return cgroup ? tie_to_addresses(cgroup->get(), {start.spec.addresses, loopback_of_context(number)}) : Result(cgroup.error());
+  if (cgroup && start.spec.private_network) return tie_to_addresses(cgroup->get(), {.addresses = start.spec.addresses, .own_network = true});
+  return cgroup ? tie_to_addresses(cgroup->get(), {start.spec.addresses, loopback_of_context(number), start.loopback6}) : Result(cgroup.error());
 }
 
 Result prepare_guest(Start& start, unsigned number, InitStyle& style) {
   const auto& spec = start.spec;
   if (auto done = tie(start, number); !done) return done;
+  if (spec.private_network) {
+    const auto hold = [&start](const std::string& link) { start.held.add("link", link); };
+    if (auto done = make_private_network(start.links, spec.gateways, start.host_network.get(), hold); !done) return done;
+    die_if_told("network");
+  }
   ::setsid();
   if (auto done = start.runtime.cgroups.enter(spec.name, false); !done) return done;
   if (auto done = set_names(spec); !done) return done;
@@ -216,11 +262,12 @@ void spawn_context(Start& start) {
   options.number = spec.context;
   options.name = spec.name;
   options.cgroup = start.cgroup.get();
+  options.network = spec.private_network;
   options.facts = {{"CGROUP", spec.name}, {"GUARDS", start.guards}, {"KEEP", fmt::format("{:x}", spec.keep())}, {"STARTED", fmt::to_string(std::time(nullptr))},
                    {"SCOPED", confinement_of(spec).scope_abstract_sockets ? "1" : "0"}};
   std::string shown;
   for (const auto& address : spec.addresses) shown += (shown.empty() ? "" : " ") + address.text();
-  options.facts["ADDRESSES"] = spec.tied ? shown : "all";
+  options.facts["ADDRESSES"] = spec.tied ? shown : spec.private_network ? "none" : "all";
   const Child child = start.runtime.contexts->create(
       options,
       [&](unsigned number) { return guest_body(start, number, write_end.get()); },
@@ -256,12 +303,6 @@ constexpr Step kSteps[] = {
     {"context", spawn_context},
     {"state", write_state},
     {"post-start", [](Start& start) { run_hook(start.runtime.places, start.spec.name, "post-start"); }}};
-
-// The tests' kill -9 between two steps.
-void die_if_told(const char* step) {
-  const char* at = std::getenv("VS_DIE_AFTER_STEP");
-  if (at != nullptr && std::string(at) == step) ::raise(SIGKILL);
-}
 
 // --- stop ----------------------------------------------------------------------------------------------------
 
@@ -310,6 +351,7 @@ std::optional<ContextInfo> context_of(Runtime& runtime, const std::string& name)
 std::string guards_in_force(const ContainerSpec& spec) {
   std::string guards = "namespaces capabilities seccomp devices";
   if (spec.tied) guards += " addresses";
+  if (spec.private_network) return guards + " network";  // abstract sockets are of a network namespace, too
   const bool waived = std::find(spec.waived.begin(), spec.waived.end(), "abstract-sockets") != spec.waived.end();
   if (can_scope_abstract_sockets() && !waived)
     guards += " abstract-sockets";
@@ -346,7 +388,7 @@ void start_vserver(Runtime& runtime, const std::string& name) {
     runtime.log.info(fmt::format("vserver {} is already running", name));
     return;
   }
-  Start start{runtime, spec, Held(runtime.places, name), {}, {}, {}};
+  Start start{runtime, spec, Held(runtime.places, name), {}, {}, {}, {}, {}, {}};
   if (start.held.exists()) give_all_back(runtime, name);
   start.held.begin();
   try {

@@ -8,24 +8,16 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <vector>
 
 #include "core/dir_reader.h"
 #include "core/durable_file.h"
 #include "core/escape.h"
 #include "core/root_dir.h"
+#include "isolation/sealed_window.h"
 
 namespace vs::isolation {
 namespace {
-
-constexpr int kSealFlags = FS_IMMUTABLE_FL | FS_APPEND_FL;
-
-int flags_of(int fd) {
-  int flags = 0;
-  return ::ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 ? flags : 0;
-}
-bool set_flags(int fd, int flags) { return ::ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0; }
 
 struct Name {
   std::string name;
@@ -43,25 +35,19 @@ Expected<std::vector<Name>> names_in(int dir, const std::string& shown) {
   return names;
 }
 
-// A file that others share: while its seal is off nobody can open it for writing (the lease), and what a guest that has another name of it did to its owner or
-// mode in that moment is taken back.
 Result unlink_sealed(int dir, const std::string& name, const std::string& shown) {
   const UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  struct stat before {}, after {};
-  if (!fd || ::fstat(fd.get(), &before) != 0) return problem_from_errno("open", shown);
-  const int flags = flags_of(fd.get());
-  if ((flags & kSealFlags) == 0) return problem_from(EPERM, "remove", shown);
-  const bool shared = before.st_nlink > 1;
-  if (shared && ::fcntl(fd.get(), F_SETLEASE, F_RDLCK) != 0) return problem_from_errno("keep others from writing, to remove", shown);
-  if (!set_flags(fd.get(), flags & ~kSealFlags)) return problem_from_errno("unseal", shown);
-  const int failed = ::unlinkat(dir, name.c_str(), 0) == 0 ? 0 : errno;
-  if (shared) {
-    if (::fstat(fd.get(), &after) == 0 && (after.st_uid != before.st_uid || after.st_gid != before.st_gid)) static_cast<void>(::fchown(fd.get(), before.st_uid, before.st_gid) == 0);
-    if (after.st_mode != before.st_mode) static_cast<void>(::fchmod(fd.get(), before.st_mode & 07777) == 0);
-    if (!set_flags(fd.get(), flags)) return problem_from_errno("seal again what others share with", shown);
-    ::fcntl(fd.get(), F_SETLEASE, F_UNLCK);
-  }
-  return failed == 0 ? Result(Ok{}) : Result(problem_from(failed, "remove", shown));
+  if (!fd) return problem_from_errno("open", shown);
+  if (!is_sealed(fd.get())) return problem_from(EPERM, "remove", shown);
+  return in_unsealed_moment(fd.get(), shown, [&] { return ::unlinkat(dir, name.c_str(), 0) == 0 ? 0 : errno; });
+}
+
+// A directory that the guest's own administrator sealed.
+void unseal_directory(int fd) {
+  int flags = 0;
+  if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0 || (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)) == 0) return;
+  flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL);
+  ::ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
 
 Result remove_below(int dir, uint64_t dev, const std::string& shown);
@@ -76,7 +62,7 @@ Result remove_entry(int dir, const Name& entry, uint64_t dev, const std::string&
   }
   const UniqueFd below(::openat(dir, entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!below) return problem_from_errno("open", shown);
-  if (const int flags = flags_of(below.get()); (flags & kSealFlags) != 0) set_flags(below.get(), flags & ~kSealFlags);
+  unseal_directory(below.get());
   if (auto done = remove_below(below.get(), dev, shown); !done) return done;
   if (::unlinkat(dir, entry.name.c_str(), AT_REMOVEDIR) != 0) return problem_from_errno("remove", shown);
   return Ok{};
@@ -118,7 +104,7 @@ Result make_skeleton(const std::string& tree) {
 }
 
 Result remove_tree(const std::string& tree) {
-  ::signal(SIGIO, SIG_IGN);  // a broken lease tells by it
+  expect_lease_signals();
   {
     const RootDir root(tree);
     if (auto done = remove_below(root.fd(), root.stat().dev, tree); !done) return done;

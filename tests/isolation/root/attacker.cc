@@ -82,6 +82,89 @@ int try_spoof(const char* text) {
   return denied("send from another address", sendmsg(fd, &message, 0));
 }
 
+sockaddr_in6 address6(const char* text, uint16_t port) {
+  sockaddr_in6 result{};
+  result.sin6_family = AF_INET6;
+  result.sin6_port = htons(port);
+  inet_pton(AF_INET6, text, &result.sin6_addr);
+  return result;
+}
+
+// For the host's side: binds to the address, IPv4 or IPv6; answers each connection with the IPv4 address it comes from, or "6".
+int serve_here(const char* text, const char* port) {
+  const auto number = static_cast<uint16_t>(std::atoi(port));
+  const bool six = std::strchr(text, ':') != nullptr;
+  const int fd = socket(six ? AF_INET6 : AF_INET, SOCK_STREAM, 0), on = 1;
+  const auto at4 = address(text, number);
+  const auto at6 = address6(text, number);
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const int bound = six ? bind(fd, reinterpret_cast<const sockaddr*>(&at6), sizeof at6) : bind(fd, reinterpret_cast<const sockaddr*>(&at4), sizeof at4);
+  if (bound != 0 || listen(fd, 5) != 0) return denied("serve", -1), 2;
+  for (alarm(30);;) {
+    sockaddr_in from{};
+    socklen_t size = sizeof from;
+    char shown[64] = "6";
+    const int client = accept(fd, reinterpret_cast<sockaddr*>(&from), &size);
+    if (!six) inet_ntop(AF_INET, &from.sin_addr, shown, sizeof shown);
+    const std::string line = std::string(shown) + "\n";
+    if (write(client, line.data(), line.size()) < 0) return 2;
+    close(client);
+  }
+}
+
+int try_connect6(const char* text, const char* port) {
+  const int fd = socket(AF_INET6, SOCK_STREAM, 0);
+  const auto to = address6(text, static_cast<uint16_t>(std::atoi(port)));
+  alarm(3);
+  signal(SIGALRM, [](int) { _exit(0); });
+  return denied("connect", connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to));
+}
+
+int try_bind6(const char* text) {
+  const int fd = socket(AF_INET6, SOCK_STREAM, 0);
+  const auto to = address6(text, 0);
+  return denied("bind", bind(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to));
+}
+
+// Binds to [::], port `word`; prints to /served6 what getsockname says; answers each connection with the address it comes from.
+int serve6(const char* port, bool only) {
+  const int fd = socket(AF_INET6, SOCK_STREAM, 0), on = 1, six = only ? 1 : 0;
+  auto at = address6("::", static_cast<uint16_t>(std::atoi(port)));
+  socklen_t size = sizeof at;
+  char text[64];
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &six, sizeof six);
+  if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || listen(fd, 5) != 0) return denied("serve", -1), 2;
+  getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size);
+  FILE* out = fopen("/served6.new", "w");
+  std::fprintf(out, "%s\n", inet_ntop(AF_INET6, &at.sin6_addr, text, sizeof text));
+  fclose(out);
+  rename("/served6.new", "/served6");
+  alarm(30);
+  for (;;) {
+    size = sizeof at;
+    const int client = accept(fd, reinterpret_cast<sockaddr*>(&at), &size);
+    const std::string line = std::string(inet_ntop(AF_INET6, &at.sin6_addr, text, sizeof text)) + "\n";
+    if (write(client, line.data(), line.size()) < 0) return 2;
+    close(client);
+  }
+}
+
+// One datagram to itself over ::1; exits 1 when it came back from ::1.
+int datagram_to_itself(const char*) {
+  const int fd = socket(AF_INET6, SOCK_DGRAM, 0), client = socket(AF_INET6, SOCK_DGRAM, 0);
+  auto at = address6("::1", 0);
+  socklen_t size = sizeof at;
+  char byte = 'x', text[64];
+  if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) != 0) return denied("bind", -1), 2;
+  if (sendto(client, &byte, 1, 0, reinterpret_cast<sockaddr*>(&at), sizeof at) != 1) return denied("send", -1);
+  alarm(3);
+  if (recvfrom(fd, &byte, 1, 0, reinterpret_cast<sockaddr*>(&at), &size) != 1) return denied("receive", -1);
+  inet_ntop(AF_INET6, &at.sin6_addr, text, sizeof text);
+  std::printf("from %s\n", text);
+  return std::strcmp(text, "::1") == 0 ? 1 : 0;
+}
+
 // A packet made by hand, with another address of the host as its source.
 int try_raw_spoof(const char* text) {
   const int fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
@@ -212,6 +295,10 @@ int run(const std::string& name, const char* word, const char* second) {
   if (name == "bind-mapped") return try_bind_mapped(word);
   if (name == "spoof") return try_spoof(word);
   if (name == "connect") return try_connect(word, second);
+  if (name == "connect6") return try_connect6(word, second);
+  if (name == "bind6") return try_bind6(word);
+  if (name == "serve6") return serve6(word, std::strcmp(second, "only") == 0);
+  if (name == "datagram6") return datagram_to_itself(word);
   if (name == "abstract") return try_abstract(word);
   if (name == "double-chroot") return try_double_chroot(word);
   if (name == "write") return try_open_write(word);
@@ -235,6 +322,7 @@ int run(const std::string& name, const char* word, const char* second) {
     sleep(30);
     return 0;
   }
+  if (name == "serve-here") return serve_here(word, second);
   if (name == "serve") {  // binds to any address, port `word`; prints what getsockname says; answers one connection
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
     auto at = address("0.0.0.0", static_cast<uint16_t>(std::atoi(word)));

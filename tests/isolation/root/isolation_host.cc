@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 
 #include "isolation/cgroup.h"
 
@@ -37,8 +38,9 @@ std::string IsolationHost::impossible() {
   return own_network() ? "" : "cannot make a network namespace";
 }
 
-IsolationHost::IsolationHost() {
-  for (const char* dir : {"conf", "trees", "run", "services"}) fs::create_directories(dir_ / dir);
+IsolationHost::IsolationHost(const std::string& pool) : trees_((pool.empty() ? dir_.path() : pool) + "/trees") {
+  fs::create_directories(trees_);
+  for (const char* dir : {"conf", "run", "services"}) fs::create_directories(dir_ / dir);
 }
 
 IsolationHost::~IsolationHost() {
@@ -47,7 +49,7 @@ IsolationHost::~IsolationHost() {
 }
 
 std::map<std::string, std::string> IsolationHost::environment() const {
-  return {{"VS_VSERVER_CONF", dir_ / "conf"}, {"VS_VSERVER_TREES", dir_ / "trees"}, {"VS_VSERVER_RUN", dir_ / "run"}, {"VS_VSERVER_HOST_CONF", dir_ / "vservers.conf"},
+  return {{"VS_VSERVER_CONF", dir_ / "conf"}, {"VS_VSERVER_TREES", trees_}, {"VS_VSERVER_RUN", dir_ / "run"}, {"VS_VSERVER_HOST_CONF", dir_ / "vservers.conf"},
           {"VS_VSERVICES", dir_ / "services"}};
 }
 
@@ -59,10 +61,20 @@ std::string IsolationHost::add(const std::string& given, const std::string& conf
   configure(name, conf);
   for (const char* dir : {"bin", "etc", "tmp", "root"}) fs::create_directories(tree(name) + "/" + dir);
   fs::copy_file(kBusybox, tree(name) + "/bin/busybox");
-  for (const char* applet : {"sh", "ls", "cat", "ps", "id", "sleep", "kill", "hostname", "true", "nc", "wget"}) fs::create_symlink("busybox", tree(name) + "/bin/" + applet);
+  for (const char* applet : {"sh", "ls", "cat", "ps", "id", "sleep", "kill", "hostname", "true", "nc", "wget", "ip"}) fs::create_symlink("busybox", tree(name) + "/bin/" + applet);
   fs::copy_file(VS_BINARY_DIR "/isolation_attacker", tree(name) + "/attacker");
   std::ofstream(tree(name) + "/etc/passwd") << "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33::/tmp:/bin/sh\n";
   std::ofstream(tree(name) + "/etc/group") << "root:x:0:\nwww:x:33:\nextra:x:77:www\n";
+  return name;
+}
+
+std::string IsolationHost::add_debian(const std::string& given, const std::string& conf, const std::string& packages) {
+  const std::string name = fmt::format("t{}-{}", ::getpid(), given);
+  names_.push_back(name);
+  configure(name, conf);
+  const auto made = run({"bash", "-c", R"sh("$0" debian "$("$0" suite)" "$1" "$2")sh", VS_SOURCE_DIR "/tests/support/guests.sh", tree(name), packages},
+                        {{}, {}, std::chrono::minutes(10)});
+  if (made.exit_code != 0) throw std::runtime_error("no Debian guest: " + shown(made));
   return name;
 }
 
@@ -78,6 +90,12 @@ RunResult IsolationHost::vserver(const std::string& name, std::vector<std::strin
 RunResult IsolationHost::tool(Command command) const {
   command[0] = VS_BINARY_DIR "/" + command[0];
   return run(command, {environment(), {}, std::chrono::milliseconds(60000)});
+}
+
+std::unique_ptr<Process> IsolationHost::background(const std::string& name, std::vector<std::string> words) const {
+  Command command = {VS_BINARY_DIR "/vserver", name};
+  command.insert(command.end(), words.begin(), words.end());
+  return std::make_unique<Process>(command, RunOptions{environment(), {}, std::chrono::milliseconds(60000)});
 }
 
 RunResult IsolationHost::attack(const std::string& name, std::vector<std::string> words) const {
@@ -97,8 +115,11 @@ std::string IsolationHost::left_behind() const {
   if (fs::exists(dir_ / "run/ctx"))
     for (const auto& entry : fs::directory_iterator(dir_ / "run/ctx"))
       if (entry.path().filename() != ".lock") add("context " + entry.path().filename().string());
-  const std::string addresses = must_run({"ip", "-o", "-4", "addr", "show", "lo"});
-  if (addresses.find("10.99.") != std::string::npos) add("addresses " + addresses);
+  const std::string addresses = must_run({"ip", "-o", "addr", "show", "lo"});
+  if (addresses.find("10.99.") != std::string::npos || addresses.find("fd5c:9a1e:") != std::string::npos) add("addresses " + addresses);
+  const std::string links = must_run({"ip", "-o", "link"});
+  for (const auto& name : names_)
+    if (links.find("vserver " + name) != std::string::npos) add("interface of " + name);
   for (const auto& name : names_)
     if (must_run({"cat", "/proc/self/mounts"}).find(name) != std::string::npos) add("mount of " + name);
   return left;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,26 +15,31 @@ class IsolationHost {
  public:
   // Why this machine cannot run such tests; "" when it can.
   static std::string impossible();
-  IsolationHost();
+  // `pool` is where trees/ is to be made, for tests that need a certain filesystem; "": beside the rest.
+  explicit IsolationHost(const std::string& pool = "");
   ~IsolationHost();  // stops all, and fails the test when anything of it remains
   IsolationHost(const IsolationHost&) = delete;
   IsolationHost& operator=(const IsolationHost&) = delete;
 
   // A guest's tree and NAME.conf with these lines. Returns its name, unique on this machine: cgroups are the host's.
   std::string add(const std::string& name, const std::string& conf);
+  // The same with a Debian tree of these packages beside the minimum; made once, then kept in the user's cache.
+  std::string add_debian(const std::string& name, const std::string& conf, const std::string& packages);
   void configure(const std::string& name, const std::string& conf);
-  std::string tree(const std::string& name) const { return dir_ / ("trees/" + name); }
+  std::string tree(const std::string& name) const { return trees_ + "/" + name; }
   std::string path(const std::string& below) const { return dir_ / below; }
   RunResult vserver(const std::string& name, std::vector<std::string> words, std::map<std::string, std::string> env = {}, std::vector<std::string> options = {}) const;
+  std::unique_ptr<Process> background(const std::string& name, std::vector<std::string> words) const;
   RunResult tool(Command command) const;  // chcontext and so on, by name
   // `attacker WORDS` by root inside.
   RunResult attack(const std::string& name, std::vector<std::string> words) const;
-  // What is left of any vserver: addresses on lo beside its own, cgroups, entries. "" when nothing is.
+  // What is left of any vserver: addresses on lo beside its own, interfaces, cgroups, entries. "" when nothing is.
   std::string left_behind() const;
 
  private:
   std::map<std::string, std::string> environment() const;
   TempDir dir_;
+  std::string trees_;
   std::vector<std::string> names_;
 };
 
