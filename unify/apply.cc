@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "core/escape.h"
-#include "unify/seal_keeper.h"
+#include "core/seal_keeper.h"
 
 namespace vs::unify {
 namespace {

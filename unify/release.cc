@@ -15,10 +15,10 @@
 #include <tuple>
 
 #include "core/escape.h"
+#include "core/seal_keeper.h"
 #include "unify/exchange.h"
 #include "unify/master_window.h"
 #include "unify/scanner.h"
-#include "unify/seal_keeper.h"
 
 namespace vs::unify {
 namespace {

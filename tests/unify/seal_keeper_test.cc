@@ -1,4 +1,4 @@
-#include "unify/seal_keeper.h"
+#include "core/seal_keeper.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

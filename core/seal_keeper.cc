@@ -1,4 +1,4 @@
-#include "unify/seal_keeper.h"
+#include "core/seal_keeper.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -12,7 +12,7 @@
 #include <csignal>
 #include <cstring>
 
-namespace vs::unify {
+namespace vs {
 namespace {
 
 // The kernel passes 253 descriptors at most in one message (SCM_MAX_FD).
@@ -45,7 +45,7 @@ void drop_all() {
 [[noreturn]] void keeper_main(int socket) {
   ::setsid();
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGIO}) ::signal(signal, SIG_IGN);
-  ::prctl(PR_SET_NAME, "vunify-keeper");
+  ::prctl(PR_SET_NAME, "vs-seal-keeper");
   for (;;) {
     char command = 0;
     ControlBuffer control{};
@@ -132,4 +132,4 @@ Result SealKeeper::forget() {
   return await_answer();
 }
 
-}  // namespace vs::unify
+}  // namespace vs

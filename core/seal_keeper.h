@@ -1,6 +1,6 @@
-// A small process that seals masters when this one dies.
+// A small process that seals shared files (masters) again when this one dies.
 //
-// Under the immutable guard a master must be unsealed for the moment in which it gains or loses names. A lease held over that moment keeps
+// Under the immutable guard a master must be unsealed for the moment in which it gains or loses names: in unify, and where the runtime removes a tree. A lease held over that moment keeps
 // guests from opening it for writing, but both would end with a kill -9 of this process. So before masters are unsealed their
 // descriptors are handed to a child: it shares the open file descriptions, hence the leases, and on end of file on its socket (we died, or
 // are done) it seals everything it still holds and exits. It runs nothing but system calls, in its own session so that a signal
@@ -13,7 +13,7 @@
 #include "core/error.h"
 #include "core/unique_fd.h"
 
-namespace vs::unify {
+namespace vs {
 
 class SealKeeper {
  public:
@@ -33,4 +33,4 @@ class SealKeeper {
   int child_ = -1;
 };
 
-}  // namespace vs::unify
+}  // namespace vs
