@@ -68,7 +68,7 @@ Expected<UniqueFd> open_making(const RootDir& to, std::string_view path) {
   return to.open_dir(path);
 }
 
-Result link_one(const RootDir& from, const RootDir& to, const std::string& path) {
+Result link_one(SealKeeper& keeper, const RootDir& from, const RootDir& to, const std::string& path) {
   FileStat stat;
   const auto file = from.open_regular(path, &stat);
   if (!file) return file.error();
@@ -76,7 +76,7 @@ Result link_one(const RootDir& from, const RootDir& to, const std::string& path)
   const auto [above, name] = split_path(path);
   const auto dir = open_making(to, above);
   if (!dir) return dir.error();
-  return in_unsealed_moment(file->get(), from.host_path(path), [&] {
+  return in_unsealed_moment(keeper, file->get(), from.host_path(path), [&] {
     return ::linkat(AT_FDCWD, fmt::format("/proc/self/fd/{}", file->get()).c_str(), dir->get(), std::string(name).c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
   });
 }
@@ -86,8 +86,10 @@ int link_all(const RootDir& from, const RootDir& to, const std::vector<std::stri
   ::setsid();
   ::signal(SIGPIPE, SIG_IGN);
   expect_lease_signals();
+  SealKeeper keeper;
+  ok_or_throw(keeper.start());
   for (const auto& path : paths) {
-    const auto linked = link_one(from, to, path);
+    const auto linked = link_one(keeper, from, to, path);
     const bool can_be_copied = !linked && (linked.error().code == EAGAIN || linked.error().code == EMLINK || linked.error().code == EXDEV);
     if (!linked && !can_be_copied) {
       ::dprintf(2, "%s\n", linked.error().message.c_str());

@@ -26,6 +26,7 @@
 #include "isolation/address_programs.h"
 #include "isolation/confine.h"
 #include "isolation/device_filter.h"
+#include "isolation/die_if_told.h"
 #include "isolation/guest_init.h"
 #include "isolation/held.h"
 #include "isolation/mounts.h"

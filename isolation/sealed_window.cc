@@ -12,6 +12,8 @@
 #include <csignal>
 #include <map>
 
+#include "isolation/die_if_told.h"
+
 namespace vs::isolation {
 namespace {
 
@@ -89,16 +91,21 @@ void expect_lease_signals() { ::signal(SIGIO, SIG_IGN); }
 
 bool is_sealed(int fd) { return (flags_of(fd) & kSealFlags) != 0; }
 
-Result in_unsealed_moment(int fd, const std::string& shown, const std::function<int()>& change) {
+Result in_unsealed_moment(SealKeeper& keeper, int fd, const std::string& shown, const std::function<int()>& change) {
   const int flags = flags_of(fd);
   const auto before = class_of(fd, shown);
   if (!before) return before.error();
   if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0) return problem_from_errno("keep others from writing to", shown);
+  // It knows the immutable attribute only; files that a guest made append-only are shared with nobody.
+  if ((flags & FS_IMMUTABLE_FL) != 0)
+    if (auto done = keeper.hand_over({&fd, 1}); !done) return done;
   if (!set_flags(fd, flags & ~kSealFlags)) return problem_from_errno("unseal", shown);
+  die_if_told("unseal");
   const int failed = change();
   struct stat after {};
   const bool gone = ::fstat(fd, &after) == 0 && after.st_nlink == 0;
   const auto sealed = gone ? Result(Ok{}) : seal_as_before(fd, flags, *before, shown);
+  if (auto done = keeper.forget(); !done) return done;
   ::fcntl(fd, F_SETLEASE, F_UNLCK);
   if (!sealed) return sealed;
   return failed == 0 ? Result(Ok{}) : Result(problem_from(failed, "change the names of", shown));

@@ -35,11 +35,17 @@ Expected<std::vector<Name>> names_in(int dir, const std::string& shown) {
   return names;
 }
 
-Result unlink_sealed(int dir, const std::string& name, const std::string& shown) {
+// A removal: its filesystem, and who seals again what others share should we be killed.
+struct Removal {
+  uint64_t dev = 0;
+  SealKeeper keeper;
+};
+
+Result unlink_sealed(Removal& removal, int dir, const std::string& name, const std::string& shown) {
   const UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!fd) return problem_from_errno("open", shown);
   if (!is_sealed(fd.get())) return problem_from(EPERM, "remove", shown);
-  return in_unsealed_moment(fd.get(), shown, [&] { return ::unlinkat(dir, name.c_str(), 0) == 0 ? 0 : errno; });
+  return in_unsealed_moment(removal.keeper, fd.get(), shown, [&] { return ::unlinkat(dir, name.c_str(), 0) == 0 ? 0 : errno; });
 }
 
 // A directory that the guest's own administrator sealed.
@@ -50,29 +56,29 @@ void unseal_directory(int fd) {
   ::ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
 
-Result remove_below(int dir, uint64_t dev, const std::string& shown);
+Result remove_below(Removal& removal, int dir, const std::string& shown);
 
-Result remove_entry(int dir, const Name& entry, uint64_t dev, const std::string& shown) {
+Result remove_entry(Removal& removal, int dir, const Name& entry, const std::string& shown) {
   struct stat found {};
   if (::fstatat(dir, entry.name.c_str(), &found, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? Result(Ok{}) : Result(problem_from_errno("look at", shown));
-  if (found.st_dev != dev) return problem_from(EXDEV, "remove a mounted filesystem at", shown);
+  if (found.st_dev != removal.dev) return problem_from(EXDEV, "remove a mounted filesystem at", shown);
   if (!S_ISDIR(found.st_mode)) {
     if (::unlinkat(dir, entry.name.c_str(), 0) == 0) return Ok{};
-    return errno == EPERM && S_ISREG(found.st_mode) ? unlink_sealed(dir, entry.name, shown) : Result(problem_from_errno("remove", shown));
+    return errno == EPERM && S_ISREG(found.st_mode) ? unlink_sealed(removal, dir, entry.name, shown) : Result(problem_from_errno("remove", shown));
   }
   const UniqueFd below(::openat(dir, entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!below) return problem_from_errno("open", shown);
   unseal_directory(below.get());
-  if (auto done = remove_below(below.get(), dev, shown); !done) return done;
+  if (auto done = remove_below(removal, below.get(), shown); !done) return done;
   if (::unlinkat(dir, entry.name.c_str(), AT_REMOVEDIR) != 0) return problem_from_errno("remove", shown);
   return Ok{};
 }
 
-Result remove_below(int dir, uint64_t dev, const std::string& shown) {
+Result remove_below(Removal& removal, int dir, const std::string& shown) {
   const auto names = names_in(dir, shown);
   if (!names) return names.error();
   for (const auto& entry : *names)
-    if (auto done = remove_entry(dir, entry, dev, shown + "/" + escaped(entry.name)); !done) return done;
+    if (auto done = remove_entry(removal, dir, entry, shown + "/" + escaped(entry.name)); !done) return done;
   return Ok{};
 }
 
@@ -106,8 +112,11 @@ Result make_skeleton(const std::string& tree) {
 Result remove_tree(const std::string& tree) {
   expect_lease_signals();
   {
+    Removal removal;
+    if (auto done = removal.keeper.start(); !done) return done;
     const RootDir root(tree);
-    if (auto done = remove_below(root.fd(), root.stat().dev, tree); !done) return done;
+    removal.dev = root.stat().dev;
+    if (auto done = remove_below(removal, root.fd(), tree); !done) return done;
   }
   if (::rmdir(tree.c_str()) != 0) return problem_from_errno("remove", tree);
   return Ok{};

@@ -11,7 +11,7 @@ namespace vs::isolation {
 Result make_skeleton(const std::string& tree);
 
 // Removes a tree with everything in it, immutable and append-only files included. What unify shares is unsealed for the moment of its unlinking, under a
-// lease, and sealed again; killed in that moment it stays unsealed until `vunify recover` or `vunify check`. Stops at another filesystem mounted in the tree.
+// lease, and sealed again, by a small second process (core/seal_keeper.h) should this one be killed in that moment. Stops at another filesystem mounted in the tree.
 Result remove_tree(const std::string& tree);
 
 }  // namespace vs::isolation

@@ -76,5 +76,26 @@ TEST_F(VserverBuildTest, DeleteUnsealsOnlyForAMomentAndFollowsNoLink) {
   set_immutable(master, false);
 }
 
+TEST_F(VserverBuildTest, DeleteKilledInThatMomentLeavesASharedFileSealed) {
+  const auto guest = host_->add("guest", "");
+  const std::string master = host_->path("master");
+  write_file(master, "shared");
+  fs::create_hard_link(master, host_->tree(guest) + "/shared");
+  try {
+    set_immutable(master, true);
+  } catch (const std::exception& error) {
+    GTEST_SKIP() << "no immutable attribute here: " << error.what();
+  }
+  if (!is_immutable(master)) GTEST_SKIP() << "no immutable attribute here";
+  const auto killed = host_->vserver(guest, {"delete"}, {{"VS_DIE_AFTER_STEP", "unseal"}});
+  EXPECT_EQ(killed.signal, SIGKILL) << shown(killed);
+  for (int i = 0; i < 100 && !is_immutable(master); ++i) ::usleep(20'000);
+  EXPECT_TRUE(is_immutable(master));
+  EXPECT_EQ(host_->vserver(guest, {"delete"}).exit_code, 0) << "the next command goes on";
+  EXPECT_FALSE(fs::exists(host_->tree(guest)));
+  EXPECT_TRUE(is_immutable(master));
+  set_immutable(master, false);
+}
+
 }  // namespace
 }  // namespace vs::test
