@@ -24,17 +24,18 @@ void BpfProgram::add(uint8_t code, uint8_t to, uint8_t from, int16_t offset, int
   code_.push_back(instruction);
 }
 
-void BpfProgram::jump_with(uint8_t code, uint8_t reg, int32_t value, const std::string& label) {
+void BpfProgram::jump_with(uint8_t code, uint8_t reg, int32_t value, const std::string& label, uint8_t with) {
   open_jumps_.emplace_back(code_.size(), label);
-  add(code, reg, 0, 0, value);
+  add(code, reg, with, 0, value);
 }
 
-Expected<UniqueFd> BpfProgram::load(bpf_prog_type type, bpf_attach_type attach, const std::string& name) {
+Expected<UniqueFd> BpfProgram::load(bpf_prog_type type, bpf_attach_type attach, const std::string& name, uint32_t function) {
   for (const auto& [at, label] : open_jumps_) code_[at].off = static_cast<int16_t>(labels_.at(label) - at - 1);
   open_jumps_.clear();
   bpf_attr attributes{};
   attributes.prog_type = type;
   attributes.expected_attach_type = attach;
+  attributes.attach_btf_id = function;
   attributes.insns = reinterpret_cast<uint64_t>(code_.data());
   attributes.insn_cnt = static_cast<uint32_t>(code_.size());
   attributes.license = reinterpret_cast<uint64_t>("GPL");

@@ -30,7 +30,6 @@ struct LandlockRuleset {
   uint64_t handled_access_fs = 0, handled_access_net = 0, scoped = 0;
 };
 constexpr uint64_t kScopeAbstractSockets = 1;
-constexpr long kAbiWithScopes = 6;
 
 Result scope_abstract_sockets() {
   LandlockRuleset attributes;
@@ -77,8 +76,6 @@ void run_from_read_only_self(char** argv) {
   ::execveat(clone.get(), "", argv, environ, AT_EMPTY_PATH);
   throw Error(problem_from_errno("execute again", "/proc/self/exe").message);
 }
-
-bool can_scope_abstract_sockets() { return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION) >= kAbiWithScopes; }
 
 Result confine(const Confinement& confinement) {
   // Before seccomp closes the door: not the keyring of who started the guest.

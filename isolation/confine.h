@@ -15,13 +15,10 @@ namespace vs::isolation {
 // "#!/proc/self/exe", can so never write to the program on the host. Returns at once when that is so already.
 void run_from_read_only_self(char** argv);
 
-// Whether sockets in the abstract namespace of the host can be kept from a guest on its network stack (Landlock of Linux 6.12).
-bool can_scope_abstract_sockets();
-
 struct Confinement {
   CapabilitySet keep = 0;
   bool shared_network = true;
-  bool scope_abstract_sockets = true;
+  bool scope_abstract_sockets = false;  // by Landlock; see abstract_sockets.h
   long nice = 0;
   std::vector<std::pair<int, uint64_t>> rlimits;
 };

@@ -23,6 +23,7 @@
 #include "core/durable_file.h"
 #include "core/escape.h"
 #include "core/host_lock.h"
+#include "isolation/abstract_sockets.h"
 #include "isolation/address_programs.h"
 #include "isolation/confine.h"
 #include "isolation/device_filter.h"
@@ -128,11 +129,27 @@ struct Start {
   std::optional<BindAddress> loopback6;  // where the host has IPv6
   std::vector<PrivateLink> links;        // NETWORK=private
   UniqueFd host_network;
+  AbstractSocketGuard abstract_sockets = AbstractSocketGuard::none;
 };
+
+// In words for status. Throws Error naming a promised guard that this host does not have.
+std::string guards_in_force(Start& start) {
+  const auto& spec = start.spec;
+  std::string guards = "namespaces capabilities seccomp devices";
+  if (spec.tied) guards += " addresses";
+  if (spec.private_network) return guards + " network";  // abstract sockets are of a network namespace, too
+  if (std::find(spec.waived.begin(), spec.waived.end(), "abstract-sockets") != spec.waived.end()) return guards;
+  start.abstract_sockets = abstract_socket_guard();
+  if (start.abstract_sockets == AbstractSocketGuard::none)
+    throw Error(
+        "the guard abstract-sockets is not available: it needs bpf in the kernel's list of security modules (boot option lsm=...,bpf with all that /sys/kernel/security/lsm "
+        "lists before it) or Landlock of Linux 6.12. Guests could connect to abstract unix sockets of this host; GUARD=\"!abstract-sockets\" starts the vserver all the same");
+  return guards + " abstract-sockets";
+}
 
 void check_guards(Start& start) {
   if (!fs::is_directory(start.spec.root)) throw Error(fmt::format("the tree of vserver {} does not exist: {}", start.spec.name, start.spec.root));
-  start.guards = guards_in_force(start.spec);
+  start.guards = guards_in_force(start);
 }
 
 // Part of its loopback, not of the host's network: added with --nodev, too.
@@ -174,14 +191,16 @@ void make_cgroup(Start& start) {
   ok_or_throw(start.runtime.cgroups.make(spec.name, spec.limits));
   const UniqueFd cgroup = value_or_throw(start.runtime.cgroups.open(spec.name));
   ok_or_throw(allow_harmless_devices(cgroup.get()));
+  if (start.abstract_sockets == AbstractSocketGuard::bpf) ok_or_throw(keep_abstract_sockets_in(cgroup.get()));
   start.cgroup = value_or_throw(start.runtime.cgroups.open_processes(spec.name));
 }
 
-Confinement confinement_of(const ContainerSpec& spec) {
+Confinement confinement_of(const Start& start) {
+  const ContainerSpec& spec = start.spec;
   Confinement confinement;
   confinement.keep = spec.keep();
   confinement.shared_network = !spec.private_network;
-  confinement.scope_abstract_sockets = !spec.private_network && std::find(spec.waived.begin(), spec.waived.end(), "abstract-sockets") == spec.waived.end();
+  confinement.scope_abstract_sockets = start.abstract_sockets == AbstractSocketGuard::landlock;
   confinement.nice = spec.nice;
   confinement.rlimits = spec.rlimits;
   return confinement;
@@ -236,7 +255,7 @@ Result prepare_guest(Start& start, unsigned number, InitStyle& style) {
   if (auto done = enter_guest_root(spec.mount_plan()); !done) return done;
   style = detect_init(spec);
   if (auto done = own_standard_files(); !done) return done;
-  return confine(confinement_of(spec));
+  return confine(confinement_of(start));
 }
 
 // Process 1 of the guest. `report` tells the starting command the init's style, or what failed; it is closed by exec, or before our own init goes on.
@@ -265,7 +284,7 @@ void spawn_context(Start& start) {
   options.cgroup = start.cgroup.get();
   options.network = spec.private_network;
   options.facts = {{"CGROUP", spec.name}, {"GUARDS", start.guards}, {"KEEP", fmt::format("{:x}", spec.keep())}, {"STARTED", fmt::to_string(std::time(nullptr))},
-                   {"SCOPED", confinement_of(spec).scope_abstract_sockets ? "1" : "0"}};
+                   {"SCOPED", confinement_of(start).scope_abstract_sockets ? "1" : "0"}};
   std::string shown;
   for (const auto& address : spec.addresses) shown += (shown.empty() ? "" : " ") + address.text();
   options.facts["ADDRESSES"] = spec.tied ? shown : spec.private_network ? "none" : "all";
@@ -348,20 +367,6 @@ std::optional<ContextInfo> context_of(Runtime& runtime, const std::string& name)
 }
 
 }  // namespace
-
-std::string guards_in_force(const ContainerSpec& spec) {
-  std::string guards = "namespaces capabilities seccomp devices";
-  if (spec.tied) guards += " addresses";
-  if (spec.private_network) return guards + " network";  // abstract sockets are of a network namespace, too
-  const bool waived = std::find(spec.waived.begin(), spec.waived.end(), "abstract-sockets") != spec.waived.end();
-  if (can_scope_abstract_sockets() && !waived)
-    guards += " abstract-sockets";
-  else if (!waived)
-    throw Error(
-        "the guard abstract-sockets is not available: it needs Landlock of Linux 6.12. Guests could connect to abstract unix sockets of this host; "
-        "GUARD=\"!abstract-sockets\" starts the vserver all the same");
-  return guards;
-}
 
 Runtime make_runtime(Log& log) {
   Places places = places_from_environment();

@@ -44,7 +44,4 @@ struct ExecOptions {
 int exec_in_vserver(Runtime& runtime, const std::string& name, const ExecOptions& options);
 int exec_in_context(Runtime& runtime, const ContextInfo& context, const ExecOptions& options);
 
-// Guards in force for a spec on this host, in words for status; throws Error naming a promised one that this host does not have.
-std::string guards_in_force(const ContainerSpec& spec);
-
 }  // namespace vs::isolation

@@ -105,9 +105,9 @@ Result in_unsealed_moment(SealKeeper& keeper, int fd, const std::string& shown, 
   struct stat after {};
   const bool gone = ::fstat(fd, &after) == 0 && after.st_nlink == 0;
   const auto sealed = gone ? Result(Ok{}) : seal_as_before(fd, flags, *before, shown);
+  if (!sealed) return sealed;  // the keeper has it still, and will try
   if (auto done = keeper.forget(); !done) return done;
   ::fcntl(fd, F_SETLEASE, F_UNLCK);
-  if (!sealed) return sealed;
   return failed == 0 ? Result(Ok{}) : Result(problem_from(failed, "change the names of", shown));
 }
 
