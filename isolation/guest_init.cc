@@ -80,7 +80,8 @@ InitStyle init_style_named(const std::string& name) {
 
 int run_guest_init(InitStyle style) {
   if (style == InitStyle::sysv) return exec_command({"/sbin/init"}, guest_environment({}));
-  if (style == InitStyle::systemd) return exec_command({"/lib/systemd/systemd", "--system"}, guest_environment({}));
+  // In a container systemd reads its options from its own command line. There is no terminal to log in at.
+  if (style == InitStyle::systemd) return exec_command({"/lib/systemd/systemd", "--system", "systemd.getty_auto=0"}, guest_environment({}));
   return run_init(InitEnds::when_asked, [style] {
     if (style == InitStyle::plain) return 0;
     if (const char* script = runlevel_script()) return exec_command({script, std::to_string(kStartLevel)}, guest_environment({}));

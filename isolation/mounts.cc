@@ -177,7 +177,11 @@ Result enter_guest_root(const MountPlan& plan) {
   if (auto done = mount_new(root, "sys", "sysfs", {}, kPlain | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY, &sys); !done) return done;
   if (auto done = mount_in(sys.get(), "firmware", "tmpfs", {{"size", "0"}}, kPlain | MOUNT_ATTR_RDONLY); !done && done.error().code != ENOENT) return done;
   if (auto done = mount_in(sys.get(), "fs/cgroup", "cgroup2", {}, kPlain | MOUNT_ATTR_NOEXEC); !done && done.error().code != ENOENT) return done;
-  if (auto done = mount_new(root, "run", "tmpfs", {{"mode", "755"}}, kPlain); !done) return done;
+  UniqueFd run;
+  if (auto done = mount_new(root, "run", "tmpfs", {{"mode", "755"}}, kPlain, &run); !done) return done;
+  // Writable by all, so it must not fill /run; and Debian's systemd ends when it cannot mount it.
+  if (::mkdirat(run.get(), "lock", 0755) != 0) return problem_from_errno("create in the guest", "/run/lock");
+  if (auto done = mount_in(run.get(), "lock", "tmpfs", {{"mode", "1777"}, {"size", "5m"}}, kPlain | MOUNT_ATTR_NOEXEC); !done) return done;
   if (auto done = attach_binds(root, plan, binds); !done) return done;
   ::umask(022);
   return Ok{};

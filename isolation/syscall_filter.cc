@@ -61,6 +61,15 @@ void deny_namespaces(Filter& filter) {
   }
 }
 
+// personality(READ_IMPLIES_EXEC), with whatever else is set; but 32 ones are no personality, they ask for the present one, as systemd does. One argument can be
+// compared once in a rule: so one for each other bit that is not set.
+void deny_executable_data(Filter& filter) {
+  constexpr uint64_t kReadImpliesExec = 0x0400000;
+  for (int bit = 0; bit < 32; ++bit)
+    if (const uint64_t other = uint64_t{1} << bit; other != kReadImpliesExec)
+      filter.deny_where(SCMP_SYS(personality), SCMP_A0(SCMP_CMP_MASKED_EQ, kReadImpliesExec | other, kReadImpliesExec));
+}
+
 }  // namespace
 
 Result filter_namespaces() {
@@ -78,7 +87,7 @@ Result filter_guest(const FilterOptions& options) {
   filter.deny_where(SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, kLow, TIOCSTI));
   filter.deny_where(SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, kLow, TIOCLINUX));
   for (const int call : {SCMP_SYS(fcntl), SCMP_SYS(fcntl64)}) filter.deny_where(call, SCMP_A1(SCMP_CMP_MASKED_EQ, kLow, F_SETLEASE), EINVAL);
-  filter.deny_where(SCMP_SYS(personality), SCMP_A0(SCMP_CMP_MASKED_EQ, 0x0400000 /* READ_IMPLIES_EXEC */, 0x0400000));
+  deny_executable_data(filter);
   if (options.shared_network)
     for (const int family : {AF_PACKET, AF_KEY, AF_VSOCK, 44 /* AF_XDP */, AF_TIPC, AF_ALG})
       filter.deny_where(SCMP_SYS(socket), SCMP_A0(SCMP_CMP_MASKED_EQ, kLow, static_cast<uint64_t>(family)), EAFNOSUPPORT);

@@ -9,6 +9,7 @@
 #include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -310,6 +311,10 @@ int run(const std::string& name, const char* word, const char* second) {
   if (name == "handle") return try_handle(word);
   if (name == "descriptors") return no_descriptors(word);
   if (name == "inheritable") return inheritable_is_empty(word);
+  if (name == "personality") {
+    if (personality(0xffffffff) < 0) return 2;  // asking is allowed
+    return denied("make readable memory executable", personality(READ_IMPLIES_EXEC) < 0 && personality(0x80000000UL | READ_IMPLIES_EXEC) < 0 ? -1 : 1);
+  }
   if (name == "hostname") return denied("sethostname", sethostname("evil", 4));
   if (name == "listen") {  // listen without bind: the kernel takes any port of any address; prints it and waits
     const int fd = socket(AF_INET, SOCK_STREAM, 0);

@@ -50,7 +50,7 @@ TEST_F(GuestDenialTest, MountsNamespacesAndDevices) {
 }
 
 TEST_F(GuestDenialTest, KernelAndHardware) {
-  for (const char* name : {"module", "kexec", "iopl", "time", "swapon", "bpf", "perf", "io-uring", "key", "tiocsti", "lease", "hostname"}) expect_denied({name});
+  for (const char* name : {"module", "kexec", "iopl", "time", "swapon", "bpf", "perf", "io-uring", "key", "tiocsti", "lease", "personality", "hostname"}) expect_denied({name});
 }
 
 TEST_F(GuestDenialTest, FilesOfTheKernel) {
