@@ -76,10 +76,11 @@ std::unique_ptr<ArchiveTarget> ArchiveTarget::single(const std::string& file, Ar
 
 ArchiveTarget::~ArchiveTarget() = default;
 
-std::string ArchiveTarget::last_stamp() const {
+std::string ArchiveTarget::last_stamp(const std::string& guest) const {
   std::string last;
   if (set_)
-    for (const auto& archive : set_->archives()) last = std::max(last, archive.header.stamp);
+    for (const auto& archive : set_->archives())
+      if (guest.empty() || archive.header.guest == guest) last = std::max(last, archive.header.stamp);
   return last;
 }
 

@@ -43,8 +43,8 @@ class ArchiveTarget : public Target {
   void finish() override;
   void abandon() override;
   Counts counts() const override { return counts_; }
-  // The last time stamp in the set: a run's must be later.
-  std::string last_stamp() const;
+  // The last time stamp in the set, or of one guest in it: a run's must be later.
+  std::string last_stamp(const std::string& guest = "") const;
 
  private:
   struct Job;

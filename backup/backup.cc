@@ -38,8 +38,8 @@ class Learner {
 // Turns what the targets want into blocks, in the order of the archives.
 class Planner {
  public:
-  Planner(HostTree& tree, FactsTable& facts, std::vector<Target*> targets, Pipeline& pipeline, const std::unordered_set<uint32_t>& sample, RunContext& context)
-      : tree_(tree), facts_(facts), targets_(std::move(targets)), pipeline_(pipeline), sample_(sample), context_(context) {}
+  Planner(HostTree& tree, FactsTable& facts, std::vector<Target*> targets, Pipeline& pipeline, const std::unordered_set<uint32_t>& sample, const CreateOptions& options, RunContext& context)
+      : tree_(tree), facts_(facts), targets_(std::move(targets)), pipeline_(pipeline), sample_(sample), options_(options), context_(context) {}
 
   void shared() {
     for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
@@ -66,7 +66,10 @@ class Planner {
       for (auto it = children.rbegin(); it != children.rend(); ++it)
         if (is_dir(tree_.inodes[it->inode])) stack.emplace_back(tree_.inodes[it->inode].dir, join_path(path, tree_.trees[g].name(it->name)));
     }
-    flush([this, g] { each([g](Target& target) { target.end_guest(g); }); });
+    flush([this, g] {
+      if (options_.was_read) options_.was_read(g);
+      each([g](Target& target) { target.end_guest(g); });
+    });
   }
 
  private:
@@ -165,6 +168,7 @@ class Planner {
   std::vector<Target*> targets_;
   Pipeline& pipeline_;
   const std::unordered_set<uint32_t>& sample_;  // inodes to be verified
+  const CreateOptions& options_;
   RunContext& context_;
   Block block_;
   uint64_t bytes_ = 0;
@@ -255,7 +259,7 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   }
   try {
     Pipeline pipeline(tree, facts, targets, [&](std::vector<InodeIndex::Learned>&& some) { learner.add(std::move(some)); }, context);
-    Planner planner(tree, facts, targets, pipeline, sample, context);
+    Planner planner(tree, facts, targets, pipeline, sample, options, context);
     context.progress.start("writing", "objects", 0);
     {
       const auto timed = context.timer.time("shared");
