@@ -14,6 +14,11 @@ namespace {
 // LMDB copies pages for a transaction; larger batches cost memory, smaller ones fsyncs.
 constexpr size_t kLearnBatch = 20'000;
 
+// A large file that changed while it was read is read and stored again, as often as this, and for as many bytes: what is written to all the time will
+// not hold still for a third time either, and the image of a running machine would make an archive three times as large each night.
+constexpr int kLargeRereads = 2;
+constexpr uint64_t kRereadBytes = 1u << 30;
+
 // Collects what was read, from the sink's thread, and hands it to the index now and then.
 class Learner {
  public:
@@ -51,6 +56,7 @@ class Planner {
         if (!pipeline_.failed(t) && targets_[t]->wants_shared(i) != DirectoryWants::no) item.wanted |= 1u << t;
       add(std::move(item));
     }
+    settle_all();
     flush([this] { each([](Target& target) { target.end_shared(); }); });
     pipeline_.drain();
   }
@@ -66,6 +72,7 @@ class Planner {
       for (auto it = children.rbegin(); it != children.rend(); ++it)
         if (is_dir(tree_.inodes[it->inode])) stack.emplace_back(tree_.inodes[it->inode].dir, join_path(path, tree_.trees[g].name(it->name)));
     }
+    settle_all();
     flush([this, g] {
       if (options_.was_read) options_.was_read(g);
       each([g](Target& target) { target.end_guest(g); });
@@ -138,22 +145,71 @@ class Planner {
     block_.items.push_back(std::move(item));
   }
 
-  void add_large(Item item) {
-    flush({});
-    std::shared_ptr<LargeFile> large;
-    const ReadResult opened = open_large(tree_, item, large);
-    if (opened.state != ReadState::done) {
-      tree_.inodes[item.inode].gone = true;
-      if (opened.state == ReadState::failed) context_.log.object_failed(opened.problem.message);
-      return;
-    }
-    item.large = large;
-    for (size_t part = 0; part < large->parts.size(); ++part) {
+  // Every part of it, into the pipeline. False if it cannot be opened any more.
+  bool push_large(Item& item) {
+    const ReadResult opened = open_large(tree_, item, item.large);
+    if (opened.state == ReadState::failed) context_.log.object_failed(opened.problem.message);
+    if (opened.state != ReadState::done) return false;
+    for (item.part = 0; item.part < item.large->parts.size(); ++item.part) {
       Block block;
-      item.part = part;
       block.items.push_back(item);
       pipeline_.push(std::move(block));
     }
+    return true;
+  }
+
+  void add_large(Item item) {
+    flush({});
+    if (had_already(item)) return;
+    if (!push_large(item)) {
+      tree_.inodes[item.inode].gone = true;
+      return;
+    }
+    // Other names of it stand behind it and must be links to the copy that counts, the last one. Those of the pool come much later.
+    if (item.kind == Item::Kind::object && tree_.inodes[item.inode].names > 1) settle(item);
+    else unsettled_.push_back(std::move(item));
+  }
+
+  // Who lost the index knows nothing of a file that every target may have: it is read for its digest, and once more only if it has to be stored.
+  bool had_already(Item& item) {
+    if (facts_.known(item.inode)) return false;
+    const Inode& inode = tree_.inodes[item.inode];
+    for (size_t t = 0; t < targets_.size(); ++t)
+      if ((item.wanted >> t & 1) != 0 && !targets_[t]->may_have(item, inode)) return false;
+    Item digest = item;
+    digest.wanted = 0;
+    if (!push_large(digest)) {
+      tree_.inodes[item.inode].gone = true;
+      return true;
+    }
+    pipeline_.drain();
+    if (digest.large->facts.inconsistent) return false;
+    for (size_t t = 0; t < targets_.size(); ++t)
+      if ((item.wanted >> t & 1) != 0 && targets_[t]->has(item, inode, digest.large->facts)) item.wanted &= ~(1u << t);
+    return item.wanted == 0;
+  }
+
+  // Its bytes are in the archives when it turns out that they changed while they were read: it is stored again, behind what is there. For what unpacks an archive
+  // the last one counts.
+  void settle(Item& item) {
+    pipeline_.drain();
+    uint64_t bytes = 0;
+    for (int again = 0; again < kLargeRereads && item.large->facts.inconsistent && item.large->problem.message.empty(); ++again) {
+      bytes += item.large->inode.size;
+      if (bytes > kRereadBytes) break;
+      Item more = item;
+      if (!push_large(more)) break;  // gone: the copy that there is stays, marked
+      pipeline_.drain();
+      item = std::move(more);
+    }
+    pipeline_.settled(item);
+  }
+
+  void settle_all() {
+    if (unsettled_.empty()) return;
+    flush({});
+    for (auto& item : unsettled_) settle(item);
+    unsettled_.clear();
   }
 
   void flush(std::function<void()> then) {
@@ -172,6 +228,7 @@ class Planner {
   RunContext& context_;
   Block block_;
   uint64_t bytes_ = 0;
+  std::vector<Item> unsettled_;  // large files that may have changed while they were read
 };
 
 void stop_if_asked(const RunContext& context) {

@@ -96,7 +96,7 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
   if (item.large) {
     LargeFile& large = *item.large;
     read_part(large, item.part, object.content.data);
-    ++done.counts.files_read;
+    done.counts.files_read += item.part + 1 == large.parts.size() ? 1 : 0;
     done.counts.bytes_read += object.content.data.size();
     for (size_t t = 0; t < targets_.size(); ++t) {
       if ((item.wanted >> t & 1) == 0) continue;
@@ -178,6 +178,17 @@ void Pipeline::verify(const Item& item, Done& done) {
   done.learned.push_back({tree.filesystem, doubted, facts, 0});
 }
 
+void Pipeline::settled(const Item& item) {
+  const LargeFile& large = *item.large;
+  if (!large.facts.inconsistent) return;
+  const std::string shown = escaped(tree_.guests[item.guest].root.host_path(item.path));
+  const std::lock_guard lock(mutex_);
+  ++counts_.inconsistent;
+  if (large.problem.message.empty()) return context_.log.warning("changed while it was read, every time; marked inconsistent: " + shown);
+  ++counts_.failed;
+  context_.log.object_failed(large.problem.message + " (stored with zeros in that place, marked inconsistent)");
+}
+
 void Pipeline::take_in_order(uint64_t number, Done done) {
   std::unique_lock lock(mutex_);
   ready_.emplace(number, std::move(done));
@@ -213,10 +224,6 @@ void Pipeline::take(Done& done) {
     if (!item.large || item.part + 1 != item.large->parts.size()) continue;
     LargeFile& large = *item.large;
     finish_large(large);
-    if (large.facts.inconsistent) {
-      ++counts_.inconsistent;
-      context_.log.warning("changed while it was read; marked inconsistent: " + escaped(tree_.guests[item.guest].root.host_path(item.path)));
-    }
     Inode& row = tree_.inodes[item.inode];
     large.inode.names = row.names;
     large.inode.shared = row.shared;
