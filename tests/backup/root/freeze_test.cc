@@ -17,8 +17,8 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-// Writes to "a" and then to "z", forever: in every moment z has as much as a, or one step less. Between the two there is so much to read that a
-// live backup reads z long after a.
+// Writes to "a" and then to "z/z", forever: in every moment z has as much as a, or one step less. Between the two there is so much to read (directories
+// come in order, behind the files beside them) that a live backup reads z long after a.
 class RunningGuest {
  public:
   explicit RunningGuest(const std::string& tree) : cgroup_(cgroup2_mount() + "/test-backup-" + std::to_string(::getpid())) {
@@ -27,10 +27,10 @@ class RunningGuest {
     fs::create_directories(tree + "/middle");
     must_run({"bash", "-c", "cd '" + tree + "/middle' && for i in $(seq 60); do head -c 1000000 /dev/urandom > $i; done"});
     write_file(tree + "/a", "");
-    write_file(tree + "/z", "");
+    write_file(tree + "/z/z", "");
     fs::create_directories(cgroup_);
-    process_ = std::make_unique<Process>(Command{"sh", "-c", "echo 0 > '" + cgroup_ + "/cgroup.procs'; exec chroot '" + tree + "' /bin/busybox sh -c 'while :; do echo x >> /a; echo x >> /z; done'"});
-    for (int i = 0; i < 500 && fs::file_size(tree + "/z") == 0; ++i) std::this_thread::sleep_for(10ms);
+    process_ = std::make_unique<Process>(Command{"sh", "-c", "echo 0 > '" + cgroup_ + "/cgroup.procs'; exec chroot '" + tree + "' /bin/busybox sh -c 'while :; do echo x >> /a; echo x >> /z/z; done'"});
+    for (int i = 0; i < 500 && fs::file_size(tree + "/z/z") == 0; ++i) std::this_thread::sleep_for(10ms);
   }
   ~RunningGuest() {
     process_.reset();
@@ -59,7 +59,7 @@ class FreezeTest : public testing::Test {
   long behind(const std::string& what, const std::string& into) const {
     must_run({vbackup_path(), "restore", "--to", dir_ / "set", "--target", dir_ / into, "--progress", "never", what});
     const auto size = [&](const char* file) { return static_cast<long>(fs::file_size(dir_ / (into + "/guest/" + file))); };
-    return (size("a") - size("z")) / 2;
+    return (size("a") - size("z/z")) / 2;
   }
   TempDir dir_;
   std::string tree_ = dir_ / "tree";
