@@ -386,7 +386,7 @@ Entry ArchiveTarget::named_entry(uint32_t inode, const std::string& name) const 
   } else {
     entry = entry_of(row, facts_->get(inode));
     entry.linked = row.names > 1;
-    entry.group = entry.linked ? row.ino : 0;
+    entry.group = entry.linked ? tree_->group_of(row) : 0;
   }
   entry.name = name;
   return entry;

@@ -6,6 +6,7 @@
 #include "backup/archive_set.h"
 #include "core/durable_file.h"
 #include "core/escape.h"
+#include "core/mount_table.h"
 #include "core/nodev_mount.h"
 
 namespace vs::backup {
@@ -248,7 +249,7 @@ uint64_t decide(const HostTree& tree, FactsTable& facts, const InodeIndex& index
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return tree.inodes[a].ino < tree.inodes[b].ino; });
   for (const uint32_t i : order) {
     const Inode& inode = tree.inodes[i];
-    auto found = index.known(tree.trees[inode.guest].filesystem, inode);
+    auto found = index.known(tree.filesystems[inode.slot], inode);
     if (!found) continue;
     ++known;
     if (is_file(inode) && in_sample(inode.ino, stamp, one_in)) sample.insert(i);
@@ -274,6 +275,25 @@ void see_through_private_mounts(std::vector<Guest>& guests) {
   }
 }
 
+// Lets each guest's root lead into the disk filesystems that are mounted in its tree; their paths there, in order.
+std::vector<std::vector<std::string>> enter_mounts(std::vector<Guest>& guests) {
+  std::vector<std::vector<std::string>> all(guests.size());
+  const auto table = mount_table();
+  for (size_t g = 0; g < guests.size(); ++g) {
+    const std::string top = path_of_fd(guests[g].root.fd()) + "/";
+    std::vector<uint64_t> ids;
+    for (const auto& mount : table) {
+      if (!mount.point.starts_with(top) || !is_disk_filesystem(mount.type)) continue;
+      ids.push_back(mount.id);
+      all[g].push_back(mount.point.substr(top.size()));
+    }
+    guests[g].root.enter_mounts(ids);
+    std::sort(all[g].begin(), all[g].end());
+    all[g].erase(std::unique(all[g].begin(), all[g].end()), all[g].end());
+  }
+  return all;
+}
+
 }  // namespace
 
 // Two runs in one second, or a clock that was set back: archives of a set are ordered by their stamps.
@@ -291,13 +311,15 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   for (const auto& target : owned) targets.push_back(target.get());
   wait_for_next_stamp(not_before);
   result.stamp = stamp_of(now_ns());
-  see_through_private_mounts(guests);
+  std::vector<std::vector<std::string>> mounts;
+  if (options.cross_mounts) mounts = enter_mounts(guests);
+  else see_through_private_mounts(guests);
   HostTree tree;
   tree.guests = std::move(guests);
   {
     const auto timed = context.timer.time("scan");
     context.progress.start("scanning", "names", 0);
-    walk(tree, {options.excludes, options.filesystems}, context);
+    walk(tree, {options.excludes, options.filesystems, mounts}, context);
     context.progress.finish();
   }
   stop_if_asked(context);

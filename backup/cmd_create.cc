@@ -20,7 +20,7 @@ struct CreateFlags : Options {
   std::string single;
   uint64_t level = 3, verify_sample = 64, longest_chain = 30, freeze_budget = 10;
   std::string consistency = "auto";
-  bool full = false, all = false;
+  bool full = false, all = false, cross_mounts = false;
 };
 
 std::vector<Guest> chosen_guests(const CreateFlags& options, RunContext& context) {
@@ -42,7 +42,9 @@ std::vector<Guest> chosen_guests(const CreateFlags& options, RunContext& context
 // Snapshots in place of the trees: of all guests, or of none, because a run has one consistency.
 std::vector<std::unique_ptr<SnapshotTree>> take_snapshots(const CreateFlags& options, std::vector<Guest>& guests, CreateOptions& create, RunContext& context) {
   std::vector<std::unique_ptr<SnapshotTree>> snapshots;
-  if (options.consistency == "live" || options.consistency == "frozen") return snapshots;
+  // What is mounted in a tree is in no snapshot of it.
+  if (options.cross_mounts && options.consistency == "snapshot") throw Error("--cross-mounts and --consistency snapshot exclude each other: what is mounted in a tree is in no snapshot of it", Exit::usage);
+  if (options.consistency == "live" || options.consistency == "frozen" || options.cross_mounts) return snapshots;
   for (const auto& guest : guests) {
     auto snapshot = SnapshotTree::make(guest);
     if (!snapshot) {
@@ -107,6 +109,7 @@ Exit create(CreateFlags& options) {
   const HostLock lock(state.get(), "lock", options.state + "/lock");
   CreateOptions create;
   create.excludes = options.excludes;
+  create.cross_mounts = options.cross_mounts;
   create.state = options.state;
   create.verify_sample = options.verify_sample;
   const auto snapshots = take_snapshots(options, guests, create, context);
@@ -155,6 +158,7 @@ void add_create(CommandLine& line) {
   verb.list("--to", "archive:DIR", options.to, "an archive set; several are fed from one reading");
   verb.option("--single", "FILE", options.single, "one archive that holds all of it");
   verb.list("--exclude", "GLOB", options.excludes, "leave these paths out, relative to each tree; without '/' any name that fits");
+  verb.flag("--cross-mounts", options.cross_mounts, "also what is mounted in a vserver's tree, if it is a filesystem on a disk");
   verb.flag("--all", options.all, "all vservers (the default when none is named)");
   verb.flag("--full", options.full, "begin a new chain");
   verb.option("--longest-chain", "N", options.longest_chain, "a full after N incrementals [30]");

@@ -141,7 +141,7 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
     object.inode.shared = row.shared;
     row = object.inode;
     facts_.put(item.inode, object.facts);
-    if (!object.facts.inconsistent) done.learned.push_back({tree_.trees[item.guest].filesystem, object.inode, object.facts, seen});
+    if (!object.facts.inconsistent) done.learned.push_back({tree_.filesystems[object.inode.slot], object.inode, object.facts, seen});
   } else if (item.kind != Item::Kind::link && item.kind != Item::Kind::name) {
     object.inode = tree_.inodes[item.inode];
     object.facts = facts_.get(item.inode);
@@ -155,7 +155,6 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
 
 // Nothing of the run depends on it. What differs is not believed the next time, whatever its times say.
 void Pipeline::verify(const Item& item, Done& done) {
-  const GuestTree& tree = tree_.trees[item.guest];
   const Inode& believed = tree_.inodes[item.inode];
   FileStat before;
   const auto fd = tree_.guests[item.guest].root.open_regular(item.path, &before);
@@ -175,7 +174,7 @@ void Pipeline::verify(const Item& item, Done& done) {
   context_.log.error("ALARM: its bytes are not what they were, though nothing says that it was changed (bit rot, or somebody who can set clocks): " + escaped(shown));
   Inode doubted = believed;
   doubted.sealed = false;
-  done.learned.push_back({tree.filesystem, doubted, facts, 0});
+  done.learned.push_back({tree_.filesystems[doubted.slot], doubted, facts, 0});
 }
 
 void Pipeline::settled(const Item& item) {
@@ -229,7 +228,7 @@ void Pipeline::take(Done& done) {
     large.inode.shared = row.shared;
     row = large.inode;
     facts_.put(item.inode, large.facts);
-    if (!large.facts.inconsistent) done.learned.push_back({tree_.trees[item.guest].filesystem, large.inode, large.facts, large.opened_ns});
+    if (!large.facts.inconsistent) done.learned.push_back({tree_.filesystems[large.inode.slot], large.inode, large.facts, large.opened_ns});
   }
   for (size_t t = 0; t < targets_.size(); ++t) {
     if (failed_[t] || done.encoded[t].size == 0) continue;

@@ -17,6 +17,7 @@
 
 #include "core/durable_file.h"
 #include "core/escape.h"
+#include "core/mount_table.h"
 
 namespace vs {
 namespace {
@@ -195,16 +196,8 @@ class CgroupFreezer : public GuestFreezer {
 std::unique_ptr<GuestFreezer> make_cgroup_freezer() { return std::make_unique<CgroupFreezer>(); }
 
 std::string cgroup2_mount() {
-  std::ifstream mounts("/proc/self/mountinfo");
-  for (std::string line; std::getline(mounts, line);) {
-    std::istringstream words(line);
-    std::string skip, point, type;
-    words >> skip >> skip >> skip >> skip >> point;
-    while (words >> skip && skip != "-") {
-    }
-    words >> type;
-    if (type == "cgroup2") return point;
-  }
+  for (const auto& mount : mount_table())
+    if (mount.type == "cgroup2") return mount.point;
   return "";
 }
 
