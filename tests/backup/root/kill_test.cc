@@ -50,6 +50,12 @@ class BackupKills : public testing::Test {
     fs::create_hard_link(host_.tree("alpha") + pair, host_.tree("beta") + pair);
     fs::remove(host_.tree("alpha") + pair);  // shared in one round, beta's alone in the next
     if (round % 2 == 0) fs::create_hard_link(host_.tree("beta") + pair, host_.tree("alpha") + pair);
+    // Beside it in its pool archive, and living longer: archives that are partly dead.
+    if (round % 4 != 0) return;
+    const std::string longer = "/etc/longer-" + std::to_string(round % 28);
+    for (const char* guest : {"alpha", "beta"}) fs::remove(host_.tree(guest) + longer);
+    write_file(host_.tree("alpha") + longer, std::to_string(round));
+    fs::create_hard_link(host_.tree("alpha") + longer, host_.tree("beta") + longer);
   }
   void expect_whole(int round) {
     const RunResult check = host_.vbackup("check");
@@ -110,18 +116,18 @@ TEST_F(BackupKills, OfForgetAndPruneLeaveEveryListedStateRestorable) {
     change(i);
     const RunResult made = run(create_);
     ASSERT_EQ(made.exit_code, 0) << made.err;
-    kill_within(host_.command("forget", {"--keep-last", "2", "--prune"}));
+    kill_within(host_.command("forget", {"--keep-last", "2", "--prune", "--most-dead", "20"}));
     if (i % 3 == 2) {
       expect_whole(i);
     }
     if (i % 5 == 4) {
-      ASSERT_EQ(host_.vbackup("forget", {"--keep-last", "2", "--prune"}).exit_code, 0);
+      ASSERT_EQ(host_.vbackup("forget", {"--keep-last", "2", "--prune", "--most-dead", "20"}).exit_code, 0);
     }
     if (i % 50 == 49) {
       expect_same("r" + std::to_string(i));
     }
   }
-  ASSERT_EQ(host_.vbackup("forget", {"--keep-last", "2", "--prune"}).exit_code, 0);
+  ASSERT_EQ(host_.vbackup("forget", {"--keep-last", "2", "--prune", "--most-dead", "20"}).exit_code, 0);
   expect_whole(210);
   EXPECT_GT(killed_, 60);
 }
