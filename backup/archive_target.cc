@@ -76,10 +76,11 @@ std::unique_ptr<ArchiveTarget> ArchiveTarget::single(const std::string& file, Ar
 
 ArchiveTarget::~ArchiveTarget() = default;
 
-std::string ArchiveTarget::last_stamp() const {
+std::string ArchiveTarget::last_stamp(const std::string& guest) const {
   std::string last;
   if (set_)
-    for (const auto& archive : set_->archives()) last = std::max(last, archive.header.stamp);
+    for (const auto& archive : set_->archives())
+      if (guest.empty() || archive.header.guest == guest) last = std::max(last, archive.header.stamp);
   return last;
 }
 
@@ -156,9 +157,39 @@ ArchiveWriter& ArchiveTarget::writer_for(const Item& item) {
   return *job(item.guest)->writer;
 }
 
-std::shared_ptr<ArchiveTarget::Job> ArchiveTarget::job(uint32_t guest) {
+std::shared_ptr<ArchiveTarget::Job> ArchiveTarget::job(uint32_t guest) const {
   const std::lock_guard lock(mutex_);
   return jobs_.at(guest);
+}
+
+bool ArchiveTarget::may_have(const Item& item, const Inode& inode) const {
+  const auto alike = [&](const Entry& entry) { return entry.type == 'f' && entry.size == inode.size && entry.mtime_ns == inode.mtime_ns; };
+  if (item.kind == Item::Kind::shared) {
+    const std::lock_guard lock(mutex_);
+    return std::any_of(pool_.begin(), pool_.end(), [&](const auto& member) { return alike(member.second); });
+  }
+  const auto j = job(item.guest);
+  const std::lock_guard lock(mutex_);
+  const auto it = j->maybe.find(item.inode);
+  return it != j->maybe.end() && alike(it->second);
+}
+
+bool ArchiveTarget::has(const Item& item, const Inode& inode, const Facts& facts) {
+  Entry entry = entry_of(inode, facts);
+  if (item.kind == Item::Kind::shared) {
+    const std::lock_guard lock(mutex_);
+    const uint64_t number = find_member(entry, inode.ino);
+    if (number == 0) return false;
+    member_[item.inode] = number;
+    claimed_[number] = true;
+    return true;
+  }
+  const auto j = job(item.guest);
+  const std::lock_guard lock(mutex_);
+  const auto it = j->maybe.find(item.inode);
+  if (it == j->maybe.end()) return false;
+  entry.linked = it->second.linked;
+  return same_object(entry, it->second);
 }
 
 bool ArchiveTarget::append(const Item& item, const Inode& inode, const Facts& facts, const Content& content, std::string& out) {
@@ -172,26 +203,10 @@ bool ArchiveTarget::append(const Item& item, const Inode& inode, const Facts& fa
     append_header(out, tar);
     return true;
   }
-  Entry entry = entry_of(inode, facts);
-  if (item.kind == Item::Kind::shared) {
-    // Its digest is known only now. A file that is read in parts has its header already when the last one is read, and is stored.
-    if (!item.large) {
-      const std::lock_guard lock(mutex_);
-      if (const uint64_t number = find_member(entry, inode.ino); number != 0) {
-        member_[item.inode] = number;
-        claimed_[number] = true;
-        return false;
-      }
-    }
-    tar.path = pool_path(member_[item.inode]);
-  } else {
-    const auto j = job(item.guest);
-    const std::lock_guard lock(mutex_);
-    if (const auto it = j->maybe.find(item.inode); it != j->maybe.end() && !item.large) {
-      entry.linked = it->second.linked;
-      if (same_object(entry, it->second)) return false;
-    }
-  }
+  // A file that is read in parts has its header before its digest is known: it was asked for before.
+  if (!item.large && has(item, inode, facts)) return false;
+  const Entry entry = entry_of(inode, facts);
+  if (item.kind == Item::Kind::shared) tar.path = pool_path(member_[item.inode]);
   if (entry.type == 's') return true;  // tar has no sockets; the catalog has
   tar.type = entry.type;
   tar.link = entry.target;
@@ -371,7 +386,7 @@ Entry ArchiveTarget::named_entry(uint32_t inode, const std::string& name) const 
   } else {
     entry = entry_of(row, facts_->get(inode));
     entry.linked = row.names > 1;
-    entry.group = entry.linked ? row.ino : 0;
+    entry.group = entry.linked ? tree_->group_of(row) : 0;
   }
   entry.name = name;
   return entry;

@@ -36,6 +36,8 @@ class ArchiveTarget : public Target {
   void end_shared() override;
   void begin_guest(uint32_t guest) override;
   DirectoryWants plan_directory(uint32_t guest, uint32_t dir, const std::string& path) override;
+  bool may_have(const Item& item, const Inode& inode) const override;
+  bool has(const Item& item, const Inode& inode, const Facts& facts) override;
   bool append(const Item& item, const Inode& inode, const Facts& facts, const Content& content, std::string& out) override;
   int level() const override { return options_.level; }
   void take(const std::vector<Item>& items, Encoded&& encoded) override;
@@ -43,8 +45,8 @@ class ArchiveTarget : public Target {
   void finish() override;
   void abandon() override;
   Counts counts() const override { return counts_; }
-  // The last time stamp in the set: a run's must be later.
-  std::string last_stamp() const;
+  // The last time stamp in the set, or of one guest in it: a run's must be later.
+  std::string last_stamp(const std::string& guest = "") const;
 
  private:
   struct Job;
@@ -55,7 +57,7 @@ class ArchiveTarget : public Target {
   void judge_groups(uint32_t guest, Job& job);
   Entry named_entry(uint32_t inode, const std::string& name) const;
   CatalogHeader header(const std::string& kind) const;
-  std::shared_ptr<Job> job(uint32_t guest);
+  std::shared_ptr<Job> job(uint32_t guest) const;
 
   std::string shown_;
   ArchiveOptions options_;
@@ -75,7 +77,7 @@ class ArchiveTarget : public Target {
   uint32_t pool_number_ = 1;
   std::vector<uint64_t> member_;  // inode -> number
   std::vector<uint64_t> offset_;  // inode -> where it was placed in this run's archive of its guest
-  std::mutex mutex_;              // guards pool_ lookups and jobs_ between planner, workers and sink
+  mutable std::mutex mutex_;      // guards pool_ lookups and jobs_ between planner, workers and sink
   std::map<uint32_t, std::shared_ptr<Job>> jobs_;
 
   std::unique_ptr<ArchiveWriter> pool_writer_;  // also the only writer of --single

@@ -6,6 +6,7 @@
 #include "backup/archive_set.h"
 #include "core/durable_file.h"
 #include "core/escape.h"
+#include "core/mount_table.h"
 #include "core/nodev_mount.h"
 
 namespace vs::backup {
@@ -13,6 +14,11 @@ namespace {
 
 // LMDB copies pages for a transaction; larger batches cost memory, smaller ones fsyncs.
 constexpr size_t kLearnBatch = 20'000;
+
+// A large file that changed while it was read is read and stored again, as often as this, and for as many bytes: what is written to all the time will
+// not hold still for a third time either, and the image of a running machine would make an archive three times as large each night.
+constexpr int kLargeRereads = 2;
+constexpr uint64_t kRereadBytes = 1u << 30;
 
 // Collects what was read, from the sink's thread, and hands it to the index now and then.
 class Learner {
@@ -38,8 +44,8 @@ class Learner {
 // Turns what the targets want into blocks, in the order of the archives.
 class Planner {
  public:
-  Planner(HostTree& tree, FactsTable& facts, std::vector<Target*> targets, Pipeline& pipeline, const std::unordered_set<uint32_t>& sample, RunContext& context)
-      : tree_(tree), facts_(facts), targets_(std::move(targets)), pipeline_(pipeline), sample_(sample), context_(context) {}
+  Planner(HostTree& tree, FactsTable& facts, std::vector<Target*> targets, Pipeline& pipeline, const std::unordered_set<uint32_t>& sample, const CreateOptions& options, RunContext& context)
+      : tree_(tree), facts_(facts), targets_(std::move(targets)), pipeline_(pipeline), sample_(sample), options_(options), context_(context) {}
 
   void shared() {
     for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
@@ -51,6 +57,7 @@ class Planner {
         if (!pipeline_.failed(t) && targets_[t]->wants_shared(i) != DirectoryWants::no) item.wanted |= 1u << t;
       add(std::move(item));
     }
+    settle_all();
     flush([this] { each([](Target& target) { target.end_shared(); }); });
     pipeline_.drain();
   }
@@ -66,7 +73,11 @@ class Planner {
       for (auto it = children.rbegin(); it != children.rend(); ++it)
         if (is_dir(tree_.inodes[it->inode])) stack.emplace_back(tree_.inodes[it->inode].dir, join_path(path, tree_.trees[g].name(it->name)));
     }
-    flush([this, g] { each([g](Target& target) { target.end_guest(g); }); });
+    settle_all();
+    flush([this, g] {
+      if (options_.was_read) options_.was_read(g);
+      each([g](Target& target) { target.end_guest(g); });
+    });
   }
 
  private:
@@ -135,22 +146,71 @@ class Planner {
     block_.items.push_back(std::move(item));
   }
 
-  void add_large(Item item) {
-    flush({});
-    std::shared_ptr<LargeFile> large;
-    const ReadResult opened = open_large(tree_, item, large);
-    if (opened.state != ReadState::done) {
-      tree_.inodes[item.inode].gone = true;
-      if (opened.state == ReadState::failed) context_.log.object_failed(opened.problem.message);
-      return;
-    }
-    item.large = large;
-    for (size_t part = 0; part < large->parts.size(); ++part) {
+  // Every part of it, into the pipeline. False if it cannot be opened any more.
+  bool push_large(Item& item) {
+    const ReadResult opened = open_large(tree_, item, item.large);
+    if (opened.state == ReadState::failed) context_.log.object_failed(opened.problem.message);
+    if (opened.state != ReadState::done) return false;
+    for (item.part = 0; item.part < item.large->parts.size(); ++item.part) {
       Block block;
-      item.part = part;
       block.items.push_back(item);
       pipeline_.push(std::move(block));
     }
+    return true;
+  }
+
+  void add_large(Item item) {
+    flush({});
+    if (had_already(item)) return;
+    if (!push_large(item)) {
+      tree_.inodes[item.inode].gone = true;
+      return;
+    }
+    // Other names of it stand behind it and must be links to the copy that counts, the last one. Those of the pool come much later.
+    if (item.kind == Item::Kind::object && tree_.inodes[item.inode].names > 1) settle(item);
+    else unsettled_.push_back(std::move(item));
+  }
+
+  // Who lost the index knows nothing of a file that every target may have: it is read for its digest, and once more only if it has to be stored.
+  bool had_already(Item& item) {
+    if (facts_.known(item.inode)) return false;
+    const Inode& inode = tree_.inodes[item.inode];
+    for (size_t t = 0; t < targets_.size(); ++t)
+      if ((item.wanted >> t & 1) != 0 && !targets_[t]->may_have(item, inode)) return false;
+    Item digest = item;
+    digest.wanted = 0;
+    if (!push_large(digest)) {
+      tree_.inodes[item.inode].gone = true;
+      return true;
+    }
+    pipeline_.drain();
+    if (digest.large->facts.inconsistent) return false;
+    for (size_t t = 0; t < targets_.size(); ++t)
+      if ((item.wanted >> t & 1) != 0 && targets_[t]->has(item, inode, digest.large->facts)) item.wanted &= ~(1u << t);
+    return item.wanted == 0;
+  }
+
+  // Its bytes are in the archives when it turns out that they changed while they were read: it is stored again, behind what is there. For what unpacks an archive
+  // the last one counts.
+  void settle(Item& item) {
+    pipeline_.drain();
+    uint64_t bytes = 0;
+    for (int again = 0; again < kLargeRereads && item.large->facts.inconsistent && item.large->problem.message.empty(); ++again) {
+      bytes += item.large->inode.size;
+      if (bytes > kRereadBytes) break;
+      Item more = item;
+      if (!push_large(more)) break;  // gone: the copy that there is stays, marked
+      pipeline_.drain();
+      item = std::move(more);
+    }
+    pipeline_.settled(item);
+  }
+
+  void settle_all() {
+    if (unsettled_.empty()) return;
+    flush({});
+    for (auto& item : unsettled_) settle(item);
+    unsettled_.clear();
   }
 
   void flush(std::function<void()> then) {
@@ -165,9 +225,11 @@ class Planner {
   std::vector<Target*> targets_;
   Pipeline& pipeline_;
   const std::unordered_set<uint32_t>& sample_;  // inodes to be verified
+  const CreateOptions& options_;
   RunContext& context_;
   Block block_;
   uint64_t bytes_ = 0;
+  std::vector<Item> unsettled_;  // large files that may have changed while they were read
 };
 
 void stop_if_asked(const RunContext& context) {
@@ -187,7 +249,7 @@ uint64_t decide(const HostTree& tree, FactsTable& facts, const InodeIndex& index
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return tree.inodes[a].ino < tree.inodes[b].ino; });
   for (const uint32_t i : order) {
     const Inode& inode = tree.inodes[i];
-    auto found = index.known(tree.trees[inode.guest].filesystem, inode);
+    auto found = index.known(tree.filesystems[inode.slot], inode);
     if (!found) continue;
     ++known;
     if (is_file(inode) && in_sample(inode.ino, stamp, one_in)) sample.insert(i);
@@ -213,6 +275,25 @@ void see_through_private_mounts(std::vector<Guest>& guests) {
   }
 }
 
+// Lets each guest's root lead into the disk filesystems that are mounted in its tree; their paths there, in order.
+std::vector<std::vector<std::string>> enter_mounts(std::vector<Guest>& guests) {
+  std::vector<std::vector<std::string>> all(guests.size());
+  const auto table = mount_table();
+  for (size_t g = 0; g < guests.size(); ++g) {
+    const std::string top = path_of_fd(guests[g].root.fd()) + "/";
+    std::vector<uint64_t> ids;
+    for (const auto& mount : table) {
+      if (!mount.point.starts_with(top) || !is_disk_filesystem(mount.type)) continue;
+      ids.push_back(mount.id);
+      all[g].push_back(mount.point.substr(top.size()));
+    }
+    guests[g].root.enter_mounts(ids);
+    std::sort(all[g].begin(), all[g].end());
+    all[g].erase(std::unique(all[g].begin(), all[g].end()), all[g].end());
+  }
+  return all;
+}
+
 }  // namespace
 
 // Two runs in one second, or a clock that was set back: archives of a set are ordered by their stamps.
@@ -230,13 +311,15 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   for (const auto& target : owned) targets.push_back(target.get());
   wait_for_next_stamp(not_before);
   result.stamp = stamp_of(now_ns());
-  see_through_private_mounts(guests);
+  std::vector<std::vector<std::string>> mounts;
+  if (options.cross_mounts) mounts = enter_mounts(guests);
+  else see_through_private_mounts(guests);
   HostTree tree;
   tree.guests = std::move(guests);
   {
     const auto timed = context.timer.time("scan");
     context.progress.start("scanning", "names", 0);
-    walk(tree, {options.excludes, options.filesystems}, context);
+    walk(tree, {options.excludes, options.filesystems, mounts}, context);
     context.progress.finish();
   }
   stop_if_asked(context);
@@ -255,7 +338,7 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   }
   try {
     Pipeline pipeline(tree, facts, targets, [&](std::vector<InodeIndex::Learned>&& some) { learner.add(std::move(some)); }, context);
-    Planner planner(tree, facts, targets, pipeline, sample, context);
+    Planner planner(tree, facts, targets, pipeline, sample, options, context);
     context.progress.start("writing", "objects", 0);
     {
       const auto timed = context.timer.time("shared");

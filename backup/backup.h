@@ -12,6 +12,7 @@
 // before the guests that refer to it, a guest's archive before the next guest's, and the index only ever says what was true.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,7 +27,10 @@ struct CreateOptions {
   std::string state;             // directory of the index; "" none is kept
   uint64_t verify_sample = 64;   // one in so many of what is believed is read again; 0 none
   std::string consistency = "live";
+  bool cross_mounts = false;     // into disk filesystems that are mounted in a guest's tree
   std::vector<uint64_t> filesystems;  // see WalkOptions
+  // All of this guest was read; its archive is finished when this returns, and abandoned with the whole run if it throws. From the sink's thread.
+  std::function<void(uint32_t guest)> was_read;
 };
 
 struct CreateResult {

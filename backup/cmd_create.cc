@@ -7,6 +7,7 @@
 #include "backup/archive_target.h"
 #include "backup/backup.h"
 #include "backup/command.h"
+#include "backup/freeze_delta.h"
 #include "backup/snapshot_tree.h"
 #include "core/durable_file.h"
 #include "core/escape.h"
@@ -17,9 +18,9 @@ namespace {
 struct CreateFlags : Options {
   std::vector<std::string> excludes;
   std::string single;
-  uint64_t level = 3, verify_sample = 64, longest_chain = 30;
+  uint64_t level = 3, verify_sample = 64, longest_chain = 30, freeze_budget = 10;
   std::string consistency = "auto";
-  bool full = false, all = false;
+  bool full = false, all = false, cross_mounts = false;
 };
 
 std::vector<Guest> chosen_guests(const CreateFlags& options, RunContext& context) {
@@ -41,8 +42,9 @@ std::vector<Guest> chosen_guests(const CreateFlags& options, RunContext& context
 // Snapshots in place of the trees: of all guests, or of none, because a run has one consistency.
 std::vector<std::unique_ptr<SnapshotTree>> take_snapshots(const CreateFlags& options, std::vector<Guest>& guests, CreateOptions& create, RunContext& context) {
   std::vector<std::unique_ptr<SnapshotTree>> snapshots;
-  if (options.consistency == "live") return snapshots;
-  if (options.consistency != "auto" && options.consistency != "snapshot") throw Error("--consistency: expected auto, snapshot or live, found '" + escaped(options.consistency) + "'", Exit::usage);
+  // What is mounted in a tree is in no snapshot of it.
+  if (options.cross_mounts && options.consistency == "snapshot") throw Error("--cross-mounts and --consistency snapshot exclude each other: what is mounted in a tree is in no snapshot of it", Exit::usage);
+  if (options.consistency == "live" || options.consistency == "frozen" || options.cross_mounts) return snapshots;
   for (const auto& guest : guests) {
     auto snapshot = SnapshotTree::make(guest);
     if (!snapshot) {
@@ -60,11 +62,34 @@ std::vector<std::unique_ptr<SnapshotTree>> take_snapshots(const CreateFlags& opt
   return snapshots;
 }
 
+// The guests once more while they stand still, each in turn.
+std::vector<FrozenResult> freeze_guests(const CreateFlags& options, const std::vector<std::pair<std::string, std::string>>& trees, const CreateOptions& create, RunContext& context) {
+  const bool must = options.consistency == "frozen";
+  // A single archive is written once, and what was read live is in it.
+  const bool wanted = must || (options.consistency == "auto" && create.consistency == "live" && options.freeze_budget != 0 && !options.to.empty());
+  if (!wanted) return {};
+  if (!must && cgroup2_mount().empty()) return {};
+  const auto freezer = make_cgroup_freezer();
+  FreezeOptions freeze;
+  freeze.budget = std::chrono::seconds(options.freeze_budget);
+  freeze.open_targets = [&](const std::string& guest) {
+    OpenedTargets opened;
+    for (const auto& to : options.to) {
+      auto target = std::make_unique<ArchiveTarget>(set_path(to), ArchiveOptions{static_cast<int>(options.level), false, options.longest_chain});
+      opened.last_stamp = std::max(opened.last_stamp, target->last_stamp(guest));
+      opened.targets.push_back(std::move(target));
+    }
+    return opened;
+  };
+  return freeze_delta(trees, freeze, *freezer, create, context);
+}
+
 Exit create(CreateFlags& options) {
   Command command(options);
   auto& context = command.context();
   if (options.level < 1 || options.level > 19) throw Error("--level: expected 1 to 19, found " + std::to_string(options.level), Exit::usage);
   if (options.to.empty() && options.single.empty()) throw Error("where to? --to archive:DIR or --single FILE", Exit::usage);
+  if (options.consistency == "frozen" && (!options.single.empty() || options.freeze_budget == 0)) throw Error("--consistency frozen needs a --freeze-budget, and an archive set: a single archive is written once", Exit::usage);
   auto guests = chosen_guests(options, context);
   if (options.dry_run) {
     for (const auto& guest : guests) command.print(fmt::format("would back up {} ({})", guest.name, escaped(guest.root.path())));
@@ -84,9 +109,12 @@ Exit create(CreateFlags& options) {
   const HostLock lock(state.get(), "lock", options.state + "/lock");
   CreateOptions create;
   create.excludes = options.excludes;
+  create.cross_mounts = options.cross_mounts;
   create.state = options.state;
   create.verify_sample = options.verify_sample;
   const auto snapshots = take_snapshots(options, guests, create, context);
+  std::vector<std::pair<std::string, std::string>> trees;
+  for (const auto& guest : guests) trees.emplace_back(guest.name, guest.root.path());
   const CreateResult result = create_backup(std::move(guests), targets, last, create, context);
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   uint64_t packed = 0, stored = 0;
@@ -96,17 +124,28 @@ Exit create(CreateFlags& options) {
     stored += counts.bytes_stored;
     list.push_back({{"to", target->describe()}, {"archives", counts.archives}, {"objects_stored", counts.objects_stored}, {"bytes_stored", counts.bytes_stored}, {"bytes_packed", counts.bytes_packed}});
   }
+  targets.clear();  // gives their locks back
+  const auto frozen = freeze_guests(options, trees, create, context);
+  nlohmann::ordered_json stood_still = nlohmann::ordered_json::array();
+  std::string frozen_text;
+  bool all_frozen = true;
+  for (const auto& one : frozen) {
+    stood_still.push_back({{"guest", one.guest}, {"running", one.running}, {"frozen", one.frozen}, {"why_not", one.why_not}, {"seconds", one.seconds}, {"stamp", one.result.stamp},
+                           {"files_read", one.result.counts.files_read}, {"bytes_read", one.result.counts.bytes_read}, {"failed", one.result.counts.failed}});
+    if (one.frozen) frozen_text += fmt::format("\n{} stood still for {:.2f} s: {} files read again ({})", one.guest, one.seconds, one.result.counts.files_read, size_text(one.result.counts.bytes_read));
+    all_frozen = all_frozen && (one.frozen || !one.running) && one.result.failed_targets == 0;
+  }
   const auto& c = result.counts;
   const nlohmann::ordered_json summary = {{"guests", result.guests}, {"names", result.names}, {"inodes", result.inodes}, {"directories", result.directories}, {"shared", result.shared},
                                           {"known", result.known}, {"files_read", c.files_read}, {"bytes_read", c.bytes_read}, {"bytes_stored", stored}, {"bytes_packed", packed},
                                           {"gone", c.gone}, {"failed", c.failed}, {"inconsistent", c.inconsistent}, {"verified", c.verified}, {"alarms", c.alarms},
-                                          {"consistency", create.consistency}, {"stamp", result.stamp}, {"targets", list}};
+                                          {"consistency", create.consistency}, {"frozen", stood_still}, {"stamp", result.stamp}, {"targets", list}};
   std::string text = fmt::format("{} vservers, {} names, {} inodes ({} shared), {} known from before\n{} files read ({}), {} stored, {} packed",
                                  result.guests, result.names, result.inodes, result.shared, result.known, c.files_read, size_text(c.bytes_read), size_text(stored), size_text(packed));
   if (c.gone + c.inconsistent != 0) text += fmt::format("\n{} vanished before they were read, {} changed while they were (marked inconsistent); consistency: {}", c.gone, c.inconsistent, create.consistency);
-  text += fmt::format("\n{}", result.stamp);
+  text += fmt::format("{}\n{}", frozen_text, result.stamp);
   const Exit code = command.finish("create", summary, text);
-  if (result.failed_targets != 0 || c.alarms != 0) return Exit::failed;
+  if (result.failed_targets != 0 || c.alarms != 0 || (options.consistency == "frozen" && !all_frozen)) return Exit::failed;
   return code;
 }
 
@@ -119,12 +158,14 @@ void add_create(CommandLine& line) {
   verb.list("--to", "archive:DIR", options.to, "an archive set; several are fed from one reading");
   verb.option("--single", "FILE", options.single, "one archive that holds all of it");
   verb.list("--exclude", "GLOB", options.excludes, "leave these paths out, relative to each tree; without '/' any name that fits");
+  verb.flag("--cross-mounts", options.cross_mounts, "also what is mounted in a vserver's tree, if it is a filesystem on a disk");
   verb.flag("--all", options.all, "all vservers (the default when none is named)");
   verb.flag("--full", options.full, "begin a new chain");
   verb.option("--longest-chain", "N", options.longest_chain, "a full after N incrementals [30]");
   verb.option("--level", "N", options.level, "of zstd, 1 to 19 [3]");
   verb.option("--verify-sample", "N", options.verify_sample, "read one in N of what seems unchanged all the same; 0 none [64]");
-  verb.option("--consistency", "HOW", options.consistency, "auto: a snapshot of each tree where all can have one (btrfs); snapshot: that or fail; live [auto]");
+  verb.choice("--consistency", "HOW", {"auto", "snapshot", "frozen", "live"}, options.consistency, "snapshot: of each tree, where all can have one (btrfs); frozen: guests that run are read live, then stopped while what changed since is read; auto: the first of these that can be; live [auto]");
+  verb.option("--freeze-budget", "SECONDS", options.freeze_budget, "longest time for which a guest may stand still; 0: none is stopped [10]");
   verb.flag("-n,--dry-run", options.dry_run, "say what would be backed up");
   add_frame_options(verb, options);
   verb.arguments("GUEST", options.guests, "vservers [all]", false);

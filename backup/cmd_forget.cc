@@ -12,7 +12,11 @@
 namespace vs::backup {
 namespace {
 
-struct ForgetFlags : Options {
+struct PruneFlags : Options {
+  uint64_t most_dead = 50;
+};
+
+struct ForgetFlags : PruneFlags {
   Retention keep;
   bool prune = false;
 };
@@ -26,6 +30,10 @@ std::vector<Verdict> named(const ArchiveSet& set, const Spec& spec) {
     if (other.header.chain == it->header.chain && other.header.number > it->header.number)
       throw Error(fmt::format("{} of {} is needed by {}; forget the newer ones first", it->header.stamp, escaped(spec.guest), other.header.stamp), Exit::usage);
   return {{*it, false, ""}};
+}
+
+void add_most_dead(Verb& verb, PruneFlags& options) {
+  verb.option("--most-dead", "PERCENT", options.most_dead, "pool archives of which more is dead are written again without that; 100: none [50]");
 }
 
 Exit forget(ForgetFlags& options) {
@@ -60,36 +68,34 @@ Exit forget(ForgetFlags& options) {
     gone.push_back(archive);
     bytes += archive.size;
   }
-  std::vector<Archive> pools;
+  PruneCounts pool;
   if (!options.dry_run) {
     remove_archives(set, gone);
     if (options.prune) {
       set.sweep();
       set.reload();
-      pools = unused_pool_archives(set);
-      remove_archives(set, pools);
+      pool = prune_pool(set, plan_prune(set, options.most_dead), command.context());
     }
   }
-  for (const auto& pool : pools) bytes += pool.size;
-  return command.finish("forget", {{"kept", verdicts.size() - gone.size()}, {"removed", gone.size()}, {"pool_archives_removed", pools.size()}, {"bytes_freed", bytes}, {"dry_run", options.dry_run}},
-                        fmt::format("{} kept, {} {} ({})", verdicts.size() - gone.size(), gone.size() + pools.size(), options.dry_run ? "would be removed" : "removed", size_text(bytes)));
+  bytes += pool.bytes_freed;
+  return command.finish("forget", {{"kept", verdicts.size() - gone.size()}, {"removed", gone.size()}, {"pool_archives_removed", pool.removed}, {"pool_archives_rewritten", pool.rewritten}, {"bytes_freed", bytes}, {"dry_run", options.dry_run}},
+                        fmt::format("{} kept, {} {} ({})", verdicts.size() - gone.size(), gone.size() + pool.removed, options.dry_run ? "would be removed" : "removed", size_text(bytes)));
 }
 
-Exit prune(Options& options) {
+Exit prune(PruneFlags& options) {
   Command command(options);
   ArchiveSet set(only_set(options), false);
   const HostLock lock = set.lock();
   const size_t swept = options.dry_run ? 0 : set.sweep();
   set.reload();
-  const auto pools = unused_pool_archives(set);
-  uint64_t bytes = 0;
-  for (const auto& pool : pools) {
-    bytes += pool.size;
-    command.print(fmt::format("remove  {}  {}", pool.name, size_text(pool.size)));
-  }
-  if (!options.dry_run) remove_archives(set, pools);
-  return command.finish("prune", {{"pool_archives_removed", pools.size()}, {"leftovers_removed", swept}, {"bytes_freed", bytes}, {"dry_run", options.dry_run}},
-                        fmt::format("{} pool archives {} ({}), {} leftovers of killed runs", pools.size(), options.dry_run ? "would be removed" : "removed", size_text(bytes), swept));
+  const PrunePlan plan = plan_prune(set, options.most_dead);
+  for (const auto& pool : plan.unused) command.print(fmt::format("remove   {}  {}", pool.name, size_text(pool.size)));
+  for (const auto& pool : plan.sparse) command.print(fmt::format("rewrite  {}  {}", pool.name, size_text(pool.size)));
+  PruneCounts counts;
+  if (!options.dry_run) counts = prune_pool(set, plan, command.context());
+  return command.finish("prune", {{"pool_archives_removed", counts.removed}, {"pool_archives_rewritten", counts.rewritten}, {"leftovers_removed", swept}, {"bytes_freed", counts.bytes_freed}, {"dry_run", options.dry_run}},
+                        options.dry_run ? fmt::format("{} pool archives would be removed, {} written again without what is dead", plan.unused.size(), plan.sparse.size())
+                                        : fmt::format("{} pool archives removed, {} written again ({} freed), {} leftovers of killed runs", counts.removed, counts.rewritten, size_text(counts.bytes_freed), swept));
 }
 
 }  // namespace
@@ -104,7 +110,8 @@ void add_forget(CommandLine& line) {
   verb.option("--keep-weekly", "N", options.keep.weekly, "weeks (ISO)");
   verb.option("--keep-monthly", "N", options.keep.monthly, "months");
   verb.option("--keep-yearly", "N", options.keep.yearly, "years");
-  verb.flag("--prune", options.prune, "then remove pool archives that nothing refers to");
+  verb.flag("--prune", options.prune, "then prune");
+  add_most_dead(verb, options);
   verb.flag("-n,--dry-run", options.dry_run, "say what would be removed");
   add_frame_options(verb, options);
   verb.arguments("NAME[@TIME]", options.guests, "vservers to which the rules apply [all], or single backups", false);
@@ -113,12 +120,13 @@ void add_forget(CommandLine& line) {
 }
 
 void add_prune(CommandLine& line) {
-  static Options options;
-  Verb verb = line.verb("prune", "remove pool archives that nothing refers to, and what killed runs left");
+  static PruneFlags options;
+  Verb verb = line.verb("prune", "remove what nothing refers to any more from the pool, and what killed runs left");
   add_set_option(verb, options);
+  add_most_dead(verb, options);
   verb.flag("-n,--dry-run", options.dry_run, "say what would be removed");
   add_frame_options(verb, options);
-  verb.footer(exit_codes("0 done, 1 failed (nothing was removed), 2 usage, 11 another run holds the set", "vbackup prune --to archive:/backup/vservers --dry-run"));
+  verb.footer(exit_codes("0 done, 1 failed (nothing was removed), 2 usage, 3 a damaged pool archive stayed as it is, 11 another run holds the set", "vbackup prune --to archive:/backup/vservers --dry-run"));
   verb.action([] { return prune(options); });
 }
 

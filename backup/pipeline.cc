@@ -96,7 +96,7 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
   if (item.large) {
     LargeFile& large = *item.large;
     read_part(large, item.part, object.content.data);
-    ++done.counts.files_read;
+    done.counts.files_read += item.part + 1 == large.parts.size() ? 1 : 0;
     done.counts.bytes_read += object.content.data.size();
     for (size_t t = 0; t < targets_.size(); ++t) {
       if ((item.wanted >> t & 1) == 0) continue;
@@ -141,7 +141,7 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
     object.inode.shared = row.shared;
     row = object.inode;
     facts_.put(item.inode, object.facts);
-    if (!object.facts.inconsistent) done.learned.push_back({tree_.trees[item.guest].filesystem, object.inode, object.facts, seen});
+    if (!object.facts.inconsistent) done.learned.push_back({tree_.filesystems[object.inode.slot], object.inode, object.facts, seen});
   } else if (item.kind != Item::Kind::link && item.kind != Item::Kind::name) {
     object.inode = tree_.inodes[item.inode];
     object.facts = facts_.get(item.inode);
@@ -155,7 +155,6 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
 
 // Nothing of the run depends on it. What differs is not believed the next time, whatever its times say.
 void Pipeline::verify(const Item& item, Done& done) {
-  const GuestTree& tree = tree_.trees[item.guest];
   const Inode& believed = tree_.inodes[item.inode];
   FileStat before;
   const auto fd = tree_.guests[item.guest].root.open_regular(item.path, &before);
@@ -175,7 +174,18 @@ void Pipeline::verify(const Item& item, Done& done) {
   context_.log.error("ALARM: its bytes are not what they were, though nothing says that it was changed (bit rot, or somebody who can set clocks): " + escaped(shown));
   Inode doubted = believed;
   doubted.sealed = false;
-  done.learned.push_back({tree.filesystem, doubted, facts, 0});
+  done.learned.push_back({tree_.filesystems[doubted.slot], doubted, facts, 0});
+}
+
+void Pipeline::settled(const Item& item) {
+  const LargeFile& large = *item.large;
+  if (!large.facts.inconsistent) return;
+  const std::string shown = escaped(tree_.guests[item.guest].root.host_path(item.path));
+  const std::lock_guard lock(mutex_);
+  ++counts_.inconsistent;
+  if (large.problem.message.empty()) return context_.log.warning("changed while it was read, every time; marked inconsistent: " + shown);
+  ++counts_.failed;
+  context_.log.object_failed(large.problem.message + " (stored with zeros in that place, marked inconsistent)");
 }
 
 void Pipeline::take_in_order(uint64_t number, Done done) {
@@ -213,16 +223,12 @@ void Pipeline::take(Done& done) {
     if (!item.large || item.part + 1 != item.large->parts.size()) continue;
     LargeFile& large = *item.large;
     finish_large(large);
-    if (large.facts.inconsistent) {
-      ++counts_.inconsistent;
-      context_.log.warning("changed while it was read; marked inconsistent: " + escaped(tree_.guests[item.guest].root.host_path(item.path)));
-    }
     Inode& row = tree_.inodes[item.inode];
     large.inode.names = row.names;
     large.inode.shared = row.shared;
     row = large.inode;
     facts_.put(item.inode, large.facts);
-    if (!large.facts.inconsistent) done.learned.push_back({tree_.trees[item.guest].filesystem, large.inode, large.facts, large.opened_ns});
+    if (!large.facts.inconsistent) done.learned.push_back({tree_.filesystems[large.inode.slot], large.inode, large.facts, large.opened_ns});
   }
   for (size_t t = 0; t < targets_.size(); ++t) {
     if (failed_[t] || done.encoded[t].size == 0) continue;

@@ -45,6 +45,8 @@ class Pipeline {
   void push(Block block);  // waits for room; throws what ended the run
   void drain();            // until everything pushed was taken
   bool failed(size_t target) const { return failed_[target]; }
+  // A large file, whole after drain(), is what it will be: counts and names what is wrong with it.
+  void settled(const Item& item);
   PipelineCounts counts() const { return counts_; }
 
  private:

@@ -199,6 +199,7 @@ ReadResult open_large(const HostTree& tree, const Item& item, std::shared_ptr<La
   if (large->parts.empty()) large->parts.push_back({0, {}});  // one hole: the header alone
   if (large->map.sparse) large->map.ranges = std::move(ranges);
   large->fd = std::move(*fd);
+  large->shown = shown;
   return {};
 }
 
@@ -210,6 +211,12 @@ void read_part(LargeFile& large, size_t number, std::string& data) {
   for (const auto& [at, size] : part.ranges) {
     const auto got = pread_all(large.fd.get(), whole.data() + (at - begin), size, at);
     full = full && got && *got;
+    if (got) continue;
+    const std::lock_guard lock(large.mutex);
+    if (large.problem.message.empty()) large.problem = problem_from(got.error().code, "read", large.shown);
+    std::memset(whole.data() + (at - begin), 0, size);
+  }
+  for (const auto& [at, size] : part.ranges) {
     data.append(whole, static_cast<size_t>(at - begin), static_cast<size_t>(size));
   }
   const Sha256 digest = sha256(whole);

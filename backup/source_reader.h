@@ -28,7 +28,7 @@ ReadResult read_object(const HostTree& tree, const Item& item, ReadObject& objec
 
 // Opens a file larger than one piece and divides it.
 ReadResult open_large(const HostTree& tree, const Item& item, std::shared_ptr<LargeFile>& large);
-// The bytes of one part; what the file lost meanwhile is zeros, and it is marked changed. The last part closes the matter (facts complete).
+// The bytes of one part; what the file lost meanwhile, or cannot be read, is zeros, and it is marked changed. The last part closes the matter (facts complete).
 void read_part(LargeFile& large, size_t part, std::string& data);
 void finish_large(LargeFile& large);
 

@@ -33,12 +33,14 @@ struct LargeFile {
   Inode inode;
   Facts facts;
   Content map;  // ranges of the whole file, no data
+  std::string shown;  // its path, for messages
   struct Part {
     uint64_t piece = 0;
     std::vector<std::pair<uint64_t, uint64_t>> ranges;
   };
   std::vector<Part> parts;
   std::mutex mutex;  // guards what workers add
+  Problem problem;   // the first part that could not be read; it is stored as zeros
   ContentDigest digest{0};
   bool changed = false;
   int64_t opened_ns = 0;  // the clock before it was opened
@@ -91,7 +93,11 @@ class Target {
   virtual void end_shared() = 0;
   virtual void begin_guest(uint32_t guest) = 0;
   virtual DirectoryWants plan_directory(uint32_t guest, uint32_t dir, const std::string& path) = 0;
-  // Appends what stands for this item; false if, now that its facts are known, the target has it already.
+  // Of a large file whose facts are not known: the target has one that it may well be, so that reading it for its digest first can save storing it.
+  virtual bool may_have(const Item& item, const Inode& inode) const = 0;
+  // Now that its facts are known, the target has it already.
+  virtual bool has(const Item& item, const Inode& inode, const Facts& facts) = 0;
+  // Appends what stands for this item; false if the target has it already. A large file may be appended several times; the last one counts.
   virtual bool append(const Item& item, const Inode& inode, const Facts& facts, const Content& content, std::string& out) = 0;
   virtual int level() const = 0;
   virtual void take(const std::vector<Item>& items, Encoded&& encoded) = 0;

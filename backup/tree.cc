@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <mutex>
 #include <shared_mutex>
@@ -35,6 +36,9 @@ void take_stat(Inode& inode, const FileStat& stat) {
 
 namespace {
 
+// One byte an inode says which.
+constexpr size_t kMostFilesystems = 250;
+
 struct Task {
   uint32_t guest;
   uint32_t dir;
@@ -54,13 +58,13 @@ class LinkTable {
   uint32_t find(uint8_t slot, uint64_t ino, bool sealed_only) const {
     const Shard& shard = shards_[ino % kShards];
     const std::shared_lock lock(shard.mutex);
-    const auto it = shard.rows.find(ino << 3 | slot);
+    const auto it = shard.rows.find(ino << 8 | slot);
     return it == shard.rows.end() || (sealed_only && !it->second.sealed) ? kNone : it->second.inode;
   }
   void add(uint8_t slot, uint64_t ino, uint32_t inode, bool sealed) {
     Shard& shard = shards_[ino % kShards];
     const std::unique_lock lock(shard.mutex);
-    shard.rows.emplace(ino << 3 | slot, Row{inode, sealed});
+    shard.rows.emplace(ino << 8 | slot, Row{inode, sealed});
   }
 
  private:
@@ -94,6 +98,9 @@ class Walker {
   void run() {
     std::vector<Task> roots;
     for (uint32_t g = 0; g < tree_.guests.size(); ++g) roots.push_back(add_root(g));
+    // All filesystems are known before anything is walked: so their order is the same in each run.
+    for (uint32_t g = 0; g < options_.mounts.size(); ++g)
+      for (const auto& path : options_.mounts[g]) add_mount(g, path);
     tbb::parallel_for_each(roots.begin(), roots.end(), [&](const Task& task, tbb::feeder<Task>& feeder) {
       if (context_.cancel.stop()) return;
       std::vector<Found> found;
@@ -107,18 +114,34 @@ class Walker {
   Task add_root(uint32_t g) {
     const Guest& guest = tree_.guests[g];
     const uint64_t given = g < options_.filesystems.size() ? options_.filesystems[g] : 0;
-    tree_.trees[g].filesystem = given != 0 ? given : filesystem_id(guest.root.fd());
-    const auto slot = std::find(devices_.begin(), devices_.end(), guest.root.stat().dev);
-    slots_.push_back(static_cast<uint8_t>(slot - devices_.begin()));
-    if (slot == devices_.end()) devices_.push_back(guest.root.stat().dev);
-    if (devices_.size() > 8) throw Error("the vservers are on more than 8 filesystems; back them up in several runs", Exit::usage);
+    add_device(guest.root.stat().dev, given != 0 ? given : filesystem_id(guest.root.fd()));
     tree_.trees[g].text.push_back('\0');  // the root's own name
-    const uint32_t inode = add_inode(row_of(guest.root.stat()), g);
+    const uint32_t inode = add_inode(row_of(guest.root.stat()), g, guest.root.stat().dev);
     tree_.dirs.push_back({kNone, 0, inode, false, {}});
     const auto dir = static_cast<uint32_t>(tree_.dirs.size() - 1);
     tree_.trees[g].root = tree_.inodes[inode].dir = dir;
     return {g, dir, ""};
   }
+
+  void add_device(uint64_t dev, uint64_t id) {
+    if (slot_of(dev) < devices_.size()) return;
+    devices_.push_back(dev);
+    tree_.filesystems.push_back(id);
+    if (devices_.size() > kMostFilesystems) throw Error("the vservers are on more than 250 filesystems or subvolumes; back them up in several runs", Exit::usage);
+  }
+
+  void add_mount(uint32_t g, const std::string& path) {
+    const Guest& guest = tree_.guests[g];
+    const auto fd = guest.root.open(path, O_PATH);
+    const auto stat = fd ? stat_fd(fd->get(), path) : Expected<FileStat>(fd.error());
+    if (!stat && stat.error().code == EXDEV) return;  // covered by a mount that is not entered
+    if (!stat) return context_.log.object_failed(stat.error().message);
+    add_device(stat->dev, filesystem_id(fd->get()));
+  }
+
+  // devices_.size() for one that is none of ours. They are few.
+  size_t slot_of(uint64_t dev) const { return static_cast<size_t>(std::find(devices_.begin(), devices_.end(), dev) - devices_.begin()); }
+  bool ours(uint32_t guest, const FileStat& stat) const { return tree_.guests[guest].root.enters(stat.mount_id) && slot_of(stat.dev) < devices_.size(); }
 
   bool list(const Task& task, DirReader& reader, std::vector<Found>& found) {
     const Guest& guest = tree_.guests[task.guest];
@@ -134,13 +157,14 @@ class Walker {
     if (!fd) return fail(fd.error());
     const auto stat = stat_fd(fd->get(), guest.root.path());
     if (!stat) return fail(stat.error());
-    if (stat->dev != guest.root.stat().dev) return false;  // a subvolume is another filesystem for us
+    if (!ours(task.guest, *stat)) return false;
+    const auto slot = static_cast<uint8_t>(slot_of(stat->dev));
     const std::string shown = guest.root.host_path(task.path);
     reader.start(fd->get(), shown);
     for (DirEntry entry; reader.next(entry);) {
       if (!options_.excludes.empty() && excluded(options_.excludes, join_path(task.path, entry.name))) continue;
       Found one{std::string(entry.name), kNone, {}};
-      if (entry.type == DT_REG) one.inode = links_.find(slots_[task.guest], entry.ino, true);
+      if (entry.type == DT_REG) one.inode = links_.find(slot, entry.ino, true);
       if (one.inode == kNone) {
         const auto found_stat = stat_at(fd->get(), entry.name.data(), shown);
         if (!found_stat) {
@@ -148,9 +172,7 @@ class Walker {
           continue;
         }
         // A mount inside of a guest, a file mounted over a file included, is not the guest's own; a directory stands as an empty one.
-        if (found_stat->dev != stat->dev || found_stat->mount_id != stat->mount_id) {
-          if (!S_ISDIR(found_stat->mode)) continue;
-        }
+        if (!ours(task.guest, *found_stat) && !S_ISDIR(found_stat->mode)) continue;
         one.stat = *found_stat;
       }
       found.push_back(std::move(one));
@@ -171,7 +193,7 @@ class Walker {
     for (const auto& one : found) {
       const uint32_t name = intern(task.guest, one.name);
       const bool dir = one.inode == kNone && S_ISDIR(one.stat.mode);
-      const uint32_t inode = one.inode != kNone ? one.inode : dir ? add_inode(row_of(one.stat), task.guest) : inode_of(one.stat, task.guest);
+      const uint32_t inode = one.inode != kNone ? one.inode : dir ? add_inode(row_of(one.stat), task.guest, one.stat.dev) : inode_of(one.stat, task.guest);
       Inode& row = tree_.inodes[inode];
       ++row.names;
       if (row.guest != task.guest) row.shared = true;
@@ -179,25 +201,25 @@ class Walker {
       if (!dir) continue;
       tree_.dirs.push_back({task.dir, name, inode, false, {}});
       row.dir = static_cast<uint32_t>(tree_.dirs.size() - 1);
-      const bool other_mount = one.stat.mount_id != tree_.guests[task.guest].root.stat().mount_id || one.stat.dev != tree_.guests[task.guest].root.stat().dev;
-      if (!other_mount) subdirs.push_back({task.guest, row.dir, join_path(task.path, one.name)});
+      if (ours(task.guest, one.stat)) subdirs.push_back({task.guest, row.dir, join_path(task.path, one.name)});
     }
     return subdirs;
   }
 
   uint32_t inode_of(const FileStat& stat, uint32_t guest) {
-    if (stat.nlink <= 1) return add_inode(row_of(stat), guest);
-    const uint8_t slot = slots_[guest];
+    if (stat.nlink <= 1) return add_inode(row_of(stat), guest, stat.dev);
+    const auto slot = static_cast<uint8_t>(slot_of(stat.dev));
     const uint32_t known = links_.find(slot, stat.ino, false);
     if (known != kNone) return known;
-    const uint32_t inode = add_inode(row_of(stat), guest);
+    const uint32_t inode = add_inode(row_of(stat), guest, stat.dev);
     links_.add(slot, stat.ino, inode, tree_.inodes[inode].sealed);
     return inode;
   }
 
-  uint32_t add_inode(Inode inode, uint32_t guest) {
+  uint32_t add_inode(Inode inode, uint32_t guest, uint64_t dev) {
     inode.guest = guest;
-    inode.slot = slots_[guest];
+    // What is mounted in a guest and not entered has a place in the list of its directory, and no content: any will do.
+    inode.slot = static_cast<uint8_t>(std::min(slot_of(dev), devices_.size() - 1));
     inode.shared = inode.sealed;
     tree_.inodes.push_back(inode);
     return static_cast<uint32_t>(tree_.inodes.size() - 1);
@@ -214,8 +236,7 @@ class Walker {
   HostTree& tree_;
   const WalkOptions& options_;
   RunContext& context_;
-  std::vector<uint64_t> devices_;
-  std::vector<uint8_t> slots_;  // by guest
+  std::vector<uint64_t> devices_;  // by slot
   LinkTable links_;
   std::mutex mutex_;
   tbb::enumerable_thread_specific<DirReader> readers_;
@@ -284,6 +305,11 @@ std::string HostTree::dir_path(uint32_t guest, uint32_t dir) const {
 std::string HostTree::first_path(const Inode& inode) const {
   if (is_dir(inode)) return dir_path(inode.guest, inode.dir);
   return join_path(dir_path(inode.guest, inode.dir), trees[inode.guest].name(inode.name));
+}
+
+uint64_t HostTree::group_of(const Inode& inode) const {
+  const bool inside = inode.slot != inodes[dirs[trees[inode.guest].root].inode].slot;
+  return inside ? inode.ino ^ (uint64_t{inode.slot} + 1) << 56 : inode.ino;
 }
 
 void walk(HostTree& tree, const WalkOptions& options, RunContext& context) {

@@ -1,26 +1,44 @@
 // Stopping the processes of one guest for a moment, so that its files hold still.
 //
-// The runtime of vservers (isolation/) knows how and implements this; without it nothing can be frozen. Both wings know only this header.
+// Whose processes they are is told by what they have for a root directory, not by how they were started: vservers, systemd-nspawn, LXC and plain
+// chroots are found alike. What is frozen is their cgroup (version 2): for a vserver its own, else the deepest that holds all of them. A guest whose
+// processes are spread over the host's cgroups, or share theirs with a process of the host, cannot be frozen, and nothing of the host ever is.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
 #include "core/error.h"
+#include "core/inventory.h"
 
 namespace vs {
 
-// While one lives the guest is frozen; its destructor thaws, whatever happened. Freezing what has no processes succeeds.
+// While one lives the guest is frozen; its destructor thaws, whatever happened. So does a small process of its own when ours dies (kill -9) or the
+// guest has stood still for longer than was asked for.
 class FrozenGuest {
  public:
   virtual ~FrozenGuest() = default;
+  virtual bool holds_still() const = 0;  // nobody thawed it meanwhile
 };
 
 class GuestFreezer {
  public:
   virtual ~GuestFreezer() = default;
-  // Returns when every process of the guest stands still. ENOTSUP in the Problem: this guest cannot be frozen.
-  virtual Expected<std::unique_ptr<FrozenGuest>> freeze(const std::string& guest) = 0;
+  // Returns when every process of the guest stands still; fails with ETIMEDOUT if that takes longer than `limit`, after which it is thawed in any case.
+  // ESRCH: it does not run. ENOTSUP: it cannot be frozen; the message says why.
+  virtual Expected<std::unique_ptr<FrozenGuest>> freeze(const Guest& guest, std::chrono::milliseconds limit) = 0;
 };
+
+// Throws Error where no cgroup hierarchy of version 2 is mounted.
+std::unique_ptr<GuestFreezer> make_cgroup_freezer();
+
+// Mount point of the cgroup hierarchy of version 2; "" where there is none.
+std::string cgroup2_mount();
+// Below it: vservers/NAME is the cgroup of a vserver, with all that it started.
+inline constexpr const char* kGuestCgroups = "/vservers";
+// Freezes or thaws a cgroup and returns when it is so. ETIMEDOUT after `limit`.
+Result set_frozen(const std::string& cgroup, bool frozen, std::chrono::milliseconds limit);
+bool is_frozen(const std::string& cgroup);
 
 }  // namespace vs

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <vector>
@@ -16,7 +17,7 @@ namespace vs {
 namespace {
 
 constexpr unsigned kMask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
-constexpr uint64_t kBeneath = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+constexpr uint64_t kBeneath = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 // Pieces handed to the kernel at once: below PATH_MAX (4096) with room for the terminating NUL.
 constexpr size_t kPiece = 4000;
 
@@ -68,8 +69,8 @@ bool have_openat2() {
   return have;
 }
 
-// The way without openat2: one component at a time, no symlink, no other mount.
-int walk_beneath(int root, const std::string& path, int flags) {
+// The way without openat2: one component at a time, no symlink, no other mount unless they may be crossed.
+int walk_beneath(int root, const std::string& path, int flags, bool cross = false) {
   UniqueFd current(::openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!current) return -1;
   const auto root_stat = stat_fd(root, path);
@@ -86,7 +87,7 @@ int walk_beneath(int root, const std::string& path, int flags) {
     const auto stat = stat_fd(next.get(), part);
     if (!stat) return errno = stat.error().code, -1;
     if (S_ISLNK(stat->mode)) return errno = ELOOP, -1;
-    if (stat->mount_id != root_stat->mount_id || stat->dev != root_stat->dev) return errno = EXDEV, -1;
+    if (!cross && (stat->mount_id != root_stat->mount_id || stat->dev != root_stat->dev)) return errno = EXDEV, -1;
     if (at <= path.size() && !S_ISDIR(stat->mode)) return errno = ENOTDIR, -1;
     current = std::move(next);
   }
@@ -99,9 +100,9 @@ int walk_beneath(int root, const std::string& path, int flags) {
   return ::open(proc.c_str(), flags & ~O_NOFOLLOW);
 }
 
-int open_beneath(int root, const std::string& path, int flags) {
+int open_beneath(int root, const std::string& path, int flags, bool cross) {
   const std::string& name = path.empty() ? "." : path;
-  return have_openat2() ? raw_openat2(root, name.c_str(), flags, kBeneath) : walk_beneath(root, name, flags);
+  return have_openat2() ? raw_openat2(root, name.c_str(), flags, cross ? kBeneath : kBeneath | RESOLVE_NO_XDEV) : walk_beneath(root, name, flags, cross);
 }
 
 }  // namespace
@@ -134,16 +135,36 @@ Expected<UniqueFd> RootDir::open(std::string_view path, int flags) const {
   while (path.size() > kPiece) {
     const size_t cut = path.rfind('/', kPiece);
     if (cut == std::string_view::npos) return problem_from(ENAMETOOLONG, "open", host_path(path));
-    holder.reset(open_beneath(dir, std::string(path.substr(0, cut)), O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    holder.reset(open_beneath(dir, std::string(path.substr(0, cut)), O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, !entered_.empty()));
     if (!holder) return problem_from_errno("open", host_path(path));
     dir = holder.get();
     path.remove_prefix(cut + 1);
   }
-  UniqueFd fd(open_beneath(dir, std::string(path), flags));
+  if (!entered_.empty()) return open_entered(dir, path, flags);
+  UniqueFd fd(open_beneath(dir, std::string(path), flags, false));
   if (!fd && errno == EPERM && (flags & O_NOATIME) != 0)  // only the owner and root may leave atime alone
-    fd.reset(open_beneath(dir, std::string(path), flags & ~O_NOATIME));
+    fd.reset(open_beneath(dir, std::string(path), flags & ~O_NOATIME, false));
   if (!fd) return problem_from_errno("open", host_path(path));
   return fd;
+}
+
+// Pinned first, so that nothing of a mount that is not ours to enter is ever opened.
+Expected<UniqueFd> RootDir::open_entered(int dir, std::string_view path, int flags) const {
+  UniqueFd pinned(open_beneath(dir, std::string(path), O_PATH | O_CLOEXEC | O_NOFOLLOW | (flags & O_DIRECTORY), true));
+  if (!pinned) return problem_from_errno("open", host_path(path));
+  const auto stat = stat_fd(pinned.get(), path_);
+  if (!stat) return stat.error();
+  if (!enters(stat->mount_id)) return problem_from(EXDEV, "open", host_path(path));
+  if ((flags & O_PATH) != 0) return pinned;
+  const std::string proc = "/proc/self/fd/" + std::to_string(pinned.get());
+  UniqueFd fd(::open(proc.c_str(), flags & ~O_NOFOLLOW));
+  if (!fd && errno == EPERM && (flags & O_NOATIME) != 0) fd.reset(::open(proc.c_str(), flags & ~(O_NOFOLLOW | O_NOATIME)));
+  if (!fd) return problem_from_errno("open", host_path(path));
+  return fd;
+}
+
+bool RootDir::enters(uint64_t mount_id) const {
+  return mount_id == stat_.mount_id || std::find(entered_.begin(), entered_.end(), mount_id) != entered_.end();
 }
 
 Expected<UniqueFd> RootDir::open_dir(std::string_view path) const { return open(path, O_PATH | O_DIRECTORY); }

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/error.h"
 #include "core/unique_fd.h"
@@ -55,6 +56,11 @@ class RootDir {
   // `fd` is the directory in that view; throws Error if it is not the same directory.
   void see_through(UniqueFd fd);
 
+  // Lets paths lead into these mounts too (FileStat::mount_id), by which the administrator put more into the tree. What is on any other stays refused
+  // with EXDEV, before it is opened for reading. Not together with see_through().
+  void enter_mounts(std::vector<uint64_t> mounts) { entered_ = std::move(mounts); }
+  bool enters(uint64_t mount_id) const;
+
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }  // as given: for messages only, never resolved again
   const FileStat& stat() const { return stat_; }
@@ -74,10 +80,12 @@ class RootDir {
   std::string host_path(std::string_view path) const;  // for messages
 
  private:
+  Expected<UniqueFd> open_entered(int dir, std::string_view path, int flags) const;
   UniqueFd fd_;
   std::string path_;
   FileStat stat_;
   bool nodev_ = false;
+  std::vector<uint64_t> entered_;
 };
 
 // The same inode again, for reading, through /proc/self/fd (fd may be O_PATH).

@@ -81,7 +81,7 @@ bool has_word(const std::string& text, const std::string& word) {
 
 }  // namespace
 
-Cgroups::Cgroups() {
+Cgroups::Cgroups() : v2_(cgroup2_mount()) {
   std::ifstream mounts("/proc/self/mountinfo");
   for (std::string line; std::getline(mounts, line);) {
     std::istringstream words(line);
@@ -90,7 +90,6 @@ Cgroups::Cgroups() {
     while (words >> skip && skip != "-") {
     }
     words >> type >> skip >> options;
-    if (type == "cgroup2" && v2_.empty()) v2_ = point;
     if (type != "cgroup") continue;
     for (const char* controller : {"memory", "cpu", "pids"})
       if (("," + options + ",").find(fmt::format(",{},", controller)) != std::string::npos) v1_.emplace(controller, point);
@@ -120,7 +119,7 @@ Result Cgroups::make(const std::string& name, const Limits& limits) const {
     std::string file = fmt::format("{}/{}", dir, setting.v2_file);
     const std::string* text = &setting.v2_text;
     if (has_word(available, setting.controller)) {
-      for (const std::string& above : {v2_, v2_ + "/vservers"})
+      for (const std::string& above : {v2_, v2_ + kGuestCgroups})
         if (auto done = write_value(above + "/cgroup.subtree_control", fmt::format("+{}", setting.controller)); !done) return done;
     } else if (const auto it = v1_.find(setting.controller); it != v1_.end()) {
       const std::string old = fmt::format("{}/vservers/{}", it->second, name);
@@ -157,7 +156,7 @@ Result Cgroups::enter(const std::string& name, bool v2) const {
 
 bool Cgroups::exists(const std::string& name) const { return fs::exists(path(name)); }
 bool Cgroups::populated(const std::string& name) const { return value_after(read_value(path(name) + "/cgroup.events"), "populated") != 0; }
-bool Cgroups::frozen(const std::string& name) const { return value_after(read_value(path(name) + "/cgroup.events"), "frozen") != 0; }
+bool Cgroups::frozen(const std::string& name) const { return is_frozen(path(name)); }
 
 uint64_t Cgroups::processes(const std::string& name) const {
   uint64_t count = 0;
@@ -188,9 +187,7 @@ Result Cgroups::kill(const std::string& name) const {
 }
 
 Result Cgroups::freeze(const std::string& name, bool frozen_now) const {
-  if (auto done = write_value(path(name) + "/cgroup.freeze", frozen_now ? "1" : "0"); !done) return done;
-  if (!wait_until([&] { return frozen(name) == frozen_now; }, 5s)) return problem_from(ETIMEDOUT, frozen_now ? "freeze" : "thaw", path(name));
-  return Ok{};
+  return set_frozen(path(name), frozen_now, 5s);
 }
 
 Result Cgroups::remove(const std::string& name) const {
@@ -200,17 +197,17 @@ Result Cgroups::remove(const std::string& name) const {
     ::rmdir(fmt::format("{}/vservers", point).c_str());
   }
   if (!wait_until([&] { return gone(path(name)); }, 2s)) return problem_from(EBUSY, "remove the cgroup", path(name));
-  ::rmdir((v2_ + "/vservers").c_str());  // when it was the last
+  ::rmdir((v2_ + kGuestCgroups).c_str());  // when it was the last
   return Ok{};
 }
 
 void Cgroups::sweep(const std::string& prefix) const {
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(v2_ + "/vservers", error)) {
+  for (const auto& entry : fs::directory_iterator(v2_ + kGuestCgroups, error)) {
     const std::string name = entry.path().filename();
     if (name.starts_with(prefix) && !populated(name)) remove_below(entry.path()), ::rmdir(entry.path().c_str());
   }
-  ::rmdir((v2_ + "/vservers").c_str());  // when it was the last
+  ::rmdir((v2_ + kGuestCgroups).c_str());  // when it was the last
 }
 
 }  // namespace vs::isolation

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/guest_freezer.h"
 #include "core/unique_fd.h"
 
 namespace vs::isolation {
@@ -24,7 +25,7 @@ class Cgroups {
  public:
   // Finds the hierarchies in /proc/self/mountinfo. Throws Error where no version 2 is mounted: nothing here works without.
   Cgroups();
-  std::string path(const std::string& name) const { return v2_ + "/vservers/" + name; }
+  std::string path(const std::string& name) const { return v2_ + kGuestCgroups + "/" + name; }
 
   Result make(const std::string& name, const Limits& limits) const;
   Expected<UniqueFd> open(const std::string& name) const;           // where programs are attached

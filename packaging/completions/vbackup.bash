@@ -14,7 +14,7 @@ _vbackup() {
     esac
   done
   case $prev in
-    --consistency) mapfile -t COMPREPLY < <(compgen -W 'auto snapshot live' -- "$cur"); return ;;
+    --consistency) mapfile -t COMPREPLY < <(compgen -W 'auto snapshot frozen live' -- "$cur"); return ;;
     --progress) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$cur"); return ;;
     --to | --state | --target | --store | --scratch) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
     --config | --from | --single) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -27,13 +27,13 @@ _vbackup() {
   [[ $cur == -* ]] || return
   local own=''
   case $verb in
-    create) own='--to --tree --state --single --exclude --all --full --longest-chain --level --verify-sample --consistency --dry-run' ;;
+    create) own='--to --tree --state --single --exclude --cross-mounts --all --full --longest-chain --level --verify-sample --consistency --freeze-budget --dry-run' ;;
     list | diff) own='--to' ;;
     show) own='--to --from --recursive' ;;
     restore) own='--to --from --target --all --link-live --store --no-devices --dry-run' ;;
     check) own='--to --rehearse --scratch' ;;
-    forget) own='--to --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --prune --dry-run' ;;
-    prune) own='--to --dry-run' ;;
+    forget) own='--to --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --prune --most-dead --dry-run' ;;
+    prune) own='--to --most-dead --dry-run' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$common $own" -- "$cur")
 }

@@ -17,66 +17,100 @@ namespace {
 class FakeFreezer : public GuestFreezer {
  public:
   explicit FakeFreezer(std::string tree) : tree_(std::move(tree)) {}
-  Expected<std::unique_ptr<FrozenGuest>> freeze(const std::string& guest) override {
-    if (guest == "stubborn") return Problem{ENOTSUP, "has no cgroup"};
+  Expected<std::unique_ptr<FrozenGuest>> freeze(const Guest& guest, std::chrono::milliseconds) override {
+    if (guest.name == "stubborn") return Problem{ENOTSUP, "has no cgroup"};
+    if (guest.name == "stopped") return Problem{ESRCH, "no process"};
     ++frozen_;
     test::write_file(tree_ + "/a", "in step");
     test::write_file(tree_ + "/b", "in step");
     struct Thaw : FrozenGuest {
       int& count;
-      explicit Thaw(int& c) : count(c) {}
+      bool holds;
+      Thaw(int& c, bool h) : count(c), holds(h) {}
       ~Thaw() override { --count; }
+      bool holds_still() const override { return holds; }
     };
-    return std::unique_ptr<FrozenGuest>(new Thaw(frozen_));
+    return std::unique_ptr<FrozenGuest>(new Thaw(frozen_, holds_));
   }
   int frozen_ = 0;
+  bool holds_ = true;
 
  private:
   std::string tree_;
 };
 
-TEST(FreezeDeltaTest, AddsWhatChangedWhileTheGuestStandsStillAndThawsIt) {
-  test::TempDir dir;
-  test::write_file(dir / "tree/a", "torn");
-  test::write_file(dir / "tree/b", "apart");
-  std::filesystem::create_directories(dir / "other");
-  Log log(Verbosity::quiet);
-  Progress progress(log, ProgressMode::never);
-  PhaseTimer timer;
-  Cancel cancel;
-  RunContext context{log, progress, timer, cancel, 2};
-  CreateOptions options;
-  options.state = dir / "state";
-  const auto open_targets = [&] {
-    auto target = std::make_unique<ArchiveTarget>(dir / "set", ArchiveOptions{});
-    OpenedTargets opened;
-    opened.last_stamp = target->last_stamp();
-    opened.targets.push_back(std::move(target));
-    return opened;
-  };
-  {
-    auto opened = open_targets();
+class FreezeDeltaTest : public testing::Test {
+ protected:
+  FreezeDeltaTest() {
+    test::write_file(dir_ / "tree/a", "torn");
+    test::write_file(dir_ / "tree/b", "apart");
+    std::filesystem::create_directories(dir_ / "other");
+    options_.state = dir_ / "state";
+    freeze_.open_targets = [this](const std::string& guest) {
+      auto target = std::make_unique<ArchiveTarget>(dir_ / "set", ArchiveOptions{});
+      OpenedTargets opened;
+      opened.last_stamp = target->last_stamp(guest);
+      opened.targets.push_back(std::move(target));
+      return opened;
+    };
+    auto opened = freeze_.open_targets("guest");
     std::vector<Guest> guests;
-    guests.push_back({"guest", "--tree", RootDir(dir / "tree")});
-    create_backup(std::move(guests), opened.targets, opened.last_stamp, options, context);
+    guests.push_back({"guest", "--tree", RootDir(dir_ / "tree")});
+    create_backup(std::move(guests), opened.targets, opened.last_stamp, options_, context_);
   }
-  FakeFreezer freezer(dir / "tree");
-  const auto results = freeze_delta({{"guest", dir / "tree"}, {"stubborn", dir / "other"}}, open_targets, freezer, options, context);
-  ASSERT_EQ(results.size(), 2u);
+  std::vector<std::string> consistencies() const {
+    std::vector<std::string> all;
+    for (const auto& archive : ArchiveSet(dir_ / "set", false).history("guest")) all.push_back(archive.header.consistency);
+    return all;
+  }
+
+  test::TempDir dir_;
+  Log log_{Verbosity::quiet};
+  Progress progress_{log_, ProgressMode::never};
+  PhaseTimer timer_;
+  Cancel cancel_;
+  RunContext context_{log_, progress_, timer_, cancel_, 2};
+  CreateOptions options_;
+  FreezeOptions freeze_;
+};
+
+TEST_F(FreezeDeltaTest, AddsWhatChangedWhileTheGuestStandsStillAndThawsIt) {
+  FakeFreezer freezer(dir_ / "tree");
+  const auto results = freeze_delta({{"guest", dir_ / "tree"}, {"stubborn", dir_ / "other"}, {"stopped", dir_ / "other"}}, freeze_, freezer, options_, context_);
+  ASSERT_EQ(results.size(), 3u);
   EXPECT_TRUE(results[0].frozen);
   EXPECT_EQ(freezer.frozen_, 0) << "still frozen";
   EXPECT_FALSE(results[1].frozen);
   EXPECT_THAT(results[1].why_not, testing::HasSubstr("no cgroup"));
-  const ArchiveSet set(dir / "set", false);
-  ASSERT_EQ(set.history("guest").size(), 2u);
-  EXPECT_EQ(set.history("guest")[0].header.consistency, "live");
-  EXPECT_EQ(set.history("guest")[1].header.consistency, "frozen");
-  Source source(dir / "set");
+  EXPECT_TRUE(results[1].running);
+  EXPECT_FALSE(results[2].running);
+  EXPECT_THAT(consistencies(), testing::ElementsAre("live", "frozen"));
+  Source source(dir_ / "set");
   RestoreOptions restore_options;
-  restore_options.target = dir / "out";
-  restore(source, {{"guest", "", ""}}, restore_options, context);
-  EXPECT_EQ(test::read_file(dir / "out/guest/a"), "in step");
-  EXPECT_EQ(test::read_file(dir / "out/guest/b"), "in step");
+  restore_options.target = dir_ / "out";
+  restore(source, {{"guest", "", ""}}, restore_options, context_);
+  EXPECT_EQ(test::read_file(dir_ / "out/guest/a"), "in step");
+  EXPECT_EQ(test::read_file(dir_ / "out/guest/b"), "in step");
+}
+
+TEST_F(FreezeDeltaTest, AGuestThatSomebodyThawedMeanwhileKeepsItsLiveArchiveOnly) {
+  FakeFreezer freezer(dir_ / "tree");
+  freezer.holds_ = false;
+  const auto results = freeze_delta({{"guest", dir_ / "tree"}}, freeze_, freezer, options_, context_);
+  EXPECT_FALSE(results[0].frozen);
+  EXPECT_THAT(results[0].why_not, testing::HasSubstr("run on"));
+  EXPECT_EQ(freezer.frozen_, 0);
+  EXPECT_THAT(consistencies(), testing::ElementsAre("live"));
+}
+
+TEST_F(FreezeDeltaTest, AGuestIsNotHeldForLongerThanTheBudget) {
+  FakeFreezer freezer(dir_ / "tree");
+  freeze_.budget = std::chrono::milliseconds(0);
+  const auto results = freeze_delta({{"guest", dir_ / "tree"}}, freeze_, freezer, options_, context_);
+  EXPECT_FALSE(results[0].frozen);
+  EXPECT_THAT(results[0].why_not, testing::HasSubstr("within 0.0 s"));
+  EXPECT_EQ(freezer.frozen_, 0);
+  EXPECT_THAT(consistencies(), testing::ElementsAre("live"));
 }
 
 }  // namespace

@@ -3,8 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <random>
-#include <thread>
 
 #include "tests/backup/backup_host.h"
 
@@ -61,68 +59,6 @@ TEST(HostileGuest, AFileThatCannotBeReadIsNamedAndTheRestGoesOn) {
   // read error that needs no device. What vanished is not an error.
   const Process remover({"bash", "-c", "cd '" + host.tree("beta") + "'; while :; do echo a > etc/vanishing; rm etc/vanishing; mkfifo etc/vanishing; rm etc/vanishing; done"});
   for (int i = 0; i < 10; ++i) EXPECT_EQ(host.create().exit_code, 0);
-}
-
-class Kills : public testing::Test {
- protected:
-  // Runs `command` and kills it after a random part of `longest`.
-  void kill_within(const Command& command, std::chrono::milliseconds longest) {
-    Process process(command);
-    std::this_thread::sleep_for(std::chrono::microseconds(random_() % static_cast<uint64_t>(std::chrono::microseconds(longest).count())));
-    process.signal_group(9);
-    process.wait();
-  }
-  std::mt19937_64 random_{42};
-};
-
-TEST_F(Kills, CreateKilledAtRandomInstantsLeavesWholeArchivesOnly) {
-  BackupHost host;
-  host.make_guests();
-  Command create = host.command("create", {"--state", host.scratch("state")});
-  for (const auto& [name, path] : host.trees()) create.insert(create.end(), {"--tree", name + "=" + path});
-  for (int i = 0; i < 100; ++i) {
-    write_file(host.tree("alpha") + "/etc/round", std::to_string(i));
-    kill_within(create, std::chrono::milliseconds(250));
-    if (i % 10 != 9) continue;
-    if (!fs::exists(host.set() + "/vbackup.set")) continue;
-    const RunResult check = host.vbackup("check");
-    ASSERT_EQ(check.exit_code, 0) << "after kill " << i << "\n" << check.out << check.err;
-  }
-  const RunResult whole = run(create);
-  ASSERT_EQ(whole.exit_code, 0) << whole.err;
-  for (const auto& entry : fs::directory_iterator(host.set())) EXPECT_THAT(entry.path().filename().string(), Not(HasSubstr(".part")));
-  EXPECT_EQ(host.vbackup("check").exit_code, 0);
-  EXPECT_EQ(difference(everything_of(host.trees()), everything_of(host.restored("r"))), "");
-}
-
-TEST_F(Kills, RestoreKilledIsDoneAgainElsewhere) {
-  BackupHost host;
-  host.make_guests();
-  ASSERT_EQ(host.create().exit_code, 0);
-  for (int i = 0; i < 30; ++i) kill_within(host.command("restore", {"--target", host.scratch("k" + std::to_string(i)), "--all"}), std::chrono::milliseconds(300));
-  EXPECT_EQ(host.vbackup("check").exit_code, 0);
-  EXPECT_EQ(difference(everything_of(host.trees()), everything_of(host.restored("r"))), "");
-}
-
-TEST_F(Kills, ForgetAndPruneKilledLeaveEveryListedStateRestorable) {
-  BackupHost host;
-  host.make_guests();
-  for (int i = 0; i < 30; ++i) {
-    write_file(host.tree("alpha") + "/etc/round", std::to_string(i));
-    write_file(host.tree("alpha") + "/etc/pair", std::to_string(i));
-    fs::remove(host.tree("beta") + "/etc/pair");
-    fs::create_hard_link(host.tree("alpha") + "/etc/pair", host.tree("beta") + "/etc/pair");
-    const RunResult made = host.create(i % 3 == 0 ? Command{"--full"} : Command{});
-    ASSERT_EQ(made.exit_code, 0) << made.err;
-    if (i % 4 == 3) {
-      kill_within(host.command("forget", {"--keep-last", "2", "--prune"}), std::chrono::milliseconds(12));
-      const RunResult check = host.vbackup("check");
-      ASSERT_EQ(check.exit_code, 0) << "round " << i << "\n" << check.out << check.err;
-    }
-  }
-  ASSERT_EQ(host.vbackup("forget", {"--keep-last", "2", "--prune"}).exit_code, 0);
-  EXPECT_EQ(host.vbackup("check").exit_code, 0);
-  EXPECT_EQ(difference(everything_of(host.trees()), everything_of(host.restored("r"))), "");
 }
 
 }  // namespace

@@ -8,8 +8,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "core/guest_freezer.h"
 #include "isolation/cgroup.h"
-#include "isolation/freezer.h"
 #include "tests/isolation/root/isolation_host.h"
 
 namespace vs::test {
@@ -123,11 +123,9 @@ TEST_F(ToolsTest, AFrozenGuestStandsStillAndGoesOn) {
   ASSERT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
   host_->vserver(guest, {"exec", "sh", "-c", "(while :; do echo x >> /count; done) >/dev/null 2>&1 &"});
   ::usleep(100'000);
-  isolation::Places places;
-  places.run = host_->path("run");
   const auto size = [&] { return fs::file_size(host_->tree(guest) + "/count"); };
   {
-    const auto frozen = isolation::make_freezer(places)->freeze(guest);
+    const auto frozen = make_cgroup_freezer()->freeze({guest, "vserver", RootDir(host_->tree(guest))}, std::chrono::seconds(5));
     ASSERT_TRUE(frozen) << frozen.error().message;
     const auto before = size();
     ::usleep(200'000);

@@ -1,0 +1,216 @@
+#include "core/guest_freezer.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "core/durable_file.h"
+#include "core/escape.h"
+#include "core/mount_table.h"
+
+namespace vs {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// A guest of a few hundred processes stands still within one of these.
+constexpr milliseconds kPause{1};
+// How much later than its limit the guard thaws: whoever froze the guest is to do it himself, and knows what was read until then.
+constexpr milliseconds kGrace{2000};
+
+std::string read_text(const std::string& file) {
+  std::ifstream stream(file);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+struct ProcessSeen {
+  std::string pid, cgroup;  // the cgroup as "/a/b"
+  uint64_t root_dev = 0, root_ino = 0;
+};
+
+bool root_of(const std::string& pid, ProcessSeen& seen) {
+  // O_PATH and no sync: a guest may have made its root a filesystem of its own (FUSE) that does not answer.
+  const UniqueFd fd(::open(("/proc/" + pid + "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return false;  // gone, or being born
+  const auto stat = stat_fd(fd.get(), pid);
+  if (!stat) return false;
+  seen.root_dev = stat->dev;
+  seen.root_ino = stat->ino;
+  return true;
+}
+
+std::vector<ProcessSeen> all_processes() {
+  std::vector<ProcessSeen> all;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const std::string pid = entry.path().filename();
+    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    ProcessSeen seen{pid, "", 0, 0};
+    if (!root_of(pid, seen)) continue;
+    std::istringstream lines(read_text("/proc/" + pid + "/cgroup"));
+    for (std::string line; std::getline(lines, line);)
+      if (line.starts_with("0::")) seen.cgroup = line.substr(3);
+    if (!seen.cgroup.empty()) all.push_back(std::move(seen));
+  }
+  return all;
+}
+
+bool is_below(const std::string& cgroup, const std::string& top) { return cgroup == top || cgroup.starts_with(top == "/" ? top : top + "/"); }
+
+std::string common_top(const std::vector<const ProcessSeen*>& processes) {
+  std::string top = processes.front()->cgroup;
+  for (const auto* process : processes)
+    while (top != "/" && !is_below(process->cgroup, top)) {
+      const size_t slash = top.rfind('/');
+      top = slash == 0 || slash == std::string::npos ? "/" : top.substr(0, slash);
+    }
+  // A vserver's own cgroup, so that `vserver NAME status` and `thaw` see what we did.
+  const std::string vservers = std::string(kGuestCgroups) + "/";
+  if (top.starts_with(vservers)) top = top.substr(0, top.find('/', vservers.size()));
+  return top;
+}
+
+// The guest's cgroup, or why it has none that could be frozen.
+Expected<std::string> cgroup_of(const Guest& guest) {
+  const auto all = all_processes();
+  ProcessSeen host;
+  if (!root_of("self", host)) return problem_from_errno("look at", "/proc/self/root");
+  const auto& tree = guest.root.stat();
+  std::vector<const ProcessSeen*> inside;
+  for (const auto& process : all)
+    if (process.root_dev == tree.dev && process.root_ino == tree.ino) inside.push_back(&process);
+  if (inside.empty()) return Problem{ESRCH, "no process runs in " + escaped(guest.name)};
+  const std::string top = common_top(inside);
+  const auto refuse = [&](const std::string& why) { return Problem{ENOTSUP, escaped(guest.name) + " cannot be frozen: " + why}; };
+  if (top == "/" || top == kGuestCgroups || top.find("/..") != std::string::npos) {
+    // Most likely a few that somebody started by chroot beside the guest's own: name one that is in the company of the host.
+    for (const auto* process : inside)
+      for (const auto& other : all)
+        if (other.cgroup == process->cgroup && other.root_dev == host.root_dev && other.root_ino == host.root_ino)
+          return refuse("its process " + process->pid + " is in the host's cgroup " + escaped(process->cgroup));
+    return refuse("its processes have no cgroup of their own");
+  }
+  for (const auto& process : all)
+    if (is_below(process.cgroup, top) && process.root_dev == host.root_dev && process.root_ino == host.root_ino)
+      return refuse("process " + process.pid + " of the host is in its cgroup " + escaped(top));
+  return top;
+}
+
+Result write_freeze(const std::string& cgroup, bool frozen) {
+  const std::string file = cgroup + "/cgroup.freeze";
+  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd) return problem_from_errno("open for writing", file);
+  return write_all(fd.get(), frozen ? "1" : "0", file);
+}
+
+// Thaws a cgroup when the pipe it holds breaks without a word, or after a time. Only calls that are safe after a fork of many threads; no descriptor of ours, whose
+// locks it would hold on to.
+[[noreturn]] void guard(int pipe, int freeze, int limit_ms) {
+  ::setsid();  // not killed with our process group
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
+  ::prctl(PR_SET_NAME, "vs-thaw");
+  if (::dup2(pipe, 0) < 0 || ::dup2(freeze, 1) < 0) ::_exit(1);
+  ::close_range(2, ~0u, 0);
+  pollfd poll{0, POLLIN, 0};
+  char word = 0;
+  while (::poll(&poll, 1, limit_ms) < 0 && errno == EINTR) {
+  }
+  const bool told = (poll.revents & POLLIN) != 0 && ::read(0, &word, 1) == 1;
+  if (!told && ::write(1, "0", 1) != 1) ::_exit(1);
+  ::_exit(0);
+}
+
+class Frozen : public FrozenGuest {
+ public:
+  Frozen(std::string cgroup, bool before) : cgroup_(std::move(cgroup)), before_(before) {}
+  ~Frozen() override {
+    // There is nobody to tell that thawing failed but the guard, who then does it again.
+    const bool thawed = before_ || set_frozen(cgroup_, false, milliseconds(1000)).has_value() || !std::filesystem::exists(cgroup_);
+    if (pid_ < 0) return;
+    if (thawed) static_cast<void>(write_all(pipe_.get(), "x", "").has_value());
+    pipe_.reset();
+    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+
+  Result begin(milliseconds limit) {
+    if (before_) return Ok{};  // somebody froze it before, and it stays so
+    if (auto guarded = start_guard(limit); !guarded) return guarded;
+    return set_frozen(cgroup_, true, limit);
+  }
+  bool holds_still() const override { return is_frozen(cgroup_); }
+
+ private:
+  Result start_guard(milliseconds limit) {
+    const std::string file = cgroup_ + "/cgroup.freeze";
+    const UniqueFd freeze(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!freeze) return problem_from_errno("open for writing", file);
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) return problem_from_errno("make a pipe for", cgroup_);
+    const UniqueFd theirs(ends[0]);
+    pipe_.reset(ends[1]);
+    pid_ = ::fork();
+    if (pid_ == 0) guard(theirs.get(), freeze.get(), static_cast<int>((limit + kGrace).count()));
+    if (pid_ < 0) return problem_from_errno("fork a guard for", cgroup_);
+    return Ok{};
+  }
+
+  std::string cgroup_;
+  bool before_;
+  pid_t pid_ = -1;
+  UniqueFd pipe_;
+};
+
+class CgroupFreezer : public GuestFreezer {
+ public:
+  CgroupFreezer() : mount_(cgroup2_mount()) {
+    if (mount_.empty()) throw Error("no cgroup hierarchy of version 2 is mounted: nothing can be frozen");
+  }
+  Expected<std::unique_ptr<FrozenGuest>> freeze(const Guest& guest, milliseconds limit) override {
+    const auto found = cgroup_of(guest);
+    if (!found) return found.error();
+    const std::string cgroup = mount_ + *found;
+    auto frozen = std::make_unique<Frozen>(cgroup, is_frozen(cgroup));
+    if (auto done = frozen->begin(limit); !done) return done.error();
+    return std::unique_ptr<FrozenGuest>(std::move(frozen));
+  }
+
+ private:
+  std::string mount_;
+};
+
+}  // namespace
+
+std::unique_ptr<GuestFreezer> make_cgroup_freezer() { return std::make_unique<CgroupFreezer>(); }
+
+std::string cgroup2_mount() {
+  for (const auto& mount : mount_table())
+    if (mount.type == "cgroup2") return mount.point;
+  return "";
+}
+
+bool is_frozen(const std::string& cgroup) { return read_text(cgroup + "/cgroup.events").find("frozen 1") != std::string::npos; }
+
+Result set_frozen(const std::string& cgroup, bool frozen, milliseconds limit) {
+  if (auto done = write_freeze(cgroup, frozen); !done) return done;
+  const auto end = steady_clock::now() + limit;
+  while (is_frozen(cgroup) != frozen) {
+    if (steady_clock::now() > end) return problem_from(ETIMEDOUT, frozen ? "freeze" : "thaw", cgroup);
+    std::this_thread::sleep_for(kPause);
+  }
+  return Ok{};
+}
+
+}  // namespace vs

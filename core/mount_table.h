@@ -1,0 +1,21 @@
+// What is mounted where, as this process sees it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace vs {
+
+struct MountPoint {
+  uint64_t id = 0;    // as FileStat::mount_id
+  std::string point;  // host path, any bytes
+  std::string type;   // "ext4"
+};
+
+std::vector<MountPoint> mount_table();
+
+// A filesystem that holds data on a disk, as opposed to what the kernel makes up, to memory, and to other machines.
+bool is_disk_filesystem(const std::string& type);
+
+}  // namespace vs

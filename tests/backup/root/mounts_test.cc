@@ -1,0 +1,126 @@
+// What is mounted in a guest's tree, project ids, and disks that cannot be read.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "tests/backup/backup_host.h"
+#include "tests/support/test_host.h"
+
+namespace vs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::Not;
+
+class Mounted {
+ public:
+  Mounted(const std::string& what, const std::string& where, const std::string& type, unsigned long flags) : where_(where) {
+    fs::create_directories(where);
+    if (::mount(what.c_str(), where.c_str(), type.c_str(), flags, nullptr) != 0) throw std::runtime_error("cannot mount on " + where);
+  }
+  ~Mounted() { ::umount2(where_.c_str(), MNT_DETACH); }
+  Mounted(const Mounted&) = delete;
+
+ private:
+  std::string where_;
+};
+
+bool one_inode(const std::string& a, const std::string& b) { return fs::equivalent(a, b); }
+
+TEST(BackupCrossMounts, EntersFilesystemsOfADiskWhenAskedAndNothingElse) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  LoopFilesystem own("ext4", 64), other("ext4", 64);
+  const std::string alpha = own.path() + "/trees/alpha";
+  // Both are new, so their files have the same inode numbers: a link of one must not become a link of the other.
+  must_run({"bash", "-c", "mkdir -p '" + alpha + "' '" + own.path() + "/trees/beta' && cd '" + alpha + "' && echo own > one && ln one two && mkdir -p srv mem && cd '" + other.path() +
+                              "' && mkdir -p data/sub && echo theirs > data/one && ln data/one data/sub/two && echo alone > data/alone && chown 33:44 data/alone"});
+  BackupHost host(own.path() + "/trees");
+  const Mounted bind(other.path() + "/data", alpha + "/srv", "", MS_BIND);
+  const Mounted memory("tmpfs", alpha + "/mem", "tmpfs", 0);
+  write_file(alpha + "/mem/volatile", "x");
+  ASSERT_EQ(host.create().exit_code, 0);
+  BackupHost::let_clock_pass();
+  auto trees = host.restored("without");
+  EXPECT_TRUE(fs::is_empty(trees.at("alpha") + "/srv"));
+  const RunResult crossed = host.create({"--cross-mounts", "--json"});
+  ASSERT_EQ(crossed.exit_code, 0) << crossed.err;
+  trees = host.restored("with");
+  const std::string& back = trees.at("alpha");
+  EXPECT_EQ(read_file(back + "/srv/one"), "theirs\n");
+  EXPECT_EQ(read_file(back + "/one"), "own\n");
+  EXPECT_TRUE(one_inode(back + "/srv/one", back + "/srv/sub/two"));
+  EXPECT_TRUE(one_inode(back + "/one", back + "/two"));
+  EXPECT_FALSE(one_inode(back + "/one", back + "/srv/one"));
+  struct stat alone;
+  ASSERT_EQ(::stat((back + "/srv/alone").c_str(), &alone), 0);
+  EXPECT_EQ(alone.st_gid, 44u);
+  EXPECT_TRUE(fs::is_empty(back + "/mem"));
+  EXPECT_EQ(host.vbackup("check").exit_code, 0);
+  const RunResult again = host.create({"--cross-mounts", "--json", "--verify-sample", "0"});
+  EXPECT_EQ(summary_number(again, "files_read"), 0u) << again.out;
+  EXPECT_EQ(run(host.command("create", {"--cross-mounts", "--consistency", "snapshot", "--tree", "alpha=" + alpha})).exit_code, 2);
+}
+
+class BackupProjects : public testing::TestWithParam<const char*> {};
+
+TEST_P(BackupProjects, AreGivenBack) {
+  VS_NEEDS_FILESYSTEM(GetParam());
+  const bool ext4 = std::string(GetParam()) == "ext4";
+  std::unique_ptr<LoopFilesystem> filesystem;
+  try {
+    filesystem = std::make_unique<LoopFilesystem>(GetParam(), ext4 ? 64 : 300, ext4 ? "-O quota,project -E quotatype=prjquota" : "");
+  } catch (const std::exception&) {
+    GTEST_SKIP() << "ext4 has project ids only where the kernel has quotas, and this one has not";
+  }
+  const std::string alpha = filesystem->path() + "/trees/alpha";
+  must_run({"bash", "-c", "mkdir -p '" + alpha + "/d' '" + filesystem->path() + "/trees/beta' && cd '" + alpha + "' && chattr -p 4711 d && echo in > d/file && chattr -p 4711 d/file && echo x > other && chattr -p 12 other"});
+  ASSERT_THAT(must_run({"lsattr", "-p", alpha + "/d/file"}), HasSubstr("4711"));
+  if (ext4) must_run({"chattr", "+P", alpha + "/d"});
+  BackupHost host(filesystem->path() + "/trees");
+  ASSERT_EQ(host.create().exit_code, 0);
+  const auto trees = host.restored("r");
+  EXPECT_EQ(difference(everything_of(host.trees()), everything_of(trees)), "");
+  EXPECT_THAT(must_run({"lsattr", "-p", trees.at("alpha") + "/d/file"}), HasSubstr("4711"));
+  EXPECT_THAT(must_run({"lsattr", "-pd", trees.at("alpha") + "/d"}), HasSubstr("4711"));
+  EXPECT_THAT(must_run({"lsattr", "-p", trees.at("alpha") + "/other"}), HasSubstr(" 12 "));
+}
+
+INSTANTIATE_TEST_SUITE_P(Filesystems, BackupProjects, testing::Values("ext4", "xfs"), [](const auto& one) { return std::string(one.param); });
+
+// A disk whose end is gone: what lies there gives EIO, as a bad sector would.
+TEST(BackupReadErrors, AreNamedTheRestGoesOnAndTheExitCodeIsThree) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  TempDir dir;
+  const std::string image = dir / "image", mount = dir / "mount";
+  must_run({"bash", "-c", "set -e; mkdir '" + mount + "'; truncate -s 96M '" + image + "'; mkfs.ext4 -q -F -b 4096 -O ^has_journal '" + image + "'; mount -o loop,noatime '" + image + "' '" + mount + "'"});
+  struct Unmount {
+    std::string where;
+    ~Unmount() { ::umount2(where.c_str(), MNT_DETACH); }
+  } unmount{mount};
+  must_run({"bash", "-c", "set -e; cd '" + mount + "'; mkdir -p trees/alpha trees/beta; echo fine > trees/alpha/fine; head -c 1000000 /dev/urandom > trees/alpha/good; fallocate -l 60M ballast; "
+                          "head -c 300000 /dev/urandom > trees/alpha/bad-small; head -c 9000000 /dev/urandom > trees/alpha/bad-large; echo fine > trees/beta/fine; sync; rm ballast; sync; echo 3 > /proc/sys/vm/drop_caches"});
+  // The first block of any of the two is where the disk ends from now on.
+  const std::string first = must_run({"bash", "-c", "cd '" + mount + "/trees/alpha'; for f in bad-small bad-large; do filefrag -v $f | awk '$1 == \"0:\" { sub(/\\.\\..*/, \"\", $4); print $4 }'; done | sort -n | head -n 1"});
+  ASSERT_GT(std::stoull(first), 15'000u) << "not behind the ballast";
+  must_run({"truncate", "-s", std::to_string(std::stoull(first) * 4096), image});
+  BackupHost host(mount + "/trees");
+  const RunResult result = host.create({"--json"});
+  EXPECT_EQ(result.exit_code, 3) << result.out << result.err;
+  EXPECT_THAT(result.err, HasSubstr("read " + mount + "/trees/alpha/bad-small: Input/output error"));
+  EXPECT_THAT(result.err, HasSubstr("read " + mount + "/trees/alpha/bad-large: Input/output error"));
+  EXPECT_EQ(summary_number(result, "failed"), 2u);
+  EXPECT_EQ(host.vbackup("check").exit_code, 0);
+  must_run({vbackup_path(), "restore", "--to", host.set(), "--target", dir / "back", "--all", "--progress", "never"});
+  EXPECT_EQ(read_file(dir / "back/alpha/good").size(), 1'000'000u);
+  EXPECT_EQ(read_file(dir / "back/beta/fine"), "fine\n");
+  EXPECT_FALSE(fs::exists(dir / "back/alpha/bad-small"));
+  EXPECT_THAT(must_run({vbackup_path(), "show", "--to", host.set(), "alpha"}), Not(HasSubstr("bad-small")));
+}
+
+}  // namespace
+}  // namespace vs::test

@@ -1,0 +1,130 @@
+// Real cgroups; all of it needs root and a hierarchy of version 2.
+#include "core/guest_freezer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "tests/support/run.h"
+#include "tests/support/temp_dir.h"
+
+namespace vs {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+class GuestFreezerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0 || cgroup2_mount().empty() || !fs::exists("/usr/bin/busybox")) GTEST_SKIP() << "needs root, a cgroup hierarchy of version 2, busybox-static";
+    tree_ = dir_ / "tree";
+    fs::create_directories(tree_);
+    fs::copy_file("/usr/bin/busybox", tree_ + "/busybox");
+    cgroup_ = cgroup2_mount() + "/test-freezer-" + std::to_string(::getpid());
+    fs::create_directories(cgroup_ + "/guest/inner");
+  }
+  void TearDown() override {
+    if (cgroup_.empty()) return;
+    guest_.reset();
+    other_.reset();
+    for (const char* below : {"/guest/inner", "/guest", ""})
+      for (int i = 0; i < 200 && ::rmdir((cgroup_ + below).c_str()) != 0 && errno == EBUSY; ++i) std::this_thread::sleep_for(10ms);
+  }
+  // A process with the tree (or the host's root) for its root, in a cgroup below ours, which writes all the time.
+  std::unique_ptr<test::Process> process_in(const std::string& cgroup, const std::string& root) const {
+    const std::string loop = root == "/" ? "exec sleep 60" : "exec chroot '" + root + "' /busybox sh -c 'while :; do echo x >> /count; done'";
+    auto process = std::make_unique<test::Process>(test::Command{"sh", "-c", "echo 0 > '" + cgroup_ + cgroup + "/cgroup.procs'; " + loop});
+    for (int i = 0; i < 500 && procs(cgroup).find(std::to_string(process->pid())) == std::string::npos; ++i) std::this_thread::sleep_for(5ms);
+    std::this_thread::sleep_for(30ms);  // exec of chroot
+    return process;
+  }
+  std::string procs(const std::string& cgroup) const { return test::read_file(cgroup_ + cgroup + "/cgroup.procs"); }
+  Guest guest() const { return {"guest", "--tree", RootDir(tree_)}; }
+  uintmax_t written() const { return fs::exists(tree_ + "/count") ? fs::file_size(tree_ + "/count") : 0; }
+  bool writes() const {
+    const auto before = written();
+    for (int i = 0; i < 200 && written() == before; ++i) std::this_thread::sleep_for(5ms);
+    return written() != before;
+  }
+
+  test::TempDir dir_;
+  std::string tree_, cgroup_;
+  std::unique_ptr<test::Process> guest_, other_;
+};
+
+TEST_F(GuestFreezerTest, FreezesTheCgroupThatHoldsAllOfAGuestAndThawsIt) {
+  guest_ = process_in("/guest/inner", tree_);
+  other_ = process_in("/guest", tree_);
+  ASSERT_TRUE(writes());
+  {
+    const auto frozen = make_cgroup_freezer()->freeze(guest(), 5s);
+    ASSERT_TRUE(frozen) << frozen.error().message;
+    EXPECT_TRUE((*frozen)->holds_still());
+    EXPECT_TRUE(is_frozen(cgroup_ + "/guest"));
+    const auto before = written();
+    std::this_thread::sleep_for(50ms);
+    EXPECT_EQ(written(), before);
+  }
+  EXPECT_TRUE(writes());
+}
+
+TEST_F(GuestFreezerTest, AGuestThatDoesNotRunIsToldApart) {
+  const auto frozen = make_cgroup_freezer()->freeze(guest(), 5s);
+  ASSERT_FALSE(frozen);
+  EXPECT_EQ(frozen.error().code, ESRCH);
+}
+
+TEST_F(GuestFreezerTest, NothingOfTheHostIsFrozen) {
+  guest_ = process_in("/guest/inner", tree_);
+  other_ = process_in("/guest/inner", "/");
+  const auto shared = make_cgroup_freezer()->freeze(guest(), 5s);
+  ASSERT_FALSE(shared);
+  EXPECT_EQ(shared.error().code, ENOTSUP);
+  EXPECT_THAT(shared.error().message, HasSubstr("process " + std::to_string(other_->pid()) + " of the host"));
+  EXPECT_TRUE(writes());
+}
+
+TEST_F(GuestFreezerTest, AChrootInACgroupOfTheHostIsRefusedByName) {
+  guest_ = process_in("/guest/inner", tree_);
+  const test::Process stray({"chroot", tree_, "/busybox", "sleep", "60"});
+  std::this_thread::sleep_for(50ms);
+  const auto frozen = make_cgroup_freezer()->freeze(guest(), 5s);
+  ASSERT_FALSE(frozen);
+  EXPECT_EQ(frozen.error().code, ENOTSUP);
+  EXPECT_THAT(frozen.error().message, HasSubstr("cannot be frozen"));
+}
+
+TEST_F(GuestFreezerTest, WhatSomebodyFrozeBeforeStaysFrozen) {
+  guest_ = process_in("/guest/inner", tree_);
+  ASSERT_TRUE(set_frozen(cgroup_ + "/guest/inner", true, 5s));
+  { ASSERT_TRUE(make_cgroup_freezer()->freeze(guest(), 5s)); }
+  EXPECT_TRUE(is_frozen(cgroup_ + "/guest/inner"));
+  ASSERT_TRUE(set_frozen(cgroup_ + "/guest/inner", false, 5s));
+}
+
+TEST_F(GuestFreezerTest, AFreezerThatIsKilledLeavesNobodyFrozen) {
+  guest_ = process_in("/guest/inner", tree_);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto frozen = make_cgroup_freezer()->freeze(guest(), 30s);
+    ::raise(frozen ? SIGKILL : SIGABRT);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ASSERT_EQ(WTERMSIG(status), SIGKILL);
+  for (int i = 0; i < 400 && is_frozen(cgroup_ + "/guest/inner"); ++i) std::this_thread::sleep_for(5ms);
+  EXPECT_FALSE(is_frozen(cgroup_ + "/guest/inner"));
+  EXPECT_TRUE(writes());
+}
+
+}  // namespace
+}  // namespace vs
