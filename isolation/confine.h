@@ -20,7 +20,7 @@ bool can_scope_abstract_sockets();
 
 struct Confinement {
   CapabilitySet keep = 0;
-  bool shared_network = true;
+  std::string filter;  // of make_guest_filter()
   bool scope_abstract_sockets = true;
   long nice = 0;
   std::vector<std::pair<int, uint64_t>> rlimits;
