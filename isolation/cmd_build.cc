@@ -2,10 +2,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <sstream>
 
 #include "core/durable_file.h"
 #include "core/error.h"
@@ -30,11 +33,12 @@ Build parse(const VerbOptions& options) {
   Build build;
   Arguments arguments("vserver NAME build", "[OPTION...]",
                       "Makes the tree and NAME.conf. skeleton: only what any tree has; template: unpacks --from, a tar file; debootstrap: a Debian of --suite from the mirrors of this\n"
-                      "host, by mmdebstrap; clone: a copy of vserver --from, which must not run: what vunify shares is shared with it,\n"
+                      "host, by mmdebstrap; rpm: the packages in directory --from, or in files\n"
+                      "named there, by rpm, with their scripts; clone: a copy of vserver --from, which must not run: what vunify shares is shared with it,\n"
                       "the rest reflinked where the filesystem can.",
                       "Exit codes: 0 done, 1 failed and nothing is left, 2 usage.\nExample:    vserver web1 build --method debootstrap --ip 192.168.1.2/24 --ondev eth0");
-  arguments.value("--method", "METHOD", build.method, "skeleton, template, clone or debootstrap");
-  arguments.value("--from", "FILE|NAME", build.from, "what template unpacks or clone copies");
+  arguments.value("--method", "METHOD", build.method, "skeleton, template, clone, debootstrap or rpm");
+  arguments.value("--from", "FILE|DIR|NAME", build.from, "what template unpacks, rpm installs (FILE,... or DIR) or clone copies");
   arguments.value("--suite", "SUITE", build.suite, "the release for debootstrap");
   arguments.value("--packages", "NAME,...", build.packages, "packages beside the minimum for debootstrap");
   arguments.value("--ip", "ADDRESS", build.ip, "IPROOT of NAME.conf");
@@ -58,6 +62,35 @@ std::vector<std::string> apt_sources() {
   return files;
 }
 
+std::vector<std::string> rpm_files(const std::string& from) {
+  std::vector<std::string> files;
+  if (from.empty()) throw Error("build: method rpm needs --from DIR or FILE,...", Exit::usage);
+  if (!fs::is_directory(from)) {
+    std::istringstream words(from);
+    for (std::string file; std::getline(words, file, ',');) files.push_back(fs::absolute(file));
+    return files;
+  }
+  for (const auto& entry : fs::directory_iterator(from))
+    if (entry.path().extension() == ".rpm") files.push_back(fs::absolute(entry.path()));
+  std::sort(files.begin(), files.end());
+  if (files.empty()) throw Error(fmt::format("build: no .rpm in {}", escaped(from)), Exit::usage);
+  return files;
+}
+
+// In one transaction, so that rpm sees to the order; what a package needs and is not there is told by rpm, and nothing is left.
+void install_rpms(const std::string& from, const std::string& tree) {
+  const auto files = rpm_files(from);
+  // What scripts want before any package is there. No more: a file that is there keeps rpm from putting its own.
+  const std::string dev = tree + "/dev", null = dev + "/null";
+  if (::mkdir(dev.c_str(), 0755) != 0 || ::mknod(null.c_str(), S_IFCHR | 0666, ::makedev(1, 3)) != 0) throw Error(problem_from_errno("make", null).message);
+  std::vector<std::string> command = {"rpm", "--root", tree, "-i"};
+  // Debian's rpm refuses to install unless told that this is not the host.
+  if (::access("/etc/debian_version", F_OK) == 0) command.push_back("--force-debian");
+  command.insert(command.end(), files.begin(), files.end());
+  run_program(command);
+  ::unlink(null.c_str());
+}
+
 void fill(Runtime& runtime, const Build& build, const std::string& tree) {
   if (build.method == "template") {
     if (build.from.empty()) throw Error("build: method template needs --from FILE", Exit::usage);
@@ -70,6 +103,8 @@ void fill(Runtime& runtime, const Build& build, const std::string& tree) {
     const auto sources = build.suite == "bookworm" ? apt_sources() : std::vector<std::string>();
     command.insert(command.end(), sources.begin(), sources.end());
     run_program(command);
+  } else if (build.method == "rpm") {
+    install_rpms(build.from, tree);
   } else if (build.method == "clone") {
     check_vserver_name(build.from);
     // The copy goes by paths: nobody may be in the tree meanwhile.
@@ -77,7 +112,7 @@ void fill(Runtime& runtime, const Build& build, const std::string& tree) {
     const auto counts = clone_tree(fmt::format("{}/{}", runtime.places.trees, build.from), tree, runtime.log);
     if (counts.copied > 0) runtime.log.warning(fmt::format("{} shared files are in use or have as many names as possible and were copied", counts.copied));
   } else if (build.method != "skeleton") {
-    throw Error(fmt::format("build: '{}' is no method: skeleton, template, clone, debootstrap", escaped(build.method)), Exit::usage);
+    throw Error(fmt::format("build: '{}' is no method: skeleton, template, clone, debootstrap, rpm", escaped(build.method)), Exit::usage);
   }
   if (build.method != "clone") ok_or_throw(make_skeleton(tree));  // a clone is what its model is
 }

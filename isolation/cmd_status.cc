@@ -4,7 +4,9 @@
 #include <ctime>
 
 #include "core/error.h"
+#include "core/size_text.h"
 #include "isolation/lifecycle.h"
+#include "isolation/project_quota.h"
 #include "isolation/vserver_verbs.h"
 
 namespace vs::isolation {
@@ -40,6 +42,8 @@ int cmd_status(const VerbOptions& options) {
   const long now = std::time(nullptr);
   fmt::print("Server {} is running{}\n{} processes running\n", options.name, runtime.cgroups.frozen(options.name) ? ", frozen" : "", runtime.cgroups.processes(options.name));
   fmt::print("Vserver uptime: {}\n", uptime_text(started.empty() ? 0 : now - std::stol(started)));
+  if (const auto disk = disk_use(read_spec(runtime.places, options.name).root, options.name))
+    fmt::print("Disk: {} of {}\n", size_text(disk->used), disk->limit == 0 ? "all there is" : size_text(disk->limit));
   fmt::print("Context: {}\nAddresses: {}\nGuards: {}\n", context->number, fact(*context, "ADDRESSES"), fact(*context, "GUARDS"));
   return 0;
 }

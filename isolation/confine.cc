@@ -85,12 +85,12 @@ Result confine(const Confinement& confinement) {
     if (::setrlimit(static_cast<__rlimit_resource_t>(resource), &limit) != 0) return problem_from_errno("set", fmt::format("resource limit {}", resource));
   }
   if (confinement.nice != 0 && ::setpriority(PRIO_PROCESS, 0, static_cast<int>(confinement.nice)) != 0) return problem_from_errno("set", "S_NICE");
-  if (confinement.shared_network && confinement.scope_abstract_sockets)
+  if (confinement.scope_abstract_sockets)
     if (auto done = scope_abstract_sockets(); !done) return done;
   if (::syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) return problem_from_errno("close", "descriptors");
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   // A filter may be loaded without no_new_privs while we have SYS_ADMIN: so before the capabilities go.
-  if (auto done = filter_guest({confinement.shared_network}); !done) return done;
+  if (auto done = load_guest_filter(confinement.filter); !done) return done;
   return keep_only(confinement.keep);
 }
 

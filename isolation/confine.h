@@ -17,7 +17,7 @@ void run_from_read_only_self(char** argv);
 
 struct Confinement {
   CapabilitySet keep = 0;
-  bool shared_network = true;
+  std::string filter;  // of make_guest_filter()
   bool scope_abstract_sockets = false;  // by Landlock; see abstract_sockets.h
   long nice = 0;
   std::vector<std::pair<int, uint64_t>> rlimits;

@@ -165,6 +165,7 @@ const std::map<std::string, Setter>& setters() {
       {"MEMORY", [](const ConfigLine& line, ContainerSpec& spec) { spec.limits.memory = bytes_of(line); }},
       {"CPU", [](const ConfigLine& line, ContainerSpec& spec) { spec.limits.cpu = static_cast<uint64_t>(number_of(line, 1, 100000)); }},
       {"PIDS", [](const ConfigLine& line, ContainerSpec& spec) { spec.limits.pids = static_cast<uint64_t>(number_of(line, 1, 1L << 22)); }},
+      {"DISK", [](const ConfigLine& line, ContainerSpec& spec) { spec.disk = bytes_of(line); }},
       {"BIND", take_binds},
       {"GUARD", take_guards}};
   return table;

@@ -35,6 +35,7 @@ struct ContainerSpec {
   std::vector<BindAddress> gateways;    // GATEWAY: of a private network on an interface of the host
   InitStyle init = InitStyle::automatic;
   Limits limits;                        // MEMORY, CPU, PIDS
+  uint64_t disk = 0;                    // DISK, bytes; 0: no limit
   std::vector<BindMount> binds;         // BIND
   std::vector<std::string> waived;      // GUARD="!NAME": guards that this host need not have
   MountPlan mount_plan() const { return {root, binds}; }

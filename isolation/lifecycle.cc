@@ -32,7 +32,9 @@
 #include "isolation/held.h"
 #include "isolation/mounts.h"
 #include "isolation/private_network.h"
+#include "isolation/project_quota.h"
 #include "isolation/pty.h"
+#include "isolation/syscall_filter.h"
 
 namespace vs::isolation {
 namespace {
@@ -126,6 +128,7 @@ struct Start {
   UniqueFd cgroup;     // where the processes go
   ContextInfo context;
   std::string guards;
+  std::string filter;                    // of system calls
   std::optional<BindAddress> loopback6;  // where the host has IPv6
   std::vector<PrivateLink> links;        // NETWORK=private
   UniqueFd host_network;
@@ -163,6 +166,13 @@ void add_loopback6(Start& start) {
     start.runtime.log.verbose(fmt::format("no IPv6 on the loopback of this host: {}", added.error().message));
 }
 
+void limit_space(Start& start) {
+  for (const auto& other : configured(start.runtime.places))
+    if (start.spec.disk != 0 && other != start.spec.name && project_of_vserver(other) == project_of_vserver(start.spec.name))
+      throw Error(fmt::format("vservers {} and {} would be one project for DISK; one of them needs another name", start.spec.name, other));
+  ok_or_throw(limit_disk(start.spec.root, start.spec.name, start.spec.disk));
+}
+
 void plan_network(Start& start) {
   start.links = value_or_throw(plan_private_network(start.spec.name, start.spec.addresses));
   start.host_network.reset(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
@@ -195,11 +205,23 @@ void make_cgroup(Start& start) {
   start.cgroup = value_or_throw(start.runtime.cgroups.open_processes(spec.name));
 }
 
+std::string filter_file(const Places& places, const std::string& name) { return fmt::format("{}/{}.filter", places.run, name); }
+
+// For process 1, and in a file for commands that enter later.
+void make_filter(Start& start) {
+  start.filter = value_or_throw(make_guest_filter({.shared_network = !start.spec.private_network, .keep_projects = start.spec.disk != 0}));
+  const std::string file = filter_file(start.runtime.places, start.spec.name);
+  start.held.add("file", file);
+  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd) throw Error(problem_from_errno("create", file).message);
+  ok_or_throw(write_all(fd.get(), start.filter, file));
+}
+
 Confinement confinement_of(const Start& start) {
   const ContainerSpec& spec = start.spec;
   Confinement confinement;
   confinement.keep = spec.keep();
-  confinement.shared_network = !spec.private_network;
+  confinement.filter = start.filter;
   confinement.scope_abstract_sockets = start.abstract_sockets == AbstractSocketGuard::landlock;
   confinement.nice = spec.nice;
   confinement.rlimits = spec.rlimits;
@@ -223,14 +245,6 @@ Result set_names(const ContainerSpec& spec) {
   const std::string domain = spec.domainname == "none" ? "" : spec.domainname;
   if (::setdomainname(domain.c_str(), domain.size()) != 0) return problem_from_errno("set the domain name", domain);
   return Ok{};
-}
-
-// The tests' kill -9 between two steps.
-void die_if_told(const char* step) {
-  const char* at = std::getenv("VS_DIE_AFTER_STEP");
-  if (at == nullptr || std::string(at) != step) return;
-  ::raise(SIGKILL);
-  ::_exit(128 + SIGKILL);  // process 1 of a namespace cannot kill itself
 }
 
 // In the child, where the number that makes the loopback address is known, and before anything of the guest runs.
@@ -318,8 +332,10 @@ struct Step {
 constexpr Step kSteps[] = {
     {"pre-start", [](Start& start) { run_hook(start.runtime.places, start.spec.name, "pre-start"); }},
     {"guards", check_guards},
+    {"disk", limit_space},
     {"addresses", add_addresses},
     {"cgroup", make_cgroup},
+    {"filter", make_filter},
     {"context", spawn_context},
     {"state", write_state},
     {"post-start", [](Start& start) { run_hook(start.runtime.places, start.spec.name, "post-start"); }}};
@@ -394,7 +410,7 @@ void start_vserver(Runtime& runtime, const std::string& name) {
     runtime.log.info(fmt::format("vserver {} is already running", name));
     return;
   }
-  Start start{runtime, spec, Held(runtime.places, name), {}, {}, {}, {}, {}, {}};
+  Start start{runtime, spec, Held(runtime.places, name), {}, {}, {}, {}, {}, {}, {}};
   if (start.held.exists()) give_all_back(runtime, name);
   start.held.begin();
   try {
@@ -432,6 +448,7 @@ int exec_in_context(Runtime& runtime, const ContextInfo& context, const ExecOpti
   Confinement confinement;
   confinement.keep = std::stoull("0" + fact("KEEP"), nullptr, 16);
   confinement.scope_abstract_sockets = fact("SCOPED") == "1";
+  confinement.filter = value_or_throw(read_whole(filter_file(runtime.places, context.name)));
   const unsigned terminals = options.instead ? 0 : terminals_of_caller();
   int sockets[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) throw Error(problem_from_errno("make", "a socket pair").message);

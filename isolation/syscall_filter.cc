@@ -1,13 +1,23 @@
 #include "isolation/syscall_filter.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/fs.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <memory>
+#include <vector>
+
+#include "core/unique_fd.h"
 
 namespace vs::isolation {
 namespace {
@@ -41,6 +51,15 @@ class Filter {
     if (failed_ == 0) keep(seccomp_load(context_.get()));
     if (failed_ != 0) return problem_from(-failed_, "load", "the seccomp filter");
     return Ok{};
+  }
+  Expected<std::string> program() {
+    const UniqueFd file(::memfd_create("filter", MFD_CLOEXEC));
+    if (!file) return problem_from_errno("make a file for", "the seccomp filter");
+    if (failed_ == 0) keep(seccomp_export_bpf(context_.get(), file.get()));
+    if (failed_ != 0) return problem_from(-failed_, "make", "the seccomp filter");
+    std::string bytes(static_cast<size_t>(::lseek(file.get(), 0, SEEK_END)), '\0');
+    if (::pread(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) return problem_from_errno("read back", "the seccomp filter");
+    return bytes;
   }
 
  private:
@@ -78,7 +97,7 @@ Result filter_namespaces() {
   return filter.load();
 }
 
-Result filter_guest(const FilterOptions& options) {
+Expected<std::string> make_guest_filter(const FilterOptions& options) {
   Filter filter;
   deny_namespaces(filter);
   for (const int call : kDenied) filter.deny(call);
@@ -86,12 +105,27 @@ Result filter_guest(const FilterOptions& options) {
   constexpr uint64_t kLow = 0xffffffff;
   filter.deny_where(SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, kLow, TIOCSTI));
   filter.deny_where(SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, kLow, TIOCLINUX));
+  if (options.keep_projects) {
+    constexpr uint64_t kSetFlags32 = 0x40046602;  // FS_IOC32_SETFLAGS, of 32-bit programs
+    for (const uint64_t request : {uint64_t{FS_IOC_SETFLAGS}, kSetFlags32, uint64_t{FS_IOC_FSSETXATTR}})
+      filter.deny_where(SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, kLow, request & kLow));
+    constexpr int kFileSetattr = 469;  // Linux 6.17; the same number everywhere
+    filter.deny(kFileSetattr);
+  }
   for (const int call : {SCMP_SYS(fcntl), SCMP_SYS(fcntl64)}) filter.deny_where(call, SCMP_A1(SCMP_CMP_MASKED_EQ, kLow, F_SETLEASE), EINVAL);
   deny_executable_data(filter);
   if (options.shared_network)
     for (const int family : {AF_PACKET, AF_KEY, AF_VSOCK, 44 /* AF_XDP */, AF_TIPC, AF_ALG})
       filter.deny_where(SCMP_SYS(socket), SCMP_A0(SCMP_CMP_MASKED_EQ, kLow, static_cast<uint64_t>(family)), EAFNOSUPPORT);
-  return filter.load();
+  return filter.program();
+}
+
+Result load_guest_filter(const std::string& program) {
+  std::vector<sock_filter> instructions(program.size() / sizeof(sock_filter));
+  std::memcpy(instructions.data(), program.data(), instructions.size() * sizeof(sock_filter));
+  const sock_fprog filter{static_cast<unsigned short>(instructions.size()), instructions.data()};
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) return problem_from_errno("load", "the seccomp filter");
+  return Ok{};
 }
 
 }  // namespace vs::isolation

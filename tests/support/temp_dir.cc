@@ -100,7 +100,7 @@ std::optional<std::string> LoopFilesystem::impossible(const std::string& type) {
   return why;
 }
 
-LoopFilesystem::LoopFilesystem(const std::string& type, uint64_t mebibytes, const std::string& mkfs_options)
+LoopFilesystem::LoopFilesystem(const std::string& type, uint64_t mebibytes, const std::string& mkfs_options, const std::string& mount_options)
     : type_(type), mount_point_(dir_ / "pool") {
   // The least mkfs accepts: xfs 300 MiB, btrfs 109 MiB. The image is sparse.
   const uint64_t least = type == "xfs" ? 320 : type == "btrfs" ? 256 : 32;
@@ -112,7 +112,7 @@ LoopFilesystem::LoopFilesystem(const std::string& type, uint64_t mebibytes, cons
       type == "ext4" ? "mkfs.ext4 -q -F -m 0 -E lazy_itable_init=1 " : fmt::format("mkfs.{} -q -f ", type);
   must_run({"sh", "-c", "PATH=$PATH:/usr/sbin:/sbin; " + make + mkfs_options + " \"$1\"", "sh", image});
   std::filesystem::create_directory(mount_point_);
-  must_run({"mount", "-o", "loop", image, mount_point_});
+  must_run({"mount", "-o", "loop" + (mount_options.empty() ? "" : "," + mount_options), image, mount_point_});
   ::chmod(mount_point_.c_str(), 0755);
 }
 

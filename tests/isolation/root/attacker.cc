@@ -221,6 +221,15 @@ int try_unseal(const char* path) {
   return denied("remove the seal", ioctl(fd, FS_IOC_SETFLAGS, &flags));
 }
 
+int try_leave_project(const char* path) {
+  const int fd = open(path, O_RDONLY);
+  fsxattr attributes{};
+  if (fd < 0 || ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return 2;
+  attributes.fsx_projid = 0;
+  attributes.fsx_xflags &= ~static_cast<unsigned>(FS_XFLAG_PROJINHERIT);
+  return denied("leave the project that is counted", ioctl(fd, FS_IOC_FSSETXATTR, &attributes));
+}
+
 int try_handle(const char*) {
   struct {
     file_handle handle;
@@ -308,6 +317,7 @@ int run(const std::string& name, const char* word, const char* second) {
   if (name == "kill") return denied("kill", kill(std::atoi(word), 0));
   if (name == "ptrace") return denied("ptrace", ptrace(PTRACE_ATTACH, std::atoi(word), nullptr, nullptr));
   if (name == "unseal") return try_unseal(word);
+  if (name == "leave-project") return try_leave_project(word);
   if (name == "handle") return try_handle(word);
   if (name == "descriptors") return no_descriptors(word);
   if (name == "inheritable") return inheritable_is_empty(word);

@@ -40,9 +40,65 @@ TEST_F(VserverBuildTest, TemplateMakesAGuestThatStartsAndDeleteRemovesIt) {
   EXPECT_FALSE(fs::exists(host_->path("conf/" + name + ".conf")));
 }
 
+// Two packages, one of which needs the other and has a script that runs in the tree.
+TEST_F(VserverBuildTest, RpmInstallsADirectoryOfPackagesWithTheirScripts) {
+  if (!have_program("rpmbuild")) GTEST_SKIP() << "needs rpmbuild";
+  std::string arch = must_run({"rpm", "--eval", "%{_arch}"});
+  arch.pop_back();
+  const std::string top = host_->path("rpmbuild"), rpms = top + "/RPMS/" + arch, name = fmt::format("t{}-rpm", ::getpid());
+  write_file(top + "/base.spec",
+             "Name: base\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nProvides: /bin/sh\nAutoReqProv: no\n%description\nd\n"
+             "%install\nmkdir -p %{buildroot}/bin %{buildroot}/etc\ncp /usr/bin/busybox %{buildroot}/bin/busybox\nln -s busybox %{buildroot}/bin/sh\nln -s busybox %{buildroot}/bin/cat\n"
+             "echo root:x:0:0:of the package:/root:/bin/sh > %{buildroot}/etc/passwd\n%files\n/bin/*\n%config(noreplace) /etc/passwd\n");
+  write_file(top + "/app.spec",
+             "Name: app\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nRequires: base\nAutoReqProv: no\n%description\nd\n"
+             "%install\nmkdir -p %{buildroot}/srv\necho app > %{buildroot}/srv/app\n%post\ncat /srv/app > /srv/made 2>/dev/null\n%files\n/srv/app\n");
+  for (const char* spec : {"base", "app"}) must_run({"rpmbuild", "-bb", "--quiet", "--define", "_topdir " + top, "--define", "__os_install_post %{nil}", fmt::format("{}/{}.spec", top, spec)});
+  const auto refused = host_->vserver(name, {"build", "--method", "rpm", "--from", rpms + "/app-1-1." + arch + ".rpm"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("base is needed by app")) << shown(refused);
+  EXPECT_FALSE(fs::exists(host_->tree(name)));
+  const auto built = host_->vserver(name, {"build", "--method", "rpm", "--from", rpms});
+  ASSERT_EQ(built.exit_code, 0) << shown(built);
+  EXPECT_EQ(read_file(host_->tree(name) + "/srv/made"), "app\n") << "the script ran";
+  EXPECT_FALSE(fs::exists(host_->tree(name) + "/dev/null"));
+  EXPECT_THAT(must_run({"rpm", "--root", host_->tree(name), "-qa"}), HasSubstr("app-1-1." + arch));
+  EXPECT_THAT(read_file(host_->tree(name) + "/etc/passwd"), HasSubstr("of the package"));
+  ASSERT_EQ(host_->vserver(name, {"start"}).exit_code, 0);
+  EXPECT_EQ(host_->vserver(name, {"exec", "cat", "/srv/app"}).out, "app\n");
+  ASSERT_EQ(host_->vserver(name, {"stop"}).exit_code, 0);
+  EXPECT_EQ(host_->vserver(name, {"delete"}).exit_code, 0);
+}
+
+TEST_F(VserverBuildTest, SkeletonIsATreeThatBindsCanFill) {
+  const std::string name = fmt::format("t{}-skeleton", ::getpid());
+  ASSERT_EQ(host_->vserver(name, {"build"}).exit_code, 0);
+  for (const char* dir : {"dev", "proc", "sys", "run", "etc", "root", "tmp"}) EXPECT_TRUE(fs::is_directory(host_->tree(name) + "/" + dir)) << dir;
+  EXPECT_THAT(read_file(host_->tree(name) + "/etc/passwd"), HasSubstr("root:x:0:0"));
+  fs::create_directories(host_->path("programs"));
+  fs::copy_file("/usr/bin/busybox", host_->path("programs/cat"));
+  host_->configure(name, "BIND=\"" + host_->path("programs") + ":/bin:ro\"\n");
+  ASSERT_EQ(host_->vserver(name, {"start"}).exit_code, 0);
+  EXPECT_THAT(host_->vserver(name, {"exec", "/bin/cat", "/etc/hosts"}).out, HasSubstr("localhost"));
+  ASSERT_EQ(host_->vserver(name, {"stop"}).exit_code, 0);
+  EXPECT_EQ(host_->vserver(name, {"delete"}).exit_code, 0);
+}
+
+TEST_F(VserverBuildTest, DebootstrapMakesADebianThatStarts) {
+  if (!have_program("mmdebstrap")) GTEST_SKIP() << "needs mmdebstrap";
+  const std::string name = fmt::format("t{}-debian", ::getpid());
+  const auto built = host_->vserver_on_the_network(name, {"build", "--method", "debootstrap", "--packages", "busybox-static"});
+  if (built.exit_code != 0 && built.err.find("apt-get update") != std::string::npos) GTEST_SKIP() << "no Debian mirror is reached: " << built.err;
+  ASSERT_EQ(built.exit_code, 0) << shown(built);
+  ASSERT_EQ(host_->vserver(name, {"start"}).exit_code, 0);
+  EXPECT_THAT(host_->vserver(name, {"exec", "dpkg", "-l", "busybox-static"}).out, HasSubstr("ii  busybox-static"));
+  ASSERT_EQ(host_->vserver(name, {"stop"}).exit_code, 0);
+  EXPECT_EQ(host_->vserver(name, {"delete"}).exit_code, 0);
+}
+
 TEST_F(VserverBuildTest, WhatFailsLeavesNothing) {
   const std::string name = fmt::format("t{}-failed", ::getpid());
-  for (const std::vector<std::string>& options : {std::vector<std::string>{"--method", "template", "--from", "/no/such.tar"}, {"--method", "magic"}, {"--ip", "1.2.3"}}) {
+  for (const std::vector<std::string>& options : {std::vector<std::string>{"--method", "template", "--from", "/no/such.tar"}, {"--method", "magic"}, {"--method", "rpm"}, {"--method", "rpm", "--from", "/proc/self/fdinfo"}, {"--method", "clone", "--from", "nobody-there"}, {"--ip", "1.2.3"}}) {
     std::vector<std::string> words = {"build"};
     words.insert(words.end(), options.begin(), options.end());
     EXPECT_NE(host_->vserver(name, words).exit_code, 0);

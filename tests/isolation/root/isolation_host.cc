@@ -1,5 +1,6 @@
 #include "tests/isolation/root/isolation_host.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -18,8 +19,11 @@ namespace fs = std::filesystem;
 
 constexpr const char* kBusybox = "/usr/bin/busybox";
 
+int machine_network = -1;
+
 // Once for the whole program: addresses of tests are never the host's.
 bool own_network() {
+  if (machine_network < 0) machine_network = ::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
   static const bool done = ::unshare(CLONE_NEWNET) == 0 && run({"ip", "link", "set", "lo", "up"}).exit_code == 0;
   return done;
 }
@@ -92,6 +96,12 @@ RunResult IsolationHost::tool(Command command) const {
   return run(command, {environment(), {}, std::chrono::milliseconds(60000)});
 }
 
+RunResult IsolationHost::vserver_on_the_network(const std::string& name, std::vector<std::string> words) const {
+  Command command = {"nsenter", fmt::format("--net=/proc/{}/fd/{}", ::getpid(), machine_network), VS_BINARY_DIR "/vserver", name};
+  command.insert(command.end(), words.begin(), words.end());
+  return run(command, {environment(), {}, std::chrono::minutes(5)});
+}
+
 std::unique_ptr<Process> IsolationHost::background(const std::string& name, std::vector<std::string> words) const {
   Command command = {VS_BINARY_DIR "/vserver", name};
   command.insert(command.end(), words.begin(), words.end());
@@ -109,7 +119,7 @@ std::string IsolationHost::left_behind() const {
   const isolation::Cgroups cgroups;
   for (const auto& name : names_) {
     if (cgroups.exists(name)) add("cgroup " + name);
-    for (const char* kind : {"held", "ctx"})
+    for (const char* kind : {"held", "ctx", "filter"})
       if (fs::exists(dir_ / fmt::format("run/{}.{}", name, kind))) add(name + "." + kind);
   }
   if (fs::exists(dir_ / "run/ctx"))

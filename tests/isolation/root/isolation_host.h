@@ -29,6 +29,8 @@ class IsolationHost {
   std::string tree(const std::string& name) const { return trees_ + "/" + name; }
   std::string path(const std::string& below) const { return dir_ / below; }
   RunResult vserver(const std::string& name, std::vector<std::string> words, std::map<std::string, std::string> env = {}, std::vector<std::string> options = {}) const;
+  // The same in the network that this machine has, for what fetches packages.
+  RunResult vserver_on_the_network(const std::string& name, std::vector<std::string> words) const;
   std::unique_ptr<Process> background(const std::string& name, std::vector<std::string> words) const;
   RunResult tool(Command command) const;  // chcontext and so on, by name
   // `attacker WORDS` by root inside.

@@ -1,0 +1,95 @@
+// DISK: a vserver's own files are counted and limited, what it shares is not.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "tests/isolation/root/isolation_host.h"
+
+namespace vs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::Not;
+
+class DiskTest : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    VS_NEEDS_ISOLATION();
+    VS_NEEDS_FILESYSTEM(GetParam());
+    const bool ext4 = GetParam() == std::string("ext4");
+    try {
+      disk_ = std::make_unique<LoopFilesystem>(GetParam(), 128, ext4 ? "-O quota,project -E quotatype=prjquota" : "", "prjquota");
+    } catch (const std::exception& error) {
+      GTEST_SKIP() << "this kernel has no project quota on " << GetParam() << ": " << error.what();
+    }
+    host_ = std::make_unique<IsolationHost>(disk_->path());
+  }
+  std::string project_of(const std::string& path) { return must_run({"sh", "-c", "lsattr -p -d \"$1\" | awk '{print $1}'", "sh", path}); }
+  std::unique_ptr<LoopFilesystem> disk_;
+  std::unique_ptr<IsolationHost> host_;
+};
+
+TEST_P(DiskTest, LimitsWhatIsItsOwnAndLeavesWhatIsShared) {
+  const auto guest = host_->add("guest", "DISK=20M\n"), other = host_->add("other", "");
+  const std::string master = disk_->path() + "/master";
+  must_run({"dd", "if=/dev/zero", "of=" + master, "bs=1M", "count=30", "status=none"});
+  fs::create_hard_link(master, host_->tree(guest) + "/shared");
+  set_immutable(master, true);
+  const auto started = host_->vserver(guest, {"start"});
+  EXPECT_EQ(started.exit_code, 0) << "30 MB that it shares do not count: " << shown(started);
+  EXPECT_EQ(project_of(master), project_of(disk_->path())) << "and stay everybody's";
+  EXPECT_NE(project_of(host_->tree(guest) + "/bin"), project_of(disk_->path()));
+  EXPECT_EQ(host_->vserver(guest, {"exec", "sh", "-c", "head -c 5000000 /dev/zero > /tmp/fits"}).exit_code, 0);
+  const auto beyond = host_->vserver(guest, {"exec", "sh", "-c", "head -c 40000000 /dev/zero > /tmp/beyond"});
+  EXPECT_NE(beyond.exit_code, 0);
+  EXPECT_THAT(beyond.err, testing::AnyOf(HasSubstr("quota"), HasSubstr("No space"))) << shown(beyond);
+  EXPECT_LT(fs::file_size(host_->tree(guest) + "/tmp/beyond"), 20u << 20);
+  EXPECT_THAT(host_->vserver(guest, {"status"}).out, testing::ContainsRegex("Disk: .* of 2[01]"));
+  ASSERT_EQ(host_->vserver(other, {"start"}).exit_code, 0);
+  EXPECT_EQ(host_->vserver(other, {"exec", "sh", "-c", "head -c 30000000 /dev/zero > /tmp/more"}).exit_code, 0) << "others have what there is";
+  EXPECT_THAT(host_->vserver(other, {"status"}).out, Not(HasSubstr("Disk:")));
+  set_immutable(master, false);
+}
+
+TEST_P(DiskTest, RootInsideCannotLeaveIt) {
+  const auto guest = host_->add("guest", "DISK=20M\n"), other = host_->add("other", "");
+  for (const auto& name : {guest, other}) ASSERT_EQ(host_->vserver(name, {"start"}).exit_code, 0);
+  EXPECT_EQ(host_->attack(other, {"leave-project", "/tmp"}).exit_code, 1) << "the harness: without DISK attributes may be changed";
+  EXPECT_EQ(host_->attack(guest, {"leave-project", "/tmp"}).exit_code, 0);
+  EXPECT_EQ(host_->attack(guest, {"leave-project", "/etc/passwd"}).exit_code, 0);
+}
+
+TEST_P(DiskTest, ANewLimitHoldsAtTheNextStartAndNoneTakesItAway) {
+  const auto guest = host_->add("guest", "DISK=8M\n");
+  ASSERT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
+  const auto fill = [&] { return host_->vserver(guest, {"exec", "sh", "-c", "head -c 16000000 /dev/zero > /tmp/file"}).exit_code; };
+  EXPECT_NE(fill(), 0);
+  host_->configure(guest, "DISK=40M\n");
+  ASSERT_EQ(host_->vserver(guest, {"restart"}).exit_code, 0);
+  EXPECT_EQ(fill(), 0);
+  host_->configure(guest, "");
+  ASSERT_EQ(host_->vserver(guest, {"restart"}).exit_code, 0);
+  EXPECT_EQ(project_of(host_->tree(guest) + "/tmp/file"), project_of(disk_->path()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Filesystems, DiskTest, testing::Values("ext4", "xfs"), [](const auto& filesystem) { return std::string(filesystem.param); });
+
+TEST(DiskWithoutQuotaTest, IsRefusedAndSaysWhatIsMissing) {
+  VS_NEEDS_ISOLATION();
+  for (const char* type : {"ext4", "btrfs"}) {
+    VS_NEEDS_FILESYSTEM(type);
+    const LoopFilesystem disk(type, 128);
+    IsolationHost host(disk.path());
+    const auto guest = host.add("guest", "DISK=20M\n");
+    const auto result = host.vserver(guest, {"start"});
+    EXPECT_EQ(result.exit_code, 1) << type;
+    EXPECT_THAT(result.err, HasSubstr("DISK needs project quota")) << type;
+    EXPECT_THAT(result.err, HasSubstr("prjquota")) << type;
+  }
+}
+
+}  // namespace
+}  // namespace vs::test
