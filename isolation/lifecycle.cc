@@ -31,6 +31,7 @@
 #include "isolation/mounts.h"
 #include "isolation/private_network.h"
 #include "isolation/pty.h"
+#include "isolation/reboot_place.h"
 
 namespace vs::isolation {
 namespace {
@@ -86,6 +87,7 @@ Result give_back(Runtime& runtime, const Held::Thing& thing) {
   if (thing.kind == "address") return remove_alias(parse_address(thing.what));
   if (thing.kind == "cgroup") return runtime.cgroups.remove(thing.what);
   if (thing.kind == "link") return remove_link(thing.what);
+  if (thing.kind == "reboot") return remove_reboot_dir(runtime.places, thing.what);
   if (thing.kind == "context") runtime.contexts->forget(static_cast<unsigned>(std::stoul(thing.what)));
   if (thing.kind == "file") ::unlink(thing.what.c_str());
   return Ok{};
@@ -176,6 +178,11 @@ void make_cgroup(Start& start) {
   start.cgroup = value_or_throw(start.runtime.cgroups.open_processes(spec.name));
 }
 
+void make_reboot_place(Start& start) {
+  start.held.add("reboot", start.spec.name);
+  ok_or_throw(make_reboot_dir(start.runtime.places, start.spec.name));
+}
+
 Confinement confinement_of(const ContainerSpec& spec) {
   Confinement confinement;
   confinement.keep = spec.keep();
@@ -232,7 +239,9 @@ Result prepare_guest(Start& start, unsigned number, InitStyle& style) {
   ::setsid();
   if (auto done = start.runtime.cgroups.enter(spec.name, false); !done) return done;
   if (auto done = set_names(spec); !done) return done;
-  if (auto done = enter_guest_root(spec.mount_plan()); !done) return done;
+  MountPlan plan = spec.mount_plan();
+  plan.reboot = reboot_dir(start.runtime.places, spec.name);
+  if (auto done = enter_guest_root(plan); !done) return done;
   style = detect_init(spec);
   if (auto done = own_standard_files(); !done) return done;
   return confine(confinement_of(spec));
@@ -300,6 +309,7 @@ constexpr Step kSteps[] = {
     {"guards", check_guards},
     {"addresses", add_addresses},
     {"cgroup", make_cgroup},
+    {"reboot", make_reboot_place},
     {"context", spawn_context},
     {"state", write_state},
     {"post-start", [](Start& start) { run_hook(start.runtime.places, start.spec.name, "post-start"); }}};
@@ -409,6 +419,7 @@ void stop_vserver(Runtime& runtime, const std::string& name) {
   const auto context = context_of(runtime, name);
   if (context) {
     run_hook(runtime.places, name, "pre-stop");
+    ok_or_throw(remove_reboot_dir(runtime.places, name));  // from here on its end is the host's will
     if (runtime.cgroups.frozen(name)) ok_or_throw(runtime.cgroups.freeze(name, false));
     ask_to_end(runtime, *context, name, read_host_settings(runtime.places).stop_seconds);
   }
