@@ -66,11 +66,8 @@ void bind_ip4(BpfProgram& program, const AddressLists& lists, int16_t offset) {
   if_ours4(program, lists, kAddress, "allow");
   program.jump("refuse");
   program.label("any4");
-  if (lists.v4.empty())
-    program.jump("refuse");
-  else
-    write_word(program, offset, lists.v4.front());
-  program.jump("allow");
+  if (!lists.v4.empty()) write_word(program, offset, lists.v4.front());
+  program.jump(lists.v4.empty() ? "refuse" : "allow");
   if (lists.loopback != 0) {
     program.label("loopback4");
     write_word(program, offset, lists.loopback);
@@ -147,17 +144,22 @@ BpfProgram bind6(const AddressLists& lists) {
 
 // --- connect and sendmsg ---------------------------------------------------------------------------------
 
-// bpf_bind(context, address with port 0). That it fails for a socket that is bound already is right.
+// bpf_bind(context, the address on the stack). That it fails for a socket that is bound already is right.
+void bind_to_stack(BpfProgram& program, size_t size) {
+  program.move(BPF_REG_1, kContext);
+  program.move(BPF_REG_2, BPF_REG_10);
+  program.add_constant(BPF_REG_2, kStack);
+  program.set(BPF_REG_3, static_cast<int32_t>(size));
+  program.call(BPF_FUNC_bind);
+}
+
+// With port 0, as below: the kernel chooses.
 void bind_source4(BpfProgram& program, uint32_t source) {
   program.store32_constant(BPF_REG_10, kStack, AF_INET);
   program.store32_constant(BPF_REG_10, kStack + 4, source);
   program.store32_constant(BPF_REG_10, kStack + 8, 0);
   program.store32_constant(BPF_REG_10, kStack + 12, 0);
-  program.move(BPF_REG_1, kContext);
-  program.move(BPF_REG_2, BPF_REG_10);
-  program.add_constant(BPF_REG_2, kStack);
-  program.set(BPF_REG_3, sizeof(sockaddr_in));
-  program.call(BPF_FUNC_bind);
+  bind_to_stack(program, sizeof(sockaddr_in));
 }
 
 void bind_source6(BpfProgram& program, const Words6& source) {
@@ -165,12 +167,11 @@ void bind_source6(BpfProgram& program, const Words6& source) {
   program.store32_constant(BPF_REG_10, kStack + 4, 0);
   for (int i = 0; i < 4; ++i) program.store32_constant(BPF_REG_10, static_cast<int16_t>(kStack + 8 + 4 * i), source[static_cast<size_t>(i)]);
   program.store32_constant(BPF_REG_10, kStack + 24, 0);
-  program.move(BPF_REG_1, kContext);
-  program.move(BPF_REG_2, BPF_REG_10);
-  program.add_constant(BPF_REG_2, kStack);
-  program.set(BPF_REG_3, sizeof(sockaddr_in6));
-  program.call(BPF_FUNC_bind);
+  bind_to_stack(program, sizeof(sockaddr_in6));
 }
+
+// Of an IPv6 socket that speaks IPv4.
+void bind_mapped_source(BpfProgram& program, uint32_t source) { bind_source6(program, {0, 0, kMapped, source}); }
 
 // Destination 127.0.0.1 becomes the own loopback, the rest of 127/8 but that is refused; the address is in kAddress. Goes to "loop" or falls through.
 void look_at_loopback(BpfProgram& program, const AddressLists& lists) {
@@ -193,21 +194,23 @@ void look_at_loopback6(BpfProgram& program, const AddressLists& lists) {
   if_loopback_net6(program, kContext, kUserIp6, "refuse");
 }
 
+// The IPv4 destination at `offset` of the context, by a socket whose source is set by `bind_source`. Does not fall through.
+void connect_ip4(BpfProgram& program, const AddressLists& lists, int16_t offset, void (*bind_source)(BpfProgram&, uint32_t)) {
+  program.load32(kAddress, kContext, offset);
+  look_at_loopback(program, lists);
+  if (!lists.v4.empty()) bind_source(program, lists.v4.front());
+  program.jump(lists.v4.empty() ? "refuse" : "allow");
+  if (lists.loopback == 0) return;
+  program.label("loop");
+  write_word(program, offset, lists.loopback);
+  bind_source(program, lists.loopback);
+  program.jump("allow");
+}
+
 BpfProgram connect4(const AddressLists& lists) {
   BpfProgram program;
   begin_with_ends(program);
-  program.load32(kAddress, kContext, kUserIp4);
-  look_at_loopback(program, lists);
-  if (lists.v4.empty())
-    program.jump("refuse");
-  else
-    bind_source4(program, lists.v4.front());
-  program.jump("allow");
-  if (lists.loopback != 0) {
-    program.label("loop");
-    write_word(program, kUserIp4, lists.loopback);
-    bind_source4(program, lists.loopback);
-  }
+  connect_ip4(program, lists, kUserIp4, bind_source4);
   finish(program, EADDRNOTAVAIL);
   return program;
 }
@@ -216,19 +219,7 @@ BpfProgram connect6(const AddressLists& lists) {
   BpfProgram program;
   begin_with_ends(program);
   unless_mapped(program, kUserIp6, "plain6");
-  program.load32(kAddress, kContext, kUserIp6 + 12);
-  look_at_loopback(program, lists);
-  if (lists.v4.empty())
-    program.jump("refuse");
-  else
-    bind_source6(program, {0, 0, kMapped, lists.v4.front()});
-  program.jump("allow");
-  if (lists.loopback != 0) {
-    program.label("loop");
-    write_word(program, kUserIp6 + 12, lists.loopback);
-    bind_source6(program, {0, 0, kMapped, lists.loopback});
-    program.jump("allow");
-  }
+  connect_ip4(program, lists, kUserIp6 + 12, bind_mapped_source);
   program.label("plain6");
   look_at_loopback6(program, lists);
   if (!lists.v6.empty()) bind_source6(program, lists.v6.front());
@@ -250,11 +241,8 @@ BpfProgram sendmsg4(const AddressLists& lists) {
   program.load32(kAddress, kContext, kSourceIp4);
   if_ours4(program, lists, kAddress, "allow");
   program.if_not_equal(kAddress, 0, "refuse");
-  if (lists.v4.empty())
-    program.jump("refuse");
-  else
-    write_word(program, kSourceIp4, lists.v4.front());
-  program.jump("allow");
+  if (!lists.v4.empty()) write_word(program, kSourceIp4, lists.v4.front());
+  program.jump(lists.v4.empty() ? "refuse" : "allow");
   if (lists.loopback != 0) {
     program.label("loop");
     write_word(program, kUserIp4, lists.loopback);
@@ -287,12 +275,16 @@ BpfProgram sendmsg6(const AddressLists& lists) {
 // --- what is shown ---------------------------------------------------------------------------------------
 
 // The own loopback is 127.0.0.1 inside, and ::1.
+void show_ip4(BpfProgram& program, const AddressLists& lists, int16_t offset) {
+  program.load32(kAddress, kContext, offset);
+  program.if_not_equal(kAddress, lists.loopback, "end");
+  write_word(program, offset, kOne);
+}
+
 BpfProgram show4(const AddressLists& lists) {
   BpfProgram program;
   begin(program);
-  program.load32(kAddress, kContext, kUserIp4);
-  program.if_not_equal(kAddress, lists.loopback, "end");
-  write_word(program, kUserIp4, kOne);
+  show_ip4(program, lists, kUserIp4);
   program.label("end");
   program.leave_with(1);
   return program;
@@ -301,9 +293,7 @@ BpfProgram show6(const AddressLists& lists) {
   BpfProgram program;
   begin(program);
   unless_mapped(program, kUserIp6, "plain6");
-  program.load32(kAddress, kContext, kUserIp6 + 12);
-  program.if_not_equal(kAddress, lists.loopback, "end");
-  write_word(program, kUserIp6 + 12, kOne);
+  show_ip4(program, lists, kUserIp6 + 12);
   program.jump("end");
   program.label("plain6");
   for (const auto& own : lists.loopback6) {

@@ -72,6 +72,12 @@ std::vector<std::string> Arguments::parse(int argc, char** argv) {
   return {words.begin() + static_cast<long>(std::min(at, words.size())), words.end()};
 }
 
+std::vector<std::string> Arguments::pass_through(int argc, char** argv) {
+  const std::string first = argc > 1 ? argv[1] : "";
+  if (first == "--help" || first == "--version") parse(argc, argv);
+  return {argv + 1, argv + argc};
+}
+
 int run_tool(const std::string& program, int failure, const std::function<int()>& body) {
   try {
     return body();

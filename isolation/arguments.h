@@ -21,6 +21,8 @@ class Arguments {
   void otherwise(std::function<bool(const std::string& name)> take) { otherwise_ = std::move(take); }
   // The words after the options. Throws Error(Exit::usage); prints help and throws Shown for --help and --version.
   std::vector<std::string> parse(int argc, char** argv);
+  // For tools that hand their options on to another program: --help and --version are answered when they come first, all else is returned untouched.
+  std::vector<std::string> pass_through(int argc, char** argv);
   std::string help() const;
 
   struct Shown {};  // --help was answered: exit 0

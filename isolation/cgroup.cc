@@ -25,6 +25,8 @@ using namespace std::chrono_literals;
 constexpr auto kPause = 2ms;
 // A full period of the processor controller: what the kernel takes by default.
 constexpr uint64_t kCpuPeriodUs = 100000;
+// The weight that the kernel gives to any group; that there is a group is the point.
+constexpr uint64_t kOneShare = 100, kOneShareV1 = 1024;
 
 Result write_value(const std::string& file, const std::string& value) {
   const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
@@ -113,6 +115,7 @@ Result Cgroups::make(const std::string& name, const Limits& limits) const {
       {"memory", limits.memory, "memory.max", "memory.limit_in_bytes", fmt::to_string(limits.memory), fmt::to_string(limits.memory)},
       {"cpu", limits.cpu, "cpu.max", "cpu.cfs_quota_us", fmt::format("{} {}", limits.cpu * kCpuPeriodUs / 100, kCpuPeriodUs),
        fmt::to_string(limits.cpu * kCpuPeriodUs / 100)},
+      {"cpu", limits.share ? kOneShare : 0, "cpu.weight", "cpu.shares", fmt::to_string(kOneShare), fmt::to_string(kOneShareV1)},
       {"pids", limits.pids, "pids.max", "pids.max", fmt::to_string(limits.pids), fmt::to_string(limits.pids)}};
   for (const auto& setting : settings) {
     if (setting.value == 0) continue;

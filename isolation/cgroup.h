@@ -18,7 +18,8 @@ struct Limits {
   uint64_t memory = 0;  // bytes; 0: no limit, here and below
   uint64_t cpu = 0;     // percent of one processor
   uint64_t pids = 0;
-  bool any() const { return memory != 0 || cpu != 0 || pids != 0; }
+  bool share = false;    // of the processor together one share among the others, however many its processes are
+  bool any() const { return memory != 0 || cpu != 0 || pids != 0 || share; }
 };
 
 class Cgroups {

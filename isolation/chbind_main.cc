@@ -1,16 +1,12 @@
 // chbind: ties a command and all it starts to addresses of this host.
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <string>
 #include <vector>
 
 #include "core/error.h"
-#include "core/escape.h"
-#include "isolation/address_programs.h"
 #include "isolation/arguments.h"
-#include "isolation/bind_address.h"
-#include "isolation/cgroup.h"
+#include "isolation/bind_self.h"
 
 namespace {
 
@@ -33,23 +29,7 @@ int run(int argc, char** argv) {
   if (command.empty()) throw Error("expected a command; see chbind --help", Exit::usage);
   if (given.empty()) throw Error("expected at least one --ip", Exit::usage);
   if (::geteuid() != 0) throw Error("must be run by root");
-  AddressRules rules;
-  std::string shown;
-  for (const auto& text : given)
-    for (const auto& address : resolve_address(text)) {
-      rules.addresses.push_back(address);
-      shown += " " + address.text();
-    }
-  if (rules.addresses.empty()) throw Error(fmt::format("'{}' has no address", escaped(given[0])), Exit::usage);
-  if (rules.addresses.size() > kMostAddresses) throw Error(fmt::format("at most {} addresses", kMostAddresses), Exit::usage);
-  const Cgroups cgroups;
-  cgroups.sweep(".chbind.");  // of those that ended: nobody stays to remove them
-  const std::string name = fmt::format(".chbind.{}", ::getpid());
-  ok_or_throw(cgroups.make(name, {}));
-  const UniqueFd cgroup = value_or_throw(cgroups.open(name));
-  ok_or_throw(tie_to_addresses(cgroup.get(), rules));
-  ok_or_throw(cgroups.enter(name, true));
-  if (!silent) fmt::print("ipv4root is now{}\n", shown);
+  bind_self(given, silent);
   return become("chbind", command);
 }
 

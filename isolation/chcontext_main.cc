@@ -27,6 +27,7 @@
 #include "isolation/init.h"
 #include "isolation/mounts.h"
 #include "isolation/places.h"
+#include "isolation/spectator.h"
 #include "isolation/syscall_filter.h"
 
 namespace {
@@ -55,9 +56,19 @@ void check_flags(Options& options) {
     if (std::find_if(std::begin(kFlags), std::end(kFlags), [&](const char* one) { return word == one; }) == std::end(kFlags))
       throw Error(fmt::format("'{}' is no flag: lock, sched, nproc, private, fakeinit, hideinfo, ulimit", escaped(word)), Exit::usage);
   options.flags = words;
-  // Promised by the original and by no namespace: better refused than believed.
-  for (const char* flag : {"sched", "hideinfo", "ulimit"})
-    if (options.has(flag)) throw Error(fmt::format("flag {} needs a kernel with contexts; vserver has CPU= and limits in NAME.conf", flag));
+}
+
+// nproc and ulimit: what this process may use at most, for all of the context together. The other limits go on holding for each process.
+Limits limits_of_context(const Options& options) {
+  const auto limit_of = [](int resource) {
+    rlimit limit{};
+    return ::getrlimit(static_cast<__rlimit_resource_t>(resource), &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : 0;
+  };
+  Limits limits;
+  if (options.has("nproc") || options.has("ulimit")) limits.pids = limit_of(RLIMIT_NPROC);
+  if (options.has("ulimit")) limits.memory = limit_of(RLIMIT_AS);
+  if (options.has("sched")) limits.share = true;
+  return limits;
 }
 
 unsigned wanted_number(const Options& options) {
@@ -98,6 +109,7 @@ void lower(const Options& options, bool ordinary_user) {
 int inside_new(const Options& options, const std::vector<std::string>& command, unsigned number, bool ordinary_user) {
   if (options.disconnect) ::setsid();
   ok_or_throw(fresh_proc());
+  if (options.has("hideinfo")) ok_or_throw(hide_register(places_from_environment().run));
   set_names(options);
   say(options, fmt::format("New security context is {}", number));
   lower(options, ordinary_user);
@@ -105,17 +117,7 @@ int inside_new(const Options& options, const std::vector<std::string>& command, 
   return run_init(InitEnds::with_command, [&] { return become("chcontext", command); });
 }
 
-// What is sent to this process is meant for the command.
-pid_t forward_to = 0;
-void forward(int signal) { ::kill(forward_to, signal); }
-
-int wait_and_forward(const Child& child, const Options& options) {
-  if (options.disconnect) return 0;
-  forward_to = child.pid;
-  for (const int signal : {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) ::signal(signal, forward);
-  for (const int signal : {SIGINT, SIGQUIT}) ::signal(signal, SIG_IGN);  // the terminal sends them to all
-  return wait_for(child);
-}
+int wait_unless_disconnected(const Child& child, const Options& options) { return options.disconnect ? 0 : wait_and_pass_on(child); }
 
 int create(const Options& options, const std::vector<std::string>& command, Contexts& contexts, unsigned number) {
   CreateOptions create;
@@ -124,21 +126,18 @@ int create(const Options& options, const std::vector<std::string>& command, Cont
   if (create.user && number != 0) throw Error("only root may choose the number of a context");
   if (options.has("private")) create.facts["FLAGS"] = "private";
   UniqueFd cgroup;
-  if (options.has("nproc")) {
-    if (create.user) throw Error("flag nproc: only root can limit a context as a whole");
+  if (options.has("nproc") || options.has("ulimit") || options.has("sched")) {
+    if (create.user) throw Error("flags nproc, ulimit and sched: only root can limit a context as a whole");
     const Cgroups cgroups;
     cgroups.sweep(".chcontext.");
-    rlimit limit{};
-    ::getrlimit(RLIMIT_NPROC, &limit);
-    Limits limits;
-    if (limit.rlim_cur != RLIM_INFINITY) limits.pids = limit.rlim_cur;
+    const Limits limits = limits_of_context(options);
     const std::string name = fmt::format(".chcontext.{}", ::getpid());
     ok_or_throw(cgroups.make(name, limits));
     ok_or_throw(cgroups.enter(name, true));  // and the child with us
   }
   ContextInfo created;
   const Child child = contexts.create(create, [&](unsigned given) { return inside_new(options, command, given, create.user); }, created);
-  const int status = wait_and_forward(child, options);
+  const int status = wait_unless_disconnected(child, options);
   if (!options.disconnect) contexts.find(created.number);  // finds it dead and removes its entry
   return status;
 }
@@ -153,7 +152,7 @@ int run(int argc, char** argv) {
   arguments.list("--ctx", "N", options.contexts, "this context");
   arguments.list("--cap", "NAME", options.capabilities, "keep (NAME) or take (!NAME) a capability");
   arguments.flag("--secure", options.secure, "keep only capabilities that do not reach out of the context");
-  arguments.list("--flag", "FLAG[,FLAG...]", options.flags, "lock, nproc, private, fakeinit (sched, hideinfo and ulimit need a kernel with contexts)");
+  arguments.list("--flag", "FLAG[,FLAG...]", options.flags, "lock, sched, nproc, private, fakeinit, hideinfo, ulimit; see chcontext(8)");
   arguments.value("--hostname", "NAME", options.hostname, "host name in the context");
   arguments.value("--domainname", "NAME", options.domainname, "NIS domain name in the context; none for an empty one");
   arguments.flag("--disconnect", options.disconnect, "in the background, in a session of its own");
@@ -166,14 +165,13 @@ int run(int argc, char** argv) {
   const auto contexts = make_contexts(places_from_environment());
   if (number == kSpectator) {
     if (::geteuid() != 0) throw Error("only root may be the spectator");
-    const Child child = contexts->spectate([&] {
+    const auto first = [&] {
       set_names(options);
       say(options, fmt::format("New security context is {}", kSpectator));
-      ok_or_throw(filter_namespaces());
-      ok_or_throw(keep_only(kept(options) & secure_capabilities()));
-      return run_init(InitEnds::with_command, [&] { return become("chcontext", command); });
-    });
-    return wait_and_forward(child, options);
+    };
+    const Child child =
+        start_spectator(*contexts, kept(options), first, [&] { return run_init(InitEnds::with_command, [&] { return become("chcontext", command); }); });
+    return wait_unless_disconnected(child, options);
   }
   const auto existing = number == 0 ? std::optional<ContextInfo>() : contexts->find(number);
   if (!existing) return create(options, command, *contexts, number);
@@ -187,7 +185,7 @@ int run(int argc, char** argv) {
     lower(options, false);
     return become("chcontext", command);
   });
-  return wait_and_forward(child, options);
+  return wait_unless_disconnected(child, options);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "core/escape.h"
 #include "isolation/arguments.h"
 #include "isolation/clone.h"
+#include "isolation/guest_tools.h"
 #include "isolation/lifecycle.h"
 #include "isolation/run_program.h"
 #include "isolation/tree.h"
@@ -114,7 +115,9 @@ void fill(Runtime& runtime, const Build& build, const std::string& tree) {
   } else if (build.method != "skeleton") {
     throw Error(fmt::format("build: '{}' is no method: skeleton, template, clone, debootstrap, rpm", escaped(build.method)), Exit::usage);
   }
-  if (build.method != "clone") ok_or_throw(make_skeleton(tree));  // a clone is what its model is
+  if (build.method == "clone") return;  // a clone is what its model is
+  ok_or_throw(make_skeleton(tree));
+  value_or_throw(install_guest_tools(tree));
 }
 
 std::string conf_text(const Build& build) {

@@ -62,6 +62,8 @@ class Contexts {
   virtual std::optional<ContextInfo> find_named(const std::string& name) = 0;
   // Which context a process of the host's view is in; nothing for no such process. It is found through its pid namespace, which it cannot forge.
   virtual std::optional<unsigned> of_process(pid_t pid) = 0;
+  // The same for many processes, with a list() taken before.
+  virtual std::optional<unsigned> of_process(pid_t pid, const std::vector<ContextInfo>& living) = 0;
   virtual void forget(unsigned number) = 0;
 };
 

@@ -157,7 +157,7 @@ class NamespaceContexts : public Contexts {
   // which stays mounted, shows them all. It is read-only, so that /proc/PID/mem is no way in; the body must drop SYS_ADMIN and SYS_PTRACE.
   Child spectate(const std::function<int()>& body) override {
     Child child;
-    child.pid = clone_child(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC, -1, child.pidfd);
+    child.pid = clone_child(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS, -1, child.pidfd);
     if (child.pid < 0) throw Error(problem_from_errno("make namespaces for", "the spectator").message);
     if (child.pid == 0)
       run_body([&] {
@@ -211,11 +211,13 @@ class NamespaceContexts : public Contexts {
     return std::nullopt;
   }
 
-  std::optional<unsigned> of_process(pid_t pid) override {
+  std::optional<unsigned> of_process(pid_t pid) override { return of_process(pid, list()); }
+
+  std::optional<unsigned> of_process(pid_t pid, const std::vector<ContextInfo>& living) override {
     const uint64_t space = namespace_of(fmt::to_string(pid), "pid");
     if (space == 0) return std::nullopt;
     if (space == namespace_of("self", "pid")) return kHost;
-    for (const auto& info : list())
+    for (const auto& info : living)
       if (info.pid_namespace == space) return info.number;
     // A namespace inside of a context belongs to it; the cgroup-free way to know is to go up.
     UniqueFd at(::open(fmt::format("/proc/{}/ns/pid", pid).c_str(), O_RDONLY | O_CLOEXEC));
@@ -224,7 +226,7 @@ class NamespaceContexts : public Contexts {
       at.reset(::ioctl(at.get(), kGetParent));
       struct stat found {};
       if (!at || ::fstat(at.get(), &found) != 0) break;
-      for (const auto& info : list())
+      for (const auto& info : living)
         if (info.pid_namespace == found.st_ino) return info.number;
     }
     return number_of_namespace(space);

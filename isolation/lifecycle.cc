@@ -34,6 +34,7 @@
 #include "isolation/private_network.h"
 #include "isolation/project_quota.h"
 #include "isolation/pty.h"
+#include "isolation/reboot_place.h"
 #include "isolation/syscall_filter.h"
 
 namespace vs::isolation {
@@ -90,6 +91,7 @@ Result give_back(Runtime& runtime, const Held::Thing& thing) {
   if (thing.kind == "address") return remove_alias(parse_address(thing.what));
   if (thing.kind == "cgroup") return runtime.cgroups.remove(thing.what);
   if (thing.kind == "link") return remove_link(thing.what);
+  if (thing.kind == "reboot") return remove_reboot_dir(runtime.places, thing.what);
   if (thing.kind == "context") runtime.contexts->forget(static_cast<unsigned>(std::stoul(thing.what)));
   if (thing.kind == "file") ::unlink(thing.what.c_str());
   return Ok{};
@@ -217,6 +219,11 @@ void make_filter(Start& start) {
   ok_or_throw(write_all(fd.get(), start.filter, file));
 }
 
+void make_reboot_place(Start& start) {
+  start.held.add("reboot", start.spec.name);
+  ok_or_throw(make_reboot_dir(start.runtime.places, start.spec.name));
+}
+
 Confinement confinement_of(const Start& start) {
   const ContainerSpec& spec = start.spec;
   Confinement confinement;
@@ -266,7 +273,9 @@ Result prepare_guest(Start& start, unsigned number, InitStyle& style) {
   ::setsid();
   if (auto done = start.runtime.cgroups.enter(spec.name, false); !done) return done;
   if (auto done = set_names(spec); !done) return done;
-  if (auto done = enter_guest_root(spec.mount_plan()); !done) return done;
+  MountPlan plan = spec.mount_plan();
+  plan.reboot = reboot_dir(start.runtime.places, spec.name);
+  if (auto done = enter_guest_root(plan); !done) return done;
   style = detect_init(spec);
   if (auto done = own_standard_files(); !done) return done;
   return confine(confinement_of(start));
@@ -336,6 +345,7 @@ constexpr Step kSteps[] = {
     {"addresses", add_addresses},
     {"cgroup", make_cgroup},
     {"filter", make_filter},
+    {"reboot", make_reboot_place},
     {"context", spawn_context},
     {"state", write_state},
     {"post-start", [](Start& start) { run_hook(start.runtime.places, start.spec.name, "post-start"); }}};
@@ -431,6 +441,7 @@ void stop_vserver(Runtime& runtime, const std::string& name) {
   const auto context = context_of(runtime, name);
   if (context) {
     run_hook(runtime.places, name, "pre-stop");
+    ok_or_throw(remove_reboot_dir(runtime.places, name));  // from here on its end is the host's will
     if (runtime.cgroups.frozen(name)) ok_or_throw(runtime.cgroups.freeze(name, false));
     ask_to_end(runtime, *context, name, read_host_settings(runtime.places).stop_seconds);
   }

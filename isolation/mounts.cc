@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/durable_file.h"
 #include "core/escape.h"
 #include "core/root_dir.h"
 #include "core/unique_fd.h"
@@ -68,14 +69,15 @@ struct Node {
 };
 constexpr Node kNodes[] = {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
 constexpr std::pair<const char*, const char*> kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
-                                                          {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"},         {"console", "null"}};
+                                                          {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"},         {"console", "null"},
+                                                          {"reboot", "vserver/reboot"}};
 
 Result fill_dev(int dev) {
   for (const auto& node : kNodes)
     if (::mknodat(dev, node.name, S_IFCHR | 0666, ::makedev(node.major, node.minor)) != 0) return problem_from_errno("make the device", std::string("/dev/") + node.name);
   for (const auto& [name, to] : kLinks)
     if (::symlinkat(to, dev, name) != 0) return problem_from_errno("make the link", std::string("/dev/") + name);
-  for (const char* dir : {"pts", "shm"})
+  for (const char* dir : {"pts", "shm", "vserver"})
     if (::mkdirat(dev, dir, 0755) != 0) return problem_from_errno("create", std::string("/dev/") + dir);
   return Ok{};
 }
@@ -158,6 +160,8 @@ Result enter_guest_root(const MountPlan& plan) {
     if (!clone) return clone.error();
     binds.push_back(std::move(*clone));
   }
+  auto reboot = clone_tree(plan.reboot, true);
+  if (!reboot) return reboot.error();
   auto tree = clone_tree(plan.root, false);
   if (!tree) return tree.error();
   if (auto done = pivot(tree->get(), plan.root); !done) return done;
@@ -170,6 +174,9 @@ Result enter_guest_root(const MountPlan& plan) {
   if (auto done = fill_dev(dev.get()); !done) return done;
   if (auto done = mount_in(dev.get(), "pts", "devpts", {{"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC); !done)
     return done;
+  const UniqueFd asking(::openat(dev.get(), "vserver", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!asking) return problem_from_errno("open", "/dev/vserver");
+  if (auto done = attach(reboot->get(), asking.get(), "/dev/vserver"); !done) return done;
   if (auto done = mount_in(dev.get(), "shm", "tmpfs", {{"mode", "1777"}}, kPlain); !done) return done;
   if (auto done = mount_new(root, "proc", "proc", {}, kPlain | MOUNT_ATTR_NOEXEC, &proc); !done) return done;
   if (auto done = restrict_proc(proc.get(), dev.get()); !done) return done;
@@ -191,6 +198,19 @@ Result fresh_proc() {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) return problem_from_errno("separate", "the mounts of the host");
   if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) return problem_from_errno("mount", "/proc");
   return Ok{};
+}
+
+Result hide_register(const std::string& run) {
+  const auto host = read_whole(run + "/ctx/.lock", 64);
+  if (!host) return Ok{};  // a context of an ordinary user, before any of root's
+  auto empty = new_filesystem("tmpfs", {{"mode", "755"}, {"size", "64k"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+  if (!empty) return empty.error();
+  if (::mkdirat(empty->get(), "ctx", 0755) != 0) return problem_from_errno("create", run + "/ctx");
+  const UniqueFd lock(::openat(empty->get(), "ctx/.lock", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock) return problem_from_errno("create", run + "/ctx/.lock");
+  if (auto done = write_all(lock.get(), *host, run + "/ctx/.lock"); !done) return done;
+  const UniqueFd target(::open(run.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  return target ? attach(empty->get(), target.get(), run) : Result(problem_from_errno("open", run));
 }
 
 }  // namespace vs::isolation

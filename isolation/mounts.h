@@ -21,11 +21,14 @@ struct BindMount {
 struct MountPlan {
   std::string root;  // the tree, a host path
   std::vector<BindMount> binds;
+  std::string reboot = {};  // host directory of the guest's /dev/vserver, see reboot_place.h
 };
 
 // In the first process of a new context, with CAP_SYS_ADMIN and CAP_MKNOD: all of the above. Ends with "/" as working directory.
 Result enter_guest_root(const MountPlan& plan);
 // For chcontext, which stays in the host's tree: own mount propagation and a /proc of the new pid namespace.
 Result fresh_proc();
+// For its flag hideinfo: an empty directory over the register of contexts, with what tells that this is not the host.
+Result hide_register(const std::string& run);
 
 }  // namespace vs::isolation

@@ -27,10 +27,11 @@ std::string uptime(const std::string& started) {
 
 uint64_t host_processes(Contexts& contexts) {
   uint64_t count = 0;
+  const auto living = contexts.list();
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
     const std::string name = entry.path().filename();
-    if (name.find_first_not_of("0123456789") == std::string::npos && contexts.of_process(static_cast<pid_t>(std::stol(name))) == kHost) ++count;
+    if (name.find_first_not_of("0123456789") == std::string::npos && contexts.of_process(static_cast<pid_t>(std::stol(name)), living) == kHost) ++count;
   }
   return count;
 }

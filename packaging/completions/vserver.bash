@@ -20,10 +20,23 @@ _vserver_tool() {
     chbind) words='--ip --bcast --silent --help --version' ;;
     reducecap) words='--secure --show --help --version' ;;
     vservers) words='--silent --nodev --help --version start stop restart reload status' ;;
+    vps | vpstree | vtop | v_service) words='--help --version' ;;
+    vkill) words='-s -l --ctx --help --version' ;;
+    rebootmgr) words='--pidfile --start --help --version' ;;
+    newvserver) words='--name --hostname --ip --ondev --clone --method --from --suite --packages --unify --yes --dry-run --help --version' ;;
+    vapt | vrpm) words='--unify --keep-shared --vunify-config --silent --help --version ALL --' ;;
     *) words='--help --version' ;;
+  esac
+  case ${COMP_WORDS[0]##*/} in
+    vapt | vrpm | rebootmgr)
+      mapfile -t COMPREPLY < <(compgen -W "$words $(cd "${VS_VSERVER_CONF:-/etc/vservers}" 2>/dev/null && for i in *.conf; do [[ $i == vunify.conf || $i == vbackup.conf ]] || echo "${i%.conf}"; done)" -- "$cur")
+      return ;;
+    newvserver | vkill)
+      mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+      return ;;
   esac
   if [[ $cur == -* || ${COMP_WORDS[0]##*/} == vservers ]]; then mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
   else mapfile -t COMPREPLY < <(compgen -c -- "$cur"); fi
 }
 complete -F _vserver vserver
-complete -F _vserver_tool chcontext chbind reducecap vservers vserver-stat
+complete -F _vserver_tool chcontext chbind reducecap vservers vserver-stat vps vpstree vtop vkill rebootmgr newvserver vapt vrpm v_service

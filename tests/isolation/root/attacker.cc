@@ -326,6 +326,43 @@ int run(const std::string& name, const char* word, const char* second) {
     return denied("make readable memory executable", personality(READ_IMPLIES_EXEC) < 0 && personality(0x80000000UL | READ_IMPLIES_EXEC) < 0 ? -1 : 1);
   }
   if (name == "hostname") return denied("sethostname", sethostname("evil", 4));
+  if (name == "flood") {  // a thousand connections that say nothing; as many as the queue holds stay open
+    sockaddr_un to{};
+    to.sun_family = AF_UNIX;
+    std::strncpy(to.sun_path, word, sizeof to.sun_path - 1);
+    int open_ones = 0;
+    for (int i = 0; i < 1000; ++i) {
+      const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+      open_ones += connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
+    }
+    std::printf("%d open\n", open_ones);
+    std::fflush(stdout);
+    sleep(30);
+    return 0;
+  }
+  if (name == "ask") {  // writes `second` to the socket `word`
+    sockaddr_un to{};
+    to.sun_family = AF_UNIX;
+    std::strncpy(to.sun_path, word, sizeof to.sun_path - 1);
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return denied("ask", -1);
+    return write(fd, second, std::strlen(second)) < 0 ? 2 : 1;
+  }
+  if (name == "replace") {  // each way to put something else in the place of the socket; all must fail
+    const std::string socket_name = std::string(word) + "/reboot";
+    int worked = 0;
+    worked += unlink(socket_name.c_str()) == 0;
+    worked += symlink("/etc/passwd", (std::string(word) + "/other").c_str()) == 0;
+    worked += rename("/etc/passwd", socket_name.c_str()) == 0;
+    worked += rename(word, "/dev/elsewhere") == 0;
+    worked += rmdir(word) == 0;
+    worked += chmod(socket_name.c_str(), 0666) == 0;
+    worked += umount2(word, MNT_DETACH) == 0;
+    worked += mount(nullptr, word, nullptr, MS_REMOUNT | MS_BIND, nullptr) == 0;
+    worked += open((std::string(word) + "/file").c_str(), O_CREAT | O_WRONLY, 0600) >= 0;
+    std::printf("%d worked\n", worked);
+    return worked != 0;
+  }
   if (name == "listen") {  // listen without bind: the kernel takes any port of any address; prints it and waits
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in at{};

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <regex>
 #include <set>
 #include <string>
@@ -29,11 +30,13 @@ std::string man(const std::string& page) {
 
 TEST(IsolationDocsTest, EveryOptionOfEveryToolIsInManAndCompletion) {
   const std::string bash = read_file(VS_SOURCE_DIR "/packaging/completions/vserver.bash");
-  for (const char* tool : {"vserver", "chcontext", "chbind", "reducecap", "vservers", "vserver-stat"}) {
+  const std::map<std::string, std::string> elsewhere = {{"vserver", "vserver.8"},     {"vps", "vps.8"},         {"vpstree", "vps.8"}, {"vtop", "vps.8"},          {"vkill", "vps.8"},
+                                                        {"rebootmgr", "rebootmgr.8"}, {"vapt", "vapt.8"},       {"vrpm", "vapt.8"},   {"v_service", "v_service.8"}, {"newvserver", "newvserver.8"}};
+  for (const char* tool : {"vserver", "chcontext", "chbind", "reducecap", "vservers", "vserver-stat", "vps", "vpstree", "vtop", "vkill", "rebootmgr", "newvserver", "vapt", "vrpm", "v_service"}) {
     const std::string help = must_run({std::string(VS_BINARY_DIR "/") + tool, "--help"});
     EXPECT_THAT(help, HasSubstr("Exit codes: ")) << tool;
     EXPECT_THAT(help, HasSubstr(std::string("Example:    ") + tool)) << tool;
-    const std::string page = man(std::string(tool) == "vserver" ? "vserver.8" : "chcontext.8");
+    const std::string page = man(elsewhere.contains(tool) ? elsewhere.at(tool) : "chcontext.8");
     for (const auto& option : matches(help, "\n  (--[a-z-]+)")) {
       const bool common = option == "--help" || option == "--version";
       EXPECT_TRUE(common || page.find(option) != std::string::npos) << tool << " " << option;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -108,6 +109,15 @@ std::unique_ptr<Process> IsolationHost::background(const std::string& name, std:
   return std::make_unique<Process>(command, RunOptions{environment(), {}, std::chrono::milliseconds(60000)});
 }
 
+void IsolationHost::end(Process& process) const {
+  process.signal_group(SIGKILL);
+  process.wait();
+  for (int i = 0; i < 100; ++i, ::usleep(20'000)) {
+    tool({"vserver-stat"});  // sweeps
+    if (left_behind().empty()) return;
+  }
+}
+
 RunResult IsolationHost::attack(const std::string& name, std::vector<std::string> words) const {
   words.insert(words.begin(), {"exec", "/attacker"});
   return vserver(name, words);
@@ -119,6 +129,7 @@ std::string IsolationHost::left_behind() const {
   const isolation::Cgroups cgroups;
   for (const auto& name : names_) {
     if (cgroups.exists(name)) add("cgroup " + name);
+    if (fs::exists(dir_ / ("run/reboot/" + name))) add("reboot/" + name);
     for (const char* kind : {"held", "ctx", "filter"})
       if (fs::exists(dir_ / fmt::format("run/{}.{}", name, kind))) add(name + "." + kind);
   }

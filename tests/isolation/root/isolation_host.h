@@ -33,13 +33,15 @@ class IsolationHost {
   RunResult vserver_on_the_network(const std::string& name, std::vector<std::string> words) const;
   std::unique_ptr<Process> background(const std::string& name, std::vector<std::string> words) const;
   RunResult tool(Command command) const;  // chcontext and so on, by name
+  std::map<std::string, std::string> environment() const;  // for tools that stay in the background
+  // Ends a tool of background() or one that stays, with what it runs, and removes the entry of its context.
+  void end(Process& process) const;
   // `attacker WORDS` by root inside.
   RunResult attack(const std::string& name, std::vector<std::string> words) const;
   // What is left of any vserver: addresses on lo beside its own, interfaces, cgroups, entries. "" when nothing is.
   std::string left_behind() const;
 
  private:
-  std::map<std::string, std::string> environment() const;
   TempDir dir_;
   std::string trees_;
   std::vector<std::string> names_;

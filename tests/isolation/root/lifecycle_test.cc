@@ -64,7 +64,7 @@ TEST_F(LifecycleTest, ManyCyclesLeaveNothingBehind) {
 
 TEST_F(LifecycleTest, AKilledStartIsCleanedByTheNextCommand) {
   const auto guest = add("MEMORY=64M\n");
-  for (const char* step : {"pre-start", "guards", "addresses", "cgroup", "context", "state", "post-start"}) {
+  for (const char* step : {"pre-start", "guards", "addresses", "cgroup", "reboot", "context", "state", "post-start"}) {
     const auto killed = host_->vserver(guest, {"start"}, {{"VS_DIE_AFTER_STEP", step}});
     ASSERT_EQ(killed.signal, SIGKILL) << step << shown(killed);
     if (std::string(step) == "state" || std::string(step) == "post-start") {

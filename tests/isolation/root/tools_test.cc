@@ -25,9 +25,6 @@ class ToolsTest : public testing::Test {
     VS_NEEDS_ISOLATION();
     host_ = std::make_unique<IsolationHost>();
   }
-  std::map<std::string, std::string> places() const {
-    return {{"VS_VSERVER_CONF", host_->path("conf")}, {"VS_VSERVER_RUN", host_->path("run")}, {"VS_VSERVER_TREES", host_->path("trees")}};
-  }
   std::unique_ptr<IsolationHost> host_;
 };
 
@@ -51,7 +48,7 @@ TEST_F(ToolsTest, ContextsNest) {
 }
 
 TEST_F(ToolsTest, TheSpectatorSeesAProcessOfAnyContextAndCannotKillIt) {
-  Process one({VS_BINARY_DIR "/chcontext", "--ctx", "100", "sleep", "297"}, {places(), {}, std::chrono::milliseconds(60000)});
+  Process one({VS_BINARY_DIR "/chcontext", "--ctx", "100", "sleep", "297"}, {host_->environment(), {}, std::chrono::milliseconds(60000)});
   ::usleep(300'000);
   // As pgrep, without the tool: the number that the host's /proc has.
   const std::string find = "for p in /proc/[0-9]*; do grep -aqsx 'sleep.297.' $p/cmdline && basename $p; done";
@@ -70,7 +67,50 @@ TEST_F(ToolsTest, TheSpectatorSeesAProcessOfAnyContextAndCannotKillIt) {
 TEST_F(ToolsTest, ALockedContextMakesNoOther) {
   EXPECT_EQ(host_->tool({"chcontext", "--silent", "unshare", "-u", "true"}).exit_code, 0);
   EXPECT_NE(host_->tool({"chcontext", "--silent", "--flag", "lock", "unshare", "-u", "true"}).exit_code, 0);
-  EXPECT_EQ(host_->tool({"chcontext", "--flag", "hideinfo", "true"}).exit_code, 125) << "what cannot be kept is refused";
+  EXPECT_EQ(host_->tool({"chcontext", "--flag", "locked", "true"}).exit_code, 125) << "no such flag";
+}
+
+TEST_F(ToolsTest, AContextWithUlimitOrNprocSharesItsLimits) {
+  // Eight processes that fork no further, each for itself below the limit of 6: together they are not.
+  const std::string many = "for i in 1 2 3 4 5 6 7 8; do sleep 1 2>/dev/null & done; wait";
+  for (const char* flag : {"nproc", "ulimit"}) {
+    const auto limited = run({"bash", "-c", fmt::format("ulimit -Su 6; exec {}/chcontext --silent --flag {} sh -c '{}'", VS_BINARY_DIR, flag, many)}, {host_->environment(), {}, std::chrono::milliseconds(30000)});
+    EXPECT_NE(limited.exit_code, 0) << flag << shown(limited);
+    EXPECT_THAT(limited.err, HasSubstr("fork")) << flag;
+  }
+  const auto memory = run({"bash", "-c", fmt::format("ulimit -Sv 40000; exec {}/chcontext --silent --flag ulimit sh -c 'cat /proc/self/cgroup'", VS_BINARY_DIR)},
+                          {host_->environment(), {}, std::chrono::milliseconds(30000)});
+  EXPECT_EQ(memory.exit_code, 0) << shown(memory);
+  host_->tool({"vserver-stat"});  // sweeps
+}
+
+TEST_F(ToolsTest, AContextWithSchedIsOneGroupForTheProcessor) {
+  const auto result = host_->tool({"chcontext", "--flag", "sched", "sh", "-c",
+                                   "for d in /sys/fs/cgroup /sys/fs/cgroup/*; do for f in $d/vservers/.chcontext.*/cpu.weight $d/vservers/.chcontext.*/cpu.shares; do [ -e $f ] && cat $f; done; done; exit 5"});
+  EXPECT_EQ(result.exit_code, 5) << shown(result);
+  EXPECT_THAT(result.out, testing::AnyOf(HasSubstr("\n1024\n"), HasSubstr("\n100\n")));
+  host_->tool({"vserver-stat"});
+}
+
+TEST_F(ToolsTest, WithHideinfoNothingInsideTellsOfContexts) {
+  const std::string look = "ls -A " + host_->path("run") + "/ctx; grep -c 's_context\\|ipv4root' /proc/self/status; sed s/.*:// /proc/self/cgroup | sort -u";
+  Process one({VS_BINARY_DIR "/chcontext", "--ctx", "100", "sleep", "297"}, {host_->environment(), {}, std::chrono::milliseconds(60000)});
+  ::usleep(200'000);
+  EXPECT_THAT(host_->tool({"chcontext", "--silent", "sh", "-c", look}).out, HasSubstr("100\n")) << "the harness";
+  EXPECT_EQ(host_->tool({"chcontext", "--silent", "--flag", "hideinfo", "sh", "-c", look}).out, ".lock\n0\n/\n");
+  const auto nested = host_->tool({"chcontext", "--silent", "--flag", "hideinfo", VS_BINARY_DIR "/chcontext", "--silent", "echo", "inner"});
+  EXPECT_EQ(nested.out, "inner\n") << shown(nested);
+  host_->end(one);
+}
+
+TEST_F(ToolsTest, NobodyEntersAPrivateContextAndFakeinitIsProcessOne) {
+  Process one({VS_BINARY_DIR "/chcontext", "--ctx", "101", "--flag", "private", "sleep", "297"}, {host_->environment(), {}, std::chrono::milliseconds(60000)});
+  ::usleep(200'000);
+  const auto entered = host_->tool({"chcontext", "--ctx", "101", "true"});
+  EXPECT_EQ(entered.exit_code, 125);
+  EXPECT_THAT(entered.err, HasSubstr("context 101 is private"));
+  EXPECT_EQ(host_->tool({"chcontext", "--silent", "--flag", "fakeinit,lock", "sh", "-c", "echo $$"}).out, "1\n");
+  host_->end(one);
 }
 
 TEST_F(ToolsTest, NamesAndCapabilitiesOfAContext) {
@@ -116,6 +156,19 @@ TEST_F(ToolsTest, ChbindShowsTheChosenAddressToServersAndClients) {
   server.wait();
   host_->tool({"vserver-stat"});  // sweeps
   must_run({"ip", "addr", "del", "10.98.0.9/32", "dev", "lo"});
+}
+
+TEST_F(ToolsTest, WhoHasAnIPv6AddressOnlyIsTiedToIt) {
+  must_run({"ip", "addr", "add", "fd00:98::9/128", "dev", "lo"});
+  const auto shown_address = host_->tool({"chbind", "--ip", "fd00:98::9", "true"});
+  EXPECT_EQ(shown_address.exit_code, 0) << shown(shown_address);
+  EXPECT_EQ(host_->tool({"chbind", "--silent", "--ip", "fd00:98::9", VS_BINARY_DIR "/isolation_attacker", "bind", "0.0.0.0"}).exit_code, 0) << "denied";
+  const auto guest = host_->add("guest", "IPROOT=\"fd00:98::9\"\n");
+  const auto started = host_->vserver(guest, {"start"});
+  EXPECT_EQ(started.exit_code, 0) << shown(started);
+  EXPECT_EQ(host_->attack(guest, {"bind", "0.0.0.0"}).exit_code, 0) << "denied";
+  EXPECT_EQ(host_->vserver(guest, {"stop"}).exit_code, 0);
+  must_run({"ip", "addr", "del", "fd00:98::9/128", "dev", "lo"});
 }
 
 TEST_F(ToolsTest, AFrozenGuestStandsStillAndGoesOn) {

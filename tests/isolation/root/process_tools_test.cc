@@ -1,0 +1,147 @@
+// Processes of all contexts from the host: vps, vpstree, vtop, vkill, and the spectator's sessions of the original guide.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "tests/isolation/root/isolation_host.h"
+
+namespace vs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::Not;
+
+class ProcessToolsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    VS_NEEDS_ISOLATION();
+    for (const char* program : {"ps", "top", "pstree"})
+      if (!have_program(program)) GTEST_SKIP() << "needs the packages procps and psmisc";
+    host_ = std::make_unique<IsolationHost>();
+    // A program of a name that no other test on this machine has: killall goes by it.
+    xterm_ = fmt::format("xterm{}", ::getpid() % 100000);
+    fs::copy_file("/bin/sleep", host_->path(xterm_));
+  }
+
+  struct Row {
+    std::string pid, context, name;
+  };
+  // What vps says about the one process whose command line has `text`.
+  Row row_of(const std::string& text) {
+    Row row;
+    for (int attempt = 0; attempt < 100 && row.pid.empty(); ++attempt, ::usleep(20'000)) {
+      std::istringstream lines(host_->tool({"vps", "axww", "-o", "pid,args"}).out);
+      for (std::string line; std::getline(lines, line);)
+        if (line.find(text) != std::string::npos && line.find("chcontext") == std::string::npos) std::istringstream(line) >> row.pid >> row.context >> row.name;
+    }
+    EXPECT_NE(row.pid, "") << text;
+    return row;
+  }
+  std::unique_ptr<Process> in_context(const std::string& number) {
+    return std::make_unique<Process>(Command{VS_BINARY_DIR "/chcontext", "--ctx", number, host_->path(xterm_), "297"}, RunOptions{host_->environment(), {}, std::chrono::milliseconds(60000)});
+  }
+  std::string start_guest(const std::string& command) {
+    const auto guest = host_->add("guest", "S_CONTEXT=300\n");
+    EXPECT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
+    host_->vserver(guest, {"exec", "sh", "-c", "(" + command + ") >/dev/null 2>&1 </dev/null &"});
+    return guest;
+  }
+
+  std::unique_ptr<IsolationHost> host_;
+  std::string xterm_;
+};
+
+TEST_F(ProcessToolsTest, VpsTellsTheContextAndTheVserverOfEachProcess) {
+  const std::string mark = fmt::format("3{}.25", ::getpid());
+  const auto guest = start_guest("exec sleep " + mark);
+  const Row inside = row_of("sleep " + mark);
+  EXPECT_EQ(inside.context, "300");
+  EXPECT_EQ(inside.name, guest.substr(0, 10));
+  const Process outside({"sleep", mark + "1"});
+  EXPECT_EQ(row_of("sleep " + mark + "1").name, "MAIN");
+  const auto own = host_->tool({"vps", "ax", "-o", "pid,args"});
+  EXPECT_THAT(own.out, testing::ContainsRegex(" 1 ALL_PROCS +ps ax"));
+  EXPECT_EQ(host_->tool({"vps", "--no-such-option"}).exit_code, 1) << "the status of ps";
+  EXPECT_THAT(host_->tool({"vps", "ax", "-o", "comm,pid"}).err, HasSubstr("no contexts are shown"));
+}
+
+TEST_F(ProcessToolsTest, EscapeCodesInNamesOfProcessesReachNoTerminal) {
+  const std::string mark = fmt::format("4{}.25", ::getpid());
+  start_guest("printf '\\033[31mEVIL' > /proc/self/comm; sleep " + mark + "; true");
+  row_of("sleep " + mark);
+  EXPECT_THAT(must_run({"sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null; true"}), HasSubstr("\033[31mEVIL")) << "the harness";
+  // procps and psmisc by themselves, as vtop relies on for what it draws on a terminal; and a ps that does not escape.
+  EXPECT_THAT(must_run({"top", "-b", "-n", "1", "-w", "200"}), Not(HasSubstr("\033")));
+  for (const Command& command : {Command{"vps", "ax"}, Command{"vpstree", "-A"}, Command{"vtop", "-b", "-n", "1", "-w", "200"}}) {
+    const auto shown_by = host_->tool(command);
+    EXPECT_EQ(shown_by.exit_code, 0) << shown(shown_by);
+    EXPECT_THAT(shown_by.out, HasSubstr("EVIL")) << command[0];
+    EXPECT_THAT(shown_by.out, Not(HasSubstr("\033"))) << command[0];
+  }
+  std::ofstream(host_->path("ps")) << "#!/bin/sh\nexec busybox ps -o pid,comm\n";
+  fs::permissions(host_->path("ps"), fs::perms::owner_all);
+  auto environment = host_->environment();
+  environment["PATH"] = host_->path("") + ":/usr/sbin:/usr/bin:/sbin:/bin";
+  const auto raw = run({VS_BINARY_DIR "/vps"}, {environment, {}, std::chrono::milliseconds(60000)});
+  EXPECT_THAT(raw.out, HasSubstr("EVIL")) << shown(raw);
+  EXPECT_THAT(raw.out, Not(HasSubstr("\033")));
+}
+
+TEST_F(ProcessToolsTest, VkillSignalsAProcessOfAnyContextAndWithCtxOnlyOfThatOne) {
+  const std::string mark = fmt::format("5{}.25", ::getpid());
+  const auto guest = start_guest("exec sleep " + mark);
+  const Row row = row_of("sleep " + mark);
+  const auto elsewhere = host_->tool({"vkill", "--ctx", "301", "-KILL", row.pid});
+  EXPECT_EQ(elsewhere.exit_code, 1);
+  EXPECT_THAT(elsewhere.err, HasSubstr("it is in context 300, not 301"));
+  EXPECT_EQ(row_of("sleep " + mark).pid, row.pid) << "alive";
+  EXPECT_EQ(host_->tool({"vkill", "-s", "NOSUCH", row.pid}).exit_code, 2);
+  EXPECT_EQ(host_->tool({"vkill", "-KILL"}).exit_code, 2);
+  EXPECT_EQ(host_->tool({"vkill", "--ctx", guest, "-s", "KILL", row.pid}).exit_code, 0);
+  for (int i = 0; i < 100 && fs::exists("/proc/" + row.pid); ++i) ::usleep(20'000);
+  EXPECT_FALSE(fs::exists("/proc/" + row.pid));
+  const auto gone = host_->tool({"vkill", "-9", row.pid});
+  EXPECT_EQ(gone.exit_code, 1);
+  EXPECT_THAT(gone.err, HasSubstr("No such process"));
+}
+
+// The sessions of the guide, 2.6, with a program of our own in the place of xterm.
+TEST_F(ProcessToolsTest, KillallInANewContextReachesNobody) {
+  Process outside({host_->path(xterm_), "297"});
+  const auto result = host_->tool({"chcontext", "--silent", "busybox", "killall", xterm_});
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_THAT(result.err, HasSubstr("no process killed"));
+  EXPECT_TRUE(outside.running());
+}
+
+TEST_F(ProcessToolsTest, ContextOneSeesAndCannotKillAndTheNumberReadFromAProcessIsUsedToKill) {
+  const auto one = in_context("4711"), other = in_context("4712");
+  const Row row = row_of(xterm_ + " 297");
+  ASSERT_TRUE(row.context == "4711" || row.context == "4712") << row.context;
+  EXPECT_THAT(host_->tool({"chcontext", "--silent", "--ctx", "1", "ps", "ax"}).out, HasSubstr(xterm_));
+  EXPECT_NE(host_->tool({"chcontext", "--silent", "--ctx", "1", "busybox", "killall", "-9", xterm_}).exit_code, 0);
+  EXPECT_NE(host_->tool({"chcontext", "--silent", "--ctx", "1", "kill", "-9", row.pid}).exit_code, 0);
+  EXPECT_TRUE(one->running());
+  EXPECT_TRUE(other->running());
+  host_->tool({"chcontext", "--silent", "--ctx", row.context, "busybox", "killall", "-9", xterm_});
+  auto& hit = row.context == "4711" ? *one : *other;
+  auto& spared = row.context == "4711" ? *other : *one;
+  EXPECT_EQ(hit.wait().exit_code, 137);
+  EXPECT_TRUE(spared.running()) << "a process of the same name in another context";
+  host_->end(spared);
+}
+
+TEST_F(ProcessToolsTest, TheSpectatorsHostNameIsItsOwn) {
+  const std::string before = must_run({"hostname"});
+  EXPECT_THAT(host_->tool({"chcontext", "--ctx", "1", "--hostname", "watcher", "hostname"}).out, testing::EndsWith("watcher\n"));
+  EXPECT_EQ(must_run({"hostname"}), before);
+}
+
+}  // namespace
+}  // namespace vs::test
