@@ -60,10 +60,25 @@ std::map<std::string, std::string> IsolationHost::environment() const {
 
 void IsolationHost::configure(const std::string& name, const std::string& conf) { std::ofstream(dir_ / ("conf/" + name + ".conf")) << conf; }
 
-std::string IsolationHost::add(const std::string& given, const std::string& conf) {
+std::string IsolationHost::name_of(const std::string& given, const std::string& conf) {
   const std::string name = fmt::format("t{}-{}", ::getpid(), given);
   names_.push_back(name);
   configure(name, conf);
+  return name;
+}
+
+std::string IsolationHost::add_real(const std::string& given, const std::string& conf, Command recipe) {
+  const std::string name = name_of(given, conf);
+  recipe.insert(recipe.begin(), VS_SOURCE_DIR "/tests/support/guests.sh");
+  for (auto& word : recipe)
+    if (word.empty()) word = tree(name);
+  const auto made = run(recipe, {{}, {}, std::chrono::minutes(10)});
+  if (made.exit_code != 0) throw std::runtime_error("no real guest: " + shown(made));
+  return name;
+}
+
+std::string IsolationHost::add(const std::string& given, const std::string& conf) {
+  const std::string name = name_of(given, conf);
   for (const char* dir : {"bin", "etc", "tmp", "root"}) fs::create_directories(tree(name) + "/" + dir);
   fs::copy_file(kBusybox, tree(name) + "/bin/busybox");
   for (const char* applet : {"sh", "ls", "cat", "ps", "id", "sleep", "kill", "hostname", "true", "nc", "wget", "ip"}) fs::create_symlink("busybox", tree(name) + "/bin/" + applet);
@@ -74,13 +89,9 @@ std::string IsolationHost::add(const std::string& given, const std::string& conf
 }
 
 std::string IsolationHost::add_debian(const std::string& given, const std::string& conf, const std::string& packages) {
-  const std::string name = fmt::format("t{}-{}", ::getpid(), given);
-  names_.push_back(name);
-  configure(name, conf);
-  const auto made = run({"bash", "-c", R"sh("$0" debian "$("$0" suite)" "$1" "$2")sh", VS_SOURCE_DIR "/tests/support/guests.sh", tree(name), packages},
-                        {{}, {}, std::chrono::minutes(10)});
-  if (made.exit_code != 0) throw std::runtime_error("no Debian guest: " + shown(made));
-  return name;
+  std::string suite = must_run({VS_SOURCE_DIR "/tests/support/guests.sh", "suite"});
+  suite.pop_back();
+  return add_real(given, conf, {"debian", suite, "", packages});
 }
 
 RunResult IsolationHost::vserver(const std::string& name, std::vector<std::string> words, std::map<std::string, std::string> env, std::vector<std::string> options) const {

@@ -23,8 +23,9 @@ class IsolationHost {
 
   // A guest's tree and NAME.conf with these lines. Returns its name, unique on this machine: cgroups are the host's.
   std::string add(const std::string& name, const std::string& conf);
-  // The same with a Debian tree of these packages beside the minimum; made once, then kept in the user's cache.
-  std::string add_debian(const std::string& name, const std::string& conf, const std::string& packages);
+  // A guest whose tree a command of tests/support/guests.sh makes: {"debian", SUITE, "", PACKAGES}, with "" where the tree's path goes. Made once, then kept in the user's cache.
+  std::string add_real(const std::string& name, const std::string& conf, Command recipe);
+  std::string add_debian(const std::string& name, const std::string& conf, const std::string& packages);  // of this machine's release
   void configure(const std::string& name, const std::string& conf);
   std::string tree(const std::string& name) const { return trees_ + "/" + name; }
   std::string path(const std::string& below) const { return dir_ / below; }
@@ -42,6 +43,7 @@ class IsolationHost {
   std::string left_behind() const;
 
  private:
+  std::string name_of(const std::string& given, const std::string& conf);
   TempDir dir_;
   std::string trees_;
   std::vector<std::string> names_;
