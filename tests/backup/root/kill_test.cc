@@ -1,9 +1,14 @@
 // kill -9 at random instants, hundreds of them, over guests so small that a run takes some tens of milliseconds: after each the rerun makes it whole.
+//
+// Each kill is of a set of its own, a copy of one made before: archives bear the second of their run, so a second run on one set would mostly wait, and be
+// killed waiting. Four at a time.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <random>
 #include <thread>
 
@@ -15,154 +20,158 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
-using std::chrono::steady_clock;
 using testing::HasSubstr;
 using testing::Not;
 
 class BackupKills : public testing::Test {
  protected:
+  // A set of four states; their pool archives are partly dead when two of them are forgotten.
   BackupKills() {
     must_run({"bash", "-c", "mkdir -p '" + host_.tree("alpha") + "/etc' '" + host_.tree("beta") + "/etc' && cd '" + host_.tree("alpha") + R"sh(' &&
       for i in $(seq 20); do echo file $i > etc/$i; done; head -c 200000 /dev/urandom > etc/random; head -c 5000000 /dev/zero > zeros; ln etc/1 etc/one; ln -s etc/1 link; mkfifo fifo
-      for i in 3 4 5; do ln etc/$i ../beta/etc/$i; done; setfattr -n user.test -v value etc/2; chmod 4755 etc/6; echo beta > ../beta/etc/own )sh"});
-    create_ = host_.command("create", {"--state", host_.scratch("state"), "--longest-chain", "4"});
-    for (const auto& [name, path] : host_.trees()) create_.insert(create_.end(), {"--tree", name + "=" + path});
+      for i in $(seq 3 9); do ln etc/$i ../beta/etc/$i; done; setfattr -n user.test -v value etc/2; chmod 4755 etc/16; echo beta > ../beta/etc/own )sh"});
+    for (int state = 0; state < 4; ++state) {
+      const RunResult made = host_.create(state == 2 ? Command{"--full"} : Command{});
+      if (made.exit_code != 0) throw std::runtime_error(made.err);
+      must_run({"bash", "-c", "cd '" + host_.tree("alpha") + "' && echo " + std::to_string(state) + " > etc/state && rm etc/" + std::to_string(3 + state) + " ../beta/etc/" + std::to_string(3 + state) +
+                                  " && echo new > etc/pair-" + std::to_string(state) + " && ln etc/pair-" + std::to_string(state) + " ../beta/etc/"});
+    }
+    std::this_thread::sleep_for(1100ms);  // the copies' next stamp is a later one
   }
 
-  // Runs `command` and kills it at a random part of what it takes to its end, or a little later.
-  void kill_within(const Command& command) {
-    Process process(command);
-    const auto begin = steady_clock::now();
-    std::this_thread::sleep_for(std::chrono::microseconds(random_() % static_cast<uint64_t>(longest_.count())));
-    const bool alive = process.running();
-    process.signal_group(9);
-    process.wait();
-    killed_ += alive ? 1 : 0;
-    // What takes longer than we wait at most is always killed early: wait longer; and the other way round.
-    if (alive) longest_ += longest_ / 50;
-    else longest_ = std::max<std::chrono::microseconds>(5ms, std::min(longest_ - longest_ / 20, std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - begin) * 2));
+  struct Place {
+    std::string set, state;
+  };
+  Place copy(const std::string& name) const {
+    must_run({"cp", "-a", host_.set(), host_.scratch(name)});
+    must_run({"cp", "-a", host_.scratch("state"), host_.scratch(name + "-state")});
+    return {host_.scratch(name), host_.scratch(name + "-state")};
   }
-  void change(int round) {
-    write_file(host_.tree("alpha") + "/etc/round", std::to_string(round));
-    const std::string pair = "/etc/pair-" + std::to_string(round % 3);
-    fs::remove(host_.tree("beta") + pair);
-    write_file(host_.tree("alpha") + pair, std::to_string(round));
-    fs::create_hard_link(host_.tree("alpha") + pair, host_.tree("beta") + pair);
-    fs::remove(host_.tree("alpha") + pair);  // shared in one round, beta's alone in the next
-    if (round % 2 == 0) fs::create_hard_link(host_.tree("beta") + pair, host_.tree("alpha") + pair);
-    // Beside it in its pool archive, and living longer: archives that are partly dead.
-    if (round % 4 != 0) return;
-    const std::string longer = "/etc/longer-" + std::to_string(round % 28);
-    for (const char* guest : {"alpha", "beta"}) fs::remove(host_.tree(guest) + longer);
-    write_file(host_.tree("alpha") + longer, std::to_string(round));
-    fs::create_hard_link(host_.tree("alpha") + longer, host_.tree("beta") + longer);
+  Command command(const Place& place, const std::string& verb, const Command& more = {}) const {
+    Command line{vbackup_path(), verb, "--to", place.set, "--progress", "never"};
+    if (verb == "create") {
+      line.insert(line.end(), {"--state", place.state});
+      for (const auto& [name, path] : host_.trees()) line.insert(line.end(), {"--tree", name + "=" + path});
+    }
+    line.insert(line.end(), more.begin(), more.end());
+    return line;
   }
-  void expect_whole(int round) {
-    const RunResult check = host_.vbackup("check");
-    ASSERT_EQ(check.exit_code, 0) << "round " << round << "\n" << check.out << check.err;
+  void expect_whole(const Place& place, const std::string& when) const {
+    const RunResult check = run(command(place, "check"));
+    EXPECT_EQ(check.exit_code, 0) << when << "\n" << check.out << check.err;
   }
-  void expect_no_leftovers() {
-    for (const auto& entry : fs::directory_iterator(host_.set())) EXPECT_THAT(entry.path().filename().string(), Not(HasSubstr(".part")));
+  void expect_no_leftovers(const Place& place) const {
+    for (const auto& entry : fs::directory_iterator(place.set)) EXPECT_THAT(entry.path().filename().string(), Not(HasSubstr(".part")));
   }
-  void expect_same(const std::string& into) { EXPECT_EQ(difference(everything_of(host_.trees()), everything_of(host_.restored(into))), ""); }
+  void expect_same(const Place& place) const {
+    const std::string target = place.set + "-back";
+    const RunResult back = run(command(place, "restore", {"--target", target, "--all"}));
+    EXPECT_EQ(back.exit_code, 0) << back.err;
+    EXPECT_EQ(difference(everything_of(host_.trees()), everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})), "");
+    remove_tree(target);
+  }
+
+  // Calls `body` with the number of each kill and a function that runs a command and kills it within what the last ones took.
+  void kill(int kills, const std::function<void(int, const std::function<void(const Command&)>&)>& body) {
+    std::vector<std::jthread> threads;
+    std::atomic<int> next{0};
+    for (unsigned t = 0; t < 4; ++t)
+      threads.emplace_back([&, t] {
+        std::mt19937_64 random{t};
+        std::chrono::microseconds longest = 40ms;
+        const auto killer = [&](const Command& line) {
+          Process process(line);
+          std::this_thread::sleep_for(std::chrono::microseconds(random() % static_cast<uint64_t>(longest.count())));
+          const bool alive = process.running();
+          process.signal_group(9);
+          process.wait();
+          killed_ += alive ? 1 : 0;
+          // A third of them shall be over: then the kills are spread over all that a run does.
+          longest = alive ? longest + longest / 30 : std::max<std::chrono::microseconds>(5ms, longest - longest / 15);
+        };
+        for (int i = next++; i < kills && !HasFailure(); i = next++) body(i, killer);
+      });
+  }
 
   BackupHost host_;
-  Command create_;
-  std::mt19937_64 random_{42};
-  std::chrono::microseconds longest_ = 40ms;
-  int killed_ = 0;
+  std::atomic<int> killed_{0};
 };
 
 TEST_F(BackupKills, OfCreateAreMadeGoodByTheNextRun) {
-  for (int i = 0; i < 220; ++i) {
-    change(i);
-    kill_within(create_);
-    if (i % 4 == 1 && fs::exists(host_.set() + "/vbackup.set")) expect_whole(i);  // what the killed one left, before anything is made good
-    const RunResult again = run(create_);
-    ASSERT_EQ(again.exit_code, 0) << "round " << i << "\n" << again.err;
-    if (i % 4 == 3) {
-      expect_whole(i);
+  kill(80, [&](int i, const auto& kill_within) {
+    const Place place = copy("c" + std::to_string(i));
+    kill_within(command(place, "create", i % 3 == 0 ? Command{"--full"} : Command{}));
+    expect_whole(place, "killed");
+    const RunResult again = run(command(place, "create"));
+    EXPECT_EQ(again.exit_code, 0) << again.err;
+    expect_no_leftovers(place);
+    if (i % 5 == 0) {
+      expect_whole(place, "made good");
+      expect_same(place);
     }
-    if (i % 40 != 39) continue;
-    expect_no_leftovers();
-    expect_same("r" + std::to_string(i));
-    ASSERT_EQ(host_.vbackup("forget", {"--keep-last", "3", "--prune"}).exit_code, 0);  // or the set grows long
-  }
-  EXPECT_GT(killed_, 80);
+    remove_tree(place.set);
+    remove_tree(place.state);
+  });
+  EXPECT_GT(killed_, 20);
 }
 
 TEST_F(BackupKills, OfRestoreLeaveTheSetAloneAndItIsDoneAgain) {
-  ASSERT_EQ(run(create_).exit_code, 0);
-  const Everything before = everything_of(host_.trees());
-  for (int i = 0; i < 110; ++i) {
+  const Place place = copy("r");
+  ASSERT_EQ(run(command(place, "create")).exit_code, 0);
+  kill(60, [&](int i, const auto& kill_within) {
     const std::string target = host_.scratch("k" + std::to_string(i));
-    const Command restore = host_.command("restore", {"--target", target, "--all"});
+    const Command restore = command(place, "restore", {"--target", target, "--all"});
     kill_within(restore);
-    // What is there is never taken for a guest to restore into; removed, it can be made whole.
     remove_tree(target);
-    ASSERT_EQ(run(restore).exit_code, 0);
-    if (i % 10 == 9) {
-      EXPECT_EQ(difference(before, everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})), "");
+    EXPECT_EQ(run(restore).exit_code, 0);
+    if (i % 5 == 0) {
+      EXPECT_EQ(difference(everything_of(host_.trees()), everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})), "");
     }
     remove_tree(target);
-  }
-  expect_whole(110);
-  EXPECT_GT(killed_, 40);
+  });
+  expect_whole(place, "after all");
+  EXPECT_GT(killed_, 10);
 }
 
 TEST_F(BackupKills, OfForgetAndPruneLeaveEveryListedStateRestorable) {
-  longest_ = 15ms;
-  for (int i = 0; i < 210; ++i) {
-    change(i);
-    const RunResult made = run(create_);
-    ASSERT_EQ(made.exit_code, 0) << made.err;
-    kill_within(host_.command("forget", {"--keep-last", "2", "--prune", "--most-dead", "20"}));
-    if (i % 3 == 2) {
-      expect_whole(i);
-    }
-    if (i % 5 == 4) {
-      ASSERT_EQ(host_.vbackup("forget", {"--keep-last", "2", "--prune", "--most-dead", "20"}).exit_code, 0);
-    }
-    if (i % 50 == 49) {
-      expect_same("r" + std::to_string(i));
-    }
-  }
-  ASSERT_EQ(host_.vbackup("forget", {"--keep-last", "2", "--prune", "--most-dead", "20"}).exit_code, 0);
-  expect_whole(210);
-  EXPECT_GT(killed_, 60);
+  kill(80, [&](int i, const auto& kill_within) {
+    const Place place = copy("f" + std::to_string(i));
+    const Command forget = command(place, "forget", {"--keep-last", "2", "--prune", "--most-dead", "10"});
+    kill_within(forget);
+    expect_whole(place, "killed");
+    EXPECT_EQ(run(forget).exit_code, 0);
+    expect_no_leftovers(place);
+    expect_whole(place, "made good");
+    remove_tree(place.set);
+    remove_tree(place.state);
+  });
+  EXPECT_GT(killed_, 20);
 }
 
-// Every kind of call by which create changes the set or learns something fails once: it says so, nothing half appears, the next run is whole.
+// Kinds of calls by which create reads guests and changes the set fail once each: it says so, nothing half appears, the next run is whole.
 class BackupFailingCalls : public BackupKills, public testing::WithParamInterface<std::pair<const char*, const char*>> {};
 
 TEST_P(BackupFailingCalls, AreTold) {
   if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
   const auto& [syscall, error] = GetParam();
-  ASSERT_EQ(run(create_).exit_code, 0);
+  const Place first = copy("ordinals");
   int told = 0;
-  int round = 1000;
-  for (const unsigned ordinal : sample(call_ordinals(create_, syscall, {host_.set(), host_.scratch("state"), host_.scratch("trees")}), 6)) {
-    change(++round);
-    const RunResult result = run(with_injection(create_, syscall, std::string("error=") + error, std::to_string(ordinal)));
+  for (const unsigned ordinal : sample(call_ordinals(command(first, "create"), syscall, {first.set, first.state, host_.scratch("trees")}), 4)) {
+    const Place place = copy("n" + std::to_string(ordinal));
+    const RunResult result = run(with_injection(command(place, "create"), syscall, std::string("error=") + error, std::to_string(ordinal)));
     EXPECT_THAT(result.exit_code, testing::AnyOf(0, 1, 2, 3)) << shown(result);
-    if (result.exit_code != 0) {
-      ++told;
-      EXPECT_THAT(result.err, HasSubstr("vbackup: ")) << shown(result);
-    }
-    expect_whole(round);
-    const RunResult again = run(create_);
-    ASSERT_EQ(again.exit_code, 0) << again.err;
-    expect_no_leftovers();
+    told += result.exit_code != 0 ? 1 : 0;
+    // The failing write may be that of the message.
+    EXPECT_TRUE(result.exit_code == 0 || std::string(syscall) == "write" || result.err.find("vbackup: ") != std::string::npos) << shown(result);
+    expect_whole(place, "after a failing call");
+    EXPECT_EQ(run(command(place, "create")).exit_code, 0);
+    expect_no_leftovers(place);
+    expect_same(place);
   }
-  expect_same("r");
-  if (std::string(syscall) != "getdents64") {
-    EXPECT_GT(told, 0) << "no failing " << syscall << " was told of";
-  }
+  EXPECT_GT(told, 0) << "no failing " << syscall << " was told of";
 }
 
-INSTANTIATE_TEST_SUITE_P(Calls, BackupFailingCalls,
-                         testing::Values(std::pair{"write", "ENOSPC"}, std::pair{"fsync", "EIO"}, std::pair{"renameat", "EIO"}, std::pair{"pread64", "EIO"}, std::pair{"openat", "EMFILE"},
-                                         std::pair{"getdents64", "EIO"}),
+INSTANTIATE_TEST_SUITE_P(Calls, BackupFailingCalls, testing::Values(std::pair{"write", "ENOSPC"}, std::pair{"fsync", "EIO"}, std::pair{"renameat", "EIO"}, std::pair{"getdents64", "EIO"}),
                          [](const auto& one) { return std::string(one.param.first); });
 
 }  // namespace
