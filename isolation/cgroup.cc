@@ -50,6 +50,9 @@ uint64_t number_in(const std::string& file) {
   return text.empty() || text[0] < '0' || text[0] > '9' ? 0 : std::stoull(text);
 }
 
+// A zombie keeps a cgroup of version 1 until the host's process 1, its parent since the start command ended, has reaped it; some take seconds.
+constexpr auto kReaped = 15s;
+
 bool wait_until(const std::function<bool()>& done, std::chrono::milliseconds limit) {
   const auto deadline = std::chrono::steady_clock::now() + limit;
   while (!done()) {
@@ -100,6 +103,11 @@ Cgroups::Cgroups() : v2_(cgroup2_mount()) {
 }
 
 Result Cgroups::make(const std::string& name, const Limits& limits) const {
+  // One that is left over has programs and limits of another time.
+  if (exists(name)) {
+    if (populated(name)) return problem_from(EEXIST, "create the cgroup, since one of that name has processes:", path(name));
+    if (auto done = remove(name); !done) return done;
+  }
   std::error_code error;
   const std::string dir = path(name);
   fs::create_directories(dir, error);
@@ -157,6 +165,15 @@ Result Cgroups::enter(const std::string& name, bool v2) const {
   return v2 ? write_value(path(name) + "/guest/cgroup.procs", "0") : Result(Ok{});
 }
 
+std::vector<UniqueFd> Cgroups::open_v1_processes(const std::string& name) const {
+  std::vector<UniqueFd> fds;
+  for (const auto& [controller, point] : v1_) {
+    UniqueFd fd(::open(fmt::format("{}/vservers/{}/cgroup.procs", point, name).c_str(), O_WRONLY | O_CLOEXEC));
+    if (fd) fds.push_back(std::move(fd));  // else the vserver has no limit of that controller
+  }
+  return fds;
+}
+
 bool Cgroups::exists(const std::string& name) const { return fs::exists(path(name)); }
 bool Cgroups::populated(const std::string& name) const { return value_after(read_value(path(name) + "/cgroup.events"), "populated") != 0; }
 bool Cgroups::frozen(const std::string& name) const { return is_frozen(path(name)); }
@@ -196,10 +213,10 @@ Result Cgroups::freeze(const std::string& name, bool frozen_now) const {
 Result Cgroups::remove(const std::string& name) const {
   for (const auto& [controller, point] : v1_) {
     const std::string old = fmt::format("{}/vservers/{}", point, name);
-    if (!wait_until([&] { return gone(old); }, 2s)) return problem_from(EBUSY, "remove the cgroup", old);
+    if (!wait_until([&] { return gone(old); }, kReaped)) return problem_from(EBUSY, "remove the cgroup", old);
     ::rmdir(fmt::format("{}/vservers", point).c_str());
   }
-  if (!wait_until([&] { return gone(path(name)); }, 2s)) return problem_from(EBUSY, "remove the cgroup", path(name));
+  if (!wait_until([&] { return gone(path(name)); }, kReaped)) return problem_from(EBUSY, "remove the cgroup", path(name));
   ::rmdir((v2_ + kGuestCgroups).c_str());  // when it was the last
   return Ok{};
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 #include "core/guest_freezer.h"
@@ -33,6 +34,8 @@ class Cgroups {
   Expected<UniqueFd> open_processes(const std::string& name) const;  // for CLONE_INTO_CGROUP
   // Moves this process: into version 1 controllers that `name` has, and, with `v2`, into NAME/guest.
   Result enter(const std::string& name, bool v2) const;
+  // For a process that enters where the hierarchies are out of sight: "0" written to each moves it there. Those of version 1; the fd of open_processes() does for version 2.
+  std::vector<UniqueFd> open_v1_processes(const std::string& name) const;
   bool exists(const std::string& name) const;
   bool populated(const std::string& name) const;
   uint64_t processes(const std::string& name) const;

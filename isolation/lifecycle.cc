@@ -454,7 +454,8 @@ int exec_in_context(Runtime& runtime, const ContextInfo& context, const ExecOpti
     const auto it = context.facts.find(key);
     return it == context.facts.end() ? std::string() : it->second;
   };
-  ok_or_throw(runtime.cgroups.enter(fact("CGROUP"), false));
+  // The child alone enters, not this process: `stop` could not remove a cgroup that it is in.
+  const auto v1_cgroups = runtime.cgroups.open_v1_processes(fact("CGROUP"));
   const UniqueFd cgroup = value_or_throw(runtime.cgroups.open_processes(fact("CGROUP")));
   Confinement confinement;
   confinement.keep = std::stoull("0" + fact("KEEP"), nullptr, 16);
@@ -465,6 +466,7 @@ int exec_in_context(Runtime& runtime, const ContextInfo& context, const ExecOpti
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) throw Error(problem_from_errno("make", "a socket pair").message);
   UniqueFd ours(sockets[0]), theirs(sockets[1]);
   const Child child = runtime.contexts->enter(context, cgroup.get(), [&]() -> int {
+    for (const auto& v1 : v1_cgroups) ok_or_throw(write_all(v1.get(), "0", "the cgroup.procs of the vserver"));
     if (::chdir("/") != 0) return 125;
     ::setsid();  // else /dev/tty inside would be the terminal of who runs this
     if (options.instead) ok_or_throw(own_standard_files());

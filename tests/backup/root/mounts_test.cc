@@ -102,8 +102,8 @@ TEST(BackupReadErrors, AreNamedTheRestGoesOnAndTheExitCodeIsThree) {
     std::string where;
     ~Unmount() { ::umount2(where.c_str(), MNT_DETACH); }
   } unmount{mount};
-  must_run({"bash", "-c", "set -e; cd '" + mount + "'; mkdir -p trees/alpha trees/beta; echo fine > trees/alpha/fine; head -c 1000000 /dev/urandom > trees/alpha/good; fallocate -l 60M ballast; "
-                          "head -c 300000 /dev/urandom > trees/alpha/bad-small; head -c 9000000 /dev/urandom > trees/alpha/bad-large; echo fine > trees/beta/fine; sync; rm ballast; sync; echo 3 > /proc/sys/vm/drop_caches"});
+  must_run({"bash", "-c", "set -e; cd '" + mount + "'; mkdir -p trees/alpha trees/beta; echo fine > trees/alpha/fine; echo fine > trees/beta/fine; head -c 1000000 /dev/urandom > trees/alpha/good; sync; fallocate -l 60M ballast; "
+                          "head -c 300000 /dev/urandom > trees/alpha/bad-small; head -c 9000000 /dev/urandom > trees/alpha/bad-large; sync; rm ballast; sync; echo 3 > /proc/sys/vm/drop_caches"});
   // The first block of any of the two is where the disk ends from now on.
   const std::string first = must_run({"bash", "-c", "cd '" + mount + "/trees/alpha'; for f in bad-small bad-large; do filefrag -v $f | awk '$1 == \"0:\" { sub(/\\.\\..*/, \"\", $4); print $4 }'; done | sort -n | head -n 1"});
   ASSERT_GT(std::stoull(first), 15'000u) << "not behind the ballast";

@@ -140,6 +140,8 @@ std::string IsolationHost::left_behind() const {
   const isolation::Cgroups cgroups;
   for (const auto& name : names_) {
     if (cgroups.exists(name)) add("cgroup " + name);
+    for (const char* controller : {"memory", "cpu", "pids"})  // version 1, where limits live there
+      if (fs::exists(fmt::format("/sys/fs/cgroup/{}/vservers/{}", controller, name))) add(fmt::format("cgroup {} of {}", name, controller));
     if (fs::exists(dir_ / ("run/reboot/" + name))) add("reboot/" + name);
     for (const char* kind : {"held", "ctx", "filter"})
       if (fs::exists(dir_ / fmt::format("run/{}.{}", name, kind))) add(name + "." + kind);

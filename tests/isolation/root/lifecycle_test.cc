@@ -62,6 +62,20 @@ TEST_F(LifecycleTest, ManyCyclesLeaveNothingBehind) {
   EXPECT_EQ(host_->left_behind(), "");
 }
 
+// The stop command enters the vserver to run these; it must not stand in its cgroup when that is removed.
+TEST_F(LifecycleTest, StopScriptsOfAGuestWithLimitsRunAndLeaveNoCgroup) {
+  const auto guest = add("INIT=rc\nPIDS=50\nMEMORY=64M\n");
+  fs::create_directories(host_->tree(guest) + "/etc/init.d");
+  std::ofstream(host_->tree(guest) + "/etc/init.d/rc") << "#!/bin/sh\necho level $1 >>/etc/levels\n";
+  fs::permissions(host_->tree(guest) + "/etc/init.d/rc", fs::perms::owner_all);
+  ASSERT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
+  const auto stopped = host_->vserver(guest, {"stop"});
+  EXPECT_EQ(stopped.exit_code, 0);
+  EXPECT_EQ(stopped.err, "");
+  EXPECT_THAT(read_file(host_->tree(guest) + "/etc/levels"), HasSubstr("level 0\n"));
+  EXPECT_EQ(host_->left_behind(), "");
+}
+
 TEST_F(LifecycleTest, AKilledStartIsCleanedByTheNextCommand) {
   const auto guest = add("MEMORY=64M\n");
   for (const char* step : {"pre-start", "guards", "addresses", "cgroup", "reboot", "context", "state", "post-start"}) {
