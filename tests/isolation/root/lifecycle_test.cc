@@ -34,6 +34,8 @@ TEST_F(LifecycleTest, StartsRunsAndStops) {
   EXPECT_THAT(host_->vserver(guest, {"status"}).out, HasSubstr("Context: 300"));
   EXPECT_EQ(read_file(host_->path("run/" + guest + ".ctx")), "S_CONTEXT=300\nS_PROFILE=prod\n");
   EXPECT_EQ(host_->vserver(guest, {"exec", "hostname"}).out, "www\n");
+  EXPECT_EQ(host_->vserver(guest, {"exec", "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline; cat /proc/1/comm"}).out.substr(0, 5), "init ") << "nothing of the host's command line";
+  EXPECT_NE(host_->vserver(guest, {"exec", "cat", "/proc/1/environ"}).exit_code, 0);
   EXPECT_THAT(host_->tool({"vserver-stat"}).out, HasSubstr(guest));
   EXPECT_EQ(host_->vserver(guest, {"start"}).exit_code, 0) << "idempotent";
   EXPECT_EQ(host_->vserver(guest, {"stop"}).exit_code, 0);

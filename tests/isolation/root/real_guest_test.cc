@@ -63,7 +63,7 @@ TEST_F(RealGuestTest, ServersOfEachInitShareThePortsUnchanged) {
     const char *name, *packages, *conf, *process_1;
   };
   // sysv: the runlevel script is preferred to an init that is there, unless INIT says so. plain: nothing is started, the servers are by hand.
-  constexpr Kind kinds[] = {{"systemd", "systemd-sysv dbus", "", "systemd"}, {"sysv", "sysvinit-core", "INIT=sysv\n", "init"}, {"rc", "sysvinit-core", "", "vserver"}, {"none", "", "", "vserver"}};
+  constexpr Kind kinds[] = {{"systemd", "systemd-sysv dbus", "", "systemd"}, {"sysv", "sysvinit-core", "INIT=sysv\n", "init"}, {"rc", "sysvinit-core", "", "init"}, {"none", "", "", "init"}};
   std::vector<std::string> guests;
   for (const auto& kind : kinds) guests.push_back(add_debian(kind.name, static_cast<int>(10 + guests.size()), kind.packages, kind.conf));
   for (const auto& guest : guests) ASSERT_NO_FATAL_FAILURE(start(guest));
