@@ -103,11 +103,9 @@ Cgroups::Cgroups() : v2_(cgroup2_mount()) {
 }
 
 Result Cgroups::make(const std::string& name, const Limits& limits) const {
-  // One that is left over has programs and limits of another time.
-  if (exists(name)) {
-    if (populated(name)) return problem_from(EEXIST, "create the cgroup, since one of that name has processes:", path(name));
+  // One that is left over has programs and limits of another time. (One with processes cannot be removed.)
+  if (exists(name))
     if (auto done = remove(name); !done) return done;
-  }
   std::error_code error;
   const std::string dir = path(name);
   fs::create_directories(dir, error);

@@ -1,5 +1,6 @@
 #include "isolation/guest_init.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -76,6 +77,15 @@ InitStyle init_style_named(const std::string& name) {
   for (const auto style : {InitStyle::systemd, InitStyle::sysv, InitStyle::rc})
     if (name == init_style_name(style)) return style;
   return InitStyle::plain;
+}
+
+Result own_standard_files() {
+  const UniqueFd in(::open("/dev/null", O_RDONLY | O_NOFOLLOW | O_CLOEXEC)), out(::open("/run/boot.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640));
+  if (!in || !out) return problem_from_errno("open in the guest", "/run/boot.log");
+  ::dup2(in.get(), 0);
+  ::dup2(out.get(), 1);
+  ::dup2(out.get(), 2);
+  return Ok{};
 }
 
 int run_guest_init(InitStyle style) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "isolation/container_spec.h"
 
 namespace vs::isolation {
@@ -13,6 +14,9 @@ namespace vs::isolation {
 InitStyle detect_init(const ContainerSpec& spec);
 const char* init_style_name(InitStyle style);
 InitStyle init_style_named(const std::string& name);
+
+// Input is nothing, output a file of the guest's own /run: no descriptor of the host goes in. Called in the guest's root, before confine().
+Result own_standard_files();
 
 // In process 1 of the guest, confined. Does not return when the guest's own init is executed.
 int run_guest_init(InitStyle style);

@@ -11,6 +11,9 @@ struct Places {
   std::string trees = "/vservers";          // VS_VSERVER_TREES: NAME/
   std::string run = "/run/vservers";        // VS_VSERVER_RUN: ctx/N, NAME.ctx, NAME.held, NAME.lock
   std::string services = "/etc/vservices";  // VS_VSERVICES: SERVICE.conf
+
+  // The guest's seccomp program, made at start for commands that enter later.
+  std::string filter_file(const std::string& name) const { return run + "/" + name + ".filter"; }
 };
 
 Places places_from_environment();
