@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -115,14 +116,15 @@ Result write_freeze(const std::string& cgroup, bool frozen) {
   return write_all(fd.get(), frozen ? "1" : "0", file);
 }
 
-// Thaws a cgroup when the pipe it holds breaks without a word, or after a time. Only calls that are safe after a fork of many threads; no descriptor of ours, whose
+// Thaws a cgroup when the socket it holds ends without a word, or after a time. Says a word itself when it is out of reach of what may befall us. Only calls that are safe after a fork of many threads; no descriptor of ours, whose
 // locks it would hold on to.
-[[noreturn]] void guard(int pipe, int freeze, int limit_ms) {
+[[noreturn]] void guard(int socket, int freeze, int limit_ms) {
   ::setsid();  // not killed with our process group
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
   ::prctl(PR_SET_NAME, "vs-thaw");
-  if (::dup2(pipe, 0) < 0 || ::dup2(freeze, 1) < 0) ::_exit(1);
+  if (::dup2(socket, 0) < 0 || ::dup2(freeze, 1) < 0) ::_exit(1);
   ::close_range(2, ~0u, 0);
+  if (::send(0, "r", 1, MSG_NOSIGNAL) != 1) ::_exit(1);
   pollfd poll{0, POLLIN, 0};
   char word = 0;
   while (::poll(&poll, 1, limit_ms) < 0 && errno == EINTR) {
@@ -139,8 +141,8 @@ class Frozen : public FrozenGuest {
     // There is nobody to tell that thawing failed but the guard, who then does it again.
     const bool thawed = before_ || set_frozen(cgroup_, false, milliseconds(1000)).has_value() || !std::filesystem::exists(cgroup_);
     if (pid_ < 0) return;
-    if (thawed) static_cast<void>(write_all(pipe_.get(), "x", "").has_value());
-    pipe_.reset();
+    if (thawed) static_cast<void>(::send(socket_.get(), "x", 1, MSG_NOSIGNAL) == 1);
+    socket_.reset();
     while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
     }
   }
@@ -158,19 +160,25 @@ class Frozen : public FrozenGuest {
     const UniqueFd freeze(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
     if (!freeze) return problem_from_errno("open for writing", file);
     int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) return problem_from_errno("make a pipe for", cgroup_);
-    const UniqueFd theirs(ends[0]);
-    pipe_.reset(ends[1]);
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return problem_from_errno("make a socket pair for", cgroup_);
+    UniqueFd theirs(ends[0]);
+    socket_.reset(ends[1]);
     pid_ = ::fork();
     if (pid_ == 0) guard(theirs.get(), freeze.get(), static_cast<int>((limit + kGrace).count()));
     if (pid_ < 0) return problem_from_errno("fork a guard for", cgroup_);
-    return Ok{};
+    theirs.reset();
+    // Until it has left our process group a kill of that group would take it along: nothing is frozen before.
+    char word = 0;
+    ssize_t got = 0;
+    while ((got = ::recv(socket_.get(), &word, 1, 0)) < 0 && errno == EINTR) {
+    }
+    return got == 1 ? Result(Ok{}) : Result(Problem{ECHILD, "the process that thaws " + cgroup_ + " should we be killed did not start"});
   }
 
   std::string cgroup_;
   bool before_;
   pid_t pid_ = -1;
-  UniqueFd pipe_;
+  UniqueFd socket_;
 };
 
 class CgroupFreezer : public GuestFreezer {
