@@ -383,10 +383,11 @@ int run(const std::string& name, const char* word, const char* second) {
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || listen(fd, 5) != 0) return denied("serve", -1), 2;
     getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size);
-    FILE* out = fopen("/served", "w");
+    FILE* out = fopen("/served.new", "w");  // who waits for it must not read half of it
     char text[64];
     std::fprintf(out, "%s\n", inet_ntop(AF_INET, &at.sin_addr, text, sizeof text));
     fclose(out);
+    rename("/served.new", "/served");
     alarm(30);
     for (;;) {
       sockaddr_in from{};
