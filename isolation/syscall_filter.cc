@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -89,6 +90,15 @@ void deny_executable_data(Filter& filter) {
       filter.deny_where(SCMP_SYS(personality), SCMP_A0(SCMP_CMP_MASKED_EQ, kReadImpliesExec | other, kReadImpliesExec));
 }
 
+// In front of a program, whose jumps are all relative. libseccomp 2.5 knows no call of this number and cannot translate it for 32-bit programs, though it is the
+// same one everywhere.
+std::string denial_of_file_setattr() {
+  constexpr uint32_t kFileSetattr = 469;  // Linux 6.17
+  const sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kFileSetattr, 0, 1),
+                              BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)};
+  return {reinterpret_cast<const char*>(code), sizeof code};
+}
+
 }  // namespace
 
 Result filter_namespaces() {
@@ -109,15 +119,15 @@ Expected<std::string> make_guest_filter(const FilterOptions& options) {
     constexpr uint64_t kSetFlags32 = 0x40046602;  // FS_IOC32_SETFLAGS, of 32-bit programs
     for (const uint64_t request : {uint64_t{FS_IOC_SETFLAGS}, kSetFlags32, uint64_t{FS_IOC_FSSETXATTR}})
       filter.deny_where(SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, kLow, request & kLow));
-    constexpr int kFileSetattr = 469;  // Linux 6.17; the same number everywhere
-    filter.deny(kFileSetattr);
   }
   for (const int call : {SCMP_SYS(fcntl), SCMP_SYS(fcntl64)}) filter.deny_where(call, SCMP_A1(SCMP_CMP_MASKED_EQ, kLow, F_SETLEASE), EINVAL);
   deny_executable_data(filter);
   if (options.shared_network)
     for (const int family : {AF_PACKET, AF_KEY, AF_VSOCK, 44 /* AF_XDP */, AF_TIPC, AF_ALG})
       filter.deny_where(SCMP_SYS(socket), SCMP_A0(SCMP_CMP_MASKED_EQ, kLow, static_cast<uint64_t>(family)), EAFNOSUPPORT);
-  return filter.program();
+  auto program = filter.program();
+  if (program && options.keep_projects) program->insert(0, denial_of_file_setattr());
+  return program;
 }
 
 Result load_guest_filter(const std::string& program) {

@@ -43,7 +43,7 @@ TEST_P(DiskTest, LimitsWhatIsItsOwnAndLeavesWhatIsShared) {
   EXPECT_EQ(project_of(master), project_of(disk_->path())) << "and stay everybody's";
   EXPECT_NE(project_of(host_->tree(guest) + "/bin"), project_of(disk_->path()));
   EXPECT_EQ(host_->vserver(guest, {"exec", "sh", "-c", "head -c 5000000 /dev/zero > /tmp/fits"}).exit_code, 0);
-  const auto beyond = host_->vserver(guest, {"exec", "sh", "-c", "head -c 40000000 /dev/zero > /tmp/beyond"});
+  const auto beyond = host_->vserver(guest, {"exec", "sh", "-c", "dd if=/dev/zero of=/tmp/beyond bs=64k count=600"});
   EXPECT_NE(beyond.exit_code, 0);
   EXPECT_THAT(beyond.err, testing::AnyOf(HasSubstr("quota"), HasSubstr("No space"))) << shown(beyond);
   EXPECT_LT(fs::file_size(host_->tree(guest) + "/tmp/beyond"), 20u << 20);
