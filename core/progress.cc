@@ -20,7 +20,10 @@ constexpr int64_t kPlainEvery = 30'000;    // ms: what a log of a nightly job ca
 Progress::Progress(Log& log, ProgressMode mode) : log_(log) {
   terminal_ = ::isatty(STDERR_FILENO) == 1;
   enabled_ = mode == ProgressMode::always || (mode == ProgressMode::automatic && log.shows(Verbosity::normal));
-  if (enabled_ && terminal_) log_.before_line([this] { clear(); });
+  if (enabled_ && terminal_) log_.before_line([this] {
+    const std::lock_guard guard(mutex_);  // taken after the log's own; nothing here logs
+    clear();
+  });
 }
 
 Progress::~Progress() {
