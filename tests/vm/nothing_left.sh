@@ -4,7 +4,7 @@ mkdir -p /etc/vservers /vservers
 say "$(uname -r)"
 state() {
   cat /proc/self/mountinfo; find /sys/fs/cgroup -type d | sort; ip -o addr; bpftool prog show | grep -o 'name [a-z0-9_]*' | sort; bpftool link show
-  lsns -n -o NS,TYPE | sort; find /run /etc/vservers /vservers -xdev | sort; for p in /proc/[0-9]*; do readlink "$p/exe"; done 2>/dev/null | grep -vE '/(sort|uniq|readlink)$' | sort | uniq -c; ipcs; cat /proc/net/unix | wc -l
+  lsns -n -o NS,TYPE | sort; find /run /etc/vservers /vservers -xdev | sort; for p in /proc/[0-9]*; do readlink "$p/exe"; done 2>/dev/null | grep -vE '/(sort|uniq|readlink|grep)$' | sort | uniq -c; ipcs; cat /proc/net/unix | wc -l
 }
 make() { # NAME ADDRESS
   mkdir -p "/vservers/$1/bin" "/vservers/$1/etc" && cp /usr/bin/busybox "/vservers/$1/bin/" && ln -s busybox "/vservers/$1/bin/sh" && ln -s busybox "/vservers/$1/bin/nc"
