@@ -32,7 +32,7 @@ std::vector<MountPoint> mount_table() {
     words >> mount.id >> skip >> skip >> skip >> point;
     while (words >> skip && skip != "-") {
     }
-    words >> mount.type;
+    words >> mount.type >> skip >> mount.options;
     mount.point = without_octal(point);
     table.push_back(std::move(mount));
   }

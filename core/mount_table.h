@@ -11,6 +11,7 @@ struct MountPoint {
   uint64_t id = 0;    // as FileStat::mount_id
   std::string point;  // host path, any bytes
   std::string type;   // "ext4"
+  std::string options;  // the filesystem's own, "rw,errors=remount-ro"; of a cgroup hierarchy of version 1 its controllers are among them
 };
 
 std::vector<MountPoint> mount_table();

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "core/durable_file.h"
+#include "core/mount_table.h"
 
 namespace vs::isolation {
 namespace {
@@ -86,18 +87,12 @@ bool has_word(const std::string& text, const std::string& word) {
 
 }  // namespace
 
-Cgroups::Cgroups() : v2_(cgroup2_mount()) {
-  std::ifstream mounts("/proc/self/mountinfo");
-  for (std::string line; std::getline(mounts, line);) {
-    std::istringstream words(line);
-    std::string skip, point, type, options;
-    words >> skip >> skip >> skip >> skip >> point;
-    while (words >> skip && skip != "-") {
-    }
-    words >> type >> skip >> options;
-    if (type != "cgroup") continue;
+Cgroups::Cgroups() {
+  for (const auto& mount : mount_table()) {
+    if (mount.type == "cgroup2" && v2_.empty()) v2_ = mount.point;
+    if (mount.type != "cgroup") continue;
     for (const char* controller : {"memory", "cpu", "pids"})
-      if (("," + options + ",").find(fmt::format(",{},", controller)) != std::string::npos) v1_.emplace(controller, point);
+      if (("," + mount.options + ",").find(fmt::format(",{},", controller)) != std::string::npos) v1_.emplace(controller, mount.point);
   }
   if (v2_.empty()) throw Error("no cgroup hierarchy of version 2 is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified");
 }

@@ -25,7 +25,7 @@ struct Limits {
 
 class Cgroups {
  public:
-  // Finds the hierarchies in /proc/self/mountinfo. Throws Error where no version 2 is mounted: nothing here works without.
+  // Finds the hierarchies that are mounted. Throws Error where no version 2 is mounted: nothing here works without.
   Cgroups();
   std::string path(const std::string& name) const { return v2_ + kGuestCgroups + "/" + name; }
 
