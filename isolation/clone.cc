@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -121,10 +120,7 @@ CloneCounts link_sealed(const RootDir& from, const RootDir& to, const std::vecto
   char buffer[4096];
   for (ssize_t got; (got = ::read(reading.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR);)
     for (ssize_t i = 0; i < got; ++i) ++(buffer[i] == 'l' ? counts.linked : counts.copied);
-  int status = 0;
-  while (::waitpid(worker, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (status != 0) throw Error(fmt::format("could not link what {} shares into {}", from.path(), to.path()));
+  if (wait_for_child(worker) != 0) throw Error(fmt::format("could not link what {} shares into {}", from.path(), to.path()));
   return counts;
 }
 

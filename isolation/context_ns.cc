@@ -11,7 +11,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +23,7 @@
 #include "core/durable_file.h"
 #include "isolation/config_file.h"
 #include "isolation/context.h"
+#include "isolation/run_program.h"
 
 namespace vs::isolation {
 namespace {
@@ -279,11 +279,6 @@ class NamespaceContexts : public Contexts {
 
 std::unique_ptr<Contexts> make_contexts(const Places& places) { return std::make_unique<NamespaceContexts>(places); }
 
-int wait_for(const Child& child) {
-  int status = 0;
-  while (::waitpid(child.pid, &status, 0) < 0)
-    if (errno != EINTR) return 125;
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-}
+int wait_for(const Child& child) { return wait_for_child(child.pid); }
 
 }  // namespace vs::isolation

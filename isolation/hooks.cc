@@ -1,13 +1,12 @@
 #include "isolation/hooks.h"
 
 #include <fmt/format.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <vector>
 
 #include "core/error.h"
+#include "isolation/run_program.h"
 
 namespace vs::isolation {
 namespace {
@@ -21,10 +20,7 @@ int run_on_host(const std::vector<std::string>& command) {
     ::execv(argv[0], argv.data());
     ::_exit(127);
   }
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return wait_for_child(pid);
 }
 
 }  // namespace

@@ -16,13 +16,13 @@
 #include <sstream>
 #include <string>
 
+#include "isolation/run_program.h"
+
 namespace vs::isolation {
 namespace {
 
 // What the others get to end after SIGTERM, before process 1 ends and the kernel kills them.
 constexpr int kGraceMs = 5000;
-
-int status_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
 
 void end_all() {
   ::kill(-1, SIGTERM);
@@ -73,7 +73,7 @@ int run_init(InitEnds ends, const std::function<int()>& command) {
     if (signal == SIGCHLD) {
       int status = 0;
       for (pid_t gone; (gone = ::waitpid(-1, &status, WNOHANG)) > 0;)
-        if (gone == first && ends == InitEnds::with_command) return status_of(status);
+        if (gone == first && ends == InitEnds::with_command) return shell_status(status);
     } else if (ends == InitEnds::when_asked && (signal == SIGTERM || signal == SIGINT || signal == SIGPWR)) {
       end_all();
       return 0;

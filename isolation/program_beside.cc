@@ -4,7 +4,6 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +12,7 @@
 #include "core/error.h"
 #include "core/unique_fd.h"
 #include "isolation/arguments.h"
+#include "isolation/run_program.h"
 
 namespace vs::isolation {
 
@@ -44,12 +44,10 @@ int run(const std::vector<std::string>& command, std::string* output) {
   char buffer[16384];
   for (ssize_t got; from && ((got = ::read(from.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR));)
     if (got > 0 && output->size() < kMostOutput) output->append(buffer, static_cast<size_t>(got));
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
+  const int status = wait_for_child(pid);
   ::signal(SIGINT, interrupt);
   ::signal(SIGQUIT, quit);
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  return status;
 }
 
 }  // namespace

@@ -1,10 +1,8 @@
 // vservers: all vservers that start with the host, in their order.
 #include <fmt/format.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <map>
 #include <string>
 #include <vector>
@@ -14,6 +12,7 @@
 #include "isolation/arguments.h"
 #include "isolation/confine.h"
 #include "isolation/lifecycle.h"
+#include "isolation/run_program.h"
 
 namespace {
 
@@ -59,12 +58,7 @@ bool change_group(Runtime& runtime, const std::vector<std::string>& names, bool 
     else
       good = change_one(runtime, name, change) == 0 && good;
   }
-  for (const pid_t pid : children) {
-    int status = 0;
-    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    good = good && status == 0;
-  }
+  for (const pid_t pid : children) good = wait_for_child(pid) == 0 && good;
   return good;
 }
 
