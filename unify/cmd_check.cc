@@ -26,7 +26,7 @@ Exit check(CheckOptions& options) {
     result = check_against(session, session.guest_number(options.against), session.guest_number(suspects[0]));
   }
   for (const auto& finding : result.findings) {
-    if (options.json) fmt::print("{}\n", nlohmann::ordered_json{{"type", "finding"}, {"kind", finding.kind}, {"object", finding.object}, {"detail", finding.detail}}.dump());
+    if (options.json) command.line({{"type", "finding"}, {"kind", finding.kind}, {"object", finding.object}, {"detail", finding.detail}});
     else fmt::print("{:<16} {}  {}\n", finding.kind, finding.object, finding.detail);
   }
   if (options.against.empty() && !session.guard.guard->shares_inodes())

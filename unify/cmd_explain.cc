@@ -131,7 +131,7 @@ Exit explain(const ExplainOptions& options) {
     const Answer found = explainer.explain(guest, path);
     explained += found.found;
     if (!found.found) command.context().log.object_failed(fmt::format("{}:{}: {}: {}", options.guest, escaped(path), found.verdict, found.detail));
-    if (options.json) fmt::print("{}\n", nlohmann::ordered_json{{"type", "explanation"}, {"guest", options.guest}, {"path", escaped(path)}, {"verdict", found.verdict}, {"detail", found.detail}}.dump());
+    if (options.json) command.line({{"type", "explanation"}, {"guest", options.guest}, {"path", escaped(path)}, {"verdict", found.verdict}, {"detail", found.detail}});
     else if (found.found) fmt::print("{}:{}: {}: {}\n", options.guest, escaped(path), found.verdict, found.detail);
   }
   if (explained == 0) return Exit::failed;

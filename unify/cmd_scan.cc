@@ -22,9 +22,9 @@ Exit scan(const Options& options) {
     nlohmann::ordered_json skipped = nlohmann::ordered_json::object();
     for (size_t r = 0; r < kReasons; ++r)
       if (counts.skipped[r] != 0) skipped[std::string(reason_name(static_cast<Reason>(r)))] = counts.skipped[r];
-    fmt::print("{}\n", nlohmann::ordered_json{{"type", "guest"}, {"name", session.guests[i].name}, {"tree", escaped(session.guests[i].root.path())},
+    command.line({{"type", "guest"}, {"name", session.guests[i].name}, {"tree", escaped(session.guests[i].root.path())},
                                               {"source", session.guests[i].source}, {"packages", source}, {"files", counts.regular_files},
-                                              {"owned", counts.owned}, {"considered", counts.considered}, {"unified", counts.unified}, {"skipped", skipped}}.dump());
+                                              {"owned", counts.owned}, {"considered", counts.considered}, {"unified", counts.unified}, {"skipped", skipped}});
   }
   return command.finish(summarize(session, "scan", files));
 }

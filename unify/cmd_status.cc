@@ -18,11 +18,11 @@ void show_pool(const Options& options, Command& command) {
   if (options.json) {
     nlohmann::ordered_json guards = nlohmann::ordered_json::array();
     for (const auto& verdict : session.guard.considered) guards.push_back({{"name", verdict.name}, {"usable", verdict.usable}, {"why", verdict.why}});
-    fmt::print("{}\n", nlohmann::ordered_json{{"type", "status"}, {"pool", escaped(session.pool.top)}, {"filesystem", session.pool.filesystem},
+    command.line({{"type", "status"}, {"pool", escaped(session.pool.top)}, {"filesystem", session.pool.filesystem},
                                               {"store", escaped(session.store_path)}, {"store_exists", session.store != nullptr},
                                               {"guard", session.guard.guard->name()}, {"guards", guards}, {"guests", session.guests.size()},
                                               {"masters", session.masters.size()}, {"unfinished_run", unfinished}, {"locked", locked},
-                                              {"last_run", nights.empty() ? "" : nights.back().run}}.dump());
+                                              {"last_run", nights.empty() ? "" : nights.back().run}});
     return;
   }
   command.print(fmt::format("pool      {} ({}), {} vservers", escaped(session.pool.top), session.pool.filesystem, session.guests.size()));
