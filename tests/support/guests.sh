@@ -37,14 +37,14 @@ guests_need_root() {
 
 guests_cache() {
   local dir="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/vserver-toolkit/guests"
-  mkdir -p "$dir/debs" "$dir/rpms" "$dir/work" "$dir/log" && printf '%s' "$dir"
+  mkdir -p "$dir/debs" "$dir/rpms" "$dir/scratch" "$dir/log" && printf '%s' "$dir"
 }
 
 # The words of $1, sorted and unique, so that "a b" and "b  a" are one recipe.
 guests_words() { tr -s ' \t\n' '\n' <<<"$1" | sed '/^$/d' | LC_ALL=C sort -u | paste -sd' '; }
 
 # A temporary directory on the cache's own filesystem, so that packages can be hard-linked into it.
-guests_scratch() { mktemp -d "$(guests_cache)/work/$1.XXXXXX"; }
+guests_scratch() { mktemp -d "$(guests_cache)/scratch/$1.XXXXXX"; }
 
 # Runs "$@" with its output in a log file, which is shown when it fails.
 guests_logged() {
