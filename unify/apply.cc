@@ -28,7 +28,7 @@ constexpr auto kSettle = std::chrono::milliseconds(10);
 class Applier {
  public:
   Applier(const ApplyInput& input, RunContext& context)
-      : input_(input), context_(context), linker_(input.store, input.guard, input.files, input.masters, input.ignore_mtime, counts_, context.log),
+      : input_(input), context_(context), linker_(input.store, input.guard, input.files, input.masters, &keeper_, input.ignore_mtime, counts_, context.log),
         journal_(input.state_dir + "/journal", input.run), history_(input.state_dir, input.run) {
     result_.skipped.resize(input.files.guests.size());
   }
@@ -152,7 +152,7 @@ class Applier {
     std::this_thread::sleep_for(kSettle);
     each(batch, [&](GroupWork& work) { linker_.settle(work); });
     account(batch);
-    stop_if_left_for_recovery(batch, input_.store);
+    stop_if_left_for_recovery(batch, linker_.strays(), input_.store);
     ok_or_throw(keeper_.forget());
     ok_or_throw(journal_.done(batch_number_));
   }
@@ -225,6 +225,10 @@ class Applier {
       requeue(work);
       context_.progress.add(names_in(work.begin, work.end));
     }
+    for (const uint32_t master : linker_.strays().changed()) {
+      input_.masters.retire(master);
+      retired.push_back(input_.masters[master]);
+    }
     history_.add(std::move(steps));
     input_.index.put_masters(input_.store.id(), retired);
   }
@@ -242,10 +246,10 @@ class Applier {
   const ApplyInput& input_;
   RunContext& context_;
   LinkerCounts counts_;
+  SealKeeper keeper_;
   Linker linker_;
   Journal journal_;
   RunHistory history_;
-  SealKeeper keeper_;
   std::deque<GroupWork> queue_;
   uint32_t batch_number_ = 0;
   uint64_t bytes_of_masters_ = 0;

@@ -12,25 +12,13 @@
 #include "core/dir_reader.h"
 #include "core/escape.h"
 #include "unify/journal.h"
+#include "unify/master_maker.h"
 
 namespace vs::unify {
 namespace {
 
 // A guest that wins the race this often in a row does nothing else; then its file waits in lost/.
 constexpr int kPatience = 16;
-
-int exchange(const Store& store, const std::string& staged, const GuestName& name) {
-  const long done = ::syscall(SYS_renameat2, store.staging_fd(), staged.c_str(), name.dir, name.name.c_str(), RENAME_EXCHANGE);
-  return done == 0 ? 0 : errno;
-}
-
-// Nothing when it cannot be told; the log says why.
-std::optional<uint64_t> staged_ino(const Store& store, const std::string& staged, const GuestName& name, Log& log) {
-  const auto stat = stat_at(store.staging_fd(), staged.c_str(), store.path() + "/staging/" + staged + ", which came from " + name.shown);
-  if (stat) return stat->ino;
-  log.object_failed(stat.error().message);
-  return std::nullopt;
-}
 
 // A name of `ino` in the directory, other than the one we know: where a guest moved it to.
 std::string find_moved(const GuestName& name, uint64_t ino) {
@@ -45,52 +33,106 @@ std::string find_moved(const GuestName& name, uint64_t ino) {
 
 }  // namespace
 
-void keep_as_lost(const Store& store, const std::string& staged, const std::string& shown, Log& log) {
+Result Exchanger::swap(const char* doing, const std::string& staged, const GuestName& name) const {
+  const long done = ::syscall(SYS_renameat2, store_.staging_fd(), staged.c_str(), name.dir, name.name.c_str(), RENAME_EXCHANGE);
+  return done == 0 ? Result(Ok{}) : Result(problem_from_errno(doing, name.shown));
+}
+
+// Refused (EPERM) when one of the two is a sealed master.
+Result Exchanger::swap_unsealed(const std::string& staged, const GuestName& name) {
+  const Result refused = swap("put back", staged, name);
+  if (refused || refused.error().code != EPERM) return refused;
+  const auto ours = staged_ino(staged, name.shown);
+  if (!ours) return refused;
+  const auto theirs = stat_at(name.dir, name.name.c_str(), name.shown);
+  if (!theirs) return theirs.error();
+  return strays_.with_unsealed({*ours, theirs->ino}, [&] { return swap("put back", staged, name); });
+}
+
+// Nothing when it cannot be told; the log says why.
+std::optional<uint64_t> Exchanger::staged_ino(const std::string& staged, const std::string& shown) {
+  const auto stat = stat_at(store_.staging_fd(), staged.c_str(), store_.path() + "/staging/" + staged + ", which came from " + shown);
+  if (stat) return stat->ino;
+  log_.object_failed(stat.error().message);
+  return std::nullopt;
+}
+
+Result Exchanger::remove(const std::string& staged, const std::string& shown) {
+  const auto unlink = [&]() -> Result {
+    if (::unlinkat(store_.staging_fd(), staged.c_str(), 0) == 0 || errno == ENOENT) return Ok{};
+    return problem_from_errno("remove " + store_.path() + "/staging/" + staged + ", which belongs to", shown);
+  };
+  const Result refused = unlink();
+  if (refused || refused.error().code != EPERM) return refused;
+  const auto ino = staged_ino(staged, shown);
+  return ino ? strays_.with_unsealed({*ino}, unlink) : refused;
+}
+
+// A master has its name in the store, where links are counted: what is kept of it is a copy, which can also be moved out.
+Result Exchanger::move_to_lost(const std::string& staged, const std::string& kept, const std::string& shown) {
+  if (::syscall(SYS_renameat2, store_.staging_fd(), staged.c_str(), store_.lost_fd(), kept.c_str(), RENAME_NOREPLACE) == 0) return Ok{};
+  const Result refused = problem_from_errno("keep " + store_.path() + "/lost/" + kept + " for", shown);
+  const auto ino = refused.error().code == EPERM ? staged_ino(staged, shown) : std::nullopt;
+  const auto master = ino ? strays_.find(*ino) : std::nullopt;
+  if (!master) return refused;
+  const auto copy = private_copy(store_, *master);
+  if (!copy) return copy.error();
+  if (::linkat(copy->get(), "", store_.lost_fd(), kept.c_str(), AT_EMPTY_PATH) != 0) return problem_from_errno("keep " + store_.path() + "/lost/" + kept + " for", shown);
+  const auto removed = remove(staged, shown);
+  if (!removed) ::unlinkat(store_.lost_fd(), kept.c_str(), 0);
+  return removed;
+}
+
+bool Exchanger::keep_as_lost(const std::string& staged, const std::string& shown) {
   const std::string kept = new_run_id() + "-" + staged;
-  if (::syscall(SYS_renameat2, store.staging_fd(), staged.c_str(), store.lost_fd(), kept.c_str(), RENAME_NOREPLACE) != 0) {
-    log.object_failed(problem_from_errno("keep " + store.path() + "/lost/" + kept + " for", shown).message);
-    return;
+  if (auto moved = move_to_lost(staged, kept, shown); !moved) {
+    log_.object_failed(moved.error().message + "; it stays in " + store_.path() + "/staging/" + staged + " for vunify recover");
+    return false;
   }
-  log.object_failed(fmt::format("{}: could not be put back (the guest moved or removed it meanwhile, or see above); what it had is kept as {}/lost/{}",
-                                escaped(shown), store.path(), kept));
+  log_.object_failed(fmt::format("{}: could not be put back (the guest moved or removed it meanwhile, or see above); what it had is kept as {}/lost/{}",
+                                escaped(shown), store_.path(), kept));
+  return true;
 }
 
 // Each round puts what is in staging where the guest's name is. Did what we put there the round before (first: new_ino) come out,
 // then the guest did nothing meanwhile and all is in place. Otherwise something newer of the guest came out, and the next
 // round puts that back.
-Exchange put_back(const Store& store, const std::string& staged, const GuestName& name, uint64_t new_ino, Log& log) {
+Exchange Exchanger::put_back(const std::string& staged, const GuestName& name, uint64_t new_ino) {
   GuestName at = name;
   uint64_t expected = new_ino;
   for (int round = 0; round < kPatience; ++round) {
-    const auto placing = staged_ino(store, staged, name, log);
-    const int error = exchange(store, staged, at);
-    if (error == ENOENT) {
-      at.name = find_moved(at, expected);
-      if (at.name.empty()) break;
-      continue;
-    }
-    if (error != 0) {
-      log.object_failed(problem_from(error, "put back", name.shown).message);
+    const auto placing = staged_ino(staged, name.shown);
+    if (const Result swapped = swap_unsealed(staged, at); !swapped) {
+      if (swapped.error().code == ENOENT) {
+        at.name = find_moved(at, expected);
+        if (at.name.empty()) break;
+        continue;
+      }
+      if (swapped.error().code == EPERM && round + 1 < kPatience) continue;  // another sealed one may stand there by now
+      log_.object_failed(swapped.error().message);
       break;
     }
-    const auto came_out = placing ? staged_ino(store, staged, name, log) : placing;
-    if (!came_out) return Exchange::put_back;  // one exchange back is right unless the guest did something in this very moment
+    const auto came_out = staged_ino(staged, name.shown);
+    if (!came_out) return Exchange::stuck;  // one exchange back is right unless the guest did something in this very moment
     if (*came_out != expected) {
+      if (!placing) return Exchange::stuck;
       expected = *placing;
       continue;
     }
+    if (expected == new_ino) return Exchange::put_back;
     // Not ours, then it is an inode that the guest has replaced itself: without a name it would be gone already.
-    if (expected != new_ino && ::unlinkat(store.staging_fd(), staged.c_str(), 0) != 0) keep_as_lost(store, staged, name.shown, log);
-    return Exchange::put_back;
+    const Result removed = remove(staged, name.shown);
+    if (removed) return Exchange::put_back;
+    log_.object_failed(removed.error().message);
+    break;
   }
-  keep_as_lost(store, staged, name.shown, log);
-  return Exchange::lost;
+  return keep_as_lost(staged, name.shown) ? Exchange::lost : Exchange::stuck;
 }
 
-Expected<Exchange> exchange_names(const Store& store, const std::string& staged, const GuestName& name, uint64_t new_ino, uint64_t old_ino, Log& log) {
-  if (const int error = exchange(store, staged, name); error != 0) return problem_from(error, "exchange", name.shown);
-  if (staged_ino(store, staged, name, log) == old_ino) return Exchange::done;
-  return put_back(store, staged, name, new_ino, log);
+Expected<Exchange> Exchanger::exchange(const std::string& staged, const GuestName& name, uint64_t new_ino, uint64_t old_ino) {
+  if (const Result swapped = swap("exchange", staged, name); !swapped) return swapped.error();
+  if (staged_ino(staged, name.shown) == old_ino) return Exchange::done;
+  return put_back(staged, name, new_ino);
 }
 
 }  // namespace vs::unify

@@ -143,10 +143,11 @@ Result Linker::swap_names(GroupWork& work, SwappedVictim& victim) {
     if (!place) return place.error();
     if (::linkat(work.master.fd.get(), "", store_.staging_fd(), name.staged.c_str(), AT_EMPTY_PATH) != 0)
       return problem_from_errno("link master " + work.master.shown + " for", place->shown);
-    const auto exchanged = exchange_names(store_, name.staged, *place, new_ino, victim.before.ino, log_);
+    const auto exchanged = exchanger_.exchange(name.staged, *place, new_ino, victim.before.ino);
     name.exchanged = exchanged && *exchanged == Exchange::done;
     if (name.exchanged) continue;
-    remove_staged(work, name);  // the master's name, if anything
+    if (exchanged && *exchanged == Exchange::stuck) work.left_in_staging = true;
+    else remove_staged(work, name);  // the master's name, if anything
     return exchanged ? changed() : exchanged.error();
   }
   return Ok{};
@@ -162,16 +163,19 @@ void Linker::take_back(GroupWork& work, SwappedVictim& victim) {
     const auto place = locate(name.row, dir);
     if (!place) {
       // Its directory is gone or moved: the inode has to wait where the administrator finds it.
-      keep_as_lost(store_, name.staged, shown(name.row), log_);
+      work.left_in_staging = !exchanger_.keep_as_lost(name.staged, shown(name.row)) || work.left_in_staging;
       continue;
     }
-    if (put_back(store_, name.staged, *place, work.master.record.ino, log_) == Exchange::put_back) remove_staged(work, name);
+    const auto back = exchanger_.put_back(name.staged, *place, work.master.record.ino);
+    if (back == Exchange::put_back) remove_staged(work, name);
+    work.left_in_staging = work.left_in_staging || back == Exchange::stuck;
   }
 }
 
 void Linker::remove_staged(GroupWork& work, const StagedName& name) {
-  if (::unlinkat(store_.staging_fd(), name.staged.c_str(), 0) == 0 || errno == ENOENT) return;
-  log_.object_failed(problem_from_errno("remove " + store_.path() + "/staging/" + name.staged + ", which belongs to", shown(name.row)).message);
+  const auto removed = exchanger_.remove(name.staged, shown(name.row));
+  if (removed) return;
+  log_.object_failed(removed.error().message);
   work.left_in_staging = true;
 }
 
@@ -256,6 +260,7 @@ void Linker::settle(GroupWork& work) {
 }
 
 void Linker::return_victims(GroupWork& work, const std::vector<SwappedVictim*>& to_return) {
+  const auto alone = strays().alone();
   if (auto opened = work.window->unseal_again(); !opened) log_.object_failed(opened.error().message);
   for (SwappedVictim* victim : to_return) {
     const bool unbroken = victim->lease.unbroken();
@@ -263,6 +268,7 @@ void Linker::return_victims(GroupWork& work, const std::vector<SwappedVictim*>& 
     work.refused.emplace_back(victim->victim, unbroken ? Reason::changed_meanwhile : Reason::busy);
     log_.remember_first(reason_name(work.refused.back().second), escaped(shown(victim->names[0].row)));
   }
+  work.window->seal();
 }
 
 }  // namespace vs::unify

@@ -61,14 +61,16 @@ struct LinkerCounts : WindowCounts {
 
 class Linker {
  public:
-  Linker(const Store& store, const Guard& guard, PlannedFiles files, const MasterTable& masters, bool ignore_mtime, LinkerCounts& counts, Log& log)
-      : store_(store), guard_(guard), files_(files), masters_(masters), ignore_mtime_(ignore_mtime), counts_(counts), log_(log) {}
+  Linker(const Store& store, const Guard& guard, PlannedFiles files, const MasterTable& masters, SealKeeper* keeper, bool ignore_mtime, LinkerCounts& counts, Log& log)
+      : store_(store), guard_(guard), files_(files), masters_(masters), ignore_mtime_(ignore_mtime), counts_(counts), log_(log),
+        exchanger_(store, guard, masters, keeper, counts, log) {}
 
   void prepare(GroupWork& work);
   // What the journal must know before link(): the same staging names that link() will use.
   void announce(const GroupWork& work, JournalBatch& batch) const;
   void link(GroupWork& work);
   void settle(GroupWork& work);
+  StrayMasters& strays() { return exchanger_.strays(); }
 
  private:
   const FileRow& row(uint32_t r) const { return files_.table.rows()[r]; }
@@ -92,6 +94,7 @@ class Linker {
   const bool ignore_mtime_;
   LinkerCounts& counts_;
   Log& log_;
+  Exchanger exchanger_;
 };
 
 }  // namespace vs::unify

@@ -63,15 +63,4 @@ class MasterWindow {
   Verdict verdict_ = Verdict::intact;
 };
 
-// Throws Error where members of a batch (each with `verdict` and `left_in_staging`) left something for recovery, so that the batch must not be called
-// done: an unsealed master (the seal keeper tries once more when this process ends), or a name in staging, which the next batch would
-// meet; and a directory from which nothing can be removed is no place to go on.
-template <class Batch>
-void stop_if_left_for_recovery(const Batch& batch, const Store& store) {
-  for (const auto& one : batch)
-    if (one.verdict == MasterWindow::Verdict::unsealed) throw Error("stopped, since a master could not be sealed (see above); vunify recover seals it");
-  for (const auto& one : batch)
-    if (one.left_in_staging) throw Error("stopped, since a name could not be removed from " + store.path() + "/staging (see above); vunify recover removes it");
-}
-
 }  // namespace vs::unify

@@ -26,7 +26,8 @@ class Recovery {
  public:
   Recovery(const Store& store, const Guard& guard, const NodevMount* view, const UnfinishedRun& run, MasterTable& masters, RunContext& context, RecoveryResult& result,
            std::vector<HistoryStep>& linked)
-      : store_(store), guard_(guard), masters_(masters), context_(context), result_(result), linked_(linked) {
+      : store_(store), guard_(guard), masters_(masters), context_(context), result_(result), linked_(linked),
+        exchanger_(store, guard, masters, nullptr, counts_, context.log) {
     for (const auto& tree : run.run.trees) {
       try {
         RootDir root(tree.path);
@@ -42,6 +43,8 @@ class Recovery {
   bool batch(const JournalBatch& batch) {
     bool all = true;
     for (const auto& name : batch.masters) all = one_master(batch, name) && all;
+    for (const uint32_t master : exchanger_.strays().changed()) retire(master);
+    if (exchanger_.strays().left_unsealed()) ++result_.unfinished;
     return all;
   }
   const std::vector<MasterRecord>& retired() const { return retired_; }
@@ -92,10 +95,14 @@ class Recovery {
       return false;
     }
     if (verdict == MasterWindow::Verdict::tainted || !intact) {
-      masters_.retire(*index);
-      retired_.push_back(masters_[*index]);
+      retire(*index);
     }
     return true;
+  }
+
+  void retire(uint32_t master) {
+    masters_.retire(master);
+    retired_.push_back(masters_[master]);
   }
 
   bool open_patiently(MasterWindow& window, const std::string& shown) {
@@ -217,9 +224,10 @@ class Recovery {
     const bool staged = entry.staged_ino == step.new_ino || (copy >= 0 && ::linkat(copy, "", store_.staging_fd(), step.staged.c_str(), AT_EMPTY_PATH) == 0);
     if (!staged) return;  // the guest has removed the copy, and this name with it or not: it is the master's as before
     if (place && ino_in_guest(step) == master.record.ino) {
-      const auto exchanged = exchange_names(store_, step.staged, *place, step.new_ino, master.record.ino, context_.log);
+      const auto exchanged = exchanger_.exchange(step.staged, *place, step.new_ino, master.record.ino);
       if (!exchanged) context_.log.object_failed(exchanged.error().message);
       else if (*exchanged == Exchange::lost) return void(++result_.lost);
+      else if (*exchanged == Exchange::stuck) return void(++result_.unfinished);
       else result_.finished += *exchanged == Exchange::done;
     }
     remove_staged(step.staged);
@@ -228,22 +236,15 @@ class Recovery {
   void give_back(const JournalStep& step, uint64_t new_ino) {
     UniqueFd dir;
     const auto place = locate(step, dir);
-    if (!place) {
-      keep_as_lost(store_, step.staged, step.guest + ":" + step.path, context_.log);
-      ++result_.lost;
-      return;
-    }
-    if (put_back(store_, step.staged, *place, new_ino, context_.log) == Exchange::lost) {
-      ++result_.lost;
-      return;
-    }
-    ++result_.rolled_back;
-    ::unlinkat(store_.staging_fd(), step.staged.c_str(), 0);
+    const auto back = place                                                                       ? exchanger_.put_back(step.staged, *place, new_ino)
+                      : exchanger_.keep_as_lost(step.staged, step.guest + ":" + step.path) ? Exchange::lost
+                                                                                                  : Exchange::stuck;
+    if (back == Exchange::put_back) remove_staged(step.staged);
+    ++(back == Exchange::put_back ? result_.rolled_back : back == Exchange::lost ? result_.lost : result_.unfinished);
   }
 
   void remove_staged(const std::string& staged) {
-    if (::unlinkat(store_.staging_fd(), staged.c_str(), 0) != 0)
-      context_.log.object_failed(problem_from_errno("remove from staging", staged).message);
+    if (const auto removed = exchanger_.remove(staged, "a run that did not end"); !removed) context_.log.object_failed(removed.error().message);
   }
 
   const Store& store_;
@@ -253,6 +254,7 @@ class Recovery {
   RecoveryResult& result_;
   std::vector<HistoryStep>& linked_;
   WindowCounts counts_;
+  Exchanger exchanger_;
   uint32_t victims_ = 0;
   std::vector<MasterRecord> retired_;
   std::map<std::string, RootDir> trees_;
@@ -274,28 +276,27 @@ void seal_all(const Store& store, const Guard& guard, const MasterTable& masters
   }
 }
 
-// What no journal tells of.
-void sweep_staging(const Store& store, const Guard& guard, const MasterTable& masters, RunContext& context, RecoveryResult& result) {
+// What no journal tells of: a master's name, which belonged to no guest any more, or something that only a person can place.
+void sweep_staging(const Store& store, const Guard& guard, MasterTable& masters, Index& index, RunContext& context, RecoveryResult& result) {
   WindowCounts counts;
+  Exchanger exchanger(store, guard, masters, nullptr, counts, context.log);
   for (const auto& entry : store.list_staging()) {
     result.needed = true;
-    const auto index = masters.find(entry.ino);
-    if (!index) {
-      keep_as_lost(store, entry.name, "a staging entry that no journal explains", context.log);
-      ++result.lost;
+    const std::string shown = "a staging entry that no journal explains";
+    if (!masters.find(entry.ino)) {
+      result.lost += exchanger.keep_as_lost(entry.name, shown);
       continue;
     }
-    auto fd = store.open_master(masters[*index].name);
-    if (!fd) continue;
-    OpenMaster master;
-    master.record = masters[*index];
-    master.shown = store.shown_master(master.record.name);
-    master.fd = std::move(*fd);
-    MasterWindow window(guard, master, counts, context.log);
-    if (window.open()) ::unlinkat(store.staging_fd(), entry.name.c_str(), 0);
-    window.close();
-    ++result.rolled_back;
+    const auto removed = exchanger.remove(entry.name, shown);
+    result.rolled_back += removed.has_value();
+    if (!removed) context.log.object_failed(removed.error().message);
   }
+  std::vector<MasterRecord> retired;
+  for (const uint32_t master : exchanger.strays().changed()) {
+    masters.retire(master);
+    retired.push_back(masters[master]);
+  }
+  index.put_masters(store.id(), retired);
 }
 
 }  // namespace
@@ -320,11 +321,12 @@ RecoveryResult recover_store(const Store& store, const Guard& guard, const Nodev
     seal_all(store, guard, masters, context, result);
     RunHistory(state_dir, unfinished->run).add(std::move(linked));
     if (result.unfinished == 0) {
-      sweep_staging(store, guard, masters, context, result);
+      sweep_staging(store, guard, masters, index, context, result);
       if (::truncate((state_dir + "/journal").c_str(), 0) != 0) throw Error(problem_from_errno("empty", state_dir + "/journal").message);
     }
-  } else {
-    sweep_staging(store, guard, masters, context, result);
+  } else if (!store.list_staging().empty()) {
+    seal_all(store, guard, masters, context, result);
+    sweep_staging(store, guard, masters, index, context, result);
   }
   if (result.needed)
     context.log.info(fmt::format("recovered run {}: {} names finished, {} rolled back, {} masters sealed, {} entries kept in {}/lost", result.run,

@@ -4,7 +4,7 @@
 //   the new inode      not exchanged, or exchanged back: removed
 //   the old inode      exchanged. A link is finished if all names of that inode were exchanged, nobody has it open for writing and it equals the
 //                      master in bytes and class; else the guest gets it back. A release is finished by removing the master's name.
-//   something else     came out of an exchange with a name the guest had just replaced: the guest gets it back
+//   something else     came out of an exchange with a name the guest had just replaced: the guest gets it back, also when it is a name of another master
 // First of all every master of these batches is sealed, and its content compared with its digest.
 // Staging entries that no journal explains (the state directory was lost) are masters' names, which are removed, or go to lost/.
 // Doing this twice, or being killed in it, changes nothing: each step decides by what it finds.
@@ -26,7 +26,7 @@ struct RecoveryResult {
   uint64_t rolled_back = 0;  // names that have their own inode again
   uint64_t sealed = 0;       // masters looked after
   uint64_t lost = 0;         // entries now in lost/
-  uint64_t unfinished = 0;   // masters that a process still has open for writing: try again later
+  uint64_t unfinished = 0;   // what is not whole, mostly because a process still has a master open for writing: try again later
 };
 
 // The store's lock is held. `view` is what the store is seen through (nullptr: the mount itself); the journal's trees are opened in it too, as names

@@ -50,6 +50,7 @@ struct MasterRelease {
   uint32_t master = 0;
   std::vector<NameOfMaster> names;
   std::vector<std::string> staged;  // beside names
+  std::vector<bool> stuck;          // beside names: what is in staging is the guest's, for recovery to put back
   std::vector<uint64_t> copies;     // inode of the copy, beside names; 0: could not be made
   std::vector<std::shared_ptr<UniqueFd>> files;  // the copies, without a name until the journal tells of them
   OpenMaster open;
@@ -73,7 +74,9 @@ size_t end_of_group(const MasterRelease& one, size_t begin) {
 
 class Releaser {
  public:
-  Releaser(const ReleaseInput& input, RunContext& context) : input_(input), context_(context), journal_(input.state_dir + "/journal", input.run) {}
+  Releaser(const ReleaseInput& input, RunContext& context)
+      : input_(input), context_(context), journal_(input.state_dir + "/journal", input.run),
+        exchanger_(input.store, input.guard, input.masters, &keeper_, counts_, context.log) {}
 
   ReleaseResult run(std::vector<NameOfMaster> names) {
     ok_or_throw(keeper_.start());
@@ -118,9 +121,13 @@ class Releaser {
       result_.bytes_copied += one.bytes;
       for (size_t i = 0; i < kReasons; ++i) result_.skipped[i] += one.skipped[i];
     }
+    for (const uint32_t master : exchanger_.strays().changed()) {
+      input_.masters.retire(master);
+      retired.push_back(input_.masters[master]);
+    }
     input_.index.put_masters(input_.store.id(), retired);
     context_.progress.add(names.size());
-    stop_if_left_for_recovery(batch, input_.store);
+    stop_if_left_for_recovery(batch, exchanger_.strays(), input_.store);
     // Recovery gives the others their names of the copy, or none of them (recovery.h), when the system lets it.
     if (std::any_of(batch.begin(), batch.end(), [](const MasterRelease& one) { return one.torn; }))
       throw Error("stopped, since of the hard links of one file some could be released and others not (see above); vunify recover makes them one file again");
@@ -145,6 +152,7 @@ class Releaser {
   // Names of one link group get names of one copy, as it was before; each other name gets a copy of its own.
   void make_copies(MasterRelease& one) {
     one.copies.resize(one.names.size());
+    one.stuck.resize(one.names.size());
     one.files.resize(one.names.size());
     auto master = open_master(input_.store, input_.guard, input_.masters[one.master]);
     if (!master) return fail(one, 0, one.names.size(), master.error());
@@ -193,15 +201,16 @@ class Releaser {
         one.released += released;
         if (!swapped) fail(one, begin, end - begin - released, swapped.error());
       }
-      for (; begin < end; ++begin) remove_staged(one, begin);  // the master's name, or the copy that was not used
+      for (; begin < end; ++begin) remove_staged(one, begin);
     }
     one.verdict = window.close();
   }
 
+  // The master's name, or the copy that was not used.
   void remove_staged(MasterRelease& one, size_t i) {
-    if (::unlinkat(input_.store.staging_fd(), one.staged[i].c_str(), 0) == 0 || errno == ENOENT) return;
-    context_.log.object_failed(problem_from_errno("remove " + input_.store.path() + "/staging/" + one.staged[i] + ", which belongs to", shown(one.names[i])).message);
-    one.left_in_staging = true;
+    const Result removed = one.stuck[i] ? Ok{} : exchanger_.remove(one.staged[i], shown(one.names[i]));
+    if (!removed) context_.log.object_failed(removed.error().message);
+    one.left_in_staging = one.left_in_staging || one.stuck[i] || !removed;
   }
 
   struct Place {
@@ -229,8 +238,9 @@ class Releaser {
       lease = std::move(*taken);
     }
     for (size_t i = begin; i < end; ++i) {
-      const auto exchanged = exchange_names(input_.store, one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino, context_.log);
+      const auto exchanged = exchanger_.exchange(one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino);
       if (exchanged && *exchanged == Exchange::done) continue;
+      one.stuck[i] = exchanged && *exchanged == Exchange::stuck;
       released = take_back(one, lease, places, begin, i);
       return exchanged ? Result(Problem{ESTALE, ""}) : Result(exchanged.error());
     }
@@ -267,10 +277,12 @@ class Releaser {
       const GuestName& name = places[i - begin].name;
       const auto now = stat_at(name.dir, name.name.c_str(), name.shown);
       if (!now || now->ino != one.copies[i]) continue;  // the guest removed or replaced it
-      if (put_back(input_.store, one.staged[i], name, one.copies[i], context_.log) == Exchange::put_back) {
+      const auto back = exchanger_.put_back(one.staged[i], name, one.copies[i]);
+      if (back == Exchange::put_back) {
         taken.push_back(i);
         continue;
       }
+      one.stuck[i] = back == Exchange::stuck;
       const auto then = stat_at(name.dir, name.name.c_str(), name.shown);
       one.torn = one.torn || (then && then->ino == one.copies[i]);  // else the guest removed it meanwhile
       ++stay;
@@ -278,7 +290,8 @@ class Releaser {
     if (lease.unbroken()) return stay;
     // Somebody had found the copy before it was taken back and waits to write to it.
     for (const size_t i : taken) {
-      const auto again = exchange_names(input_.store, one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino, context_.log);
+      const auto again = exchanger_.exchange(one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino);
+      one.stuck[i] = again && *again == Exchange::stuck;
       stay += again && *again == Exchange::done;
     }
     return stay;
@@ -295,6 +308,7 @@ class Releaser {
   Journal journal_;
   SealKeeper keeper_;
   WindowCounts counts_;
+  Exchanger exchanger_;
   uint32_t batch_number_ = 0;
   ReleaseResult result_;
 };

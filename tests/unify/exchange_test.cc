@@ -38,7 +38,7 @@ class ExchangeTest : public testing::Test {
   std::string staged() const { return host_.store_path() + "/staging/00000000"; }
   std::string at(const std::string& name = "dir/name") const { return host_.path("a", name); }
   GuestName name() const { return {dir_.get(), "name", at()}; }
-  Expected<Exchange> exchange() { return exchange_names(*host_.store, "00000000", name(), new_, old_, host_.context.log); }
+  Expected<Exchange> exchange() { return exchanger_.exchange("00000000", name(), new_, old_); }
   // What a guest does in the moment before.
   void replace(std::string_view content) const {
     unit::write_file(at("dir/tmp"), content);
@@ -46,6 +46,7 @@ class ExchangeTest : public testing::Test {
   }
 
   unit::Host host_{{"a"}};
+  Exchanger exchanger_ = host_.exchanger();
   uint64_t old_ = 0, new_ = 0;
   UniqueFd dir_;
   UniqueFd hold_old_, hold_new_;  // as the linker does: an inode number means this inode only as long as it cannot be freed
@@ -111,7 +112,7 @@ class PutBackTest : public ExchangeTest {
  protected:
   // As after a good exchange: the guest has the new, staging what it shall get back.
   PutBackTest() { EXPECT_EQ(*exchange(), Exchange::done); }
-  Exchange back() { return put_back(*host_.store, "00000000", name(), new_, host_.context.log); }
+  Exchange back() { return exchanger_.put_back("00000000", name(), new_); }
 };
 
 TEST_F(PutBackTest, TheGuestHasItsOwnAgain) {
@@ -150,7 +151,7 @@ TEST_F(PutBackTest, WhatHasNoPlaceAnyMoreIsKeptNotDeleted) {
 TEST_F(PutBackTest, SeveralEntriesOfOneSecondAreAllKept) {
   for (int i = 0; i < 3; ++i) {
     unit::write_file(staged(), "kept " + std::to_string(i));
-    keep_as_lost(*host_.store, "00000000", "a name\x1b", host_.context.log);
+    EXPECT_TRUE(exchanger_.keep_as_lost("00000000", "a name\x1b"));
     EXPECT_THAT(host_.staging(), IsEmpty());
   }
   EXPECT_THAT(host_.lost(), SizeIs(3));
@@ -207,6 +208,156 @@ TEST_F(ExchangeTest, AGuestThatMovesTheNameToAndFroLosesNothing) {
   int found = 0;
   for (const auto& place : places) found += unit::exists(place) && unit::read_file(place) == "precious";
   EXPECT_EQ(found, 1);
+}
+
+// --- Masters in the way -----------------------------------------------------------------------------------------------
+
+// The guest has renamed a name of another master, while that was unsealed, over the file that is being exchanged.
+class StrayMasterTest : public unit::HostTest {
+ protected:
+  void SetUp() override {
+    HostTest::SetUp();
+    if (IsSkipped()) return;
+    for (const std::string name : {"one", "two"}) host().everywhere("usr/" + name, "content of " + name);
+    host().unify();
+    host().file("a", "dir/name", "old");
+    unit::write_file(staged(), "new");
+    new_ = unit::ino_of(staged());
+    hold_new_.reset(::open(staged().c_str(), O_PATH | O_CLOEXEC));
+    dir_.reset(::open(host().path("a", "dir").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    exchanger_.reset(new Exchanger(host().exchanger()));
+    links_ = unit::lstat_of(master("one")).st_nlink;
+  }
+  std::string staged() { return host().store_path() + "/staging/00000000"; }
+  std::string at(const std::string& name = "dir/name") { return host().path("a", name); }
+  std::string master(const std::string& name) { return host().path("b", "usr/" + name); }  // b's name of it
+  GuestName name() { return {dir_.get(), "name", at()}; }
+  Exchange back() { return exchanger_->put_back("00000000", name(), new_); }
+  // In the master's window: a's name of it goes to `to`.
+  void rename_unsealed(const std::string& which, const std::string& to) {
+    unit::unseal(master(which));
+    ASSERT_EQ(::rename(at("usr/" + which).c_str(), to.c_str()), 0);
+    unit::seal(master(which));
+  }
+  void swap() { ASSERT_EQ(::syscall(SYS_renameat2, AT_FDCWD, staged().c_str(), AT_FDCWD, at().c_str(), RENAME_EXCHANGE), 0); }
+  bool is(const std::string& path, const std::string& which) { return unit::exists(path) && unit::ino_of(path) == unit::ino_of(master(which)); }
+  void expect_sealed() {
+    for (const std::string name : {"one", "two"}) EXPECT_TRUE(unit::is_sealed(master(name))) << name;
+  }
+
+  uint64_t new_ = 0, links_ = 0;
+  UniqueFd dir_, hold_new_;
+  std::unique_ptr<Exchanger> exchanger_;
+};
+
+TEST_F(StrayMasterTest, OneThatCameOutGoesBack) {
+  swap();
+  rename_unsealed("one", staged());  // in place of the old inode: as if the guest had been just before
+  ASSERT_EQ(back(), Exchange::put_back);
+  EXPECT_TRUE(is(at(), "one"));
+  EXPECT_EQ(unit::ino_of(staged()), new_);
+  EXPECT_EQ(host().context.log.failed_objects(), 0u);
+  EXPECT_THAT(exchanger_->strays().changed(), IsEmpty());
+  expect_sealed();
+}
+
+TEST_F(StrayMasterTest, OneThatStandsThereStays) {
+  swap();
+  rename_unsealed("one", at());
+  ASSERT_EQ(back(), Exchange::put_back);
+  EXPECT_TRUE(is(at(), "one")) << "what the guest put there last";
+  EXPECT_THAT(host().staging(), IsEmpty());
+  EXPECT_THAT(host().lost(), IsEmpty());
+  expect_sealed();
+}
+
+TEST_F(StrayMasterTest, OneInEachPlaceIsOneToKeepAndOneToForget) {
+  swap();
+  rename_unsealed("one", staged());
+  rename_unsealed("two", at());
+  ASSERT_EQ(back(), Exchange::put_back);
+  EXPECT_TRUE(is(at(), "two"));
+  EXPECT_THAT(host().staging(), IsEmpty());
+  EXPECT_EQ(unit::lstat_of(master("one")).st_nlink, links_ - 1) << "the guest itself had replaced it";
+  expect_sealed();
+}
+
+TEST_F(StrayMasterTest, WithoutAPlaceACopyOfItIsKept) {
+  swap();
+  rename_unsealed("one", staged());
+  ASSERT_EQ(::unlink(at().c_str()), 0);
+  ASSERT_EQ(back(), Exchange::lost);
+  ASSERT_THAT(host().lost(), SizeIs(1));
+  const std::string kept = host().store_path() + "/lost/" + host().lost()[0];
+  EXPECT_EQ(unit::read_file(kept), "content of one");
+  EXPECT_EQ(unit::lstat_of(kept).st_nlink, 1u) << "and no hard link of the master";
+  EXPECT_EQ(unit::lstat_of(master("one")).st_nlink, links_ - 1);
+  EXPECT_THAT(host().staging(), IsEmpty());
+  expect_sealed();
+}
+
+// Unsealed it would be writable for who has it open. It stays where recovery finds it.
+TEST_F(StrayMasterTest, IsNotUnsealedWhileSomebodyHasItOpenForWriting) {
+  swap();
+  unit::unseal(master("one"));
+  const UniqueFd writer(::open(master("one").c_str(), O_WRONLY | O_CLOEXEC));
+  rename_unsealed("one", staged());
+  host().guard->after_unseal = [](int) { ADD_FAILURE() << "unsealed"; };
+  ASSERT_EQ(back(), Exchange::stuck);
+  host().guard->after_unseal = nullptr;
+  EXPECT_TRUE(is(staged(), "one"));
+  EXPECT_EQ(unit::ino_of(at()), new_);
+  EXPECT_GT(host().context.log.failed_objects(), 0u);
+  EXPECT_THAT(host().lost(), IsEmpty());
+  expect_sealed();
+}
+
+TEST_F(StrayMasterTest, WhatAGuestDidToItMeanwhileIsTold) {
+  swap();
+  rename_unsealed("one", staged());
+  host().guard->before_seal = [](int fd) { (void)::fchmod(fd, 0666); };  // it wins each time
+  ASSERT_EQ(back(), Exchange::put_back);
+  host().guard->before_seal = nullptr;
+  EXPECT_TRUE(is(at(), "one"));
+  const auto changed = exchanger_->strays().changed();
+  ASSERT_THAT(changed, SizeIs(1));
+  EXPECT_EQ(host().masters[changed[0]].ino, unit::ino_of(master("one")));
+  expect_sealed();
+}
+
+// Windows of the master open and close all the time, and in each the guest puts a name of it over the file, or a new file. Whatever
+// happens, in the end it has what it put there last.
+TEST_F(StrayMasterTest, AGuestThatUsesEachWindowKeepsItsLast) {
+  std::string last;
+  std::jthread guest([&](std::stop_token stop) {
+    for (int i = 0; !stop.stop_requested(); ++i) {
+      const bool of_master = i % 2 == 0;
+      const std::string next = of_master ? "content of one" : "own " + std::to_string(i);
+      for (bool done = false; !done;) {  // a window of the exchanger may end ours
+        unit::unseal(master("one"));
+        if (of_master) done = ::link(master("one").c_str(), at("dir/tmp").c_str()) == 0 || errno == EEXIST;
+        else unit::write_file(at("dir/tmp"), next), done = true;
+        done = done && ::rename(at("dir/tmp").c_str(), at().c_str()) == 0;
+        unit::seal(master("one"));
+      }
+      last = next;
+    }
+  });
+  int given_back = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const auto exchanged = exchanger_->exchange("00000000", name(), new_, 1);
+    given_back += exchanged && *exchanged == Exchange::put_back;
+    ASSERT_FALSE(exchanged && (*exchanged == Exchange::lost || *exchanged == Exchange::stuck)) << i;
+    if (unit::exists(staged()) && unit::ino_of(staged()) == new_) continue;
+    unit::write_file(staged(), "new");
+    new_ = unit::ino_of(staged());
+    hold_new_.reset(::open(staged().c_str(), O_PATH | O_CLOEXEC));
+  }
+  guest.request_stop();
+  guest.join();
+  EXPECT_EQ(unit::read_file(at()), last);
+  EXPECT_GT(given_back, 100);
+  expect_sealed();
 }
 
 }  // namespace

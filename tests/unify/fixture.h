@@ -97,7 +97,8 @@ class Host {
 
   // One group of the plan, and its steps as apply does them; the master is then known to table and index.
   unify::GroupWork work(uint32_t group, unify::Linker& linker);
-  unify::Linker linker() { return {*store, *guard, planned(), masters, rules.ignore_mtime, counts, context.log}; }
+  unify::Linker linker() { return {*store, *guard, planned(), masters, nullptr, rules.ignore_mtime, counts, context.log}; }
+  unify::Exchanger exchanger() { return {*store, *guard, masters, nullptr, counts, context.log}; }
   // plan(), then all groups linked and settled.
   void unify();
   // The number of the group that has this name.

@@ -36,7 +36,7 @@ class LinkerTest : public unit::HostTest {
   void plan() {
     host().plan();
     ASSERT_THAT(host().link_plan.groups, SizeIs(1));
-    linker_.emplace(host().linker());
+    linker_.reset(new Linker(host().linker()));
   }
   GroupWork prepared() { return host().work(0, *linker_); }
   void link(GroupWork& work) { linker_->link(work); }
@@ -78,7 +78,7 @@ class LinkerTest : public unit::HostTest {
     std::vector<GroupVerdict> verdicts;
     verdicts.push_back(std::move(lie));
     host().link_plan = make_plan(host().verify_input(), std::move(verdicts), false, nullptr, host().files.counts);
-    linker_.emplace(host().linker());
+    linker_.reset(new Linker(host().linker()));
   }
   uint64_t master_ino() { return host().masters.empty() ? 0 : host().masters.records().back().ino; }
   bool linked(const std::string& guest) { return unit::ino_of(x(guest)) == master_ino() && unit::is_sealed(x(guest)); }
@@ -88,7 +88,7 @@ class LinkerTest : public unit::HostTest {
     EXPECT_THAT(host().lost(), IsEmpty());
     for (const auto& stored : host().store->list_masters()) EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name))) << stored.name;
   }
-  std::optional<Linker> linker_;
+  std::unique_ptr<Linker> linker_;
 };
 
 TEST_F(LinkerTest, MakesEqualFilesOneSealedInodeOfTheirClass) {
@@ -448,7 +448,7 @@ TEST_F(LinkerTest, ANameThatBecameAnotherFileIsFoundOutByTheExchange) {
     again.add_row(now, again.add_dir(guest, host().files.table.dir_path(row.dir)), host().files.table.name(row));
   }
   host().files.table = std::move(again);
-  linker_.emplace(host().linker());
+  linker_.reset(new Linker(host().linker()));
   const uint64_t own = unit::ino_of(x("b"));
   GroupWork work = prepared();
   link(work);

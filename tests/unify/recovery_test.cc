@@ -286,6 +286,57 @@ TEST_F(RecoveryTest, LeavesNoUnsealedMaster) {
   EXPECT_TRUE(unit::is_sealed(master())) << "not known to it";
 }
 
+// --- Two masters ----------------------------------------------------------------------------------------------------------
+
+// While the other master was unsealed as well, b renamed its name of it over usr/x: that came out of the exchange, and we died.
+class RecoverTwoMastersTest : public RecoveryTest {
+ protected:
+  void SetUp() override {
+    HostTest::SetUp();
+    if (IsSkipped()) return;
+    host().everywhere("usr/o", "other");
+    host().unify();
+    begin();
+    other_ = host().path("a", "usr/o");
+    intend();
+    unit::unseal(other_);
+    must(::rename(host().path("b", "usr/o").c_str(), guest(2).c_str()));
+    stage(2);
+    exchange(2);
+  }
+  std::string other_;
+};
+
+TEST_F(RecoverTwoMastersTest, GivesBackANameOfAnotherMaster) {
+  for (const bool seals : {true, false}) {
+    if (seals) unit::seal(other_);
+    const auto result = recover();
+    EXPECT_EQ(result.lost, 0u);
+    EXPECT_EQ(unit::ino_of(guest(2)), unit::ino_of(other_)) << "what the guest put there";
+    expect_tidy();
+    EXPECT_FALSE(needs_recovery(host().store.get(), host().state()));
+    if (!seals) break;
+    // Once more, killed before the other one was sealed.
+    intend();
+    unit::unseal(other_);
+    unit::unseal(master());
+    stage(2);
+    exchange(2);
+  }
+}
+
+TEST_F(RecoverTwoMastersTest, WaitsForAnotherDayWhileSomebodyCanWriteToTheOther) {
+  UniqueFd writer(::open(other_.c_str(), O_WRONLY | O_CLOEXEC));
+  unit::seal(other_);
+  EXPECT_EQ(recover().unfinished, 1u);
+  EXPECT_EQ(unit::ino_of(staged(2)), unit::ino_of(other_)) << "it is not thrown away";
+  EXPECT_TRUE(needs_recovery(host().store.get(), host().state()));
+  writer.reset();
+  EXPECT_EQ(recover().unfinished, 0u);
+  EXPECT_EQ(unit::ino_of(guest(2)), unit::ino_of(other_));
+  expect_tidy();
+}
+
 // --- Journal or state lost ------------------------------------------------------------------------------------------------
 
 TEST_F(RecoveryTest, WithoutAJournalNamesOfMastersGoAndTheRestIsKept) {
