@@ -46,34 +46,10 @@ std::vector<Xattr> decode_xattrs(std::string_view bytes) {
 }
 
 Expected<std::string> read_xattrs(int fd, const std::string& object) {
-  const std::string path = proc_path(fd);
-  std::string names(256, '\0');
-  for (;;) {
-    ssize_t size = ::flistxattr(fd, names.data(), names.size());
-    if (size < 0 && errno == EBADF) size = ::listxattr(path.c_str(), names.data(), names.size());  // O_PATH
-    if (size >= 0) {
-      names.resize(static_cast<size_t>(size));
-      break;
-    }
-    if (errno == ENOTSUP || errno == EPERM || errno == EACCES) return std::string();
-    if (errno != ERANGE || names.size() > (1u << 20)) return problem_from_errno("list attributes of", object);
-    names.resize(names.size() * 8);
-  }
-  std::vector<Xattr> xattrs;
-  for (size_t at = 0; at < names.size(); at += std::strlen(names.c_str() + at) + 1) {
-    const char* name = names.c_str() + at;
-    std::string value(4096, '\0');
-    ssize_t size = ::getxattr(path.c_str(), name, value.data(), value.size());
-    if (size < 0 && errno == ERANGE) {
-      value.resize(65536);  // the kernel's limit (XATTR_SIZE_MAX)
-      size = ::getxattr(path.c_str(), name, value.data(), value.size());
-    }
-    if (size < 0 && (errno == ENODATA || errno == ENOTSUP)) continue;  // removed meanwhile
-    if (size < 0) return problem_from_errno("read attribute " + escaped(name) + " of", object);
-    value.resize(static_cast<size_t>(size));
-    xattrs.push_back({name, std::move(value)});
-  }
-  return encode_xattrs(std::move(xattrs));
+  auto xattrs = vs::read_xattrs(fd, object);
+  if (xattrs) return encode_xattrs(std::move(*xattrs));
+  if (xattrs.error().code == EPERM || xattrs.error().code == EACCES) return std::string();
+  return xattrs.error();
 }
 
 Result write_xattrs(int fd, std::string_view encoded, const std::string& object) {

@@ -13,6 +13,7 @@
 
 #include "backup/digest.h"
 #include "backup/tree.h"
+#include "core/file_class.h"
 
 namespace vs::backup {
 
@@ -27,9 +28,6 @@ struct Facts {
 };
 
 // Encoded attributes are sorted by name, so equal sets are equal bytes.
-struct Xattr {
-  std::string name, value;
-};
 std::string encode_xattrs(std::vector<Xattr> xattrs);
 std::vector<Xattr> decode_xattrs(std::string_view bytes);  // of anything: stops at what makes no sense
 

@@ -2,7 +2,7 @@
 #include <benchmark/benchmark.h>
 
 #include "core/record_log.h"
-#include "unify/file_class.h"
+#include "core/file_class.h"
 #include "unify/hasher.h"
 
 namespace vs::unify {

@@ -13,7 +13,7 @@
 
 #include "core/unique_fd.h"
 #include "unify/guard.h"
-#include "unify/inode_flags.h"
+#include "core/inode_flags.h"
 
 namespace vs::unify {
 namespace {

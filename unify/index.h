@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "unify/file_class.h"
+#include "core/file_class.h"
 #include "unify/file_table.h"
 #include "unify/hasher.h"
 

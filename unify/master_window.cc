@@ -4,14 +4,10 @@
 #include <fstream>
 #include <utility>
 
+#include "core/reseal.h"
+
 namespace vs::unify {
 namespace {
-
-using namespace std::chrono_literals;
-
-// A guest that changes it again and again has to hit the microsecond between our last call and the seal each time. One
-// thread loses within a few rounds; who still wins after this time has the master retired.
-constexpr auto kPatience = 500ms;
 
 // After lease-break-time the kernel ends a lease that somebody waits for, whether its holder agrees or not. Half of it is left for
 // what is done under the lease. 0 when unknown.
@@ -49,35 +45,18 @@ Result MasterWindow::unseal_again() {
   return Ok{};
 }
 
-// True when the class is as it should be. False: a guest had changed it, and it was put back while unsealed; look again.
-Expected<bool> MasterWindow::restore_class_if_changed() {
-  const auto stat = stat_fd(master_.fd.get(), master_.shown);
-  const auto xattrs = xattr_hash_of(master_.fd.get(), master_.shown);
-  if (!stat) return stat.error();
-  if (!xattrs) return xattrs.error();
-  if (class_of(*stat, *xattrs) == master_.record.file_class) return true;
-  if (!std::exchange(told_of_class_, true)) {
+void MasterWindow::seal_with_its_class() {
+  const Seal seal{[this] { return guard_.seal(master_.fd.get(), master_.shown); },
+                  [this] { return guard_.needs_window() ? guard_.unseal(master_.fd.get(), master_.shown) : Result(Ok{}); }};
+  const auto changed = [this] {
+    if (std::exchange(told_of_class_, true)) return;
     ++counts_.classes_restored;
     log_.warning("a guest changed owner, mode, time or attributes of master " + master_.shown + " in its unsealed moment; putting them back");
-  }
-  if (guard_.needs_window()) {
-    if (auto unsealed = guard_.unseal(master_.fd.get(), master_.shown); !unsealed) return unsealed.error();
-  }
-  const auto restored = restore_class(master_.fd.get(), master_.record.file_class, master_.record.xattrs, master_.shown);
-  if (!restored) return restored.error();
-  return false;
-}
-
-void MasterWindow::seal_with_its_class() {
-  const auto until = std::chrono::steady_clock::now() + kPatience;
-  Expected<bool> right = false;
-  do {
-    const auto sealed = guard_.seal(master_.fd.get(), master_.shown);
-    right = sealed ? restore_class_if_changed() : Expected<bool>(sealed.error());
-  } while (right && !*right && std::chrono::steady_clock::now() < until);
+  };
+  const auto right = reseal(master_.fd.get(), master_.record.file_class, master_.record.xattrs, master_.shown, seal, changed);
   if (right && *right) return;
   if (!right) log_.object_failed(right.error().message);
-  const auto sealed = guard_.seal(master_.fd.get(), master_.shown);
+  const auto sealed = right ? Result(Ok{}) : seal.set();
   verdict_ = std::max(verdict_, sealed ? Verdict::tainted : Verdict::unsealed);
   if (!sealed) return log_.object_failed(sealed.error().message);
   log_.object_failed("owner, mode, time or attributes of master " + master_.shown +

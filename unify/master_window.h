@@ -16,7 +16,7 @@
 
 #include "core/run_context.h"
 #include "unify/guard.h"
-#include "unify/lease.h"
+#include "core/lease.h"
 #include "unify/master_maker.h"
 #include "unify/store.h"
 
@@ -50,7 +50,6 @@ class MasterWindow {
 
  private:
   void seal_with_its_class();
-  Expected<bool> restore_class_if_changed();
   void judge_content();
   const Guard& guard_;
   OpenMaster& master_;

@@ -14,7 +14,7 @@
 
 #include "core/host_lock.h"
 #include "core/inventory.h"
-#include "unify/file_class.h"
+#include "core/file_class.h"
 #include "unify/pool.h"
 
 namespace vs::unify {

@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <stdexcept>
 
-#include "unify/inode_flags.h"
+#include "core/inode_flags.h"
 
 namespace vs::unit {
 

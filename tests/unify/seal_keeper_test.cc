@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "tests/unify/fixture.h"
-#include "unify/lease.h"
+#include "core/lease.h"
 
 namespace vs::unify {
 namespace {

@@ -1,52 +1,61 @@
-#include "unify/file_class.h"
+#include "core/file_class.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
 
-#include "unify/hasher.h"
+#include "core/escape.h"
 
-namespace vs::unify {
+namespace vs {
 namespace {
 
-Expected<std::string> xattr_value(int fd, const std::string& name, const std::string& object) {
-  std::string value;
-  for (;;) {
-    const ssize_t size = ::fgetxattr(fd, name.c_str(), nullptr, 0);
-    if (size < 0) return problem_from_errno("read extended attribute " + name + " of", object);
-    value.resize(static_cast<size_t>(size));
-    const ssize_t got = ::fgetxattr(fd, name.c_str(), value.data(), value.size());
-    if (got < 0 && errno == ERANGE) continue;  // it grew meanwhile
-    if (got < 0) return problem_from_errno("read extended attribute " + name + " of", object);
-    value.resize(static_cast<size_t>(got));
-    return value;
+// Linux gives no more for the list of names nor for a value (XATTR_LIST_MAX, XATTR_SIZE_MAX).
+constexpr size_t kMostXattrBytes = 65536;
+
+// By the descriptor; one that was opened with O_PATH is asked through the name that the kernel gives it, which is that very inode.
+ssize_t list_xattrs(int fd, const std::string& name_of_fd, std::string& names) {
+  const ssize_t size = ::flistxattr(fd, names.data(), names.size());
+  return size < 0 && errno == EBADF ? ::listxattr(name_of_fd.c_str(), names.data(), names.size()) : size;
+}
+
+ssize_t get_xattr(int fd, const std::string& name_of_fd, const char* name, std::string& value) {
+  const ssize_t size = ::fgetxattr(fd, name, value.data(), value.size());
+  return size < 0 && errno == EBADF ? ::getxattr(name_of_fd.c_str(), name, value.data(), value.size()) : size;
+}
+
+// Calls `read` with larger and larger room until all has its place. Negative: errno tells.
+template <class Read>
+ssize_t with_room(std::string& bytes, size_t room, Read read) {
+  for (;; room *= 8) {
+    bytes.resize(room);
+    const ssize_t size = read();
+    if (size < 0 && errno == ERANGE && room < kMostXattrBytes) continue;
+    bytes.resize(static_cast<size_t>(std::max<ssize_t>(size, 0)));
+    return size;
   }
 }
 
 }  // namespace
 
 Expected<std::vector<Xattr>> read_xattrs(int fd, const std::string& object) {
-  std::string names(256, '\0');  // enough for nearly all; longer lists are asked for again
-  ssize_t got = ::flistxattr(fd, names.data(), names.size());
-  while (got < 0 && errno == ERANGE) {
-    got = ::flistxattr(fd, nullptr, 0);
-    if (got < 0) break;
-    names.resize(static_cast<size_t>(got));
-    got = ::flistxattr(fd, names.data(), names.size());
+  const std::string name_of_fd = "/proc/self/fd/" + std::to_string(fd);
+  std::string names, value;
+  if (with_room(names, 256, [&] { return list_xattrs(fd, name_of_fd, names); }) < 0) {
+    if (errno == ENOTSUP) return std::vector<Xattr>{};
+    return problem_from_errno("list extended attributes of", object);
   }
-  if (got < 0 && errno == ENOTSUP) return std::vector<Xattr>{};
-  if (got < 0) return problem_from_errno("list extended attributes of", object);
-  names.resize(static_cast<size_t>(got));
   std::vector<Xattr> xattrs;
   for (size_t at = 0; at < names.size();) {
     const std::string name(names.c_str() + at);
     at += name.size() + 1;
-    auto value = xattr_value(fd, name, object);
-    if (!value) return value.error();
-    xattrs.push_back({name, std::move(*value)});
+    const ssize_t size = with_room(value, 1024, [&] { return get_xattr(fd, name_of_fd, name.c_str(), value); });
+    if (size < 0 && (errno == ENODATA || errno == ENOTSUP)) continue;  // removed meanwhile
+    if (size < 0) return problem_from_errno("read extended attribute " + escaped(name) + " of", object);
+    xattrs.push_back({name, value});
   }
   std::sort(xattrs.begin(), xattrs.end(), [](const Xattr& a, const Xattr& b) { return a.name < b.name; });
   return xattrs;
@@ -62,7 +71,7 @@ uint64_t xattr_hash(const std::vector<Xattr>& xattrs) {
     all += '\0';
     all += value;
   }
-  return xxh128(all).low | 1;  // never 0
+  return XXH3_128bits(all.data(), all.size()).low64 | 1;  // never 0; stores and indexes hold it, so it stays
 }
 
 bool has_file_capability(const std::vector<Xattr>& xattrs) {
@@ -116,4 +125,4 @@ Result restore_class(int fd, const FileClass& file_class, const std::vector<Xatt
   return give_class(fd, file_class, xattrs, object);
 }
 
-}  // namespace vs::unify
+}  // namespace vs

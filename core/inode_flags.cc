@@ -1,11 +1,11 @@
-#include "unify/inode_flags.h"
+#include "core/inode_flags.h"
 
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
 #include <cerrno>
 
-namespace vs::unify {
+namespace vs {
 
 const uint32_t kImmutableFlag = FS_IMMUTABLE_FL;
 
@@ -25,4 +25,4 @@ Result change_inode_flags(int fd, uint32_t mask, bool set, const std::string& ob
   return Ok{};
 }
 
-}  // namespace vs::unify
+}  // namespace vs

@@ -1,11 +1,11 @@
-#include "unify/lease.h"
+#include "core/lease.h"
 
 #include <fcntl.h>
 
 #include <cerrno>
 #include <utility>
 
-namespace vs::unify {
+namespace vs {
 
 Expected<Lease> Lease::take(int fd, const std::string& object) {
   if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0) return problem_from_errno("take a lease on", object);
@@ -33,4 +33,4 @@ void Lease::release() {
   fd_ = -1;
 }
 
-}  // namespace vs::unify
+}  // namespace vs

@@ -10,7 +10,7 @@
 
 #include "core/error.h"
 
-namespace vs::unify {
+namespace vs {
 
 class Lease {
  public:
@@ -28,4 +28,4 @@ class Lease {
   int fd_ = -1;
 };
 
-}  // namespace vs::unify
+}  // namespace vs

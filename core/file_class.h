@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/root_dir.h"
 
-namespace vs::unify {
+namespace vs {
 
 struct Xattr {
   std::string name;
@@ -24,7 +24,7 @@ struct FileClass {
   bool operator==(const FileClass&) const = default;
 };
 
-// All extended attributes (ACLs are such) of an open file, sorted by name. `fd` readable.
+// All extended attributes (ACLs are such) of an open file, sorted by name; none where the filesystem has no such thing. `fd` may be O_PATH.
 Expected<std::vector<Xattr>> read_xattrs(int fd, const std::string& object);
 uint64_t xattr_hash(const std::vector<Xattr>& xattrs);
 bool has_file_capability(const std::vector<Xattr>& xattrs);
@@ -37,4 +37,4 @@ Result give_class(int fd, const FileClass& file_class, const std::vector<Xattr>&
 // Puts back what differs of mode, owner, mtime, xattrs; for a master whose class a guest changed in an unsealed window.
 Result restore_class(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs, const std::string& object);
 
-}  // namespace vs::unify
+}  // namespace vs

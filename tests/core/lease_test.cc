@@ -1,4 +1,4 @@
-#include "unify/lease.h"
+#include "core/lease.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 
 #include "tests/core/scratch.h"
 
-namespace vs::unify {
+namespace vs {
 namespace {
 
 // A lease only knows of opens by other open file descriptions, so the guest is in this process too.
@@ -115,4 +115,4 @@ TEST_F(LeaseTest, DoesNotStopChangesOfTheClass) {
 }
 
 }  // namespace
-}  // namespace vs::unify
+}  // namespace vs

@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 
-namespace vs::unify {
+namespace vs {
 
 Expected<uint32_t> inode_flags(int fd, const std::string& object);
 // Sets (or clears) `mask`; leaves the rest. One read and, if something changes, one write.
@@ -14,4 +14,4 @@ Result change_inode_flags(int fd, uint32_t mask, bool set, const std::string& ob
 
 extern const uint32_t kImmutableFlag;
 
-}  // namespace vs::unify
+}  // namespace vs
