@@ -1,5 +1,7 @@
 // The stage bodies of scan, verify and apply, run by plain threads over shared data as the passes run them. Under the preset tsan a
 // data race fails the test; without it, these show that the outcome is whole. (fixture.h runs no TBB code.)
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -155,6 +157,43 @@ TEST_F(StageBodiesTest, RefusedVictimsAndGivenBackOnesAreCountedOnce) {
   EXPECT_GE(refused, 30u);
   EXPECT_GT(host().counts.files_linked, 0u);
   EXPECT_THAT(host().staging(), IsEmpty());
+}
+
+// In each guest a name of each master had been renamed, while that was unsealed, over a file in exchange: all are given back at once, some by
+// windows on one master.
+TEST_F(StageBodiesTest, StrayMastersAreGivenBackByAnyThread) {
+  constexpr size_t kGroups = 30;
+  for (size_t i = 0; i < kGroups; ++i) host().everywhere("f" + std::to_string(i), std::string(i + 1, 'x'));
+  host().unify();
+  struct Job {
+    std::string guest, name, staged;
+    uint64_t put = 0, master = 0;
+  };
+  std::vector<Job> jobs;
+  for (size_t i = 0; i < kGroups; ++i)
+    for (const std::string guest : {"a", "b"}) {
+      Job job{guest, "over" + std::to_string(i), fmt::format("{:08x}", jobs.size())};
+      const std::string of_master = host().path(guest, "f" + std::to_string(i));
+      job.master = unit::ino_of(of_master);
+      unit::write_file(host().path(guest, job.name), "ours");
+      job.put = host().ino(guest, job.name);
+      unit::unseal(of_master);
+      ASSERT_EQ(::rename(of_master.c_str(), (host().store_path() + "/staging/" + job.staged).c_str()), 0);
+      unit::seal(host().path("c", "f" + std::to_string(i)));
+      jobs.push_back(job);
+    }
+  Exchanger exchanger = host().exchanger();
+  for_each_job(jobs.size(), [&](size_t i) {
+    const Job& job = jobs[i];
+    const UniqueFd dir(::open(host().path(job.guest).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    EXPECT_EQ(exchanger.put_back(job.staged, {dir.get(), job.name, job.name}, job.put), Exchange::put_back);
+  });
+  for (const Job& job : jobs) {
+    EXPECT_EQ(host().ino(job.guest, job.name), job.master);
+    EXPECT_EQ(unit::ino_of(host().store_path() + "/staging/" + job.staged), job.put);
+  }
+  EXPECT_THAT(exchanger.strays().changed(), IsEmpty());
+  for (const auto& stored : host().store->list_masters()) EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name)));
 }
 
 // --- Masters and index: looked up by all threads, changed between passes by one --------------------------------------
