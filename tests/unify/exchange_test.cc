@@ -187,6 +187,8 @@ TEST_F(ExchangeTest, AGuestThatReplacesTheNameAllTheTimeKeepsItsLast) {
 
 // It moves the name away and back: our inode is found where it was moved to, or what the guest had waits in lost/.
 TEST_F(ExchangeTest, AGuestThatMovesTheNameToAndFroLosesNothing) {
+  replace("precious");  // first: the guest's own renames would take it away
+  old_ = 1;             // not what is there: each exchange is given back
   std::atomic<bool> stop{false};
   std::jthread guest([&] {
     while (!stop) {
@@ -194,8 +196,6 @@ TEST_F(ExchangeTest, AGuestThatMovesTheNameToAndFroLosesNothing) {
       ::rename(at("dir/moved").c_str(), at().c_str());
     }
   });
-  replace("precious");
-  old_ = 1;  // not what is there: each exchange is given back
   for (int i = 0; i < 300; ++i) {
     (void)exchange();
     if (!unit::exists(staged())) stage("new");

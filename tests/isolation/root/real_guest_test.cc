@@ -97,7 +97,7 @@ TEST_F(RealGuestTest, SystemdSaysThatAllIsUpAndEndsInOrder) {
 TEST_F(RealGuestTest, ARpmGuestWithoutAnInitRunsCommands) {
   const auto guest = host_->add_real("rpm", "IPROOT=10.99.0.20\nIPROOTDEV=lo\n", {"rpm", "", "sqlite", "perl binutils bash libc-bin coreutils grep sed less"});
   ASSERT_NO_FATAL_FAILURE(start(guest));
-  EXPECT_EQ(inside(guest, {"cat", "/proc/1/comm"}).out, "vserver\n");
+  EXPECT_EQ(inside(guest, {"cat", "/proc/1/comm"}).out, "init\n") << "our own, under the name that ps inside shall show";
   EXPECT_EQ(inside(guest, {"perl", "-e", "print 6*7"}).out, "42");
   EXPECT_EQ(inside(guest, {"bash", "-c", "echo one two | sed s/two/three/"}).out, "one three\n");
   stop(guest);
