@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "core/escape.h"
+#include "core/project.h"
 #include "core/record_log.h"
 
 namespace vs::backup {
@@ -64,18 +65,11 @@ void read_flags(int fd, uint32_t& flags, uint32_t& project) {
   flags = project = 0;
   long raw = 0;  // the ioctl is declared with long and writes an int
   if (::ioctl(fd, FS_IOC_GETFLAGS, &raw) == 0) flags = static_cast<uint32_t>(raw) & kKeptFlags;
-  fsxattr extended{};
-  if (::ioctl(fd, FS_IOC_FSGETXATTR, &extended) == 0) project = extended.fsx_projid;
+  project = project_of(fd);
 }
 
 Result write_project(int fd, uint32_t project, const std::string& object) {
-  if (project == 0) return Ok{};
-  fsxattr extended{};
-  if (::ioctl(fd, FS_IOC_FSGETXATTR, &extended) == 0) {
-    extended.fsx_projid = project;
-    if (::ioctl(fd, FS_IOC_FSSETXATTR, &extended) == 0) return Ok{};
-  }
-  return problem_from_errno("set the project id of", object);
+  return project == 0 ? Result(Ok{}) : set_project(fd, project, object);
 }
 
 Result write_flags(int fd, uint32_t flags, const std::string& object) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/dir_reader.h"
+#include "core/project.h"
 #include "core/root_dir.h"
 
 namespace vs::isolation {
@@ -70,11 +71,6 @@ Result assign_below(const RootDir& root, const std::string& dir, uint32_t projec
   return dir.empty() ? Result(Ok{}) : assign(fd->get(), project, root.host_path(dir));
 }
 
-uint32_t project_at_top(int fd) {
-  fsxattr attributes{};
-  return ::ioctl(fd, FS_IOC_FSGETXATTR, &attributes) == 0 && (attributes.fsx_xflags & FS_XFLAG_PROJINHERIT) != 0 ? attributes.fsx_projid : 0;
-}
-
 Result set_limit(int fd, uint32_t project, uint64_t bytes, const std::string& tree) {
   if_dqblk limit{};
   limit.dqb_bhardlimit = (bytes + kQuotaBlock - 1) / kQuotaBlock;
@@ -95,7 +91,7 @@ Result limit_disk(const std::string& tree, const std::string& name, uint64_t byt
   const RootDir root(tree);
   auto top = root.open("", O_RDONLY | O_DIRECTORY);
   if (!top) return top.error();
-  const uint32_t own = project_of_vserver(name), has = project_at_top(top->get());
+  const uint32_t own = project_of_vserver(name), has = inherited_project(top->get());
   if (bytes == 0 && has != own) return Ok{};
   if (bytes != 0)
     if (auto done = need_quota(top->get(), tree); !done) return done;
@@ -109,7 +105,7 @@ Result limit_disk(const std::string& tree, const std::string& name, uint64_t byt
 std::optional<DiskUse> disk_use(const std::string& tree, const std::string& name) {
   const UniqueFd top(::open(tree.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if_dqblk found{};
-  if (!top || project_at_top(top.get()) != project_of_vserver(name) || quota(top.get(), Q_GETQUOTA, project_of_vserver(name), &found) != 0) return std::nullopt;
+  if (!top || inherited_project(top.get()) != project_of_vserver(name) || quota(top.get(), Q_GETQUOTA, project_of_vserver(name), &found) != 0) return std::nullopt;
   return DiskUse{found.dqb_curspace, found.dqb_bhardlimit * kQuotaBlock};
 }
 

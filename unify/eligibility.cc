@@ -38,7 +38,7 @@ constexpr ReasonText kTexts[] = {
     {"unknown_packages", "the package database of its guest could not be used (see the messages), so nothing is known of any of its files"},
     {"no_space", "no space or no inodes left for a master"},
     {"too_many_links", "the filesystem allows no more links"},
-    {"other_project", "its directory belongs to another quota project"},
+    {"other_project", "a quota project keeps the master out of its directory"},
     {"io_error", "the system refused a step"},
     {"lease_refused", "the filesystem gives no leases, so writers cannot be noticed"},
     {"out_of_time", "the run was stopped before its turn came"},

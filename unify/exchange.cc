@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fs.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 
 #include "core/dir_reader.h"
 #include "core/escape.h"
+#include "core/project.h"
 #include "unify/journal.h"
 #include "unify/master_maker.h"
 
@@ -19,6 +21,10 @@ namespace {
 
 // A guest that wins the race this often in a row does nothing else; then its file waits in lost/.
 constexpr int kPatience = 16;
+
+bool rename_exchange(const Store& store, const std::string& staged, const GuestName& name) {
+  return ::syscall(SYS_renameat2, store.staging_fd(), staged.c_str(), name.dir, name.name.c_str(), RENAME_EXCHANGE) == 0;
+}
 
 // A name of `ino` in the directory, other than the one we know: where a guest moved it to.
 std::string find_moved(const GuestName& name, uint64_t ino) {
@@ -34,8 +40,23 @@ std::string find_moved(const GuestName& name, uint64_t ino) {
 }  // namespace
 
 Result Exchanger::swap(const char* doing, const std::string& staged, const GuestName& name) const {
-  const long done = ::syscall(SYS_renameat2, store_.staging_fd(), staged.c_str(), name.dir, name.name.c_str(), RENAME_EXCHANGE);
-  return done == 0 ? Result(Ok{}) : Result(problem_from_errno(doing, name.shown));
+  if (rename_exchange(store_, staged, name)) return Ok{};
+  const Result refused = problem_from_errno(doing, name.shown);
+  return refused.error().code == EXDEV ? swap_as_project(doing, staged, name, refused) : refused;
+}
+
+Result Exchanger::swap_as_project(const char* doing, const std::string& staged, const GuestName& name, const Result& refused) const {
+  const UniqueFd dir(::openat(name.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const uint32_t project = dir ? inherited_project(dir.get()) : 0;
+  const UniqueFd ours(project != 0 ? ::openat(store_.staging_fd(), staged.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1);
+  const auto stat = ours ? stat_fd(ours.get(), name.shown) : Expected<FileStat>(refused.error());
+  if (!stat || !S_ISREG(stat->mode)) return refused;
+  const uint32_t before = project_of(ours.get());
+  if (auto set = set_project(ours.get(), project, name.shown); !set) return set;
+  const Result swapped = rename_exchange(store_, staged, name) ? Result(Ok{}) : Result(problem_from_errno(doing, name.shown));
+  if (swapped && !masters_.find(stat->ino)) return Ok{};
+  if (auto set = set_project(ours.get(), before, name.shown); !set) log_.object_failed(set.error().message);
+  return swapped;
 }
 
 // Refused (EPERM) when one of the two is a sealed master.

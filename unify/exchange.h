@@ -8,6 +8,9 @@
 // meanwhile has moved our inode: it is searched in the same directory and exchanged there. What cannot be placed goes
 // to the store's lost/ with a line that names it; it is never deleted. What a guest renamed a master's name over, while that master was unsealed, needs it
 // unsealed once more (stray_masters.h).
+//
+// A guest with a quota of its own (DISK of the runtime) has directories that hand their project down, and the filesystem lets in nothing of another one. A private copy
+// gets the guest's project, and counts for it from then on. A master has it for the one call, in its window, and then its own again: it counts for nobody.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +43,7 @@ class Exchanger {
  public:
   // All must outlive it. `keeper`: see StrayMasters.
   Exchanger(const Store& store, const Guard& guard, const MasterTable& masters, SealKeeper* keeper, WindowCounts& counts, Log& log)
-      : store_(store), log_(log), strays_(store, guard, masters, keeper, counts, log) {}
+      : store_(store), masters_(masters), log_(log), strays_(store, guard, masters, keeper, counts, log) {}
 
   // `staged` in staging is new_ino. A Problem means that nothing was exchanged.
   Expected<Exchange> exchange(const std::string& staged, const GuestName& name, uint64_t new_ino, uint64_t old_ino);
@@ -59,10 +62,12 @@ class Exchanger {
 
  private:
   Result swap(const char* doing, const std::string& staged, const GuestName& name) const;
+  Result swap_as_project(const char* doing, const std::string& staged, const GuestName& name, const Result& refused) const;
   Result swap_unsealed(const std::string& staged, const GuestName& name);
   std::optional<uint64_t> staged_ino(const std::string& staged, const std::string& shown);
   Result move_to_lost(const std::string& staged, const std::string& kept, const std::string& shown);
   const Store& store_;
+  const MasterTable& masters_;
   Log& log_;
   StrayMasters strays_;
 };

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/escape.h"
+#include "core/project.h"
 #include "unify/exchange.h"
 #include "unify/journal.h"
 #include "unify/master_window.h"
@@ -78,6 +79,10 @@ class Recovery {
       ++result_.unfinished;
       return false;
     }
+    // It may have died with the project of a guest (exchange.h).
+    const uint32_t project = inherited_project(store_.staging_fd());
+    if (project_of(master.fd.get()) != project)
+      if (auto set = set_project(master.fd.get(), project, master.shown); !set) context_.log.object_failed(set.error().message);
     std::map<uint64_t, std::vector<Entry>> by_old;
     for (const auto& step : batch.steps) {
       const uint64_t of = batch.kind == StepKind::link ? step.new_ino : step.old_ino;

@@ -22,9 +22,9 @@ vm_here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "$vm_here/../support/guests.sh"
 
 # What the machine's own system has beside a minimal Debian: the tools that tests call.
-VM_SYSTEM="bpftool iproute2 busybox-static kmod e2fsprogs procps attr libcap2-bin strace xfsprogs psmisc"
+VM_SYSTEM="bpftool iproute2 busybox-static kmod e2fsprogs procps attr acl libcap2-bin strace xfsprogs psmisc quota lvm2 thin-provisioning-tools"
 # To mount the disks; and what tests may ask for. Those that a kernel has built in, or lacks, are left out.
-VM_MODULES="virtio_pci virtio_blk ext4 crc32c_generic crc32c_intel loop overlay veth macvlan bridge dummy xfs btrfs quota_tree quota_v2"
+VM_MODULES="virtio_pci virtio_blk ext4 crc32c_generic crc32c_intel loop overlay veth macvlan bridge dummy xfs btrfs quota_tree quota_v2 dm_mod dm_snapshot dm_thin_pool"
 VM_KEEP_DAYS=30
 
 vm_cache() { local dir="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/vserver-toolkit/vm"; mkdir -p "$dir" && printf '%s' "$dir"; }
