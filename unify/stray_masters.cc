@@ -33,7 +33,8 @@ Result StrayMasters::unseal(std::vector<std::unique_ptr<Stray>>& strays, std::in
     const auto sealed = guard_.is_sealed(master->fd.get(), master->shown);
     if (!sealed) return sealed.error();
     if (!*sealed) continue;
-    auto& stray = *strays.emplace_back(std::make_unique<Stray>(std::move(*master), nullptr));
+    Stray& stray = *strays.emplace_back(std::make_unique<Stray>());
+    stray.master = std::move(*master);
     const int fd = stray.master.fd.get();
     if (keeper_ != nullptr)
       if (auto handed = keeper_->hand_over({&fd, 1}); !handed) return handed;
