@@ -58,7 +58,7 @@ void answer(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (read(fd, order, sizeof order - 1) <= 0) return;
   if (order[0] == 's') {
-    const long until = now_ns() + std::atol(order + 1) * 1'000'000'000L;
+    const long until = now_ns() + static_cast<long>(std::strtod(order + 1, nullptr) * 1e9);
     while (now_ns() < until && write(fd, block.data(), block.size()) > 0) {
     }
   } else if (order[0] == 'e') {

@@ -39,7 +39,8 @@ class BpfProgram {
   // Of all 64 bits: a pointer that a helper gave, say; behind it the verifier lets it be used.
   void if_null(uint8_t reg, const std::string& label) { jump_with(BPF_JMP | BPF_JEQ | BPF_K, reg, 0, label); }
   std::string fresh_label() { return "." + std::to_string(fresh_++); }
-  // 64-bit comparison of two registers.
+  // 64-bit comparisons of two registers.
+  void if_above(uint8_t reg, uint8_t with, const std::string& label) { jump_with(BPF_JMP | BPF_JGT | BPF_X, reg, 0, label, with); }
   void if_same(uint8_t reg, uint8_t with, const std::string& label) { jump_with(BPF_JMP | BPF_JEQ | BPF_X, reg, 0, label, with); }
   void label(const std::string& name) { labels_[name] = code_.size(); }
   void leave() { add(BPF_JMP | BPF_EXIT, 0, 0, 0, 0); }
