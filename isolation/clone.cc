@@ -7,16 +7,15 @@
 
 #include <cerrno>
 #include <csignal>
-#include <memory>
 #include <vector>
 
 #include "core/dir_reader.h"
 #include "core/durable_file.h"
 #include "core/escape.h"
-#include "core/host_lock.h"
 #include "core/root_dir.h"
 #include "isolation/run_program.h"
 #include "isolation/sealed_window.h"
+#include "isolation/store_lock.h"
 
 namespace vs::isolation {
 namespace {
@@ -38,21 +37,6 @@ void find_sealed(const RootDir& root, const std::string& dir, std::vector<std::s
   }
   if (reader.problem() != nullptr) throw Error(reader.problem()->message);
   for (const auto& path : below) find_sealed(root, path, found);
-}
-
-// The lock of the store that masters of this filesystem are in, by its default place: the top of the mount.
-std::unique_ptr<HostLock> lock_of_store(const RootDir& tree) {
-  UniqueFd at(::openat(tree.fd(), ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  for (FileStat here = tree.stat();;) {
-    UniqueFd above = value_or_throw(open_above(at.get()));
-    const FileStat there = value_or_throw(stat_fd(above.get(), tree.path()));
-    if (there.mount_id != here.mount_id || there.ino == here.ino) break;
-    at = std::move(above);
-    here = there;
-  }
-  const UniqueFd store(::openat(at.get(), ".unify", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!store || !check_private_dir(store.get(), ".unify")) return nullptr;
-  return std::make_unique<HostLock>(store.get(), "lock", ".unify/lock of the filesystem of " + tree.path());
 }
 
 // --- one more name each ------------------------------------------------------------------------------------
@@ -126,12 +110,12 @@ CloneCounts link_sealed(const RootDir& from, const RootDir& to, const std::vecto
 
 }  // namespace
 
-CloneCounts clone_tree(const std::string& from, const std::string& to, Log& log) {
+CloneCounts clone_tree(const std::string& from, const std::string& to, const std::string& vunify_conf, Log& log) {
   CloneCounts counts;
   {
     const RootDir source(from), target(to);
     if (source.stat().dev == target.stat().dev) {
-      const auto lock = lock_of_store(source);
+      const auto locks = lock_stores(source, vunify_conf);
       std::vector<std::string> sealed;
       find_sealed(source, "", sealed);
       if (!sealed.empty()) counts = link_sealed(source, target, sealed);

@@ -1,6 +1,6 @@
 // A copy of a vserver's tree: what is sealed (unify shares it) gets one more name each, the rest is copied, reflinked where the filesystem can.
 //
-// A sealed file must be unsealed for a moment to gain a name (sealed_window.h). The lock of unify's store is held meanwhile, where there is one. The windows are opened by a process in
+// A sealed file must be unsealed for a moment to gain a name (sealed_window.h). The locks of unify's stores (store_lock.h) are held meanwhile. The windows are opened by a process in
 // a session of its own, which ends the one it is in when the command that started it is killed. What is left is a crash of the machine: then `vunify recover` seals every
 // master before guests run.
 #pragma once
@@ -19,6 +19,6 @@ struct CloneCounts {
 };
 
 // Both are paths of directories; `to` is empty. The vserver of `from` does not run; others that share files with it may. Throws Error.
-CloneCounts clone_tree(const std::string& from, const std::string& to, Log& log);
+CloneCounts clone_tree(const std::string& from, const std::string& to, const std::string& vunify_conf, Log& log);
 
 }  // namespace vs::isolation

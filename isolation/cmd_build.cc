@@ -8,16 +8,20 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include "core/durable_file.h"
 #include "core/error.h"
+#include "core/root_dir.h"
 #include "core/escape.h"
+#include "core/root_dir.h"
 #include "isolation/arguments.h"
 #include "isolation/clone.h"
 #include "isolation/guest_tools.h"
 #include "isolation/lifecycle.h"
 #include "isolation/run_program.h"
+#include "isolation/store_lock.h"
 #include "isolation/tree.h"
 #include "isolation/vserver_verbs.h"
 
@@ -27,7 +31,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Build {
-  std::string method = "skeleton", from, suite = "bookworm", packages, ip, device, hostname;
+  std::string method = "skeleton", from, suite, packages, ip, device, hostname;
 };
 
 Build parse(const VerbOptions& options) {
@@ -40,7 +44,7 @@ Build parse(const VerbOptions& options) {
                       "Exit codes: 0 done, 1 failed and nothing is left, 2 usage.\nExample:    vserver web1 build --method debootstrap --ip 192.168.1.2/24 --ondev eth0");
   arguments.value("--method", "METHOD", build.method, "skeleton, template, clone, debootstrap or rpm");
   arguments.value("--from", "FILE|DIR|NAME", build.from, "what template unpacks, rpm installs (FILE,... or DIR) or clone copies");
-  arguments.value("--suite", "SUITE", build.suite, "the release for debootstrap");
+  arguments.value("--suite", "SUITE", build.suite, "the release for debootstrap; this host's own if not said");
   arguments.value("--packages", "NAME,...", build.packages, "packages beside the minimum for debootstrap");
   arguments.value("--ip", "ADDRESS", build.ip, "IPROOT of NAME.conf");
   arguments.value("--ondev", "INTERFACE", build.device, "IPROOTDEV of NAME.conf");
@@ -92,6 +96,14 @@ void install_rpms(const std::string& from, const std::string& tree) {
   ::unlink(null.c_str());
 }
 
+std::string host_release() {
+  const std::string key = "VERSION_CODENAME=";
+  std::ifstream file("/etc/os-release");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with(key)) return line.substr(key.size());
+  return {};
+}
+
 void fill(Runtime& runtime, const Build& build, const std::string& tree) {
   if (build.method == "template") {
     if (build.from.empty()) throw Error("build: method template needs --from FILE", Exit::usage);
@@ -99,9 +111,11 @@ void fill(Runtime& runtime, const Build& build, const std::string& tree) {
   } else if (build.method == "debootstrap") {
     std::vector<std::string> command = {"mmdebstrap", "--quiet", "--variant=minbase"};
     if (!build.packages.empty()) command.push_back("--include=" + build.packages);
-    command.insert(command.end(), {build.suite, tree});
+    const std::string own = host_release(), suite = build.suite.empty() ? own : build.suite;
+    if (suite.empty()) throw Error("build: this host's /etc/os-release names no release (VERSION_CODENAME); say --suite", Exit::usage);
+    command.insert(command.end(), {suite, tree});
     // They name one release; for another one the public mirror is right.
-    const auto sources = build.suite == "bookworm" ? apt_sources() : std::vector<std::string>();
+    const auto sources = suite == own ? apt_sources() : std::vector<std::string>();
     command.insert(command.end(), sources.begin(), sources.end());
     run_program(command);
   } else if (build.method == "rpm") {
@@ -110,7 +124,7 @@ void fill(Runtime& runtime, const Build& build, const std::string& tree) {
     check_vserver_name(build.from);
     // The copy goes by paths: nobody may be in the tree meanwhile.
     if (running_context(runtime, build.from)) throw Error(fmt::format("vserver {} is running; stop it to clone it", build.from));
-    const auto counts = clone_tree(fmt::format("{}/{}", runtime.places.trees, build.from), tree, runtime.log);
+    const auto counts = clone_tree(fmt::format("{}/{}", runtime.places.trees, build.from), tree, runtime.places.vunify_conf(), runtime.log);
     if (counts.copied > 0) runtime.log.warning(fmt::format("{} shared files are in use or have as many names as possible and were copied", counts.copied));
   } else if (build.method != "skeleton") {
     throw Error(fmt::format("build: '{}' is no method: skeleton, template, clone, debootstrap, rpm", escaped(build.method)), Exit::usage);
@@ -165,7 +179,10 @@ int cmd_delete(const VerbOptions& options) {
   if (running_context(runtime, options.name)) throw Error(fmt::format("vserver {} is running; stop it first", options.name));
   const bool has_tree = ::access(tree.c_str(), F_OK) == 0;
   if (!has_tree && ::access(conf.c_str(), F_OK) != 0) throw Error(fmt::format("there is no vserver '{}'", options.name));
-  if (has_tree) ok_or_throw(remove_tree(tree));
+  if (has_tree) {
+    const auto locks = lock_stores(RootDir(tree), runtime.places.vunify_conf());
+    ok_or_throw(remove_tree(tree));
+  }
   // The configuration last: as long as anything is there the vserver is known.
   for (const auto& file : {conf, fmt::format("{}/{}.sh", runtime.places.conf, options.name)})
     if (::unlink(file.c_str()) != 0 && errno != ENOENT) throw Error(problem_from_errno("remove", file).message);

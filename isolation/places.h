@@ -12,6 +12,7 @@ struct Places {
   std::string run = "/run/vservers";        // VS_VSERVER_RUN: ctx/N, NAME.ctx, NAME.held, NAME.lock
   std::string services = "/etc/vservices";  // VS_VSERVICES: SERVICE.conf
 
+  std::string vunify_conf() const { return conf + "/vunify.conf"; }
   // The guest's seccomp program, made at start for commands that enter later.
   std::string filter_file(const std::string& name) const { return run + "/" + name + ".filter"; }
 };

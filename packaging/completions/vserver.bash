@@ -23,6 +23,7 @@ _vserver_tool() {
     vps | vpstree | vtop | v_service) words='--help --version' ;;
     vkill) words='-s -l --ctx --help --version' ;;
     rebootmgr) words='--pidfile --start --help --version' ;;
+    vreboot | vhalt) words='--socket --help --version' ;;
     newvserver) words='--name --hostname --ip --ondev --clone --method --from --suite --packages --unify --yes --dry-run --help --version' ;;
     vapt | vrpm) words='--unify --keep-shared --vunify-config --silent --help --version ALL --' ;;
     *) words='--help --version' ;;
@@ -31,7 +32,7 @@ _vserver_tool() {
     vapt | vrpm | rebootmgr)
       mapfile -t COMPREPLY < <(compgen -W "$words $(cd "${VS_VSERVER_CONF:-/etc/vservers}" 2>/dev/null && for i in *.conf; do [[ $i == vunify.conf || $i == vbackup.conf ]] || echo "${i%.conf}"; done)" -- "$cur")
       return ;;
-    newvserver | vkill)
+    newvserver | vkill | vreboot | vhalt)
       mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
       return ;;
   esac
@@ -39,4 +40,4 @@ _vserver_tool() {
   else mapfile -t COMPREPLY < <(compgen -c -- "$cur"); fi
 }
 complete -F _vserver vserver
-complete -F _vserver_tool chcontext chbind reducecap vservers vserver-stat vps vpstree vtop vkill rebootmgr newvserver vapt vrpm v_service
+complete -F _vserver_tool chcontext chbind reducecap vservers vserver-stat vps vpstree vtop vkill rebootmgr newvserver vapt vrpm v_service vreboot vhalt

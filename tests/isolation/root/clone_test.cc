@@ -102,6 +102,25 @@ TEST_F(CloneTest, TheLockOfTheStoreIsRespected) {
   EXPECT_EQ(looked_at(master_).st_nlink, 3u);
 }
 
+TEST_F(CloneTest, TheLockOfAStoreElsewhereIsRespectedByCloneAndDelete) {
+  const std::string store = disk_->path() + "/elsewhere/store";
+  fs::create_directories(store);
+  ::chmod(store.c_str(), 0700);
+  write_file(host_->path("conf/vunify.conf"), "# store = /nowhere\nstore = \"" + store + "\"  # mine\n");
+  {
+    Process holder({"flock", store + "/lock", "sleep", "20"});
+    ::usleep(300'000);
+    const auto result = clone();
+    EXPECT_EQ(result.exit_code, 11) << shown(result);
+    EXPECT_THAT(result.err, HasSubstr(store + "/lock"));
+    const auto removal = host_->vserver(guest_, {"delete"});
+    EXPECT_EQ(removal.exit_code, 11) << shown(removal);
+    EXPECT_TRUE(fs::exists(host_->tree(guest_) + "/usr/lib/shared"));
+    EXPECT_EQ(looked_at(master_).st_nlink, 3u);
+  }
+  EXPECT_EQ(clone().exit_code, 0);
+}
+
 TEST_F(CloneTest, WhatSomebodyHasOpenForWritingIsCopied) {
   // Opened before it was sealed: through this descriptor the filesystem would still write.
   set_immutable(master_, false);

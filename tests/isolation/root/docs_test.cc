@@ -31,8 +31,9 @@ std::string man(const std::string& page) {
 TEST(IsolationDocsTest, EveryOptionOfEveryToolIsInManAndCompletion) {
   const std::string bash = read_file(VS_SOURCE_DIR "/packaging/completions/vserver.bash");
   const std::map<std::string, std::string> elsewhere = {{"vserver", "vserver.8"},     {"vps", "vps.8"},         {"vpstree", "vps.8"}, {"vtop", "vps.8"},          {"vkill", "vps.8"},
-                                                        {"rebootmgr", "rebootmgr.8"}, {"vapt", "vapt.8"},       {"vrpm", "vapt.8"},   {"v_service", "v_service.8"}, {"newvserver", "newvserver.8"}};
-  for (const char* tool : {"vserver", "chcontext", "chbind", "reducecap", "vservers", "vserver-stat", "vps", "vpstree", "vtop", "vkill", "rebootmgr", "newvserver", "vapt", "vrpm", "v_service"}) {
+                                                        {"rebootmgr", "rebootmgr.8"}, {"vapt", "vapt.8"},       {"vrpm", "vapt.8"},   {"v_service", "v_service.8"}, {"newvserver", "newvserver.8"},
+                                                        {"vreboot", "rebootmgr.8"}};
+  for (const char* tool : {"vserver", "chcontext", "chbind", "reducecap", "vservers", "vserver-stat", "vps", "vpstree", "vtop", "vkill", "rebootmgr", "newvserver", "vapt", "vrpm", "v_service", "vreboot"}) {
     const std::string help = must_run({std::string(VS_BINARY_DIR "/") + tool, "--help"});
     EXPECT_THAT(help, HasSubstr("Exit codes: ")) << tool;
     EXPECT_THAT(help, HasSubstr(std::string("Example:    ") + tool)) << tool;
