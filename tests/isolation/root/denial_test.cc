@@ -1,12 +1,20 @@
 // What a guest must not be able to do, tried by root inside it. Each row asserts the denial; GuestDenialTest.TheAttackerWorksOutside shows that the attacker can succeed.
 #include <fmt/format.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "core/unique_fd.h"
 #include "tests/isolation/root/isolation_host.h"
@@ -95,6 +103,7 @@ TEST_F(GuestDenialTest, AddressesThatAreNotItsOwn) {
     expect_denied({"bind-mapped", address});
   }
   expect_denied({"spoof", "10.98.0.1"});
+  expect_denied({"ping-from", "10.98.0.1"});
   expect_denied({"raw"});
   expect_denied({"packet"});
   must_run({"ip", "addr", "del", "10.98.0.1/32", "dev", "lo"});
@@ -107,8 +116,29 @@ TEST_F(GuestDenialTest, OtherAddressesEvenWhereRawSocketsWereGiven) {
   must_run({"ip", "addr", "add", "10.98.0.1/32", "dev", "lo"});
   EXPECT_EQ(host_->attack(guest_, {"raw-spoof", "10.99.0.5"}).exit_code, 1) << "the harness: from its own address it works";
   expect_denied({"raw-spoof", "10.98.0.1"});
+  const std::string listening = host_->tree(guest_) + "/listening";
+  for (const char* to : {"10.99.0.5", "10.98.0.1"}) {
+    fs::remove(listening);
+    auto receiving = host_->background(guest_, {"exec", "/attacker", "receive", to});
+    for (int i = 0; i < 100 && !fs::exists(listening); ++i) ::usleep(20'000);
+    for (int i = 0; i < 5; ++i) run({"bash", "-c", fmt::format("echo x > /dev/udp/{}/9; sleep 0.1", to)});
+    const auto received = receiving->wait();
+    EXPECT_EQ(received.exit_code, std::string(to) == "10.99.0.5" ? 1 : 0) << to << (std::string(to) == "10.99.0.5" ? " (the harness: its own it gets)" : "") << shown(received);
+  }
   expect_denied({"packet"});
   must_run({"ip", "addr", "del", "10.98.0.1/32", "dev", "lo"});
+}
+
+TEST_F(GuestDenialTest, SystemVIpcOfTheHost) {
+  const key_t key = 0x76730000 + ::getpid() % 0xffff;
+  const int memory = ::shmget(key, 4096, IPC_CREAT | 0666), semaphores = ::semget(key, 1, IPC_CREAT | 0666), queue = ::msgget(key, IPC_CREAT | 0666);
+  EXPECT_TRUE(memory >= 0 && semaphores >= 0 && queue >= 0);
+  const std::string word = fmt::format("{}", key);
+  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "ipc", word}).exit_code, 1) << "the harness: outside it works";
+  expect_denied({"ipc", word});
+  ::shmctl(memory, IPC_RMID, nullptr);
+  ::semctl(semaphores, 0, IPC_RMID);
+  ::msgctl(queue, IPC_RMID, nullptr);
 }
 
 TEST_F(GuestDenialTest, ServersOnTheHostsLoopback) {
@@ -152,6 +182,43 @@ TEST_F(GuestDenialTest, ASymbolicLinkWhereSomethingIsMounted) {
     fs::remove(host_->tree(guest_) + "/" + target);
   }
   EXPECT_TRUE(fs::is_empty(outside));
+}
+
+// CVE-2021-30465: who can write to the tree while it starts (by a directory of BIND that two guests share, say) exchanges directories that are mounted on for links to the host, again and again.
+TEST_F(GuestDenialTest, ALinkThatComesAndGoesWhereSomethingIsMounted) {
+  host_->vserver(guest_, {"stop"});
+  const std::string outside = host_->path("outside"), source = host_->path("source"), tree = host_->tree(guest_);
+  for (const auto& dir : {outside, source, tree + "/srv/data"}) fs::create_directories(dir);
+  write_file(source + "/bound", "bound");
+  host_->configure(guest_, "IPROOT=\"10.99.0.5\"\nIPROOTDEV=lo\nBIND=\"" + source + ":/srv/data\"\n");
+  std::atomic<bool> going = true;
+  std::thread attacker([&] {
+    const std::string link = tree + "/link";
+    fs::create_directory_symlink(outside, link);
+    for (unsigned i = 0; going; ++i) {
+      const char* targets[] = {"/proc", "/dev", "/sys", "/run", "/srv", "/srv/data"};
+      const std::string target = tree + targets[i % 6];
+      // There and back: most of the time the directory is what it should be.
+      if (::renameat2(AT_FDCWD, link.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0) ::renameat2(AT_FDCWD, link.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE);
+      if (i % 16 == 0) ::usleep(100);
+    }
+  });
+  int started = 0, refused = 0;
+  for (int i = 0; i < 60; ++i) {
+    const auto result = host_->vserver(guest_, {"start"});
+    (result.exit_code == 0 ? started : refused)++;
+    std::string mounts = must_run({"cat", "/proc/self/mounts"});
+    EXPECT_EQ(mounts.find(outside), std::string::npos);
+    EXPECT_TRUE(fs::is_empty(outside)) << "round " << i;
+    if (result.exit_code == 0) {
+      EXPECT_EQ(host_->vserver(guest_, {"exec", "/attacker", "exists", outside}).exit_code, 0);
+      EXPECT_EQ(host_->vserver(guest_, {"stop"}).exit_code, 0);
+    }
+  }
+  going = false;
+  attacker.join();
+  EXPECT_GT(started, 0);
+  EXPECT_GT(refused, 0) << "else nothing was tried";
 }
 
 }  // namespace

@@ -69,7 +69,8 @@ std::string IsolationHost::name_of(const std::string& given, const std::string& 
 
 std::string IsolationHost::add_real(const std::string& given, const std::string& conf, Command recipe) {
   const std::string name = name_of(given, conf);
-  recipe.insert(recipe.begin(), VS_SOURCE_DIR "/tests/support/guests.sh");
+  // What is not in the cache yet comes over the machine's network.
+  recipe.insert(recipe.begin(), {"nsenter", fmt::format("--net=/proc/{}/fd/{}", ::getpid(), machine_network), VS_SOURCE_DIR "/tests/support/guests.sh"});
   for (auto& word : recipe)
     if (word.empty()) word = tree(name);
   const auto made = run(recipe, {{}, {}, std::chrono::minutes(10)});

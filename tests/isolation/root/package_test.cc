@@ -87,5 +87,31 @@ TEST_F(PackageTest, VrpmRunsInEachAndTellsTheFirstFailure) {
   EXPECT_EQ(host_->tool({"vrpm", "../x", "--", "-q", "x"}).exit_code, 125);
 }
 
+TEST_F(PackageTest, VrpmInstallsVerifiesAndErasesWithARealRpmInside) {
+  if (!have_program("rpmbuild")) GTEST_SKIP() << "needs rpmbuild";
+  const std::string top = host_->path("rpmbuild"), conf = "GUARD=\"!abstract-sockets\"\nINIT=plain\n";
+  write_file(top + "/app.spec",
+             "Name: app\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nProvides: /bin/sh\nBuildArch: noarch\nAutoReqProv: no\n%description\nd\n"
+             "%install\nmkdir -p %{buildroot}/srv\necho app > %{buildroot}/srv/app\n%post\nhostname > /srv/made\n%files\n/srv/app\n");
+  must_run({"rpmbuild", "-bb", "--quiet", "--define", "_topdir " + top, top + "/app.spec"});
+  const std::vector<std::string> guests = {host_->add_debian("one", conf, "rpm"), host_->add_debian("two", conf, "rpm")};
+  for (const auto& guest : guests) {
+    fs::copy_file(top + "/RPMS/noarch/app-1-1.noarch.rpm", host_->tree(guest) + "/root/app.rpm");
+    ASSERT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
+  }
+  const auto installed = host_->tool({"vrpm", "--keep-shared", "ALL", "--", "-i", "/root/app.rpm"});
+  EXPECT_EQ(installed.exit_code, 0) << shown(installed);
+  for (const auto& guest : guests) EXPECT_EQ(read_file(host_->tree(guest) + "/srv/made"), guest + "\n") << "its script ran inside";
+  EXPECT_EQ(host_->tool({"vrpm", "--silent", "ALL", "--", "-q", "app"}).out, "app-1-1.noarch\napp-1-1.noarch\n");
+  write_file(host_->tree(guests[1]) + "/srv/app", "changed");
+  const auto verified = host_->tool({"vrpm", "ALL", "--", "-V", "app"});
+  EXPECT_EQ(verified.exit_code, 1) << shown(verified);
+  EXPECT_THAT(verified.out, HasSubstr("/srv/app"));
+  EXPECT_THAT(verified.err, HasSubstr("vserver " + guests[1] + ": rpm ended with status 1"));
+  EXPECT_EQ(host_->tool({"vrpm", "--keep-shared", guests[0], "--", "-e", "app"}).exit_code, 0);
+  EXPECT_FALSE(fs::exists(host_->tree(guests[0]) + "/srv/app"));
+  EXPECT_EQ(host_->tool({"vrpm", "--silent", guests[1], "--", "-q", "app"}).exit_code, 0) << "the other one has it still";
+}
+
 }  // namespace
 }  // namespace vs::test

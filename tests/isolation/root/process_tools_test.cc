@@ -2,6 +2,10 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -109,6 +113,59 @@ TEST_F(ProcessToolsTest, VkillSignalsAProcessOfAnyContextAndWithCtxOnlyOfThatOne
   const auto gone = host_->tool({"vkill", "-9", row.pid});
   EXPECT_EQ(gone.exit_code, 1);
   EXPECT_THAT(gone.err, HasSubstr("No such process"));
+}
+
+// Child `number`, which sleeps; false when it is taken.
+bool fork_as(pid_t number, const std::string& mark) {
+  struct clone_args arguments {};
+  arguments.exit_signal = SIGCHLD;
+  arguments.set_tid = reinterpret_cast<uint64_t>(&number);
+  arguments.set_tid_size = 1;
+  const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (pid == 0) {
+    ::execl("/bin/sleep", "sleep", mark.c_str(), nullptr);
+    ::_exit(127);
+  }
+  return pid == number;
+}
+
+TEST_F(ProcessToolsTest, VkillNeverHitsWhoGotTheNumberMeanwhile) {
+  if (!have_program("strace")) GTEST_SKIP() << "needs the package strace";
+  const std::string mark = fmt::format("8{}", ::getpid());
+  auto victim = std::make_unique<Process>(Command{"sleep", "100"});
+  const pid_t number = victim->pid();
+  // It has looked the number up, and stands still for two seconds before it signals.
+  Process vkill({"strace", "-qq", "-o", host_->path("trace"), "-e", "trace=pidfd_send_signal", "-e", "inject=pidfd_send_signal:delay_enter=2000000", VS_BINARY_DIR "/vkill", "-KILL",
+                 fmt::to_string(number)},
+                {host_->environment(), {}, std::chrono::milliseconds(60000)});
+  ::usleep(700'000);
+  ASSERT_TRUE(vkill.running());
+  victim.reset();
+  if (!fork_as(number, mark)) GTEST_SKIP() << "somebody else got the number, or this kernel gives none out on request";
+  const auto result = vkill.wait();
+  EXPECT_EQ(result.exit_code, 1) << shown(result);
+  EXPECT_THAT(result.err, HasSubstr("No such process"));
+  EXPECT_EQ(::waitpid(number, nullptr, WNOHANG), 0) << "it lives";
+  EXPECT_EQ(host_->tool({"vkill", "-KILL", fmt::to_string(number)}).exit_code, 0) << "the harness: a new look-up reaches it";
+  int status = 0;
+  ASSERT_EQ(::waitpid(number, &status, 0), number);
+  EXPECT_TRUE(WIFSIGNALED(status));
+}
+
+TEST_F(ProcessToolsTest, VtopDrawsOnATerminalAndEscapesNamesThere) {
+  if (!have_program("script")) GTEST_SKIP() << "needs the package bsdutils";
+  const std::string mark = fmt::format("9{}.25", ::getpid());
+  start_guest("printf 'x\\033]0;EVIL\\007' > /proc/self/comm; sleep " + mark + "; true");
+  row_of("sleep " + mark);
+  EXPECT_THAT(must_run({"sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null; true"}), HasSubstr("\033]0;EVIL")) << "the harness";
+  // 'c' would show command lines; 'q' ends it. A wide and high terminal, so that every process has a line.
+  auto environment = host_->environment();
+  environment["TERM"] = "xterm";
+  const auto result = run({"sh", "-c", "(sleep 2; printf q) | script -qec 'stty rows 2000 cols 160; " VS_BINARY_DIR "/vtop -d 1' /dev/null"}, {environment, {}, std::chrono::milliseconds(30000)});
+  EXPECT_EQ(result.exit_code, 0) << shown(result);
+  EXPECT_THAT(result.out, HasSubstr("\033[")) << "it draws";
+  EXPECT_THAT(result.out, HasSubstr("EVIL")) << "it shows the processes of vservers";
+  EXPECT_THAT(result.out, Not(HasSubstr("\033]0;EVIL"))) << "the name is escaped";
 }
 
 // The sessions of the guide, 2.6, with a program of our own in the place of xterm.

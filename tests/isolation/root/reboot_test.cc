@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -9,6 +12,7 @@
 #include <fstream>
 #include <functional>
 
+#include "core/unique_fd.h"
 #include "tests/isolation/root/isolation_host.h"
 
 namespace vs::test {
@@ -112,6 +116,26 @@ TEST_F(RebootTest, RebootTwoInsideRestartsAndItsHaltStays) {
   const std::string told = said();
   EXPECT_THAT(told, HasSubstr(guest + " has rebooted"));
   EXPECT_THAT(told, HasSubstr(guest + " has halted"));
+}
+
+// Type=notify of its unit: what is ordered after it finds the vservers started.
+TEST_F(RebootTest, ItTellsSystemdThatItIsReadyWhenTheVserversAreStarted) {
+  const auto guest = add("guest", "ONBOOT=yes\n");
+  std::ofstream(host_->path("conf/" + guest + ".sh")) << "#!/bin/sh\n[ $1 != post-start ] || sleep 1\necho $1 >> " << phases_file(guest) << "\n";
+  const UniqueFd manager(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  const std::string path = host_->path("notify");
+  path.copy(at.sun_path, sizeof at.sun_path - 1);
+  ASSERT_EQ(::bind(manager.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at), 0);
+  serve({"--start"}, {{"PATH", std::string(VS_BINARY_DIR) + ":/usr/sbin:/usr/bin:/sbin:/bin"}, {"NOTIFY_SOCKET", path}});
+  char text[64] = "";
+  const timeval patience{20, 0};
+  ::setsockopt(manager.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  EXPECT_GT(::recv(manager.get(), text, sizeof text - 1, 0), 0);
+  EXPECT_STREQ(text, "READY=1");
+  EXPECT_EQ(phases(guest), "pre-start\npost-start\n") << "not before";
+  EXPECT_TRUE(running(guest));
 }
 
 TEST_F(RebootTest, TheEndOfVserversStartedElsewhereIsSeenAndTheyStayStopped) {
