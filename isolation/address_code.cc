@@ -35,6 +35,7 @@ AddressLists lists_of(const AddressRules& rules) {
     else
       lists.v4.push_back(word(&address.bytes[0]));
   }
+  lists.low_ports_for = rules.low_ports_for;
   if (rules.loopback6) lists.loopback6.push_back(words(*rules.loopback6));
   return lists;
 }

@@ -32,6 +32,7 @@ struct AddressLists {
   std::vector<Words6> v6;
   uint32_t loopback = 0;         // 0: none of its own
   std::vector<Words6> loopback6;  // one or none
+  uint32_t low_ports_for = 0;
 };
 AddressLists lists_of(const AddressRules& rules);
 

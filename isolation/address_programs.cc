@@ -82,11 +82,29 @@ void finish(BpfProgram& program, int error) {
   set_retval_and_refuse(program, error);
 }
 
+// The kernel asks for CAP_NET_BIND_SERVICE over the namespace that the network belongs to, which root of a user namespace does not have; this lets it by.
+void leave_with_low_ports_for(BpfProgram& program, uint32_t user) {
+  constexpr int kAllowed = 1, kWithoutCapability = 2;
+  program.call(BPF_FUNC_get_current_uid_gid);  // the host's ids; the user's in the lower half
+  program.if_not_equal(BPF_REG_0, user, "other user");
+  program.leave_with(kAllowed | kWithoutCapability);
+  program.label("other user");
+  program.leave_with(kAllowed);
+}
+
+void finish_bind(BpfProgram& program, const AddressLists& lists) {
+  if (lists.low_ports_for == 0) return finish(program, EADDRNOTAVAIL);
+  program.label("allow");
+  leave_with_low_ports_for(program, lists.low_ports_for);
+  program.label("refuse");
+  set_retval_and_refuse(program, EADDRNOTAVAIL);
+}
+
 BpfProgram bind4(const AddressLists& lists) {
   BpfProgram program;
   begin_with_ends(program);
   bind_ip4(program, lists, kUserIp4);
-  finish(program, EADDRNOTAVAIL);
+  finish_bind(program, lists);
   return program;
 }
 
@@ -138,7 +156,7 @@ BpfProgram bind6(const AddressLists& lists) {
     program.label("loopback6");
     write_words6(program, kUserIp6, lists.loopback6.front());
   }
-  finish(program, EADDRNOTAVAIL);
+  finish_bind(program, lists);
   return program;
 }
 
@@ -340,6 +358,15 @@ Result tie_to_addresses(int cgroup, const AddressRules& rules) {
   if (lists.loopback == 0) return Ok{};
   for (const auto& hook : kShowHooks)
     if (auto done = load_and_attach(cgroup, hook.make(lists), BPF_PROG_TYPE_CGROUP_SOCK_ADDR, hook.attach, hook.name); !done) return done;
+  return Ok{};
+}
+
+Result allow_low_ports(int cgroup, uint32_t user) {
+  for (const auto attach : {BPF_CGROUP_INET4_BIND, BPF_CGROUP_INET6_BIND}) {
+    BpfProgram program;
+    leave_with_low_ports_for(program, user);
+    if (auto done = load_and_attach(cgroup, program, BPF_PROG_TYPE_CGROUP_SOCK_ADDR, attach, "vs_low_ports"); !done) return done;
+  }
   return Ok{};
 }
 

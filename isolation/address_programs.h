@@ -23,6 +23,8 @@ struct AddressRules {
   std::optional<BindAddress> loopback6 = std::nullopt;
   // The cgroup's processes have a network namespace of their own: only the lock is needed, and leaves all of its loopback alone.
   bool own_network = false;
+  // The host's id of who may bind to ports below 1024 without a capability over the host's network: root of a user namespace. 0: nobody.
+  uint32_t low_ports_for = 0;
 };
 
 // One for each context: 127.A.B.1 with A.B the number.
@@ -32,5 +34,8 @@ BindAddress loopback6_of_vserver(const std::string& name);
 
 // Attaches all programs to this open cgroup (v2). Problem with the name of the program that the kernel refused.
 Result tie_to_addresses(int cgroup, const AddressRules& rules);
+
+// For a cgroup that is not tied: nothing but its `low_ports_for`.
+Result allow_low_ports(int cgroup, uint32_t user);
 
 }  // namespace vs::isolation

@@ -147,6 +147,14 @@ Expected<UniqueFd> Cgroups::open(const std::string& name) const {
   return fd;
 }
 
+Result Cgroups::give_processes(const std::string& name, uint32_t owner) const {
+  for (const char* file : {"", "/cgroup.procs", "/cgroup.threads", "/cgroup.subtree_control"}) {
+    const std::string path_to = path(name) + "/guest" + file;
+    if (::chown(path_to.c_str(), owner, owner) != 0) return problem_from_errno("give to the guest's root", path_to);
+  }
+  return Ok{};
+}
+
 Expected<UniqueFd> Cgroups::open_processes(const std::string& name) const { return open(name + "/guest"); }
 
 Result Cgroups::enter(const std::string& name, bool v2) const {

@@ -32,6 +32,8 @@ class Cgroups {
   Result make(const std::string& name, const Limits& limits) const;
   Expected<UniqueFd> open(const std::string& name) const;           // where programs are attached
   Expected<UniqueFd> open_processes(const std::string& name) const;  // for CLONE_INTO_CGROUP
+  // NAME/guest to another user, who may then make groups below it.
+  Result give_processes(const std::string& name, uint32_t owner) const;
   // Moves this process: into version 1 controllers that `name` has, and, with `v2`, into NAME/guest.
   Result enter(const std::string& name, bool v2) const;
   // For a process that enters where the hierarchies are out of sight: "0" written to each moves it there. Those of version 1; the fd of open_processes() does for version 2.

@@ -7,6 +7,7 @@
 #include "core/size_text.h"
 #include "isolation/lifecycle.h"
 #include "isolation/project_quota.h"
+#include "isolation/user_namespace.h"
 #include "isolation/vserver_verbs.h"
 
 namespace vs::isolation {
@@ -44,6 +45,7 @@ int cmd_status(const VerbOptions& options) {
   fmt::print("Vserver uptime: {}\n", uptime_text(started.empty() ? 0 : now - std::stol(started)));
   if (const auto disk = disk_use(read_spec(runtime.places, options.name).root, options.name))
     fmt::print("Disk: {} of {}\n", size_text(disk->used), disk->limit == 0 ? "all there is" : size_text(disk->limit));
+  if (const auto first = fact(*context, "USERNS"); !first.empty()) fmt::print("User ids: {} to {} of the host\n", first, std::stoul(first) + kIdsOfGuest - 1);
   fmt::print("Context: {}\nAddresses: {}\nGuards: {}\n", context->number, fact(*context, "ADDRESSES"), fact(*context, "GUARDS"));
   return 0;
 }

@@ -12,6 +12,7 @@
 #include "core/durable_file.h"
 #include "core/escape.h"
 #include "isolation/config_file.h"
+#include "isolation/user_namespace.h"
 
 namespace vs::isolation {
 namespace {
@@ -140,6 +141,14 @@ void take_capabilities(const ConfigLine& line, ContainerSpec& spec) {
   }
 }
 
+// yes, no, or the first of the host's ids that it gets.
+void take_user_namespace(const ConfigLine& line, ContainerSpec& spec) {
+  const bool number = !line.value.empty() && line.value.find_first_not_of("0123456789") == std::string::npos && line.value.size() <= 10;
+  spec.user_namespace = number || yes_or_no(line);
+  // Below are the host's own users.
+  if (number) spec.first_id = static_cast<uint32_t>(number_of(line, kIdsOfGuest, 0xffffffffL - kIdsOfGuest));
+}
+
 const std::map<std::string, Setter>& setters() {
   static const std::map<std::string, Setter> table = {
       {"IPROOT", take_addresses},
@@ -167,6 +176,7 @@ const std::map<std::string, Setter>& setters() {
       {"PIDS", [](const ConfigLine& line, ContainerSpec& spec) { spec.limits.pids = static_cast<uint64_t>(number_of(line, 1, 1L << 22)); }},
       {"DISK", [](const ConfigLine& line, ContainerSpec& spec) { spec.disk = bytes_of(line); }},
       {"BIND", take_binds},
+      {"USERNS", take_user_namespace},
       {"GUARD", take_guards}};
   return table;
 }

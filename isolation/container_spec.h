@@ -33,6 +33,8 @@ struct ContainerSpec {
   std::vector<std::pair<int, uint64_t>> rlimits;  // ULIMIT: RLIMIT_* and both values
   bool private_network = false;         // NETWORK=private
   std::vector<BindAddress> gateways;    // GATEWAY: of a private network on an interface of the host
+  bool user_namespace = false;          // USERNS
+  uint32_t first_id = 0;                // USERNS=FIRST: of the host's ids that it has; 0: its context's own
   InitStyle init = InitStyle::automatic;
   Limits limits;                        // MEMORY, CPU, PIDS
   uint64_t disk = 0;                    // DISK, bytes; 0: no limit

@@ -43,6 +43,11 @@ struct CreateOptions {
   std::map<std::string, std::string> facts;
   int cgroup = -1;       // version 2 directory to be born in; -1: the caller's
   bool network = false;  // a network namespace of its own
+  // Runs in the caller when the number is known and before there is a process. What it returns is the first of the host's ids of a user namespace that all others belong to
+  // (user_namespace.h); 0: none.
+  std::function<uint32_t(unsigned number)> prepare = {};
+  // Runs in the caller when process 1 is there, in its namespaces, and stands still before its body.
+  std::function<void(const Child& child)> complete = {};
   bool user = false;     // made by an ordinary user: a user namespace that maps him to himself. Not registered; the number is told from the namespace.
 };
 

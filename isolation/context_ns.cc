@@ -24,6 +24,7 @@
 #include "isolation/config_file.h"
 #include "isolation/context.h"
 #include "isolation/run_program.h"
+#include "isolation/user_namespace.h"
 
 namespace vs::isolation {
 namespace {
@@ -92,6 +93,8 @@ class NamespaceContexts : public Contexts {
     created.name = options.name;
     created.facts = options.facts;
     if (registered && find(created.number)) throw Error(fmt::format("context {} exists already", created.number));
+    const uint32_t first_id = options.prepare ? options.prepare(created.number) : 0;
+    if (first_id != 0) created.facts["USERNS"] = fmt::to_string(first_id);
     int pipe[2];
     if (::pipe2(pipe, O_CLOEXEC) != 0) throw Error(problem_from_errno("make", "a pipe").message);
     UniqueFd go_read(pipe[0]), go_write(pipe[1]);
@@ -99,7 +102,7 @@ class NamespaceContexts : public Contexts {
     const gid_t gid = ::getgid();
     uint64_t flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
     if (options.network) flags |= CLONE_NEWNET;
-    if (options.user) flags |= CLONE_NEWUSER;
+    if (options.user || first_id != 0) flags |= CLONE_NEWUSER;
     Child child;
     child.pid = clone_child(flags, options.cgroup, child.pidfd);
     if (child.pid < 0) throw Error(problem_from_errno("make namespaces for", fmt::format("context {}", created.number)).message);
@@ -115,8 +118,10 @@ class NamespaceContexts : public Contexts {
           if (groups && ::write(groups.get(), "deny", 4) < 0) return 125;
           write_id_map("/proc/self/uid_map", uid);
           write_id_map("/proc/self/gid_map", gid);
-        } else if (::unshare(CLONE_NEWCGROUP) != 0) {  // after it is in its cgroup: this becomes the root it sees
-          throw Error(problem_from_errno("make", "a cgroup namespace").message);
+        } else {
+          if (first_id != 0) ok_or_throw(become_root_inside());
+          // After it is in its cgroup: this becomes the root it sees.
+          if (::unshare(CLONE_NEWCGROUP) != 0) throw Error(problem_from_errno("make", "a cgroup namespace").message);
         }
         return body(number);
       });
@@ -125,6 +130,8 @@ class NamespaceContexts : public Contexts {
     created.init = child.pid;
     created.init_start = start_of(child.pid);
     created.pid_namespace = namespace_of(fmt::to_string(child.pid), "pid");
+    if (first_id != 0) ok_or_throw(map_ids(child.pid, first_id));
+    if (options.complete) options.complete(child);
     if (registered)
       write_entry(created);
     else
@@ -144,8 +151,10 @@ class NamespaceContexts : public Contexts {
     const int failed = errno;
     if (child.pid == 0)
       run_body([&] {
-        if (::setns(init.get(), CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWNET) != 0)
+        const bool own_users = has_own_user_namespace(context.init);
+        if (::setns(init.get(), CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWNET | (own_users ? CLONE_NEWUSER : 0)) != 0)
           throw Error(problem_from_errno("enter the namespaces of", fmt::format("context {}", context.number)).message);
+        if (own_users) ok_or_throw(become_root_inside());
         return body();
       });
     ::setns(own.get(), CLONE_NEWPID);  // later children of ours stay outside

@@ -13,11 +13,14 @@
 
 #include "core/durable_file.h"
 #include "core/escape.h"
+#include "core/mount_table.h"
 #include "core/root_dir.h"
 #include "core/unique_fd.h"
 
 namespace vs::isolation {
 namespace {
+
+constexpr unsigned kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
 using Parameters = std::vector<std::pair<const char*, const char*>>;
 
@@ -51,13 +54,16 @@ Expected<UniqueFd> target_dir(const RootDir& root, const std::string& path) {
   return found;
 }
 
-Result mount_new(const RootDir& root, const std::string& path, const char* type, const Parameters& parameters, unsigned attributes, UniqueFd* keep = nullptr) {
+Result attach_new(const RootDir& root, const std::string& path, int mount) {
   auto target = target_dir(root, path);
-  if (!target) return target.error();
+  return target ? attach(mount, target->get(), "/" + path) : Result(target.error());
+}
+
+Result mount_new(const RootDir& root, const std::string& path, const char* type, const Parameters& parameters, unsigned attributes, UniqueFd* keep) {
   auto mount = new_filesystem(type, parameters, attributes);
   if (!mount) return mount.error();
-  if (auto done = attach(mount->get(), target->get(), "/" + path); !done) return done;
-  if (keep != nullptr) *keep = std::move(*mount);
+  if (auto done = attach_new(root, path, mount->get()); !done) return done;
+  *keep = std::move(*mount);
   return Ok{};
 }
 
@@ -72,13 +78,20 @@ constexpr std::pair<const char*, const char*> kLinks[] = {{"fd", "/proc/self/fd"
                                                           {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"},         {"console", "null"},
                                                           {"reboot", "vserver/reboot"}};
 
-Result fill_dev(int dev) {
+// All of it belongs to `owner`, the host's id of the guest's root.
+Result fill_dev(int dev, uint32_t owner) {
   for (const auto& node : kNodes)
     if (::mknodat(dev, node.name, S_IFCHR | 0666, ::makedev(node.major, node.minor)) != 0) return problem_from_errno("make the device", std::string("/dev/") + node.name);
   for (const auto& [name, to] : kLinks)
     if (::symlinkat(to, dev, name) != 0) return problem_from_errno("make the link", std::string("/dev/") + name);
   for (const char* dir : {"pts", "shm", "vserver"})
     if (::mkdirat(dev, dir, 0755) != 0) return problem_from_errno("create", std::string("/dev/") + dir);
+  if (owner == 0) return Ok{};
+  std::vector<const char*> names = {"", "pts", "shm", "vserver"};
+  for (const auto& node : kNodes) names.push_back(node.name);
+  for (const auto& [name, to] : kLinks) names.push_back(name);
+  for (const char* name : names)
+    if (::fchownat(dev, name, owner, owner, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0) return problem_from_errno("give to the guest's root", std::string("/dev/") + name);
   return Ok{};
 }
 
@@ -119,7 +132,14 @@ Result restrict_proc(int proc, int dev) {
 
 // --- the root ----------------------------------------------------------------------------------------------
 
-Expected<UniqueFd> clone_tree(const std::string& path, bool read_only) {
+// "ext4", for messages.
+std::string type_of(const RootDir& root) {
+  for (const auto& mount : mount_table())
+    if (mount.id == root.stat().mount_id) return mount.type;
+  return "unknown";
+}
+
+Expected<UniqueFd> clone_tree(const std::string& path, bool read_only, const IdMapping& ids) {
   const RootDir root(path);
   UniqueFd clone(::open_tree(root.fd(), "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
   if (!clone) return problem_from_errno("clone the mount of", path);
@@ -127,14 +147,22 @@ Expected<UniqueFd> clone_tree(const std::string& path, bool read_only) {
   attributes.attr_set = MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0);
   attributes.propagation = MS_PRIVATE;
   if (::mount_setattr(clone.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0) return problem_from_errno("forbid devices on", path);
+  if (ids.first == 0) return clone;
+  attributes = {};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  attributes.userns_fd = static_cast<uint64_t>(ids.mapping);
+  if (::mount_setattr(clone.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0)
+    return problem_from(errno, fmt::format("map the ids of a filesystem of type {} (or of one mounted below), which USERNS needs: it must allow idmapped mounts, at", type_of(root)), path);
   return clone;
 }
 
-Result pivot(int tree, const std::string& path) {
-  const RootDir target(path);
-  if (auto done = attach(tree, target.fd(), path); !done) return done;
+// Onto the old root: any other place might be one that the user namespace may not look at.
+Result pivot(int tree) {
+  const UniqueFd top(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!top) return problem_from_errno("open", "/");
+  if (auto done = attach(tree, top.get(), "/"); !done) return done;
   if (::fchdir(tree) != 0 || ::syscall(SYS_pivot_root, ".", ".") != 0 || ::umount2(".", MNT_DETACH) != 0 || ::chroot(".") != 0 || ::chdir("/") != 0)
-    return problem_from_errno("make the root", path);
+    return problem_from_errno("make the root of", "the guest");
   return Ok{};
 }
 
@@ -151,45 +179,67 @@ Result attach_binds(const RootDir& root, const MountPlan& plan, std::vector<Uniq
 
 }  // namespace
 
-Result enter_guest_root(const MountPlan& plan) {
+Expected<GuestMounts> prepare_guest_mounts(const MountPlan& plan, const IdMapping& ids, bool own_network) {
+  GuestMounts mounts;
+  for (const auto& bind : plan.binds) {
+    auto clone = clone_tree(bind.host, bind.read_only, ids);
+    if (!clone) return clone.error();
+    mounts.binds.push_back(std::move(*clone));
+  }
+  auto reboot = clone_tree(plan.reboot, true, {});
+  if (!reboot) return reboot.error();
+  auto tree = clone_tree(plan.root, false, ids);
+  if (!tree) return tree.error();
+  auto dev = new_filesystem("tmpfs", {{"mode", "755"}, {"size", "1m"}, {"nr_inodes", "4096"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+  if (!dev) return dev.error();
+  const mode_t before = ::umask(0);
+  const auto filled = fill_dev(dev->get(), ids.first);
+  ::umask(before);
+  if (!filled) return filled.error();
+  if (!own_network) {
+    auto sys = new_filesystem("sysfs", {}, kPlain | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY);
+    if (!sys) return sys.error();
+    mounts.sys = std::move(*sys);
+  }
+  mounts.reboot = std::move(*reboot);
+  mounts.tree = std::move(*tree);
+  mounts.dev = std::move(*dev);
+  return mounts;
+}
+
+Result enter_guest_root(const MountPlan& plan, GuestMounts mounts) {
   ::umask(0);
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return problem_from_errno("make private", "the mounts of the host");
-  std::vector<UniqueFd> binds;
-  for (const auto& bind : plan.binds) {
-    auto clone = clone_tree(bind.host, bind.read_only);
-    if (!clone) return clone.error();
-    binds.push_back(std::move(*clone));
+  // Of the guest's namespaces, and before the host's are out of sight: a user namespace may have new ones only as long as it sees old ones.
+  auto proc = new_filesystem("proc", {}, kPlain | MOUNT_ATTR_NOEXEC);
+  if (!proc) return proc.error();
+  if (!mounts.sys) {
+    auto sys = new_filesystem("sysfs", {}, kPlain | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY);
+    if (!sys) return sys.error();
+    mounts.sys = std::move(*sys);
   }
-  auto reboot = clone_tree(plan.reboot, true);
-  if (!reboot) return reboot.error();
-  auto tree = clone_tree(plan.root, false);
-  if (!tree) return tree.error();
-  if (auto done = pivot(tree->get(), plan.root); !done) return done;
-  tree->reset();
+  if (auto done = pivot(mounts.tree.get()); !done) return done;
+  mounts.tree.reset();
 
   const RootDir root("/");
-  UniqueFd proc, dev;
-  constexpr unsigned kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-  if (auto done = mount_new(root, "dev", "tmpfs", {{"mode", "755"}, {"size", "1m"}, {"nr_inodes", "4096"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, &dev); !done) return done;
-  if (auto done = fill_dev(dev.get()); !done) return done;
-  if (auto done = mount_in(dev.get(), "pts", "devpts", {{"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC); !done)
-    return done;
-  const UniqueFd asking(::openat(dev.get(), "vserver", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  const int dev = mounts.dev.get(), sys = mounts.sys.get();
+  if (auto done = attach_new(root, "dev", dev); !done) return done;
+  if (auto done = mount_in(dev, "pts", "devpts", {{"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC); !done) return done;
+  const UniqueFd asking(::openat(dev, "vserver", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!asking) return problem_from_errno("open", "/dev/vserver");
-  if (auto done = attach(reboot->get(), asking.get(), "/dev/vserver"); !done) return done;
-  if (auto done = mount_in(dev.get(), "shm", "tmpfs", {{"mode", "1777"}}, kPlain); !done) return done;
-  if (auto done = mount_new(root, "proc", "proc", {}, kPlain | MOUNT_ATTR_NOEXEC, &proc); !done) return done;
-  if (auto done = restrict_proc(proc.get(), dev.get()); !done) return done;
-  UniqueFd sys;
-  if (auto done = mount_new(root, "sys", "sysfs", {}, kPlain | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY, &sys); !done) return done;
-  if (auto done = mount_in(sys.get(), "firmware", "tmpfs", {{"size", "0"}}, kPlain | MOUNT_ATTR_RDONLY); !done && done.error().code != ENOENT) return done;
-  if (auto done = mount_in(sys.get(), "fs/cgroup", "cgroup2", {}, kPlain | MOUNT_ATTR_NOEXEC); !done && done.error().code != ENOENT) return done;
+  if (auto done = attach(mounts.reboot.get(), asking.get(), "/dev/vserver"); !done) return done;
+  if (auto done = mount_in(dev, "shm", "tmpfs", {{"mode", "1777"}}, kPlain); !done) return done;
+  if (auto done = attach_new(root, "proc", proc->get()); !done) return done;
+  if (auto done = restrict_proc(proc->get(), dev); !done) return done;
+  if (auto done = attach_new(root, "sys", sys); !done) return done;
+  if (auto done = mount_in(sys, "firmware", "tmpfs", {{"size", "0"}}, kPlain | MOUNT_ATTR_RDONLY); !done && done.error().code != ENOENT) return done;
+  if (auto done = mount_in(sys, "fs/cgroup", "cgroup2", {}, kPlain | MOUNT_ATTR_NOEXEC); !done && done.error().code != ENOENT) return done;
   UniqueFd run;
   if (auto done = mount_new(root, "run", "tmpfs", {{"mode", "755"}}, kPlain, &run); !done) return done;
   // Writable by all, so it must not fill /run; and Debian's systemd ends when it cannot mount it.
   if (::mkdirat(run.get(), "lock", 0755) != 0) return problem_from_errno("create in the guest", "/run/lock");
   if (auto done = mount_in(run.get(), "lock", "tmpfs", {{"mode", "1777"}, {"size", "5m"}}, kPlain | MOUNT_ATTR_NOEXEC); !done) return done;
-  if (auto done = attach_binds(root, plan, binds); !done) return done;
+  if (auto done = attach_binds(root, plan, mounts.binds); !done) return done;
   ::umask(022);
   return Ok{};
 }

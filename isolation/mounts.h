@@ -6,10 +6,12 @@
 // is a clone of a node there that we made ourselves. No code of the guest runs meanwhile.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
+#include "core/unique_fd.h"
 
 namespace vs::isolation {
 
@@ -24,8 +26,22 @@ struct MountPlan {
   std::string reboot = {};  // host directory of the guest's /dev/vserver, see reboot_place.h
 };
 
-// In the first process of a new context, with CAP_SYS_ADMIN and CAP_MKNOD: all of the above. Ends with "/" as working directory.
-Result enter_guest_root(const MountPlan& plan);
+// Mounts that are attached nowhere yet. What a user namespace cannot make is made for it here: the mounts of the host's directories, device nodes, and the sysfs of the host's network.
+struct GuestMounts {
+  UniqueFd tree, reboot, dev, sys;
+  std::vector<UniqueFd> binds;
+};
+
+// Whose ids files of the host's directories have inside, for a guest with a user namespace.
+struct IdMapping {
+  int mapping = -1;    // of make_id_mapping()
+  uint32_t first = 0;  // 0: there is none, and ids are the host's
+};
+
+// With CAP_SYS_ADMIN and CAP_MKNOD on the host. `own_network`: the guest mounts its sysfs itself.
+Expected<GuestMounts> prepare_guest_mounts(const MountPlan& plan, const IdMapping& ids, bool own_network);
+// In the first process of a new context, with CAP_SYS_ADMIN in its user namespace: all of the above. Ends with "/" as working directory.
+Result enter_guest_root(const MountPlan& plan, GuestMounts mounts);
 // For chcontext, which stays in the host's tree: own mount propagation and a /proc of the new pid namespace.
 Result fresh_proc();
 // For its flag hideinfo: an empty directory over the register of contexts, with what tells that this is not the host.

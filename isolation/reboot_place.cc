@@ -20,6 +20,12 @@ Result make_reboot_dir(const Places& places, const std::string& name) {
   return Ok{};
 }
 
+Result give_reboot_dir(const Places& places, const std::string& name, uint32_t owner) {
+  const std::string dir = reboot_dir(places, name), socket = dir + "/" + kRebootSocket;
+  if (::lchown(dir.c_str(), owner, owner) != 0 || (::lchown(socket.c_str(), owner, owner) != 0 && errno != ENOENT)) return problem_from_errno("give to the guest's root", dir);
+  return Ok{};
+}
+
 Result remove_reboot_dir(const Places& places, const std::string& name) {
   const std::string dir = reboot_dir(places, name), socket = dir + "/" + kRebootSocket;
   // rebootmgr may make the socket in this moment: then once more.

@@ -8,6 +8,7 @@
 // The directory is there exactly while the vserver runs and the host has not begun to stop it: who sees process 1 end can so tell a guest's will from the host's.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "core/error.h"
@@ -21,6 +22,8 @@ constexpr const char* kRebootSocket = "reboot";
 std::string reboot_root(const Places& places);
 std::string reboot_dir(const Places& places, const std::string& name);
 Result make_reboot_dir(const Places& places, const std::string& name);
+// To root of a guest with a user namespace, with a socket that is there already.
+Result give_reboot_dir(const Places& places, const std::string& name, uint32_t owner);
 // With a socket in it. No error when it is gone already.
 Result remove_reboot_dir(const Places& places, const std::string& name);
 

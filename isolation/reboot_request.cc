@@ -1,5 +1,6 @@
 #include "isolation/reboot_request.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -43,6 +44,9 @@ Expected<RebootSocket> RebootSocket::make(int dir, const std::string& shown) {
   const int failed = errno;
   ::umask(before);
   if (!bound) return problem_from(failed, "make the socket", shown);
+  // Root inside is another id of the host where it has a user namespace: the directory is its own then.
+  struct stat owner {};
+  if (::fstat(dir, &owner) != 0 || ::fchownat(dir, kRebootSocket, owner.st_uid, owner.st_gid, AT_SYMLINK_NOFOLLOW) != 0) return problem_from_errno("give to the guest's root", shown);
   if (::listen(made.listener_.get(), kQueue) != 0) return problem_from_errno("listen at", shown);
   return made;
 }

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <net/if.h>
+#include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +24,7 @@
 #include "isolation/project_quota.h"
 #include "isolation/reboot_place.h"
 #include "isolation/syscall_filter.h"
+#include "isolation/user_namespace.h"
 
 namespace vs::isolation {
 namespace {
@@ -34,6 +37,7 @@ std::string held_address(const BindAddress& address) { return fmt::format("{}:{}
 std::string guards_in_force(Start& start) {
   const auto& spec = start.spec;
   std::string guards = "namespaces capabilities seccomp devices";
+  if (spec.user_namespace) guards += " user-namespace";
   if (spec.tied) guards += " addresses";
   if (spec.private_network) return guards + " network";  // abstract sockets are of a network namespace, too
   if (std::find(spec.waived.begin(), spec.waived.end(), "abstract-sockets") != spec.waived.end()) return guards;
@@ -123,6 +127,7 @@ Confinement confinement_of(const Start& start) {
   confinement.keep = spec.keep();
   confinement.filter = start.filter;
   confinement.scope_abstract_sockets = start.abstract_sockets == AbstractSocketGuard::landlock;
+  if (spec.user_namespace) return confinement;  // its process 1 cannot raise limits: complete_user_namespace() did
   confinement.nice = spec.nice;
   confinement.rlimits = spec.rlimits;
   return confinement;
@@ -137,39 +142,86 @@ Result set_names(const ContainerSpec& spec) {
   return Ok{};
 }
 
-// In the child, where the number that makes the loopback address is known, and before anything of the guest runs.
-Result tie(Start& start, unsigned number) {
-  if (!start.spec.tied) return Ok{};
-  const auto cgroup = start.runtime.cgroups.open(start.spec.name);
-  if (cgroup && start.spec.private_network) return tie_to_addresses(cgroup->get(), {.addresses = start.spec.addresses, .own_network = true});
-  return cgroup ? tie_to_addresses(cgroup->get(), {start.spec.addresses, loopback_of_context(number), start.loopback6}) : Result(cgroup.error());
+// When the number that makes the loopback address is known, and before there is a process.
+void tie(Start& start, unsigned number) {
+  const auto& spec = start.spec;
+  const UniqueFd cgroup = value_or_throw(start.runtime.cgroups.open(spec.name));
+  if (!spec.tied) {
+    if (start.first_id != 0 && !spec.private_network) ok_or_throw(allow_low_ports(cgroup.get(), start.first_id));
+    return;
+  }
+  AddressRules rules{.addresses = spec.addresses, .own_network = spec.private_network};
+  if (!spec.private_network) {
+    rules.loopback = loopback_of_context(number);
+    rules.loopback6 = start.loopback6;
+    rules.low_ports_for = start.first_id;
+  }
+  ok_or_throw(tie_to_addresses(cgroup.get(), rules));
 }
 
-Result prepare_guest(Start& start, unsigned number, InitStyle& style) {
+MountPlan mount_plan_of(const Start& start) {
+  MountPlan plan = start.spec.mount_plan();
+  plan.reboot = reboot_dir(start.runtime.places, start.spec.name);
+  return plan;
+}
+
+// For a guest with USERNS: what only the host's root can do, done before its process 1 is there.
+void prepare_user_namespace(Start& start, unsigned number) {
   const auto& spec = start.spec;
-  if (auto done = tie(start, number); !done) return done;
-  if (spec.private_network) {
-    const auto hold = [&start](const std::string& link) { start.held.add("link", link); };
-    if (auto done = make_private_network(start.links, spec.gateways, start.host_network.get(), hold); !done) return done;
-    die_if_told("network");
+  start.first_id = value_or_throw(first_id_of(number, spec.first_id, start.runtime.contexts->list()));
+  const UniqueFd mapping = value_or_throw(make_id_mapping(start.first_id));
+  start.mounts = value_or_throw(prepare_guest_mounts(mount_plan_of(start), {mapping.get(), start.first_id}, spec.private_network));
+  ok_or_throw(start.runtime.cgroups.give_processes(spec.name, start.first_id));
+  ok_or_throw(give_reboot_dir(start.runtime.places, spec.name, start.first_id));
+}
+
+Result make_network(Start& start) {
+  const auto hold = [&start](const std::string& link) { start.held.add("link", link); };
+  if (auto done = make_private_network(start.links, start.spec.gateways, start.host_network.get(), hold); !done) return done;
+  die_if_told("network");
+  return Ok{};
+}
+
+// The same, once it is there.
+void complete_user_namespace(Start& start, const Child& child) {
+  const auto& spec = start.spec;
+  for (const auto& [resource, value] : spec.rlimits) {
+    const rlimit limit{value, value};
+    if (::prlimit(child.pid, static_cast<__rlimit_resource>(resource), &limit, nullptr) != 0) throw Error(problem_from_errno("set", fmt::format("resource limit {}", resource)).message);
   }
+  if (spec.nice != 0 && ::setpriority(PRIO_PROCESS, static_cast<id_t>(child.pid), static_cast<int>(spec.nice)) != 0) throw Error(problem_from_errno("set", "S_NICE").message);
+  for (const auto& v1 : start.runtime.cgroups.open_v1_processes(spec.name)) ok_or_throw(write_all(v1.get(), fmt::to_string(child.pid), "the cgroup.procs of the vserver"));
+  if (!spec.private_network) return;
+  if (::setns(child.pidfd.get(), CLONE_NEWNET) != 0) throw Error(problem_from_errno("enter the network of", spec.name).message);
+  const Result made = make_network(start);
+  if (::setns(start.host_network.get(), CLONE_NEWNET) != 0) throw Error(problem_from_errno("go back to", "the network of the host").message);
+  ok_or_throw(made);
+}
+
+Result prepare_guest(Start& start, InitStyle& style) {
+  const auto& spec = start.spec;
   ::setsid();
-  if (auto done = start.runtime.cgroups.enter(spec.name, false); !done) return done;
+  if (!spec.user_namespace) {
+    if (spec.private_network)
+      if (auto done = make_network(start); !done) return done;
+    if (auto done = start.runtime.cgroups.enter(spec.name, false); !done) return done;
+    auto mounts = prepare_guest_mounts(mount_plan_of(start), {}, spec.private_network);
+    if (!mounts) return mounts.error();
+    start.mounts = std::move(*mounts);
+  }
   if (auto done = set_names(spec); !done) return done;
-  MountPlan plan = spec.mount_plan();
-  plan.reboot = reboot_dir(start.runtime.places, spec.name);
-  if (auto done = enter_guest_root(plan); !done) return done;
+  if (auto done = enter_guest_root(mount_plan_of(start), std::move(*start.mounts)); !done) return done;
   style = detect_init(spec);
   if (auto done = own_standard_files(); !done) return done;
   return confine(confinement_of(start));
 }
 
 // Process 1 of the guest. `report` tells the starting command the init's style, or what failed; it is closed by exec, or before our own init goes on.
-int guest_body(Start& start, unsigned number, int report) {
+int guest_body(Start& start, int report) {
   InitStyle style = InitStyle::plain;
   Result prepared = Ok{};
   try {
-    prepared = prepare_guest(start, number, style);
+    prepared = prepare_guest(start, style);
   } catch (const Error& error) {
     prepared = Problem{0, error.what()};
   }
@@ -194,10 +246,17 @@ void spawn_context(Start& start) {
   std::string shown;
   for (const auto& address : spec.addresses) shown += (shown.empty() ? "" : " ") + address.text();
   options.facts["ADDRESSES"] = spec.tied ? shown : spec.private_network ? "none" : "all";
+  options.prepare = [&start](unsigned number) {
+    if (start.spec.user_namespace) prepare_user_namespace(start, number);
+    tie(start, number);
+    return start.first_id;
+  };
+  if (spec.user_namespace) options.complete = [&start](const Child& child) { complete_user_namespace(start, child); };
   const Child child = start.runtime.contexts->create(
       options,
-      [&](unsigned number) { return guest_body(start, number, write_end.get()); },
+      [&](unsigned) { return guest_body(start, write_end.get()); },
       start.context);
+  start.mounts.reset();
   start.held.add("context", fmt::to_string(start.context.number));
   write_end.reset();
   std::string message;

@@ -11,6 +11,7 @@
 #include "isolation/bind_address.h"
 #include "isolation/held.h"
 #include "isolation/lifecycle.h"
+#include "isolation/mounts.h"
 #include "isolation/private_network.h"
 
 namespace vs::isolation {
@@ -26,6 +27,8 @@ struct Start {
   std::optional<BindAddress> loopback6;  // where the host has IPv6
   std::vector<PrivateLink> links;        // NETWORK=private
   UniqueFd host_network;
+  uint32_t first_id = 0;                 // of the host's ids, with USERNS
+  std::optional<GuestMounts> mounts = {};  // with USERNS: made by the host's root
   AbstractSocketGuard abstract_sockets = AbstractSocketGuard::none;
 };
 
