@@ -41,7 +41,7 @@ std::string guards_in_force(Start& start) {
   if (spec.tied) guards += " addresses";
   if (spec.private_network) return guards + " network";  // abstract sockets are of a network namespace, too
   if (std::find(spec.waived.begin(), spec.waived.end(), "abstract-sockets") != spec.waived.end()) return guards;
-  start.abstract_sockets = abstract_socket_guard();
+  start.abstract_sockets = abstract_socket_guard(start.runtime.places.run);
   if (start.abstract_sockets == AbstractSocketGuard::none)
     throw Error(
         "the guard abstract-sockets is not available: it needs bpf in the kernel's list of security modules (boot option lsm=...,bpf with all that /sys/kernel/security/lsm "
@@ -102,7 +102,7 @@ void make_cgroup(Start& start) {
   ok_or_throw(start.runtime.cgroups.make(spec.name, spec.limits));
   const UniqueFd cgroup = value_or_throw(start.runtime.cgroups.open(spec.name));
   ok_or_throw(allow_harmless_devices(cgroup.get()));
-  if (start.abstract_sockets == AbstractSocketGuard::bpf) ok_or_throw(keep_abstract_sockets_in(cgroup.get()));
+  if (start.abstract_sockets == AbstractSocketGuard::bpf) ok_or_throw(keep_abstract_sockets_in(cgroup.get(), start.runtime.places.run));
   start.cgroup = value_or_throw(start.runtime.cgroups.open_processes(spec.name));
 }
 

@@ -10,7 +10,7 @@ page() { busybox wget -q -O - "http://10.99.0.5/" | grep -q 'Welcome to nginx'; 
 banner() { (sleep 1) | busybox nc -w 10 10.99.0.5 22 | grep -q '^SSH-2.0'; }
 state() {
   grep -v ' /sys/kernel/debug\| /proc/sys/fs/binfmt' /proc/self/mountinfo; find /sys/fs/cgroup -type d | sort; ip -o addr; bpftool prog show | grep -o 'name vs_[a-z0-9_]*' | sort
-  lsns -n -o NS,TYPE | sort; find /run /etc/vservers -type f ! -name '*.lock' | sort; for p in /proc/[0-9]*; do readlink "$p/exe"; done 2>/dev/null | grep -vE '/(sort|uniq|readlink|grep)$' | sort | uniq -c
+  lsns -n -o NS,TYPE | sort; find /run /etc/vservers -type f ! -name '*.lock' ! -name kernel-offsets | sort; for p in /proc/[0-9]*; do readlink "$p/exe"; done 2>/dev/null | grep -vE '/(sort|uniq|readlink|grep)$' | sort | uniq -c
 }
 # The kernel frees what belonged to a cgroup some time after it.
 as_before() { state >/tmp/after; diff /tmp/before /tmp/after; }
