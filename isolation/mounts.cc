@@ -14,6 +14,7 @@
 #include "core/durable_file.h"
 #include "core/escape.h"
 #include "core/mount_table.h"
+#include "core/new_filesystem.h"
 #include "core/root_dir.h"
 #include "core/unique_fd.h"
 
@@ -22,21 +23,7 @@ namespace {
 
 constexpr unsigned kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
-using Parameters = std::vector<std::pair<const char*, const char*>>;
-
-// A new instance of a filesystem, attached nowhere yet.
-Expected<UniqueFd> new_filesystem(const char* type, const Parameters& parameters, unsigned attributes) {
-  const UniqueFd context(::fsopen(type, FSOPEN_CLOEXEC));
-  if (!context) return problem_from_errno("make a new", type);
-  for (const auto& [key, value] : parameters) {
-    const unsigned command = value == nullptr ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING;
-    if (::fsconfig(context.get(), command, key, value, 0) != 0) return problem_from_errno(fmt::format("set {} of a new", key), type);
-  }
-  if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return problem_from_errno("make a new", type);
-  UniqueFd mount(::fsmount(context.get(), FSMOUNT_CLOEXEC, attributes));
-  if (!mount) return problem_from_errno("make a mount of a new", type);
-  return mount;
-}
+using Parameters = MountParameters;
 
 Result attach(int mount, int target, const std::string& shown) {
   if (::move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0) return problem_from_errno("mount on", shown);
