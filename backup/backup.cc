@@ -23,9 +23,12 @@ constexpr uint64_t kRereadBytes = 1u << 30;
 // Collects what was read, from the sink's thread, and hands it to the index now and then.
 class Learner {
  public:
-  explicit Learner(InodeIndex* index) : index_(index) {}
+  Learner(InodeIndex* index, int64_t moment_ns) : index_(index), moment_ns_(moment_ns) {}
   void add(std::vector<InodeIndex::Learned>&& some) {
     if (index_ == nullptr) return;
+    // What was read of a snapshot was seen when that was made: a change of the live file right after it can bear the same ctime.
+    if (moment_ns_ != 0)
+      for (auto& one : some) one.seen_ns = std::min(one.seen_ns, moment_ns_);
     pending_.insert(pending_.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
     if (pending_.size() >= kLearnBatch) flush();
   }
@@ -38,6 +41,7 @@ class Learner {
 
  private:
   InodeIndex* index_;
+  int64_t moment_ns_;
   std::vector<InodeIndex::Learned> pending_;
 };
 
@@ -58,7 +62,10 @@ class Planner {
       add(std::move(item));
     }
     settle_all();
-    flush([this] { each([](Target& target) { target.end_shared(); }); });
+    flush([this] {
+      if (options_.must_hold) options_.must_hold();
+      each([](Target& target) { target.end_shared(); });
+    });
     pipeline_.drain();
   }
 
@@ -75,6 +82,7 @@ class Planner {
     }
     settle_all();
     flush([this, g] {
+      if (options_.must_hold) options_.must_hold();
       if (options_.was_read) options_.was_read(g);
       each([g](Target& target) { target.end_guest(g); });
     });
@@ -323,6 +331,7 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
     context.progress.finish();
   }
   stop_if_asked(context);
+  if (options.must_hold) options.must_hold();
   FactsTable facts(tree.inodes.size());
   std::unordered_set<uint32_t> sample;
   std::unique_ptr<InodeIndex> index;
@@ -331,7 +340,7 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
     index = std::make_unique<InodeIndex>(options.state, false);
     result.known = decide(tree, facts, *index, result.stamp, options.verify_sample, sample);
   }
-  Learner learner(index.get());
+  Learner learner(index.get(), options.moment_ns);
   {
     const auto timed = context.timer.time("prepare");
     for (Target* target : targets) target->begin(tree, facts, result.stamp, options.consistency);

@@ -29,6 +29,9 @@ struct CreateOptions {
   std::string consistency = "live";
   bool cross_mounts = false;     // into disk filesystems that are mounted in a guest's tree
   std::vector<uint64_t> filesystems;  // see WalkOptions
+  int64_t moment_ns = 0;  // of the snapshot that the guests' roots are in; 0: what is read is what is there now
+  // Throws if what was read is worth nothing any more, so that it gets no name. Before the pool archive and before each guest's is finished.
+  std::function<void()> must_hold;
   // All of this guest was read; its archive is finished when this returns, and abandoned with the whole run if it throws. From the sink's thread.
   std::function<void(uint32_t guest)> was_read;
 };

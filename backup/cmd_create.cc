@@ -18,7 +18,7 @@ namespace {
 struct CreateFlags : Options {
   std::vector<std::string> excludes;
   std::string single;
-  uint64_t level = 3, verify_sample = 64, longest_chain = 30, freeze_budget = 10;
+  uint64_t level = 3, verify_sample = 64, longest_chain = 30, freeze_budget = 10, snapshot_reserve = 20;
   std::string consistency = "auto";
   bool full = false, all = false, cross_mounts = false;
 };
@@ -39,27 +39,30 @@ std::vector<Guest> chosen_guests(const CreateFlags& options, RunContext& context
   return guests;
 }
 
-// Snapshots in place of the trees: of all guests, or of none, because a run has one consistency.
-std::vector<std::unique_ptr<SnapshotTree>> take_snapshots(const CreateFlags& options, std::vector<Guest>& guests, CreateOptions& create, RunContext& context) {
-  std::vector<std::unique_ptr<SnapshotTree>> snapshots;
+using Snapshots = std::vector<std::unique_ptr<SnapshotTree>>;
+
+// Snapshots in place of the trees: of all guests, or of none, because a run has one consistency. `snapshots` must outlive the run.
+void read_snapshots(const CreateFlags& options, std::vector<Guest>& guests, Snapshots& snapshots, CreateOptions& create, RunContext& context) {
   // What is mounted in a tree is in no snapshot of it.
   if (options.cross_mounts && options.consistency == "snapshot") throw Error("--cross-mounts and --consistency snapshot exclude each other: what is mounted in a tree is in no snapshot of it", Exit::usage);
-  if (options.consistency == "live" || options.consistency == "frozen" || options.cross_mounts) return snapshots;
-  for (const auto& guest : guests) {
-    auto snapshot = SnapshotTree::make(guest);
-    if (!snapshot) {
-      if (options.consistency == "snapshot") throw Error(snapshot.error().message);
-      if (snapshot.error().code != ENOTSUP || !snapshots.empty()) context.log.warning("all vservers are read live: " + snapshot.error().message);
-      return {};
-    }
-    snapshots.push_back(std::move(*snapshot));
+  if (options.consistency == "live" || options.consistency == "frozen" || options.cross_mounts) return;
+  create.moment_ns = now_ns();
+  auto taken = take_snapshots(guests, {options.snapshot_reserve});
+  if (!taken) {
+    if (options.consistency == "snapshot") throw Error(taken.error().message);
+    if (taken.error().code != ENOTSUP) context.log.warning("all vservers are read live: " + taken.error().message);
+    create.moment_ns = 0;
+    return;
   }
+  snapshots = std::move(*taken);
   for (size_t i = 0; i < guests.size(); ++i) {
     guests[i].root = snapshots[i]->open();
     create.filesystems.push_back(snapshots[i]->filesystem());
   }
   create.consistency = "snapshot";
-  return snapshots;
+  create.must_hold = [&snapshots] {
+    for (const auto& snapshot : snapshots) ok_or_throw(snapshot->holds());
+  };
 }
 
 // The guests once more while they stand still, each in turn.
@@ -88,6 +91,7 @@ Exit create(CreateFlags& options) {
   Command command(options);
   auto& context = command.context();
   if (options.level < 1 || options.level > 19) throw Error("--level: expected 1 to 19, found " + std::to_string(options.level), Exit::usage);
+  if (options.snapshot_reserve < 1 || options.snapshot_reserve > 100) throw Error("--snapshot-reserve: expected 1 to 100 percent, found " + std::to_string(options.snapshot_reserve), Exit::usage);
   if (options.to.empty() && options.single.empty()) throw Error("where to? --to archive:DIR or --single FILE", Exit::usage);
   if (options.consistency == "frozen" && (!options.single.empty() || options.freeze_budget == 0)) throw Error("--consistency frozen needs a --freeze-budget, and an archive set: a single archive is written once", Exit::usage);
   auto guests = chosen_guests(options, context);
@@ -112,9 +116,11 @@ Exit create(CreateFlags& options) {
   create.cross_mounts = options.cross_mounts;
   create.state = options.state;
   create.verify_sample = options.verify_sample;
-  const auto snapshots = take_snapshots(options, guests, create, context);
   std::vector<std::pair<std::string, std::string>> trees;
   for (const auto& guest : guests) trees.emplace_back(guest.name, guest.root.path());
+  for (const auto& line : sweep_snapshots()) context.log.warning(line);
+  Snapshots snapshots;
+  read_snapshots(options, guests, snapshots, create, context);
   const CreateResult result = create_backup(std::move(guests), targets, last, create, context);
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   uint64_t packed = 0, stored = 0;
@@ -164,7 +170,8 @@ void add_create(CommandLine& line) {
   verb.option("--longest-chain", "N", options.longest_chain, "a full after N incrementals [30]");
   verb.option("--level", "N", options.level, "of zstd, 1 to 19 [3]");
   verb.option("--verify-sample", "N", options.verify_sample, "read one in N of what seems unchanged all the same; 0 none [64]");
-  verb.choice("--consistency", "HOW", {"auto", "snapshot", "frozen", "live"}, options.consistency, "snapshot: of each tree, where all can have one (btrfs); frozen: guests that run are read live, then stopped while what changed since is read; auto: the first of these that can be; live [auto]");
+  verb.choice("--consistency", "HOW", {"auto", "snapshot", "frozen", "live"}, options.consistency, "snapshot: of each tree, where all can have one (btrfs subvolumes, LVM volumes); frozen: guests that run are read live, then stopped while what changed since is read; auto: the first of these that can be; live [auto]");
+  verb.option("--snapshot-reserve", "PERCENT", options.snapshot_reserve, "of an LVM volume: room for what is overwritten while its snapshot is read; less if the group has less [20]");
   verb.option("--freeze-budget", "SECONDS", options.freeze_budget, "longest time for which a guest may stand still; 0: none is stopped [10]");
   verb.flag("-n,--dry-run", options.dry_run, "say what would be backed up");
   add_frame_options(verb, options);

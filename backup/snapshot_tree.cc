@@ -1,62 +1,72 @@
 #include "backup/snapshot_tree.h"
 
-#include <fcntl.h>
-#include <linux/btrfs.h>
 #include <linux/magic.h>
-#include <sys/ioctl.h>
 #include <sys/statfs.h>
 
 #include <cerrno>
-#include <cstring>
+#include <map>
 
+#include "backup/lvm_snapshot.h"
 #include "backup/tree.h"
-#include "core/escape.h"
-#include "core/nodev_mount.h"
 
 namespace vs::backup {
 namespace {
 
-constexpr uint64_t kSubvolumeRoot = 256;  // BTRFS_FIRST_FREE_OBJECTID: the inode number of each subvolume's root
+// One guest's part of the snapshot of a volume that has several.
+class TreeInVolume : public SnapshotTree {
+ public:
+  TreeInVolume(std::shared_ptr<LvmSnapshot> volume, const RootDir& tree) : volume_(std::move(volume)), path_(tree.path()), filesystem_(filesystem_id(tree.fd())) {}
+  Result find(const RootDir& tree) {
+    auto dir = volume_->open(tree);
+    if (!dir) return dir.error();
+    dir_ = std::move(*dir);
+    return Ok{};
+  }
+  RootDir open() const override { return RootDir(UniqueFd(::dup(dir_.get())), path_, true); }
+  uint64_t filesystem() const override { return filesystem_; }
+  Result holds() const override { return volume_->holds(); }
 
-bool destroy(int parent, const std::string& name) {
-  btrfs_ioctl_vol_args arguments{};
-  if (name.size() >= sizeof arguments.name) return false;
-  std::memcpy(arguments.name, name.data(), name.size());
-  return ::ioctl(parent, BTRFS_IOC_SNAP_DESTROY, &arguments) == 0;
+ private:
+  std::shared_ptr<LvmSnapshot> volume_;  // before dir_: its filesystem is let go of first
+  std::string path_;
+  uint64_t filesystem_;
+  UniqueFd dir_;
+};
+
+bool on_btrfs(const Guest& guest) {
+  struct statfs fs;
+  return ::fstatfs(guest.root.fd(), &fs) == 0 && static_cast<uint64_t>(fs.f_type) == BTRFS_SUPER_MAGIC;
 }
 
 }  // namespace
 
-Expected<std::unique_ptr<SnapshotTree>> SnapshotTree::make(const Guest& guest) {
-  struct statfs fs;
-  if (::fstatfs(guest.root.fd(), &fs) != 0) return problem_from_errno("look at the filesystem of", guest.root.path());
-  if (static_cast<uint64_t>(fs.f_type) != BTRFS_SUPER_MAGIC) return problem_from(ENOTSUP, "snapshot", guest.root.path());
-  if (guest.root.stat().ino != kSubvolumeRoot) return Problem{ENOTSUP, escaped(guest.root.path()) + " is no subvolume, so it can have no snapshot of its own"};
-  std::unique_ptr<SnapshotTree> made(new SnapshotTree());
-  const std::string path = path_of_fd(guest.root.fd());
-  made->parent_path_ = std::string(split_path(path).first);
-  made->name_ = ".vbackup-snapshot-" + guest.name;
-  made->filesystem_ = filesystem_id(guest.root.fd());
-  made->parent_.reset(::open(made->parent_path_.empty() ? "/" : made->parent_path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!made->parent_) return problem_from_errno("open", made->parent_path_);
-  destroy(made->parent_.get(), made->name_);  // of a killed run
-  btrfs_ioctl_vol_args_v2 arguments{};
-  arguments.fd = guest.root.fd();
-  arguments.flags = BTRFS_SUBVOL_RDONLY;
-  if (made->name_.size() >= sizeof arguments.name) return Problem{ENAMETOOLONG, "the name of a snapshot of " + guest.name + " is too long"};
-  std::memcpy(arguments.name, made->name_.data(), made->name_.size());
-  if (::ioctl(made->parent_.get(), BTRFS_IOC_SNAP_CREATE_V2, &arguments) != 0) {
-    const Problem problem = problem_from_errno("make a snapshot of", guest.root.path());
-    made->name_.clear();
+Expected<std::vector<std::unique_ptr<SnapshotTree>>> take_snapshots(const std::vector<Guest>& guests, const SnapshotOptions& options) {
+  std::vector<std::unique_ptr<SnapshotTree>> trees;
+  std::map<uint64_t, std::shared_ptr<LvmSnapshot>> volumes;  // by device
+  const auto refuse = [&](Problem problem) {
+    if (problem.code == ENOTSUP && !trees.empty()) problem.code = 0;
     return problem;
+  };
+  for (const auto& guest : guests) {
+    if (on_btrfs(guest)) {
+      auto made = make_btrfs_snapshot(guest);
+      if (!made) return refuse(made.error());
+      trees.push_back(std::move(*made));
+      continue;
+    }
+    auto& volume = volumes[guest.root.stat().dev];
+    if (!volume) {
+      auto made = LvmSnapshot::make(guest.root, options.reserve_percent);
+      if (!made) return refuse(made.error());
+      volume = std::move(*made);
+    }
+    auto tree = std::make_unique<TreeInVolume>(volume, guest.root);
+    if (const auto found = tree->find(guest.root); !found) return refuse(found.error());
+    trees.push_back(std::move(tree));
   }
-  return made;
+  return trees;
 }
 
-SnapshotTree::~SnapshotTree() {
-  if (!name_.empty() && parent_) destroy(parent_.get(), name_);
-}
-
-RootDir SnapshotTree::open() const { return RootDir(parent_path_ + "/" + name_); }
+std::vector<std::string> sweep_snapshots() { return LvmSnapshot::sweep(); }
 
 }  // namespace vs::backup

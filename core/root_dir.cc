@@ -127,6 +127,8 @@ RootDir::RootDir(const std::string& host_path) : path_(host_path) {
   stat_ = value_or_throw(stat_fd(fd_.get(), host_path), Exit::usage);
 }
 
+RootDir::RootDir(UniqueFd dir, const std::string& shown, bool nodev) : fd_(std::move(dir)), path_(shown), stat_(value_or_throw(stat_fd(fd_.get(), shown))), nodev_(nodev) {}
+
 Expected<UniqueFd> RootDir::open(std::string_view path, int flags) const {
   flags |= O_CLOEXEC | O_NOFOLLOW;
   if ((flags & O_PATH) == 0) flags |= O_NONBLOCK | O_NOCTTY;

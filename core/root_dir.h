@@ -51,6 +51,8 @@ class RootDir {
   // Opens a host path that must be a directory and not a symlink itself. Symlinks in the administrator's
   // part of the path are followed. Throws Error (Exit::usage) naming the path.
   explicit RootDir(const std::string& host_path);
+  // A directory that is open already (not O_PATH), on a mount in which devices cannot be opened: `nodev` is the caller's word for it. `shown` stands for it in messages.
+  RootDir(UniqueFd dir, const std::string& shown, bool nodev);
 
   // The same directory seen through a NodevMount (see there): regular files are then opened in one step.
   // `fd` is the directory in that view; throws Error if it is not the same directory.

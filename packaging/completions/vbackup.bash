@@ -18,7 +18,7 @@ _vbackup() {
     --progress) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$cur"); return ;;
     --to | --state | --target | --store | --scratch) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
     --config | --from | --single) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-    --exclude | -j | --jobs | --level | --longest-chain | --verify-sample | --keep-*) return ;;
+    --exclude | -j | --jobs | --level | --longest-chain | --verify-sample | --snapshot-reserve | --freeze-budget | --keep-*) return ;;
   esac
   if [[ -z $verb ]]; then
     mapfile -t COMPREPLY < <(compgen -W 'create list show restore check diff forget prune --help --version' -- "$cur")
@@ -27,7 +27,7 @@ _vbackup() {
   [[ $cur == -* ]] || return
   local own=''
   case $verb in
-    create) own='--to --tree --state --single --exclude --cross-mounts --all --full --longest-chain --level --verify-sample --consistency --freeze-budget --dry-run' ;;
+    create) own='--to --tree --state --single --exclude --cross-mounts --all --full --longest-chain --level --verify-sample --consistency --snapshot-reserve --freeze-budget --dry-run' ;;
     list | diff) own='--to' ;;
     show) own='--to --from --recursive' ;;
     restore) own='--to --from --target --all --link-live --store --no-devices --dry-run' ;;
