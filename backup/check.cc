@@ -1,10 +1,7 @@
 #include "backup/check.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -15,8 +12,8 @@
 #include <thread>
 
 #include "backup/archive_reader.h"
+#include "backup/remove_below.h"
 #include "backup/restore.h"
-#include "core/dir_reader.h"
 #include "core/escape.h"
 
 namespace vs::backup {
@@ -196,34 +193,6 @@ CheckCounts check_set(ArchiveSet& set, const std::vector<std::string>& guests, s
 
 namespace {
 
-// Removes what a rehearsal made, sealed or not.
-void remove_below(int dir) {
-  UniqueFd fd(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) return;
-  DirReader reader;
-  reader.start(fd.get(), "");
-  std::vector<std::pair<std::string, uint8_t>> entries;
-  for (DirEntry entry; reader.next(entry);) entries.emplace_back(std::string(entry.name), entry.type);
-  const auto unseal = [](int of) {
-    long flags = 0;
-    if (::ioctl(of, FS_IOC_GETFLAGS, &flags) != 0 || (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)) == 0) return;
-    flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL);
-    if (::ioctl(of, FS_IOC_SETFLAGS, &flags) != 0) return;
-  };
-  unseal(fd.get());
-  for (const auto& [name, type] : entries) {
-    if (type == DT_DIR) {
-      UniqueFd sub(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-      if (sub) remove_below(sub.get());
-      ::unlinkat(dir, name.c_str(), AT_REMOVEDIR);
-    } else if (::unlinkat(dir, name.c_str(), 0) != 0 && errno == EPERM && type == DT_REG) {
-      UniqueFd file(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-      if (file) unseal(file.get());
-      ::unlinkat(dir, name.c_str(), 0);
-    }
-  }
-}
-
 struct Scratch {
   std::string path;
   explicit Scratch(std::string at) : path(std::move(at)) {
@@ -231,7 +200,7 @@ struct Scratch {
   }
   ~Scratch() {
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (fd) remove_below(fd.get());
+    if (fd) remove_below(fd.get(), true);
     ::rmdir(path.c_str());
   }
 };

@@ -8,12 +8,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
 
 #include "backup/archive_reader.h"
 #include "backup/live_masters.h"
+#include "backup/restore_place.h"
 #include "core/escape.h"
 
 namespace vs::backup {
@@ -70,14 +72,18 @@ class Restorer {
       count();
     }
     if (options_.dry_run) return counts_;
-    open_target(specs);
+    open_place(specs);
     context_.progress.start("restoring", "objects", objects_.size());
-    phase("directories", [&] { make_directories(); });
-    phase("link_live", [&] { link_to_masters(); });
-    phase("objects", [&] { make_objects(); });
-    phase("links", [&] { make_links(); });
-    phase("attributes", [&] { finish_directories(); });
+    if (!place_->was_complete()) {
+      phase("directories", [&] { make_directories(); });
+      phase("link_live", [&] { link_to_masters(); });
+      phase("objects", [&] { make_objects(); });
+      phase("links", [&] { make_links(); });
+      phase("attributes", [&] { finish_directories(); });
+      phase("sync", [&] { place_->complete(); });
+    }
     phase("flags", [&] { set_flags(); });
+    phase("place", [&] { put_in_place(specs); });
     context_.progress.finish();
     return counts_;
   }
@@ -85,11 +91,14 @@ class Restorer {
  private:
   template <class F>
   void phase(const char* name, F&& body) {
-    if (context_.cancel.stop()) throw Error("interrupted; what is restored so far is incomplete", Exit::interrupted);
+    if (context_.cancel.stop()) throw incomplete("interrupted", Exit::interrupted);
     const auto timed = context_.timer.time(name);
     body();
   }
 
+  Error incomplete(const std::string& why, Exit code = Exit::failed) const {
+    return Error(fmt::format("{}; what is restored so far is in {}/{}, and made whole or removed by the next restore into {}", why, escaped(options_.target), kRestoreDir, escaped(options_.target)), code);
+  }
   void fail(const std::string& path, const Problem& problem) { context_.log.object_failed(fmt::format("{}: {}", escaped(path), problem.message)); }
   void check(const std::string& path, const Result& result) {
     if (!result) fail(path, result.error());
@@ -102,6 +111,7 @@ class Restorer {
     auto loaded = source_.state(spec.guest, spec.time);
     if (!loaded) throw Error(loaded.error().message, Exit::usage);
     const GuestState state = std::move(*loaded);
+    identity_ += fmt::format("{}@{}:{}\n", spec.guest, state.stamp, escaped(spec.path));
     if (!find_entry(state, source_.pool(), spec.path)) throw Error(fmt::format("{}@{}: no '{}' in it", escaped(spec.guest), state.stamp, escaped(spec.path)), Exit::usage);
     ++counts_.guests;
     const bool whole_dir = state.dirs.contains(spec.path);
@@ -164,14 +174,12 @@ class Restorer {
 
   // --- the target ------------------------------------------------------------------------------------------
 
-  void open_target(const std::vector<Spec>& specs) {
-    if (::mkdir(options_.target.c_str(), 0700) != 0 && errno != EEXIST) throw Error(problem_from_errno("create directory", options_.target).message, Exit::usage);
-    root_ = std::make_unique<RootDir>(options_.target);
-    for (const auto& spec : specs) {
-      const auto there = root_->open(spec.guest, O_PATH);
-      if (there) throw Error(shown(spec.guest) + " exists already; restore into another directory, or move it away", Exit::usage);
-      if (there.error().code != ENOENT) throw Error(there.error().message, Exit::usage);
-    }
+  void open_place(const std::vector<Spec>& specs) {
+    std::vector<std::string> guests;
+    for (const auto& spec : specs) guests.push_back(spec.guest);
+    const std::string identity = fmt::format("{}devices: {}, masters: {}\n", identity_, options_.devices ? "yes" : "no", options_.link_store.empty() ? "none" : options_.link_store);
+    place_ = std::make_unique<RestorePlace>(options_.target, guests, identity, !options_.link_store.empty());
+    root_ = &place_->dir();
   }
 
   void make_directories() {
@@ -186,7 +194,8 @@ class Restorer {
         continue;
       }
       const std::string name(split_path(path).second);
-      if (::mkdirat(*parent, name.c_str(), 0700) != 0) fail(shown(path), problem_from_errno("create directory", shown(path)));
+      // What a killed run of this very command could not remove is taken over: it holds names of live masters.
+      if (::mkdirat(*parent, name.c_str(), 0700) != 0 && !(errno == EEXIST && !options_.link_store.empty())) fail(shown(path), problem_from_errno("create directory", shown(path)));
     }
   }
 
@@ -204,7 +213,7 @@ class Restorer {
         for (; made < object.names.size(); ++made) {
           const auto parent = parents.of(object.names[made]);
           const std::string name(split_path(object.names[made]).second);
-          if (!parent || ::linkat(AT_FDCWD, from.c_str(), *parent, name.c_str(), AT_SYMLINK_FOLLOW) != 0) break;
+          if (!parent || (::linkat(AT_FDCWD, from.c_str(), *parent, name.c_str(), AT_SYMLINK_FOLLOW) != 0 && !(errno == EEXIST && is_name_of(fd, *parent, name)))) break;
         }
         return made;
       };
@@ -221,6 +230,12 @@ class Restorer {
       object.names.erase(object.names.begin(), object.names.begin() + static_cast<ptrdiff_t>(made));
     }
     std::erase_if(objects_, [](const Object& object) { return object.names.empty(); });
+  }
+
+  // A killed run of this command made it.
+  static bool is_name_of(int fd, int dir, const std::string& name) {
+    const auto one = stat_fd(fd, name), other = stat_at(dir, name.c_str(), name);
+    return one && other && one->ino == other->ino && one->dev == other->dev;
   }
 
   // Objects with bytes in the order of the archives, cut into runs that several threads take.
@@ -334,13 +349,13 @@ class Restorer {
         if (wrote < 0 && errno == EINTR) continue;
         if (wrote < 0) {
           // A full disk will not get better with the next file.
-          if (errno == ENOSPC || errno == EDQUOT) throw Error(problem_from_errno("write", path).message + "; what is restored so far is incomplete");
+          if (errno == ENOSPC || errno == EDQUOT) throw incomplete(problem_from_errno("write", path).message);
           return problem_from_errno("write", path);
         }
         to += static_cast<uint64_t>(wrote);
         bytes.remove_prefix(static_cast<size_t>(wrote));
       }
-      if (context_.cancel.stop()) throw Error("interrupted; what is restored so far is incomplete", Exit::interrupted);
+      if (context_.cancel.stop()) throw incomplete("interrupted", Exit::interrupted);
     }
     if (end < entry.size && ::ftruncate(fd, static_cast<off_t>(entry.size)) != 0) return problem_from_errno("set the size of", path);
     if (digest.finish() != entry.content) return Problem{0, "its bytes in " + object.archive->path() + " are not what they were (digest differs)"};
@@ -398,25 +413,54 @@ class Restorer {
     }
   }
 
+  // All but the vservers' own, which get theirs in their place: a directory that is immutable, or of another project than the target, could not be renamed.
   void finish_directories() {
-    for (auto it = directories_.rbegin(); it != directories_.rend(); ++it) {
-      const auto fd = root_->open(it->path, O_RDONLY | O_DIRECTORY);
-      if (!fd) fail(shown(it->path), fd.error());
-      else give_attributes(fd->get(), it->entry, it->path);
-    }
+    for (auto it = directories_.rbegin(); it != directories_.rend(); ++it)
+      if (!is_top(*it)) finish_directory(*root_, *it);
+  }
+  static bool is_top(const Directory& directory) { return directory.path.find('/') == std::string::npos; }
+  void finish_directory(const RootDir& root, const Directory& directory) {
+    const auto fd = root.open(directory.path, O_RDONLY | O_DIRECTORY);
+    if (!fd) fail(shown(directory.path), fd.error());
+    else give_attributes(fd->get(), directory.entry, directory.path);
   }
 
+  // May be the second time, of a killed run: what is immutable already has all its flags, and may be a live master.
   void set_flags() {
+    std::map<std::string, const RootDir*> places;
+    for (const auto& directory : directories_)
+      if (is_top(directory)) places[directory.path] = &place_->place_of(directory.path);
+    const auto root_of = [&](const std::string& path) {
+      const auto it = places.find(path.substr(0, path.find('/')));
+      return it == places.end() ? root_ : it->second;
+    };
     for (const auto& object : objects_) {
-      if (!object.made || object.entry.flags == 0 || object.entry.type != 'f') continue;
-      const auto fd = root_->open_regular(object.names.front());
-      check(shown(object.names.front()), fd ? write_flags(fd->get(), object.entry.flags, shown(object.names.front())) : Result(fd.error()));
+      if (object.entry.flags == 0 || object.entry.type != 'f' || (!object.made && !place_->was_complete())) continue;
+      const std::string& path = object.names.front();
+      FileStat stat;
+      const auto fd = root_of(path)->open_regular(path, &stat);
+      if (place_->was_complete() && (!fd || (stat.attributes & STATX_ATTR_IMMUTABLE) != 0)) continue;
+      check(shown(path), fd ? write_flags(fd->get(), object.entry.flags, shown(path)) : Result(fd.error()));
     }
-    for (auto it = directories_.rbegin(); it != directories_.rend(); ++it) {
-      if (it->entry.flags == 0) continue;
-      const auto fd = root_->open(it->path, O_RDONLY | O_DIRECTORY);
-      check(shown(it->path), fd ? write_flags(fd->get(), it->entry.flags, shown(it->path)) : Result(fd.error()));
+    for (auto it = directories_.rbegin(); it != directories_.rend(); ++it)
+      if (it->entry.flags != 0 && !is_top(*it)) flag_directory(*root_of(it->path), *it);
+  }
+  void flag_directory(const RootDir& root, const Directory& directory) {
+    const auto fd = root.open(directory.path, O_RDONLY | O_DIRECTORY);
+    check(shown(directory.path), fd ? write_flags(fd->get(), directory.entry.flags, shown(directory.path)) : Result(fd.error()));
+  }
+
+  void put_in_place(const std::vector<Spec>& specs) {
+    for (const auto& spec : specs) ok_or_throw(place_->put(spec.guest));
+    for (const auto& directory : directories_) {
+      if (!is_top(directory)) continue;
+      const auto stat = stat_at(place_->target().fd(), directory.path.c_str(), shown(directory.path));
+      // A killed run of this command came as far as this.
+      if (place_->was_complete() && stat && (stat->attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) != 0) continue;
+      finish_directory(place_->target(), directory);
+      if (directory.entry.flags != 0) flag_directory(place_->target(), directory);
     }
+    place_->finish();
   }
 
   Source& source_;
@@ -427,7 +471,9 @@ class Restorer {
   std::vector<Directory> directories_;
   std::vector<Object> objects_;
   std::unordered_map<uint64_t, size_t> members_;  // pool number -> object
-  std::unique_ptr<RootDir> root_;
+  std::string identity_;  // what is restored, as of when
+  std::unique_ptr<RestorePlace> place_;
+  const RootDir* root_ = nullptr;  // where it is made
 };
 
 }  // namespace

@@ -9,6 +9,8 @@
 // Phases, for all objects: directories (0700) - objects with their bytes, owners, modes, attributes - further names - directories' owners and times,
 // deepest first - inode flags last, per inode, because an immutable inode takes no link and an immutable directory no name.
 //
+// All of it is made in a hidden directory of the target; a vserver has its name when all of it is there (restore_place.h), also after a kill and a rerun.
+//
 // Bytes are compared with the digest of the catalog while they are written. A file whose bytes are damaged is not left behind; it is named.
 #pragma once
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "tests/backup/backup_host.h"
+#include "tests/support/inject.h"
 #include "tests/support/test_host.h"
 
 namespace vs::test {
@@ -135,8 +136,20 @@ TEST(BackupOfUnifiedGuests, LinkLiveCostsNoMoreDiskAndLeavesEverythingSealed) {
   BackupHost::let_clock_pass();
   ASSERT_EQ(run(over_guests(host, "create", {})).exit_code, 0);
   const auto before = host.snapshots();
-  const RunResult back = run({vbackup_path(), "restore", "--to", host.scratch("set"), "--target", host.pool() + "/restored", "--link-live", "--json", "beta"});
+  const Command own{vbackup_path(), "restore", "--to", host.scratch("set"), "--target", host.pool() + "/restored", "--json", "beta"};
+  Command restore = own;
+  restore.push_back("--link-live");
+  if (!injection_impossible()) {
+    // Killed when all is written: sealed names of live masters stay behind, which the same command takes over and another must not.
+    EXPECT_NE(run(with_injection(restore, "syncfs", "signal=KILL", "1")).exit_code, 0);
+    EXPECT_TRUE(fs::exists(host.pool() + "/restored/.vbackup-restore/beta/usr/bin/tools-1"));
+    const RunResult other = run(own);
+    EXPECT_EQ(other.exit_code, 2) << other.err;
+    EXPECT_THAT(other.err, HasSubstr("sealed names of masters"));
+  }
+  const RunResult back = run(restore);
   ASSERT_EQ(back.exit_code, 0) << back.err;
+  EXPECT_FALSE(fs::exists(host.pool() + "/restored/.vbackup-restore"));
   EXPECT_GE(summary_number(back, "linked_live"), 55u) << back.out;
   struct stat live, restored;
   ASSERT_EQ(::stat((host.guest("beta").root() + "/usr/bin/tools-1").c_str(), &live), 0);

@@ -1,0 +1,52 @@
+#include "backup/remove_below.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/dir_reader.h"
+#include "core/unique_fd.h"
+
+namespace vs::backup {
+namespace {
+
+void take_seal_off(int fd) {
+  long flags = 0;
+  if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0 || (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)) == 0) return;
+  flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL);
+  ::ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+
+}  // namespace
+
+void remove_below(int dir, bool unseal) {
+  std::vector<std::pair<std::string, uint8_t>> entries;
+  {
+    const UniqueFd fd(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd) return;
+    DirReader reader;
+    reader.start(fd.get(), "");
+    for (DirEntry entry; reader.next(entry);) entries.emplace_back(std::string(entry.name), entry.type);
+    if (unseal) take_seal_off(fd.get());
+  }
+  for (const auto& [name, type] : entries) {
+    if (type == DT_DIR) {
+      UniqueFd sub(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (sub) remove_below(sub.get(), unseal);
+      ::unlinkat(dir, name.c_str(), AT_REMOVEDIR);
+    } else if (::unlinkat(dir, name.c_str(), 0) != 0 && errno == EPERM && type == DT_REG && unseal) {
+      UniqueFd file(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+      if (file) take_seal_off(file.get());
+      ::unlinkat(dir, name.c_str(), 0);
+    }
+  }
+}
+
+}  // namespace vs::backup
