@@ -78,7 +78,8 @@ std::vector<FrozenResult> freeze_guests(const CreateFlags& options, const std::v
   freeze.open_targets = [&](const std::string& guest) {
     OpenedTargets opened;
     for (const auto& to : options.to) {
-      auto target = std::make_unique<ArchiveTarget>(set_path(to), ArchiveOptions{static_cast<int>(options.level), false, options.longest_chain});
+      // Always an incremental of the live pass, whose chain may just have become as long as it may: a full would take long, and the guest waits.
+      auto target = std::make_unique<ArchiveTarget>(set_path(to), ArchiveOptions{static_cast<int>(options.level), false, options.longest_chain + 1});
       opened.last_stamp = std::max(opened.last_stamp, target->last_stamp(guest));
       opened.targets.push_back(std::move(target));
     }

@@ -30,22 +30,32 @@ std::string period_of(const std::string& stamp, char unit) {
 std::vector<Verdict> judge(const std::vector<Archive>& history, const Retention& rules) {
   std::vector<Verdict> verdicts;
   for (const auto& archive : history) verdicts.push_back({archive, false, ""});
+  // Only freeze_delta writes "frozen", and right after a live pass of its own.
+  const auto counts = [&](size_t i) {
+    if (i + 1 == history.size()) return true;
+    const auto &header = history[i].header, &next = history[i + 1].header;
+    return !(next.consistency == "frozen" && header.consistency == "live" && next.chain == header.chain && next.number == header.number + 1);
+  };
   const auto keep = [](Verdict& verdict, const std::string& why) {
     verdict.keep = true;
     verdict.why += (verdict.why.empty() ? "" : ", ") + why;
   };
   const auto periods = [&](uint64_t count, char unit, const char* name) {
     std::string last;
-    for (auto it = verdicts.rbegin(); it != verdicts.rend() && count > 0; ++it) {
-      const std::string period = period_of(it->archive.header.stamp, unit);
-      if (period == last) continue;
+    for (size_t i = verdicts.size(); i-- > 0 && count > 0;) {
+      const std::string period = period_of(verdicts[i].archive.header.stamp, unit);
+      if (!counts(i) || period == last) continue;
       last = period;
-      keep(*it, name);
+      keep(verdicts[i], name);
       --count;
     }
   };
-  for (size_t i = 0; i < verdicts.size(); ++i)
-    if (verdicts.size() - i <= rules.last) keep(verdicts[i], "last");
+  uint64_t left = rules.last;
+  for (size_t i = verdicts.size(); i-- > 0 && left > 0;) {
+    if (!counts(i)) continue;
+    keep(verdicts[i], "last");
+    --left;
+  }
   periods(rules.hourly, 'h', "hourly");
   periods(rules.daily, 'd', "daily");
   periods(rules.weekly, 'w', "weekly");

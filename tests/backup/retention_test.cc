@@ -64,6 +64,59 @@ TEST(RetentionTest, KeepsTheNewestOfEachPeriod) {
   EXPECT_EQ(kept(all, hourly).size(), 1u);
 }
 
+// Five nights in one chain: a guest that ran was archived live and then stopped, but on the third, when it could not be.
+std::vector<Archive> nights_of_a_guest_that_runs() {
+  std::vector<Archive> all;
+  for (int night = 1; night <= 5; ++night) {
+    for (const char* consistency : {"live", "frozen"}) {
+      if (night == 3 && std::string(consistency) == "frozen") continue;
+      const std::string stamp = "2026110" + std::to_string(night) + (std::string(consistency) == "live" ? "T030000Z" : "T030130Z");
+      all.push_back(archive(stamp, "20261101T030000Z", static_cast<uint32_t>(all.size())));
+      all.back().header.consistency = consistency;
+    }
+  }
+  return all;
+}
+
+TEST(RetentionTest, ANightWithTwoArchivesOfAGuestCountsOnce) {
+  auto all = nights_of_a_guest_that_runs();
+  Retention rules;
+  rules.last = 4;
+  const auto why_of = [&](const std::string& stamp) {
+    for (const auto& verdict : judge(all, rules))
+      if (verdict.archive.header.stamp == stamp) return verdict.why;
+    return std::string("none");
+  };
+  EXPECT_EQ(why_of("20261105T030130Z"), "last");
+  EXPECT_EQ(why_of("20261105T030000Z"), "needed by 20261105T030130Z");
+  EXPECT_EQ(why_of("20261103T030000Z"), "last") << "a live archive alone is a night";
+  EXPECT_EQ(why_of("20261102T030130Z"), "last");
+  EXPECT_EQ(why_of("20261101T030130Z"), "needed by 20261105T030130Z") << "the fifth night";
+  rules = {};
+  rules.hourly = 1;
+  EXPECT_EQ(why_of("20261105T030130Z"), "hourly");
+}
+
+TEST(RetentionTest, WhatGoesOfANightGoesTogether) {
+  auto all = nights_of_a_guest_that_runs();
+  // The last night began a new chain.
+  for (size_t i = all.size() - 2; i < all.size(); ++i) {
+    all[i].header.chain = "20261105T030000Z";
+    all[i].header.number = static_cast<uint32_t>(i - (all.size() - 2));
+  }
+  Retention rules;
+  rules.last = 2;
+  std::vector<std::string> kept_stamps;
+  for (const auto& verdict : judge(all, rules))
+    if (verdict.keep) kept_stamps.push_back(verdict.archive.header.stamp.substr(6));
+  EXPECT_THAT(kept_stamps, ElementsAre("01T030000Z", "01T030130Z", "02T030000Z", "02T030130Z", "03T030000Z", "04T030000Z", "04T030130Z", "05T030000Z", "05T030130Z"));
+  rules.last = 1;
+  kept_stamps.clear();
+  for (const auto& verdict : judge(all, rules))
+    if (verdict.keep) kept_stamps.push_back(verdict.archive.header.stamp.substr(6));
+  EXPECT_THAT(kept_stamps, ElementsAre("05T030000Z", "05T030130Z"));
+}
+
 TEST(RetentionTest, TheNewestStaysWhateverTheRulesSay) {
   EXPECT_EQ(kept(history(), Retention{}).back(), "08");
   EXPECT_THAT(judge({}, Retention{}), IsEmpty());

@@ -9,6 +9,7 @@
 
 #include "core/guest_freezer.h"
 #include "tests/backup/backup_host.h"
+#include "tests/support/test_host.h"
 
 namespace vs::test {
 namespace {
@@ -85,6 +86,23 @@ TEST_F(FreezeTest, TheArchiveOfAFrozenGuestIsOneMomentOfItAndTheLiveOneIsNot) {
     if (const std::string name = entry.path().filename(); name.starts_with("guest-full-") && name.ends_with(".zst")) live_stamp = name.substr(11, 16);
   EXPECT_LT(live_stamp, frozen_stamp);
   EXPECT_LT(behind("guest@" + live_stamp, "live"), 0);
+}
+
+TEST_F(FreezeTest, ANightOfARunningGuestIsOneBackupAndItsSecondArchiveNeverAFull) {
+  RunningGuest guest(tree_);
+  for (int night = 0; night < 2; ++night) ASSERT_EQ(run(create({"--longest-chain", "0"})).exit_code, 0);
+  size_t full = 0, incremental = 0;
+  for (const auto& entry : fs::directory_iterator(dir_ / "set")) {
+    const std::string name = entry.path().filename();
+    if (!name.ends_with(".tar.zst")) continue;
+    full += name.starts_with("guest-full-") ? 1 : 0;
+    incremental += name.starts_with("guest-inc-") ? 1 : 0;
+  }
+  EXPECT_EQ(full, 2u) << "each night begins a chain";
+  EXPECT_EQ(incremental, 2u);
+  const RunResult forget = run({vbackup_path(), "forget", "--to", dir_ / "set", "--keep-last", "1", "--json", "--dry-run"});
+  EXPECT_EQ(summary_number(forget, "kept"), 2u) << forget.out;
+  EXPECT_EQ(summary_number(forget, "removed"), 2u) << forget.out;
 }
 
 TEST_F(FreezeTest, WhoMayNotBeStoppedIsReadLive) {
