@@ -66,28 +66,61 @@ TEST(BackupCrossMounts, EntersFilesystemsOfADiskWhenAskedAndNothingElse) {
   EXPECT_EQ(run(host.command("create", {"--cross-mounts", "--consistency", "snapshot", "--tree", "alpha=" + alpha})).exit_code, 2);
 }
 
-class BackupProjects : public testing::TestWithParam<const char*> {};
+// ext4 has project ids only where the kernel has quotas; tests/vm/backup_quota.sh runs these where it has.
+class BackupProjects : public testing::TestWithParam<const char*> {
+ protected:
+  bool ext4() const { return std::string(GetParam()) == "ext4"; }
+  // Nothing where the kernel cannot mount one.
+  std::unique_ptr<LoopFilesystem> filesystem(const std::string& mount_options) const {
+    try {
+      return std::make_unique<LoopFilesystem>(GetParam(), ext4() ? 64 : 300, ext4() ? "-O quota,project -E quotatype=prjquota" : "", mount_options);
+    } catch (const std::exception&) {
+      return nullptr;
+    }
+  }
+};
 
 TEST_P(BackupProjects, AreGivenBack) {
   VS_NEEDS_FILESYSTEM(GetParam());
-  const bool ext4 = std::string(GetParam()) == "ext4";
-  std::unique_ptr<LoopFilesystem> filesystem;
-  try {
-    filesystem = std::make_unique<LoopFilesystem>(GetParam(), ext4 ? 64 : 300, ext4 ? "-O quota,project -E quotatype=prjquota" : "");
-  } catch (const std::exception&) {
-    GTEST_SKIP() << "ext4 has project ids only where the kernel has quotas, and this one has not";
-  }
-  const std::string alpha = filesystem->path() + "/trees/alpha";
-  must_run({"bash", "-c", "mkdir -p '" + alpha + "/d' '" + filesystem->path() + "/trees/beta' && cd '" + alpha + "' && chattr -p 4711 d && echo in > d/file && chattr -p 4711 d/file && echo x > other && chattr -p 12 other"});
+  auto disk = filesystem("prjquota");
+  const bool quota = disk != nullptr;
+  if (!quota) disk = filesystem("");
+  if (!disk) GTEST_SKIP() << "ext4 has project ids only where the kernel has quotas, and this one has not";
+  const std::string alpha = disk->path() + "/trees/alpha";
+  must_run({"bash", "-c", "mkdir -p '" + alpha + "/d' '" + disk->path() + "/trees/beta' && cd '" + alpha + "' && chattr -p 4711 d && head -c 2000000 /dev/urandom > d/file && chattr -p 4711 d/file && echo x > other && chattr -p 12 other"});
   ASSERT_THAT(must_run({"lsattr", "-p", alpha + "/d/file"}), HasSubstr("4711"));
-  if (ext4) must_run({"chattr", "+P", alpha + "/d"});
-  BackupHost host(filesystem->path() + "/trees");
+  if (ext4()) must_run({"chattr", "+P", alpha + "/d"});
+  BackupHost host(disk->path() + "/trees");
   ASSERT_EQ(host.create().exit_code, 0);
   const auto trees = host.restored("r");
   EXPECT_EQ(difference(everything_of(host.trees()), everything_of(trees)), "");
   EXPECT_THAT(must_run({"lsattr", "-p", trees.at("alpha") + "/d/file"}), HasSubstr("4711"));
   EXPECT_THAT(must_run({"lsattr", "-pd", trees.at("alpha") + "/d"}), HasSubstr("4711"));
   EXPECT_THAT(must_run({"lsattr", "-p", trees.at("alpha") + "/other"}), HasSubstr(" 12 "));
+  if (!quota) return;
+  // Both copies are counted for the project: 2 * 2,000,000 bytes, in KiB.
+  const std::string used = must_run({"bash", "-c", "sync; repquota -Pn '" + disk->path() + "' | awk '$1 == \"#4711\" { print $3 }'"});
+  EXPECT_GE(std::stoul(used), 3900u);
+  EXPECT_LE(std::stoul(used), 4100u);
+}
+
+TEST_P(BackupProjects, ARestoreIntoATreeWithoutQuotaLeftSaysSoAndIsWholeOnceThereIs) {
+  VS_NEEDS_FILESYSTEM(GetParam());
+  if (ext4()) GTEST_SKIP() << "root, who restores, is not held to limits on ext4";
+  const auto disk = filesystem("prjquota");
+  if (!disk) GTEST_SKIP() << "this kernel has no project quota on " << GetParam();
+  BackupHost host;
+  must_run({"bash", "-c", "mkdir -p '" + host.tree("alpha") + "' '" + host.tree("beta") + "' && head -c 6000000 /dev/urandom > '" + host.tree("alpha") + "/file'"});
+  ASSERT_EQ(host.create().exit_code, 0);
+  const std::string target = disk->path() + "/target", set_quota = "setquota -P 99 0 ";
+  must_run({"bash", "-c", "mkdir '" + target + "' && chattr -p 99 +P '" + target + "' && " + set_quota + "3000 0 0 '" + disk->path() + "'"});
+  const RunResult full = host.vbackup("restore", {"--target", target, "--all"});
+  EXPECT_EQ(full.exit_code, 1);
+  EXPECT_THAT(full.err, testing::AnyOf(HasSubstr("write " + target + "/alpha/file: Disk quota exceeded"), HasSubstr("write " + target + "/alpha/file: No space left")));
+  must_run({"bash", "-c", set_quota + "0 0 0 '" + disk->path() + "'"});
+  const RunResult again = host.vbackup("restore", {"--target", target, "--all"});
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(read_file(target + "/alpha/file"), read_file(host.tree("alpha") + "/file"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, BackupProjects, testing::Values("ext4", "xfs"), [](const auto& one) { return std::string(one.param); });
