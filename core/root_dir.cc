@@ -86,7 +86,9 @@ int walk_beneath(int root, const std::string& path, int flags, bool cross = fals
     if (!next) return -1;
     const auto stat = stat_fd(next.get(), part);
     if (!stat) return errno = stat.error().code, -1;
-    if (S_ISLNK(stat->mode)) return errno = ELOOP, -1;
+    // The last one may be held on to as what it is, as with openat2: a link is archived, not followed.
+    const bool held = at > path.size() && (flags & O_PATH) != 0 && (flags & O_NOFOLLOW) != 0;
+    if (S_ISLNK(stat->mode) && !held) return errno = ELOOP, -1;
     if (!cross && (stat->mount_id != root_stat->mount_id || stat->dev != root_stat->dev)) return errno = EXDEV, -1;
     if (at <= path.size() && !S_ISDIR(stat->mode)) return errno = ENOTDIR, -1;
     current = std::move(next);

@@ -332,6 +332,19 @@ TEST_F(RootDirTest, ATreeThatIsASymlinkIsOneWithASlashBehindItToo) {
   EXPECT_EQ(error_for(tree() + "/").code(), Exit::done);
 }
 
+TEST_F(RootDirTest, ASymlinkAtTheEndIsHeldOnToButNotFollowed) {
+  unit::make_symlink(scratch_ / "outside/secret", tree("link"));
+  const RootDir guest = root();
+  const auto held = guest.open("link", O_PATH);
+  ASSERT_TRUE(held) << held.error().message;
+  const auto stat = stat_fd(held->get(), "link");
+  ASSERT_TRUE(stat);
+  EXPECT_TRUE(S_ISLNK(stat->mode));
+  EXPECT_FALSE(guest.open("link", O_RDONLY));
+  EXPECT_FALSE(guest.open("link/x", O_PATH));
+  EXPECT_FALSE(guest.open("link", O_PATH | O_DIRECTORY));
+}
+
 TEST_F(RootDirTest, StatDoesNotFollowSymlinks) {
   unit::make_symlink(scratch_ / "outside/secret", tree("link"));
   const RootDir guest = root();
