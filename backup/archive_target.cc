@@ -256,12 +256,20 @@ void ArchiveTarget::take(const std::vector<Item>& items, Encoded&& encoded) {
 void ArchiveTarget::end_shared() {
   pool_catalog_.header.first_pool = pool_catalog_.pool.empty() ? 0 : pool_catalog_.pool.begin()->first;
   pool_catalog_.header.last_pool = pool_catalog_.pool.empty() ? 0 : pool_catalog_.pool.rbegin()->first;
-  if (!set_ || !pool_writer_) return;
-  for (const auto& [number, entry] : pool_catalog_.pool) pool_catalog_.header.bytes += entry.size;
-  pool_catalog_.header.names = pool_catalog_.pool.size();
-  pool_writer_->finish(pool_catalog_);
-  pool_writer_.reset();
-  ++counts_.archives;
+  if (!set_) return;
+  if (pool_writer_) {
+    for (const auto& [number, entry] : pool_catalog_.pool) pool_catalog_.header.bytes += entry.size;
+    pool_catalog_.header.names = pool_catalog_.pool.size();
+    pool_writer_->finish(pool_catalog_);
+    pool_writer_.reset();
+    ++counts_.archives;
+  }
+  // Names refer to members by number (member_): what the members are, 150 bytes each, is asked no more.
+  pool_catalog_.pool.clear();
+  const std::lock_guard lock(mutex_);
+  pool_.clear();
+  members_.clear();
+  claimed_.clear();
 }
 
 void ArchiveTarget::begin_guest(uint32_t guest) {

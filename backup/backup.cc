@@ -20,6 +20,9 @@ constexpr size_t kLearnBatch = 20'000;
 constexpr int kLargeRereads = 2;
 constexpr uint64_t kRereadBytes = 1u << 30;
 
+// Of an entry: its header, and mostly a pax header with its records. 512 made blocks of links three times as large as they were meant to be.
+constexpr uint64_t kHeaderBytes = 1536;
+
 // Collects what was read, from the sink's thread, and hands it to the index now and then.
 class Learner {
  public:
@@ -145,7 +148,7 @@ class Planner {
     const bool content = is_file(inode) && !reference;
     item.read = !known || (content && item.wanted != 0);
     if (item.read && content && inode.size > kPiece) return add_large(std::move(item));
-    put(std::move(item), 512 + item.list.size() + (item.read && content ? inode.size : 0));
+    put(std::move(item), kHeaderBytes + item.list.size() + (item.read && content ? inode.size : 0));
   }
 
   void put(Item item, uint64_t bytes) {

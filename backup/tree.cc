@@ -115,7 +115,6 @@ class Walker {
     const Guest& guest = tree_.guests[g];
     const uint64_t given = g < options_.filesystems.size() ? options_.filesystems[g] : 0;
     add_device(guest.root.stat().dev, given != 0 ? given : filesystem_id(guest.root.fd()));
-    tree_.trees[g].text.push_back('\0');  // the root's own name
     const uint32_t inode = add_inode(row_of(guest.root.stat()), g, guest.root.stat().dev);
     tree_.dirs.push_back({kNone, 0, inode, false, {}});
     const auto dir = static_cast<uint32_t>(tree_.dirs.size() - 1);
@@ -191,7 +190,7 @@ class Walker {
     ++tree_.directories;
     tree_.names += found.size();
     for (const auto& one : found) {
-      const uint32_t name = intern(task.guest, one.name);
+      const uint32_t name = tree_.texts->add(one.name);
       const bool dir = one.inode == kNone && S_ISDIR(one.stat.mode);
       const uint32_t inode = one.inode != kNone ? one.inode : dir ? add_inode(row_of(one.stat), task.guest, one.stat.dev) : inode_of(one.stat, task.guest);
       Inode& row = tree_.inodes[inode];
@@ -223,14 +222,6 @@ class Walker {
     inode.shared = inode.sealed;
     tree_.inodes.push_back(inode);
     return static_cast<uint32_t>(tree_.inodes.size() - 1);
-  }
-
-  uint32_t intern(uint32_t guest, const std::string& name) {
-    auto& text = tree_.trees[guest].text;
-    if (text.size() + name.size() + 1 > kNone) throw Error("more than 4 GiB of file names in " + tree_.guests[guest].name);
-    const auto offset = static_cast<uint32_t>(text.size());
-    text.insert(text.end(), name.c_str(), name.c_str() + name.size() + 1);
-    return offset;
   }
 
   HostTree& tree_;
@@ -313,7 +304,7 @@ uint64_t HostTree::group_of(const Inode& inode) const {
 }
 
 void walk(HostTree& tree, const WalkOptions& options, RunContext& context) {
-  tree.trees.resize(tree.guests.size());
+  tree.trees.assign(tree.guests.size(), {kNone, tree.texts.get()});
   Walker(tree, options, context).run();
   find_first_names(tree);
 }

@@ -1,7 +1,7 @@
 // All names and inodes of the guests of one run, in few bytes: what the passes plan, read and record by.
 //
 // Names refer to inodes, inodes know nothing of their names but the first. An inode has one row however many names in however many
-// guests it has, so whatever is done by inode (reading, above all) is done once. 8 bytes and the text a name, 104 an inode.
+// guests it has, so whatever is done by inode (reading, above all) is done once. 8 bytes a name and its text once (NameTable), 104 an inode.
 //
 // The walk goes down by RootDir alone (openat2 beneath the guest's root, no symlink, no mount but those it was told to enter), so a tree that changes under
 // it can make it miss names, not leave the tree. What costs time is the stat of each name. It is saved for sealed masters: a
@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backup/name_table.h"
 #include "core/inventory.h"
 #include "core/run_context.h"
 
@@ -30,7 +31,7 @@ struct Inode {
   uint32_t mode = 0, uid = 0, gid = 0, nlink = 0;
   uint32_t guest = 0;     // where its first name is, in the order of the archives: guest, directory, name
   uint32_t dir = kNone;   // DirNode of that name; for a directory, its own DirNode
-  uint32_t name = 0;      // offset of that name in the guest's text
+  uint32_t name = 0;      // that name
   uint32_t names = 0;     // how many names the walk found
   uint8_t slot = 0;       // which of HostTree::filesystems
   bool sealed = false;    // immutable and with several links: a master of vunify, or somebody's own doing
@@ -42,7 +43,7 @@ struct Inode {
 void take_stat(Inode& inode, const FileStat& stat);
 
 struct Child {
-  uint32_t name = 0;  // offset in the guest's text
+  uint32_t name = 0;  // of HostTree::texts
   uint32_t inode = 0;
 };
 
@@ -56,14 +57,15 @@ struct DirNode {
 
 struct GuestTree {
   uint32_t root = kNone;
-  std::vector<char> text;
-  std::string_view name(uint32_t offset) const { return text.data() + offset; }
+  const NameTable* texts = nullptr;
+  std::string_view name(uint32_t number) const { return texts->at(number); }
 };
 
 class HostTree {
  public:
   std::vector<Guest> guests;
   std::vector<GuestTree> trees;  // one a guest
+  std::unique_ptr<NameTable> texts = std::make_unique<NameTable>();
   std::vector<uint64_t> filesystems;  // by Inode::slot: f_fsid, the same as long as the filesystem lives, unlike st_dev
   std::deque<DirNode> dirs;
   std::deque<Inode> inodes;
