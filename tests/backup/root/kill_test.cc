@@ -190,11 +190,18 @@ class BackupFailingCalls : public BackupKills, public testing::WithParamInterfac
 TEST_P(BackupFailingCalls, AreTold) {
   if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
   const auto& [syscall, error] = GetParam();
-  const Place first = copy("ordinals");
+  // Without an index, so that all is read.
+  const auto create = [&](const std::string& name) {
+    Place place = copy(name);
+    remove_tree(place.state);
+    return std::pair{place, command(place, "create", {"--full"})};
+  };
+  // Trees are read through a mount of their own, where paths begin at their top.
+  const auto [first, counted] = create("ordinals");
   int told = 0;
-  for (const unsigned ordinal : sample(call_ordinals(command(first, "create"), syscall, {first.set, first.state, host_.scratch("trees")}), 4)) {
-    const Place place = copy("n" + std::to_string(ordinal));
-    const RunResult result = run(with_injection(command(place, "create"), syscall, std::string("error=") + error, std::to_string(ordinal)));
+  for (const unsigned ordinal : sample(call_ordinals(counted, syscall, {first.set, first.state, "/trees/", "</>", "</etc"}), 4)) {
+    const auto [place, line] = create("n" + std::to_string(ordinal));
+    const RunResult result = run(with_injection(line, syscall, std::string("error=") + error, std::to_string(ordinal)));
     EXPECT_THAT(result.exit_code, testing::AnyOf(0, 1, 2, 3)) << shown(result);
     told += result.exit_code != 0 ? 1 : 0;
     // The failing write may be that of the message.
@@ -207,8 +214,48 @@ TEST_P(BackupFailingCalls, AreTold) {
   EXPECT_GT(told, 0) << "no failing " << syscall << " was told of";
 }
 
-INSTANTIATE_TEST_SUITE_P(Calls, BackupFailingCalls, testing::Values(std::pair{"write", "ENOSPC"}, std::pair{"fsync", "EIO"}, std::pair{"renameat", "EIO"}, std::pair{"getdents64", "EIO"}),
+INSTANTIATE_TEST_SUITE_P(Calls, BackupFailingCalls,
+                         testing::Values(std::pair{"write", "ENOSPC"}, std::pair{"fsync", "EIO"}, std::pair{"renameat", "EIO"}, std::pair{"getdents64", "EIO"}, std::pair{"openat2", "EIO"}, std::pair{"statx", "EIO"},
+                                         std::pair{"pread64", "EIO"}, std::pair{"flistxattr", "EIO"}, std::pair{"openat", "EMFILE"}),
                          [](const auto& one) { return std::string(one.param.first); });
+
+// The same for restore: what could not be given back is named (3), or all of it stays hidden (1), and the same command makes that whole. 30 s.
+TEST_F(BackupKills, CallsThatFailARestoreAreTold) {
+  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  const Place place = copy("s");
+  ASSERT_EQ(run(command(place, "create")).exit_code, 0);
+  const auto expected = everything_of(host_.trees());
+  const auto restore_to = [&](const std::string& target) { return command(place, "restore", {"--target", target, "-j", "1", "--all"}); };
+  int n = 0;
+  for (const auto& [syscall, error] : {std::pair{"mkdirat", "ENOSPC"}, {"openat", "EIO"}, {"openat2", "EIO"}, {"pwrite64", "ENOSPC"}, {"pread64", "EIO"}, {"fchownat", "EPERM"}, {"chmod", "EIO"}, {"setxattr", "ENOSPC"},
+                                       {"utimensat", "EIO"}, {"linkat", "EMLINK"}, {"symlinkat", "ENOSPC"}, {"mknodat", "EPERM"}, {"ioctl", "EIO"}, {"syncfs", "EIO"}, {"fsync", "EIO"}, {"renameat", "EIO"}, {"renameat2", "EIO"}}) {
+    const std::string first = host_.scratch("ordinals" + std::to_string(n));
+    int told = 0;
+    for (const unsigned ordinal : sample(call_ordinals(restore_to(first), syscall, {first, place.set, "/proc/self/fd/"}), 4)) {
+      const std::string target = host_.scratch("t" + std::to_string(n++));
+      const RunResult result = run(with_injection(restore_to(target), syscall, std::string("error=") + error, std::to_string(ordinal)));
+      const std::string when = std::string(syscall) + " " + std::to_string(ordinal) + "\n" + result.err;
+      EXPECT_THAT(result.exit_code, testing::AnyOf(0, 1, 2, 3)) << when;
+      told += result.exit_code != 0 ? 1 : 0;
+      const auto restored = [&] { return difference(expected, everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})); };
+      if (result.exit_code == 0) {
+        EXPECT_EQ(restored(), "") << "not told: " << when;
+      } else if (result.exit_code == 3) {
+        EXPECT_THAT(result.err, testing::AnyOf(HasSubstr(target), HasSubstr(place.set))) << "it names no file: " << when;
+      } else {
+        EXPECT_THAT(result.err, HasSubstr("vbackup: error: ")) << when;
+        // Nothing bears its name unless all of it is there.
+        if (!fs::exists(target + "/.vbackup-restore/.complete")) {
+          EXPECT_FALSE(fs::exists(target + "/alpha") || fs::exists(target + "/beta")) << when;
+        }
+        const RunResult again = run(restore_to(target));
+        EXPECT_EQ(again.exit_code, 0) << when << again.err;
+        EXPECT_EQ(restored(), "") << when;
+      }
+    }
+    EXPECT_GT(told, 0) << "no failing " << syscall << " was told of";
+  }
+}
 
 }  // namespace
 }  // namespace vs::test
