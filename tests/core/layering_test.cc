@@ -74,7 +74,7 @@ const std::vector<ThirdParty> kThirdParty = {
 // Headers with a '.' that come with the system; those of C++ have none.
 constexpr std::string_view kSystemDirs[] = {"sys/", "linux/", "asm/", "net/", "netinet/", "arpa/"};
 constexpr std::string_view kSystem[] = {
-    "alloca.h", "dirent.h", "errno.h",  "fcntl.h",  "fnmatch.h", "ftw.h",    "getopt.h", "glob.h",   "grp.h",    "ifaddrs.h",
+    "alloca.h", "dirent.h", "errno.h",  "fcntl.h",  "fnmatch.h", "ftw.h",    "getopt.h", "glob.h",   "grp.h",    "ifaddrs.h", "malloc.h",
     "limits.h", "netdb.h", "poll.h",   "pthread.h", "pwd.h",   "sched.h",   "signal.h", "spawn.h",  "stddef.h", "stdint.h",
     "stdio.h",  "stdlib.h", "string.h", "syslog.h", "termios.h", "time.h",   "unistd.h", "utime.h"};
 
