@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 #include <thread>
 #include <vector>
@@ -31,9 +30,10 @@ constexpr milliseconds kPause{1};
 // How much later than its limit the guard thaws: whoever froze the guest is to do it himself, and knows what was read until then.
 constexpr milliseconds kGrace{2000};
 
+// Nothing when it cannot be read: a process or a cgroup may go between the look at its file and the reading of it.
 std::string read_text(const std::string& file) {
-  std::ifstream stream(file);
-  return {std::istreambuf_iterator<char>(stream), {}};
+  auto text = read_whole(file);
+  return text ? std::move(*text) : std::string();
 }
 
 struct ProcessSeen {

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <sstream>
 #include <thread>
@@ -36,9 +35,10 @@ Result write_value(const std::string& file, const std::string& value) {
   return Ok{};
 }
 
+// Nothing when it cannot be read, for instance of a cgroup that goes just now.
 std::string read_value(const std::string& file) {
-  std::ifstream stream(file);
-  return {std::istreambuf_iterator<char>(stream), {}};
+  auto text = read_whole(file);
+  return text ? std::move(*text) : std::string();
 }
 
 uint64_t value_after(const std::string& text, const std::string& key) {

@@ -38,8 +38,8 @@ uint64_t namespace_of(const std::string& process, const char* kind) {
 
 // Field 22 of /proc/PID/stat; 0 for no such process or one that is dead already. The name in field 2 may hold anything.
 uint64_t start_of(pid_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/stat", pid));
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const auto read = read_whole(fmt::format("/proc/{}/stat", pid));  // of one that ends meanwhile: a Problem
+  const std::string text = read ? *read : std::string();
   const size_t close = text.rfind(')');
   if (close == std::string::npos) return 0;
   std::istringstream words(text.substr(close + 1));

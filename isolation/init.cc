@@ -11,11 +11,11 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
 #include <iterator>
 #include <sstream>
 #include <string>
 
+#include "core/durable_file.h"
 #include "isolation/run_program.h"
 
 namespace vs::isolation {
@@ -39,9 +39,9 @@ void end_all() {
 // ps inside shows "init", not how the host's administrator called vserver. (Memory and environment of process 1 are out of reach: it is not dumpable.)
 void show_as_init() {
   ::prctl(PR_SET_NAME, "init");
-  std::ifstream file("/proc/self/stat");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (text.empty()) return;  // no /proc
+  const auto read = read_whole("/proc/self/stat");
+  if (!read) return;  // no /proc
+  const std::string& text = *read;
   // Fields 48 and 49, arg_start and arg_end; field 3 is behind the name, which may hold anything and is in parentheses.
   std::istringstream words(text.substr(text.rfind(')') + 1));
   std::string skipped;

@@ -44,10 +44,16 @@ TEST_F(DamageTest, AFlippedBitAnywhereIsFound) {
   for (const auto& [prefix, suffix] : {std::pair{"alpha-full", ".tar.zst"}, {"pool-1", ".tar.zst"}, {"beta-full", ".tar.zst"}, {"alpha-full", ".catalog"}, {"pool-1", ".catalog"}}) {
     const std::string path = file_of(host_, prefix, suffix);
     const auto size = static_cast<off_t>(fs::file_size(path));
+    const std::string stored = std::string_view(suffix) == ".tar.zst" ? must_run({"sh", "-c", "zstd -qdc \"$1\" | sha256sum", "sh", path}) : "";
     for (int i = 0; i < 25; ++i) {
       const off_t at = i == 0 ? 0 : i == 1 ? size - 1 : static_cast<off_t>(random() % static_cast<uint64_t>(size));
       flip(path, at);
       const RunResult result = host_.vbackup("check");
+      // A few bits mean nothing to zstd, as which of sixteen numbers a skippable frame has.
+      if (result.exit_code == 0 && std::string_view(suffix) == ".tar.zst" && must_run({"sh", "-c", "zstd -qdc \"$1\" | sha256sum", "sh", path}) == stored) {
+        flip(path, at);
+        continue;
+      }
       EXPECT_EQ(result.exit_code, 1) << path << " byte " << at << "\n" << result.out << result.err;
       EXPECT_THAT(result.out, HasSubstr(fs::path(path).stem().stem().string())) << "it is named";
       flip(path, at);
