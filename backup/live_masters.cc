@@ -1,14 +1,13 @@
 #include "backup/live_masters.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "backup/facts.h"
 #include "backup/source_reader.h"
 #include "core/dir_reader.h"
 #include "core/durable_file.h"
+#include "core/inode_flags.h"
 
 namespace vs::backup {
 namespace {
@@ -23,12 +22,7 @@ std::vector<std::string> names_of(int dir, const std::string& name, const std::s
   return names;
 }
 
-bool change_seal(int fd, bool on) {
-  long flags = 0;
-  if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return false;
-  long wanted = on ? flags | FS_IMMUTABLE_FL : flags & ~static_cast<long>(FS_IMMUTABLE_FL);
-  return ::ioctl(fd, FS_IOC_SETFLAGS, &wanted) == 0;
-}
+bool change_seal(int fd, bool on) { return change_inode_flags(fd, kImmutableFlag, on, "").has_value(); }
 
 // Everything that the object is, compared with the open file.
 bool is_same(int fd, const Entry& object, bool with_bytes) {

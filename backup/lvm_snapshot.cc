@@ -43,12 +43,6 @@ Expected<LvmVolume> volume_of(const RootDir& tree) {
   return volumes->front();
 }
 
-std::string filesystem_type(const RootDir& tree) {
-  for (const auto& mount : mount_table())
-    if (mount.id == tree.stat().mount_id) return mount.type;
-  return "";
-}
-
 bool mountable(const std::string& type) { return type == "ext4" || type == "ext3" || type == "ext2" || type == "xfs"; }
 
 // Not waited for: who holds it is another run that reads a snapshot of this volume.
@@ -85,7 +79,7 @@ bool any_logical_volume() {
 }  // namespace
 
 Expected<std::shared_ptr<LvmSnapshot>> LvmSnapshot::make(const RootDir& tree, uint64_t reserve_percent) {
-  const std::string type = filesystem_type(tree);
+  const std::string type = filesystem_type(tree.stat().mount_id);
   if (!mountable(type)) return Problem{ENOTSUP, fmt::format("{} is on a filesystem of type {}, of which there are no snapshots", escaped(tree.path()), type)};
   const auto volume = volume_of(tree);
   if (!volume) return volume.error();

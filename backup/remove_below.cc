@@ -2,8 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,17 +10,14 @@
 #include <vector>
 
 #include "core/dir_reader.h"
+#include "core/inode_flags.h"
 #include "core/unique_fd.h"
 
 namespace vs::backup {
 namespace {
 
-void take_seal_off(int fd) {
-  long flags = 0;
-  if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0 || (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)) == 0) return;
-  flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL);
-  ::ioctl(fd, FS_IOC_SETFLAGS, &flags);
-}
+// What is refused shows when the names are removed.
+void take_seal_off(int fd) { static_cast<void>(change_inode_flags(fd, kSealFlags, false, "")); }
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 namespace vs {
 
 const uint32_t kImmutableFlag = FS_IMMUTABLE_FL;
+const uint32_t kSealFlags = FS_IMMUTABLE_FL | FS_APPEND_FL;
 
 Expected<uint32_t> inode_flags(int fd, const std::string& object) {
   long flags = 0;  // the ioctl is declared with long and writes an int

@@ -13,5 +13,6 @@ Expected<uint32_t> inode_flags(int fd, const std::string& object);
 Result change_inode_flags(int fd, uint32_t mask, bool set, const std::string& object);
 
 extern const uint32_t kImmutableFlag;
+extern const uint32_t kSealFlags;  // immutable, append-only: what keeps names from coming and going
 
 }  // namespace vs

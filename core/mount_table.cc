@@ -39,6 +39,12 @@ std::vector<MountPoint> mount_table() {
   return table;
 }
 
+std::string filesystem_type(uint64_t mount_id) {
+  for (const auto& mount : mount_table())
+    if (mount.id == mount_id) return mount.type;
+  return {};
+}
+
 bool is_disk_filesystem(const std::string& type) {
   if (type == "zfs") return true;  // on disks, though the kernel does not know that
   std::ifstream file("/proc/filesystems");

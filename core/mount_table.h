@@ -15,6 +15,8 @@ struct MountPoint {
 };
 
 std::vector<MountPoint> mount_table();
+// "ext4"; "" when no mount has this id.
+std::string filesystem_type(uint64_t mount_id);
 
 // A filesystem that holds data on a disk, as opposed to what the kernel makes up, to memory, and to other machines.
 bool is_disk_filesystem(const std::string& type);

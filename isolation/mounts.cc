@@ -119,13 +119,6 @@ Result restrict_proc(int proc, int dev) {
 
 // --- the root ----------------------------------------------------------------------------------------------
 
-// "ext4", for messages.
-std::string type_of(const RootDir& root) {
-  for (const auto& mount : mount_table())
-    if (mount.id == root.stat().mount_id) return mount.type;
-  return "unknown";
-}
-
 Expected<UniqueFd> clone_tree(const std::string& path, bool read_only, const IdMapping& ids) {
   const RootDir root(path);
   UniqueFd clone(::open_tree(root.fd(), "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
@@ -139,7 +132,7 @@ Expected<UniqueFd> clone_tree(const std::string& path, bool read_only, const IdM
   attributes.attr_set = MOUNT_ATTR_IDMAP;
   attributes.userns_fd = static_cast<uint64_t>(ids.mapping);
   if (::mount_setattr(clone.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0)
-    return problem_from(errno, fmt::format("map the ids of a filesystem of type {} (or of one mounted below), which USERNS needs: it must allow idmapped mounts, at", type_of(root)), path);
+    return problem_from(errno, fmt::format("map the ids of a filesystem of type {} (or of one mounted below), which USERNS needs: it must allow idmapped mounts, at", filesystem_type(root.stat().mount_id)), path);
   return clone;
 }
 

@@ -13,8 +13,6 @@
 namespace vs::isolation {
 namespace {
 
-constexpr uint32_t kSealFlags = FS_IMMUTABLE_FL | FS_APPEND_FL;
-
 struct Before {
   uint32_t sealed_by = 0;
   FileClass file_class;

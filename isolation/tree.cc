@@ -2,8 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +11,7 @@
 #include "core/dir_reader.h"
 #include "core/durable_file.h"
 #include "core/escape.h"
+#include "core/inode_flags.h"
 #include "core/root_dir.h"
 #include "isolation/sealed_window.h"
 
@@ -48,13 +47,8 @@ Result unlink_sealed(Removal& removal, int dir, const std::string& name, const s
   return in_unsealed_moment(removal.keeper, fd.get(), shown, [&] { return ::unlinkat(dir, name.c_str(), 0) == 0 ? 0 : errno; });
 }
 
-// A directory that the guest's own administrator sealed.
-void unseal_directory(int fd) {
-  int flags = 0;
-  if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0 || (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)) == 0) return;
-  flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL);
-  ::ioctl(fd, FS_IOC_SETFLAGS, &flags);
-}
+// A directory that the guest's own administrator sealed. What is refused shows when its names are removed.
+void unseal_directory(int fd) { static_cast<void>(change_inode_flags(fd, kSealFlags, false, "")); }
 
 Result remove_below(Removal& removal, int dir, const std::string& shown);
 

@@ -225,10 +225,7 @@ class Applier {
       requeue(work);
       context_.progress.add(names_in(work.begin, work.end));
     }
-    for (const uint32_t master : linker_.strays().changed()) {
-      input_.masters.retire(master);
-      retired.push_back(input_.masters[master]);
-    }
+    for (const auto& record : linker_.strays().retire_changed(input_.masters)) retired.push_back(record);
     history_.add(std::move(steps));
     input_.index.put_masters(input_.store.id(), retired);
   }

@@ -44,7 +44,7 @@ class Recovery {
   bool batch(const JournalBatch& batch) {
     bool all = true;
     for (const auto& name : batch.masters) all = one_master(batch, name) && all;
-    for (const uint32_t master : exchanger_.strays().changed()) retire(master);
+    for (const auto& record : exchanger_.strays().retire_changed(masters_)) retired_.push_back(record);
     if (exchanger_.strays().left_unsealed()) ++result_.unfinished;
     return all;
   }
@@ -100,14 +100,10 @@ class Recovery {
       return false;
     }
     if (verdict == MasterWindow::Verdict::tainted || !intact) {
-      retire(*index);
+      masters_.retire(*index);
+      retired_.push_back(masters_[*index]);
     }
     return true;
-  }
-
-  void retire(uint32_t master) {
-    masters_.retire(master);
-    retired_.push_back(masters_[master]);
   }
 
   bool open_patiently(MasterWindow& window, const std::string& shown) {
@@ -296,12 +292,7 @@ void sweep_staging(const Store& store, const Guard& guard, MasterTable& masters,
     result.rolled_back += removed.has_value();
     if (!removed) context.log.object_failed(removed.error().message);
   }
-  std::vector<MasterRecord> retired;
-  for (const uint32_t master : exchanger.strays().changed()) {
-    masters.retire(master);
-    retired.push_back(masters[master]);
-  }
-  index.put_masters(store.id(), retired);
+  index.put_masters(store.id(), exchanger.strays().retire_changed(masters));
 }
 
 }  // namespace

@@ -121,10 +121,7 @@ class Releaser {
       result_.bytes_copied += one.bytes;
       for (size_t i = 0; i < kReasons; ++i) result_.skipped[i] += one.skipped[i];
     }
-    for (const uint32_t master : exchanger_.strays().changed()) {
-      input_.masters.retire(master);
-      retired.push_back(input_.masters[master]);
-    }
+    for (const auto& record : exchanger_.strays().retire_changed(input_.masters)) retired.push_back(record);
     input_.index.put_masters(input_.store.id(), retired);
     context_.progress.add(names.size());
     stop_if_left_for_recovery(batch, exchanger_.strays(), input_.store);

@@ -60,4 +60,13 @@ Result StrayMasters::with_unsealed(std::initializer_list<uint64_t> inos, const s
   return result;
 }
 
+std::vector<MasterRecord> StrayMasters::retire_changed(MasterTable& masters) {
+  std::vector<MasterRecord> retired;
+  for (const uint32_t master : changed()) {
+    masters.retire(master);
+    retired.push_back(masters[master]);
+  }
+  return retired;
+}
+
 }  // namespace vs::unify

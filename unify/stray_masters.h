@@ -37,6 +37,8 @@ class StrayMasters {
 
   // Between batches. Masters that are not what they were since changed() was called last: to be retired.
   std::vector<uint32_t> changed() { return std::exchange(changed_, {}); }
+  // Retires these in the table; their records, for the index.
+  std::vector<MasterRecord> retire_changed(MasterTable& masters);
   bool left_unsealed() const { return left_unsealed_; }
 
  private:
