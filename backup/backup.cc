@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include "backup/archive_set.h"
-#include "core/durable_file.h"
+#include "backup/archive/archive_set.h"
+#include "core/durable/durable_file.h"
 #include "core/escape.h"
-#include "core/mount_table.h"
-#include "core/nodev_mount.h"
+#include "core/tree/mount_table.h"
+#include "core/tree/nodev_mount.h"
 
 namespace vs::backup {
 namespace {

@@ -1,6 +1,6 @@
 // vbackup create, as a list of passes:
 //
-//   1 inventory   which trees                                      core/inventory
+//   1 inventory   which trees                                      core/tree/inventory
 //   2 targets     open, lock, sweep what a killed run left          archive_target, archive_set
 //   3 scan        names and inodes of all trees                     tree
 //   4 decide      which inodes are known from earlier runs          inode_index
@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "backup/pipeline.h"
-#include "backup/target.h"
+#include "backup/archive/target.h"
 
 namespace vs::backup {
 

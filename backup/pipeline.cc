@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "backup/archive_set.h"
-#include "backup/compressor.h"
+#include "backup/archive/archive_set.h"
+#include "backup/archive/compressor.h"
 #include "core/escape.h"
 
 namespace vs::backup {

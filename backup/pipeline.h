@@ -17,9 +17,9 @@
 #include <thread>
 #include <vector>
 
-#include "backup/inode_index.h"
+#include "backup/source/inode_index.h"
 #include "backup/source_reader.h"
-#include "backup/target.h"
+#include "backup/archive/target.h"
 
 namespace vs::backup {
 

@@ -8,8 +8,8 @@
 #include <map>
 #include <unordered_set>
 
-#include "backup/archive_reader.h"
-#include "backup/archive_writer.h"
+#include "backup/archive/archive_reader.h"
+#include "backup/archive/archive_writer.h"
 #include "backup/pipeline.h"
 #include "core/escape.h"
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "backup/archive_set.h"
+#include "backup/archive/archive_set.h"
 #include "core/run_context.h"
 
 namespace vs::backup {

@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "backup/archive_set.h"
+#include "backup/archive/archive_set.h"
 #include "core/escape.h"
 
 namespace vs::backup {

@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "backup/target.h"
+#include "backup/archive/target.h"
 
 namespace vs::backup {
 

@@ -1,9 +1,9 @@
 // What is done once a content or once a file's metadata: digests, extended attributes, records of the logs.
 #include <benchmark/benchmark.h>
 
-#include "core/record_log.h"
-#include "core/file_class.h"
-#include "unify/hasher.h"
+#include "core/durable/record_log.h"
+#include "core/store/file_class.h"
+#include "unify/packages/hasher.h"
 
 namespace vs::unify {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <cstdlib>
 
-#include "unify/dpkg_reader.h"
-#include "unify/dpkg_text.h"
+#include "unify/packages/dpkg_reader.h"
+#include "unify/packages/dpkg_text.h"
 
 namespace vs::unify {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <random>
 
-#include "unify/candidates.h"
+#include "unify/plan/candidates.h"
 
 namespace vs::unify {
 namespace {

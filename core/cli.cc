@@ -7,7 +7,7 @@
 #include <iostream>
 #include <map>
 
-#include "core/durable_file.h"
+#include "core/durable/durable_file.h"
 #include "core/escape.h"
 
 namespace vs {

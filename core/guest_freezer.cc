@@ -15,9 +15,9 @@
 #include <thread>
 #include <vector>
 
-#include "core/durable_file.h"
+#include "core/durable/durable_file.h"
 #include "core/escape.h"
-#include "core/mount_table.h"
+#include "core/tree/mount_table.h"
 
 namespace vs {
 namespace {

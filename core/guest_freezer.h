@@ -10,7 +10,7 @@
 #include <string>
 
 #include "core/error.h"
-#include "core/inventory.h"
+#include "core/tree/inventory.h"
 
 namespace vs {
 

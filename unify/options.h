@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "core/command_frame.h"
-#include "core/inventory.h"
-#include "unify/eligibility.h"
+#include "core/tree/inventory.h"
+#include "unify/plan/eligibility.h"
 
 namespace vs::unify {
 

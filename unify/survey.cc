@@ -9,7 +9,7 @@
 #include <unordered_map>
 
 #include "core/escape.h"
-#include "unify/scanner.h"
+#include "unify/scan/scanner.h"
 
 namespace vs::unify {
 namespace {

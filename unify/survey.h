@@ -1,7 +1,7 @@
 // Counting what every guest holds, for the report: one walk that stats every regular file.
 #pragma once
 
-#include "unify/savings.h"
+#include "unify/report/savings.h"
 #include "unify/unify.h"
 
 namespace vs::unify {

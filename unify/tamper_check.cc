@@ -8,7 +8,7 @@
 #include <mutex>
 
 #include "core/escape.h"
-#include "unify/scanner.h"
+#include "unify/scan/scanner.h"
 
 namespace vs::unify {
 namespace {

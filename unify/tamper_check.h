@@ -1,7 +1,7 @@
 // Proof that nothing shared was tampered with.
 #pragma once
 
-#include "unify/release.h"
+#include "unify/change/release.h"
 #include "unify/unify.h"
 
 namespace vs::unify {

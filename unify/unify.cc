@@ -9,9 +9,9 @@
 #include <ctime>
 #include <map>
 
-#include "core/durable_file.h"
+#include "core/durable/durable_file.h"
 #include "core/escape.h"
-#include "unify/verify.h"
+#include "unify/plan/verify.h"
 
 namespace vs::unify {
 

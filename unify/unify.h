@@ -7,15 +7,15 @@
 #include <vector>
 
 #include "core/run_context.h"
-#include "unify/apply.h"
-#include "unify/guard.h"
-#include "unify/guest_files.h"
-#include "unify/link_plan.h"
+#include "unify/change/apply.h"
+#include "unify/store/guard.h"
+#include "unify/plan/guest_files.h"
+#include "unify/plan/link_plan.h"
 #include "unify/options.h"
-#include "unify/pool.h"
-#include "unify/recovery.h"
-#include "unify/release.h"
-#include "unify/savings.h"
+#include "unify/store/pool.h"
+#include "unify/change/recovery.h"
+#include "unify/change/release.h"
+#include "unify/report/savings.h"
 
 namespace vs::unify {
 

@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <thread>
 
-#include "backup/archive_target.h"
-#include "backup/restore.h"
+#include "backup/archive/archive_target.h"
+#include "backup/restore/restore.h"
 #include "tests/support/temp_dir.h"
 
 namespace vs::backup {

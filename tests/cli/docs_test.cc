@@ -7,8 +7,8 @@
 
 #include "tests/cli/docs.h"
 #include "tests/support/run.h"
-#include "unify/command.h"
-#include "unify/eligibility.h"
+#include "unify/cli/command.h"
+#include "unify/plan/eligibility.h"
 
 namespace vs::unify {
 namespace {

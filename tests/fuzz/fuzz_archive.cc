@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "backup/archive_reader.h"
+#include "backup/archive/archive_reader.h"
 
 using namespace vs::backup;
 

@@ -2,8 +2,8 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "backup/archive_set.h"
-#include "backup/catalog.h"
+#include "backup/archive/archive_set.h"
+#include "backup/archive/catalog.h"
 
 using namespace vs::backup;
 

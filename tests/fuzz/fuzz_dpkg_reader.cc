@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <optional>
 
-#include "core/root_dir.h"
-#include "unify/dpkg_text.h"
+#include "core/tree/root_dir.h"
+#include "unify/packages/dpkg_text.h"
 
 namespace {
 

@@ -3,8 +3,8 @@
 #include <cstdlib>
 
 #include "core/error.h"
-#include "unify/guest_files.h"
-#include "unify/link_plan.h"
+#include "unify/plan/guest_files.h"
+#include "unify/plan/link_plan.h"
 
 namespace {
 

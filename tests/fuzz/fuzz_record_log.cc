@@ -4,8 +4,8 @@
 #include <string_view>
 
 #include "core/error.h"
-#include "core/record_log.h"
-#include "unify/journal.h"
+#include "core/durable/record_log.h"
+#include "unify/change/journal.h"
 
 namespace {
 

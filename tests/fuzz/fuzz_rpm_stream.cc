@@ -2,9 +2,9 @@
 // and, by the first byte, the reader of ndb databases. Seeds: tests/testdata/fuzz/rpm_stream/.
 #include <cstdlib>
 
-#include "core/root_dir.h"
-#include "unify/ndb_file.h"
-#include "unify/rpm_stream.h"
+#include "core/tree/root_dir.h"
+#include "unify/packages/ndb_file.h"
+#include "unify/packages/rpm_stream.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace vs;

@@ -110,7 +110,7 @@ INSTANTIATE_TEST_SUITE_P(Filesystems, AttackTest, testing::Values("ext4", "xfs",
                          [](const auto& tested) { return tested.param; });
 
 // One guest, one attack: in the moment in which a shared file is unsealed it renames it over a file that is about to be exchanged for another
-// master. What it renamed must be there afterwards, whoever sealed what meanwhile (unify/stray_masters.h).
+// master. What it renamed must be there afterwards, whoever sealed what meanwhile (unify/change/stray_masters.h).
 class RenamingGuest {
  public:
   static constexpr int kPairs = 5;

@@ -13,7 +13,7 @@
 #include <exception>
 #include <stdexcept>
 
-#include "core/record_log.h"
+#include "core/durable/record_log.h"
 #include "tests/support/actor.h"
 
 namespace vs::test {

@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <stdexcept>
 
-#include "core/inode_flags.h"
+#include "core/store/inode_flags.h"
 
 namespace vs::unit {
 

@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "tests/core/scratch.h"
-#include "unify/guest_files.h"
-#include "unify/journal.h"
-#include "unify/linker.h"
-#include "unify/scanner.h"
-#include "unify/verify.h"
+#include "unify/plan/guest_files.h"
+#include "unify/change/journal.h"
+#include "unify/change/linker.h"
+#include "unify/scan/scanner.h"
+#include "unify/plan/verify.h"
 
 namespace vs::unit {
 

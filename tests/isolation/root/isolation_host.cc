@@ -11,7 +11,7 @@
 #include <fstream>
 #include <stdexcept>
 
-#include "isolation/cgroup.h"
+#include "isolation/context/cgroup.h"
 
 namespace vs::test {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <filesystem>
 
-#include "isolation/address_programs.h"
+#include "isolation/network/address_programs.h"
 #include "tests/isolation/root/isolation_host.h"
 
 namespace vs::test {

@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "core/guest_freezer.h"
-#include "isolation/cgroup.h"
+#include "isolation/context/cgroup.h"
 #include "tests/isolation/root/isolation_host.h"
 
 namespace vs::test {

@@ -11,7 +11,7 @@
 #include <fstream>
 #include <functional>
 
-#include "isolation/user_namespace.h"
+#include "isolation/context/user_namespace.h"
 #include "tests/isolation/root/isolation_host.h"
 
 namespace vs::test {

@@ -1,0 +1,264 @@
+#include "backup/archive/archive_set.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "backup/archive/readme_text.h"
+#include "core/tree/dir_reader.h"
+#include "core/durable/durable_file.h"
+#include "core/escape.h"
+
+namespace vs::backup {
+namespace {
+
+constexpr const char* kPart = ".vbackup-";
+constexpr const char* kArchive = ".tar.zst";
+constexpr const char* kCatalogFile = ".catalog";
+
+std::string random_id() {
+  unsigned char bytes[16];
+  if (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes) throw Error("no random numbers");
+  std::string text;
+  for (const unsigned char c : bytes) text += fmt::format("{:02x}", c);
+  return text;
+}
+
+Expected<std::string> read_at(int dir, const std::string& name, const std::string& shown, size_t limit) {
+  UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return problem_from_errno("open", shown);
+  std::string bytes;
+  std::string buffer(1 << 16, '\0');
+  for (;;) {
+    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return problem_from_errno("read", shown);
+    if (got == 0) return bytes;
+    bytes.append(buffer, 0, static_cast<size_t>(got));
+    if (bytes.size() >= limit) return bytes;
+  }
+}
+
+std::vector<std::string> names_in(int dir, const std::string& path) {
+  UniqueFd fd(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) throw Error(problem_from_errno("open directory", path).message);
+  DirReader reader;
+  reader.start(fd.get(), path);
+  std::vector<std::string> names;
+  for (DirEntry entry; reader.next(entry);) names.emplace_back(entry.name);
+  if (reader.problem() != nullptr) throw Error(reader.problem()->message);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace
+
+int64_t now_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
+}
+
+std::string stamp_of(int64_t ns) {
+  const time_t seconds = static_cast<time_t>(ns / 1'000'000'000);
+  tm utc{};
+  ::gmtime_r(&seconds, &utc);
+  char text[32];
+  ::strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &utc);
+  return text;
+}
+
+std::string stamp_limit(const std::string& time) {
+  std::string digits;
+  for (const char c : time) {
+    if (c >= '0' && c <= '9') digits += c;
+    else if (std::string_view("-: TZ").find(c) == std::string_view::npos) throw Error("'" + escaped(time) + "': expected a time such as 2026-11-24, 2026-11-24T03:00 or 20261124T030000Z (UTC)", Exit::usage);
+  }
+  if (time.empty()) return {};
+  if (digits.size() < 4 || digits.size() > 14) throw Error("'" + escaped(time) + "': expected a time such as 2026-11-24 or 20261124T030000Z (UTC)", Exit::usage);
+  digits.resize(14, '9');  // the end of that day, hour or minute
+  return digits.substr(0, 8) + "T" + digits.substr(8) + "Z";
+}
+
+std::string archive_name(const CatalogHeader& header) {
+  if (header.kind == "pool") return fmt::format("pool-{}", header.number);
+  return header.guest + "-" + header.kind + "-" + header.stamp;
+}
+
+void drop_unreachable(std::map<std::string, std::string>& dirs) {
+  std::map<std::string, std::string> kept;
+  std::vector<std::string> stack{""};
+  std::vector<Entry> entries;
+  while (!stack.empty()) {
+    const std::string path = std::move(stack.back());
+    stack.pop_back();
+    const auto it = dirs.find(path);
+    if (it == dirs.end() || kept.contains(path)) continue;
+    if (decode_dir(it->second, entries))
+      for (size_t i = 1; i < entries.size(); ++i)
+        if (entries[i].type == 'd') stack.push_back(join_path(path, entries[i].name));
+    kept.emplace(path, std::move(it->second));
+  }
+  dirs = std::move(kept);
+}
+
+ArchiveSet::ArchiveSet(const std::string& path, bool create) : path_(path) {
+  if (create) {
+    // Guests' secrets will be in it: root's alone.
+    for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) ::mkdir(path.substr(0, slash).c_str(), 0700);
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) throw Error(problem_from_errno("create directory", path).message, Exit::usage);
+  }
+  dir_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!dir_) throw Error(problem_from_errno("open archive set", path).message, Exit::usage);
+  auto id = read_at(dir_.get(), "vbackup.set", path + "/vbackup.set", 4096);
+  if (!id && id.error().code == ENOENT && create) {
+    const auto names = names_in(dir_.get(), path);
+    if (std::any_of(names.begin(), names.end(), [](const auto& name) { return name.ends_with(kArchive); }))
+      throw Error(path + " holds archives but no vbackup.set: not a set of ours, or one that lost that file", Exit::usage);
+    id = "vbackup archive set 1\n" + random_id() + "\n";
+    ok_or_throw(write_durably(path + "/README.txt", readme_text(), 0644));
+    ok_or_throw(write_durably(path + "/vbackup.set", *id));
+  }
+  if (!id) throw Error("not an archive set: " + id.error().message, Exit::usage);
+  if (!id->starts_with("vbackup archive set 1\n") || id->size() < 55) throw Error(path + "/vbackup.set: written by another version", Exit::usage);
+  id_ = id->substr(22, 32);
+  reload();
+}
+
+size_t ArchiveSet::sweep() const {
+  size_t swept = 0;
+  const auto names = names_in(dir_.get(), path_);
+  for (const auto& name : names) {
+    const bool orphan = name.ends_with(kCatalogFile) && !std::binary_search(names.begin(), names.end(), name.substr(0, name.size() - 8) + kArchive);
+    if (!(name.starts_with(kPart) || orphan)) continue;
+    if (::unlinkat(dir_.get(), name.c_str(), 0) == 0) ++swept;
+  }
+  return swept;
+}
+
+void ArchiveSet::reload() {
+  archives_.clear();
+  problems_.clear();
+  for (const auto& name : names_in(dir_.get(), path_)) {
+    if (!name.ends_with(kArchive) || name.starts_with('.')) continue;
+    Archive archive;
+    archive.name = name.substr(0, name.size() - 8);
+    struct ::stat stat;
+    if (::fstatat(dir_.get(), name.c_str(), &stat, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    archive.size = static_cast<uint64_t>(stat.st_size);
+    const std::string shown = path_ + "/" + archive.name + kCatalogFile;
+    const auto beginning = read_at(dir_.get(), archive.name + kCatalogFile, shown, 1 << 16);
+    auto header = beginning ? parse_catalog_header(*beginning, shown) : Expected<CatalogHeader>(beginning.error());
+    if (!header) {  // the copy within
+      const auto file = open(archive.name);
+      const auto payload = file ? (*file)->payload() : Expected<std::string>(file.error());
+      if (payload && !payload->empty()) {
+        problems_.push_back(header.error().message + "; the copy inside of the archive is used");
+        header = parse_catalog_header(*payload, shown);
+      }
+    }
+    if (!header) {
+      problems_.push_back(header.error().message);
+      continue;
+    }
+    archive.header = std::move(*header);
+    if (archive.header.kind != "single" && archive_name(archive.header) != archive.name) {
+      problems_.push_back(shown + ": describes " + escaped(archive_name(archive.header)) + ", not " + archive.name);
+      continue;
+    }
+    archives_.push_back(std::move(archive));
+  }
+}
+
+std::vector<std::string> ArchiveSet::guests() const {
+  std::vector<std::string> names;
+  for (const auto& archive : archives_)
+    if (!archive.header.guest.empty()) names.push_back(archive.header.guest);
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+std::vector<Archive> ArchiveSet::history(const std::string& guest) const {
+  std::vector<Archive> found;
+  for (const auto& archive : archives_)
+    if (archive.header.guest == guest && (archive.header.kind == "full" || archive.header.kind == "inc")) found.push_back(archive);
+  std::sort(found.begin(), found.end(), [](const Archive& a, const Archive& b) { return a.header.stamp < b.header.stamp; });
+  return found;
+}
+
+std::vector<Archive> ArchiveSet::chain(const std::string& guest, const std::string& time) const {
+  const auto all = history(guest);
+  std::vector<Archive> chain;
+  for (auto last = all.rbegin(); last != all.rend(); ++last) {
+    if (!time.empty() && last->header.stamp > time) continue;
+    for (uint32_t number = 0; number <= last->header.number; ++number) {
+      const auto it = std::find_if(all.begin(), all.end(), [&](const Archive& a) {
+        return a.header.chain == last->header.chain && a.header.number == number && (number != last->header.number || a.name == last->name);
+      });
+      if (it == all.end()) break;
+      chain.push_back(*it);
+    }
+    if (chain.size() == last->header.number + 1) return chain;
+    chain.clear();  // an archive of this chain is lost: the newest state before that is whole is what there is
+    if (!time.empty()) continue;
+  }
+  return chain;
+}
+
+Expected<std::shared_ptr<FramedFile>> ArchiveSet::open(const std::string& name) const {
+  return FramedFile::open(dir_.get(), name + kArchive, path_ + "/" + name + kArchive);
+}
+
+Expected<std::string> ArchiveSet::catalog_beside(const Archive& archive) const {
+  return read_at(dir_.get(), archive.name + kCatalogFile, path_ + "/" + archive.name + kCatalogFile, SIZE_MAX);
+}
+
+Expected<Catalog> ArchiveSet::catalog(const Archive& archive) const {
+  const std::string shown = path_ + "/" + archive.name + kCatalogFile;
+  const auto bytes = catalog_beside(archive);
+  auto catalog = bytes ? parse_catalog(*bytes, shown) : Expected<Catalog>(bytes.error());
+  if (catalog) return catalog;
+  const auto file = open(archive.name);
+  if (!file) return catalog;
+  const auto payload = (*file)->payload();
+  if (!payload || payload->empty()) return catalog;
+  return parse_catalog(*payload, (*file)->path() + " (catalog within)");
+}
+
+Expected<GuestState> ArchiveSet::state(const std::string& guest, const std::string& time) const {
+  GuestState state;
+  state.guest = guest;
+  state.chain = chain(guest, time);
+  if (state.chain.empty()) return Problem{ENOENT, path_ + ": no backup of " + escaped(guest) + (time.empty() ? "" : " at or before " + time)};
+  state.stamp = state.chain.back().header.stamp;
+  for (auto it = state.chain.rbegin(); it != state.chain.rend(); ++it) {
+    auto one = catalog(*it);
+    if (!one) return one.error();
+    state.dirs.merge(one->dirs[guest]);
+  }
+  drop_unreachable(state.dirs);
+  return state;
+}
+
+Expected<std::map<uint64_t, Entry>> ArchiveSet::pool() const {
+  std::map<uint64_t, Entry> members;
+  for (const auto& archive : archives_) {
+    if (archive.header.kind != "pool") continue;
+    auto one = catalog(archive);
+    if (!one) {
+      problems_.push_back(one.error().message);
+      continue;
+    }
+    for (auto& [number, entry] : one->pool) entry.archive = archive.header.number;
+    members.merge(one->pool);
+  }
+  return members;
+}
+
+}  // namespace vs::backup

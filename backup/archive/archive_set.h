@@ -1,0 +1,76 @@
+// The directory of an archive set: which archives are there, which of them make up the state of a guest at a time.
+// Layout and names: archive_set.md.
+//
+// An archive exists when its file exists under its name: files are written under ".vbackup-RUN-NAME.part", synced, and renamed; the catalog beside
+// first. What a killed run left has such names and belongs to nobody once the lock of the set is free: it is swept by the next writer.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backup/archive/catalog.h"
+#include "backup/archive/compressor.h"
+#include "core/durable/host_lock.h"
+
+namespace vs::backup {
+
+struct Archive {
+  std::string name;  // without ".tar.zst"
+  CatalogHeader header;
+  uint64_t size = 0;  // bytes of the archive's file
+};
+
+// What a guest looked like at one time: its directories, by path.
+struct GuestState {
+  std::string guest, stamp;
+  std::vector<Archive> chain;               // index: Entry::archive
+  std::map<std::string, std::string> dirs;  // encoded (catalog.h)
+};
+
+class ArchiveSet {
+ public:
+  // Opens a set; with `create` makes the directory and its README.txt. Throws Error(Exit::usage) for what is no set.
+  ArchiveSet(const std::string& path, bool create);
+
+  const std::string& path() const { return path_; }
+  const std::string& id() const { return id_; }
+  int fd() const { return dir_.get(); }
+  HostLock lock() const { return HostLock(dir_.get(), ".lock", path_ + "/.lock"); }
+  // Names that killed runs left are removed; to be called with the lock held. Returns how many.
+  size_t sweep() const;
+
+  // All archives, sorted by name. What is damaged beyond its header is named in `problems` and left out.
+  const std::vector<Archive>& archives() const { return archives_; }
+  const std::vector<std::string>& problems() const { return problems_; }
+  void reload();
+
+  std::vector<std::string> guests() const;
+  std::vector<Archive> history(const std::string& guest) const;  // full and inc, oldest first
+  // The archives that make up the newest state not after `time` ("" = the last): the full first. Empty when there is none.
+  std::vector<Archive> chain(const std::string& guest, const std::string& time) const;
+  Expected<GuestState> state(const std::string& guest, const std::string& time) const;
+  Expected<Catalog> catalog(const Archive& archive) const;  // from beside it or, where that is lost, from within
+  Expected<std::string> catalog_beside(const Archive& archive) const;  // its bytes, as they are
+  Expected<std::map<uint64_t, Entry>> pool() const;          // of all pool archives; problems of single ones are in problems()
+  Expected<std::shared_ptr<FramedFile>> open(const std::string& name) const;
+
+ private:
+  std::string path_, id_;
+  UniqueFd dir_;
+  std::vector<Archive> archives_;
+  mutable std::vector<std::string> problems_;
+};
+
+std::string archive_name(const CatalogHeader& header);
+std::string stamp_of(int64_t ns);
+// "2026-11-24", "2026-11-24 03:00", "20261124T030000Z" or the beginning of one: the last stamp that is not after it. "" stays "".
+std::string stamp_limit(const std::string& time);
+int64_t now_ns();
+
+// Drops directories that cannot be reached from the root any more (older records of what was deleted).
+void drop_unreachable(std::map<std::string, std::string>& dirs);
+
+}  // namespace vs::backup

@@ -1,0 +1,259 @@
+#include "backup/archive/catalog.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "backup/archive/compressor.h"
+#include "core/escape.h"
+#include "core/durable/record_log.h"
+
+namespace vs::backup {
+namespace {
+
+constexpr std::string_view kMagic = "VSCATALOG1\n";
+constexpr size_t kHeaderLimit = 1u << 20, kBodyLimit = size_t{4000} << 20;
+constexpr uint32_t kHasPool = 1, kLinked = 2, kInconsistent = 4, kUnlisted = 8, kExtra = 16;
+constexpr uint32_t kEndTag = 0, kDirTag = 1, kPoolTag = 2, kGuestTag = 3;
+
+bool one_of_types(char type) { return std::strchr("fdlpscb", type) != nullptr && type != 0; }
+
+}  // namespace
+
+std::string pool_path(uint64_t number) { return fmt::format(".pool/{:02x}/{:016x}", number & 0xff, number); }
+
+Entry entry_of(const Inode& inode, const Facts& facts) {
+  Entry entry;
+  entry.type = type_letter(inode.mode);
+  entry.mode = inode.mode & 07777;
+  entry.uid = inode.uid;
+  entry.gid = inode.gid;
+  entry.mtime_ns = inode.mtime_ns;
+  entry.btime_ns = inode.btime_ns;
+  if (entry.type == 'c' || entry.type == 'b') entry.rdev = inode.rdev;
+  if (entry.type == 'f') {
+    entry.size = inode.size;
+    entry.content = facts.content;
+  }
+  if (entry.type == 'l') entry.target = facts.target;
+  entry.xattrs = facts.xattrs;
+  entry.flags = facts.flags;
+  entry.project = facts.project;
+  entry.inconsistent = facts.inconsistent;
+  return entry;
+}
+
+bool same_object(const Entry& a, const Entry& b) {
+  return a.type == b.type && a.pool == b.pool && a.linked == b.linked && a.mode == b.mode && a.uid == b.uid && a.gid == b.gid && a.mtime_ns == b.mtime_ns &&
+         a.rdev == b.rdev && a.size == b.size && a.content == b.content && a.target == b.target && a.xattrs == b.xattrs && a.flags == b.flags &&
+         a.project == b.project && !a.inconsistent && !b.inconsistent;
+}
+
+void append_entry(std::string& out, const Entry& entry) {
+  const bool extra = !entry.xattrs.empty() || entry.flags != 0 || entry.project != 0;
+  const uint32_t bits = (entry.pool != 0 ? kHasPool : 0) | (entry.linked ? kLinked : 0) | (entry.inconsistent ? kInconsistent : 0) | (entry.listed ? 0 : kUnlisted) |
+                        (extra ? kExtra : 0);
+  put_string(out, entry.name);
+  put_u32(out, static_cast<unsigned char>(entry.type) | bits << 8);
+  if (entry.pool != 0) return put_u64(out, entry.pool);
+  if (entry.type == 'd' && !entry.name.empty()) return;  // a directory describes itself
+  put_u32(out, entry.mode);
+  put_u32(out, entry.uid);
+  put_u32(out, entry.gid);
+  put_u64(out, static_cast<uint64_t>(entry.mtime_ns));
+  put_u64(out, static_cast<uint64_t>(entry.btime_ns));
+  if (entry.type == 'f') {
+    put_u64(out, entry.size);
+    put_u32(out, entry.archive);
+    put_u64(out, entry.offset);
+    out.append(reinterpret_cast<const char*>(entry.content.data()), entry.content.size());
+  }
+  if (entry.type == 'l') put_string(out, entry.target);
+  if (entry.type == 'c' || entry.type == 'b') put_u64(out, entry.rdev);
+  if (entry.linked) put_u64(out, entry.group);
+  if (!extra) return;
+  put_string(out, entry.xattrs);
+  put_u32(out, entry.flags);
+  put_u32(out, entry.project);
+}
+
+bool next_entry(std::string_view bytes, size_t& at, Entry& entry, bool& bad) {
+  if (bad || at >= bytes.size()) return false;
+  // FieldReader does not tell how far it came, so sizes are summed here.
+  size_t used = 0;
+  FieldReader in(bytes.substr(at));
+  const auto text = [&] {
+    const std::string_view value = in.string();
+    used += 4 + value.size();
+    return std::string(value);
+  };
+  const auto u32 = [&] { return used += 4, in.u32(); };
+  const auto u64 = [&] { return used += 8, in.u64(); };
+  entry = Entry{};
+  entry.name = text();
+  const uint32_t word = u32();
+  entry.type = static_cast<char>(word & 0xff);
+  const uint32_t bits = word >> 8;
+  entry.linked = (bits & kLinked) != 0;
+  entry.inconsistent = (bits & kInconsistent) != 0;
+  entry.listed = (bits & kUnlisted) == 0;
+  if (!in.ok() || !one_of_types(entry.type) || (word >> 8) > 31) return !(bad = true);
+  if ((bits & kHasPool) != 0) {
+    entry.pool = u64();
+    if (entry.pool == 0) bad = true;
+  } else if (entry.type != 'd' || entry.name.empty()) {
+    entry.mode = u32() & 07777;
+    entry.uid = u32();
+    entry.gid = u32();
+    entry.mtime_ns = static_cast<int64_t>(u64());
+    entry.btime_ns = static_cast<int64_t>(u64());
+    if (entry.type == 'f') {
+      entry.size = u64();
+      entry.archive = u32();
+      entry.offset = u64();
+      if (!in.ok() || bytes.size() - at - used < entry.content.size()) return !(bad = true);
+      std::memcpy(entry.content.data(), bytes.data() + at + used, entry.content.size());
+      used += entry.content.size();
+      in = FieldReader(bytes.substr(at + used));
+      if (entry.size > uint64_t{INT64_MAX}) bad = true;
+    }
+    if (entry.type == 'l') entry.target = text();
+    if (entry.type == 'c' || entry.type == 'b') entry.rdev = u64();
+    if (entry.linked) entry.group = u64();
+    if ((bits & kExtra) != 0) {
+      entry.xattrs = text();
+      entry.flags = u32();
+      entry.project = u32();
+    }
+  }
+  if (!in.ok()) bad = true;
+  // What could lead out of a directory is no name.
+  if (entry.name.find('/') != std::string::npos || entry.name.find('\0') != std::string::npos || entry.name == "." || entry.name == ".." || entry.name.size() > 255) bad = true;
+  at += used;
+  return !bad;
+}
+
+bool decode_dir(std::string_view bytes, std::vector<Entry>& entries) {
+  entries.clear();
+  size_t at = 0;
+  bool bad = false;
+  for (Entry entry; next_entry(bytes, at, entry, bad);) {
+    const bool first = entries.empty();
+    if (first != entry.name.empty() || (first && entry.type != 'd') || (entries.size() > 1 && entries.back().name >= entry.name)) return false;
+    entries.push_back(std::move(entry));
+  }
+  return !bad && !entries.empty();
+}
+
+std::string catalog_bytes(const Catalog& catalog) {
+  const CatalogHeader& h = catalog.header;
+  const nlohmann::ordered_json json = {{"kind", h.kind}, {"guest", h.guest}, {"stamp", h.stamp}, {"chain", h.chain}, {"number", h.number}, {"previous", h.previous},
+                                       {"host", h.host}, {"version", h.version}, {"set", h.set}, {"consistency", h.consistency}, {"names", h.names}, {"bytes", h.bytes},
+                                       {"inconsistent", h.inconsistent}, {"first_pool", h.first_pool}, {"last_pool", h.last_pool}};
+  const std::string head = compressed(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), 3);
+  std::string body;
+  uint64_t count = 0;
+  for (const auto& [guest, dirs] : catalog.dirs) {
+    put_u32(body, kGuestTag);
+    put_string(body, guest);
+    for (const auto& [path, bytes] : dirs) {
+      put_u32(body, kDirTag);
+      put_string(body, path);
+      put_string(body, bytes);
+      ++count;
+    }
+  }
+  for (const auto& [number, entry] : catalog.pool) {
+    put_u32(body, kPoolTag);
+    put_u64(body, number);
+    std::string bytes;
+    append_entry(bytes, entry);
+    put_string(body, bytes);
+    ++count;
+  }
+  put_u32(body, kEndTag);
+  put_u64(body, count);
+  std::string out(kMagic);
+  put_u32(out, static_cast<uint32_t>(head.size()));
+  out += head;
+  out += compressed(body, 3);
+  return out;
+}
+
+Expected<CatalogHeader> parse_catalog_header(std::string_view bytes, const std::string& object) {
+  const auto bad = [&](const std::string& why) { return Problem{0, object + ": not a catalog: " + why}; };
+  if (!bytes.starts_with(kMagic)) return bad("it begins otherwise");
+  FieldReader in(bytes.substr(kMagic.size()));
+  const std::string_view packed = in.string();
+  if (!in.ok()) return bad("torn");
+  const auto text = decompressed(packed, kHeaderLimit);
+  if (!text) return bad(text.error().message);
+  try {
+    const auto json = nlohmann::json::parse(*text);
+    CatalogHeader h;
+    h.kind = json.at("kind").get<std::string>();
+    h.guest = json.at("guest").get<std::string>();
+    h.stamp = json.at("stamp").get<std::string>();
+    h.chain = json.at("chain").get<std::string>();
+    h.number = json.at("number").get<uint32_t>();
+    h.previous = json.at("previous").get<std::string>();
+    h.host = json.value("host", "");
+    h.version = json.value("version", "");
+    h.set = json.value("set", "");
+    h.consistency = json.value("consistency", "");
+    h.names = json.value("names", uint64_t{0});
+    h.bytes = json.value("bytes", uint64_t{0});
+    h.inconsistent = json.value("inconsistent", uint64_t{0});
+    h.first_pool = json.value("first_pool", uint64_t{0});
+    h.last_pool = json.value("last_pool", uint64_t{0});
+    return h;
+  } catch (const std::exception& error) {
+    return bad(error.what());
+  }
+}
+
+Expected<Catalog> parse_catalog(std::string_view bytes, const std::string& object) {
+  auto header = parse_catalog_header(bytes, object);
+  if (!header) return header.error();
+  Catalog catalog;
+  catalog.header = std::move(*header);
+  FieldReader head(bytes.substr(kMagic.size()));
+  const size_t skip = kMagic.size() + 4 + head.string().size();
+  const auto body = decompressed(bytes.substr(skip), kBodyLimit);
+  if (!body) return Problem{0, object + ": " + body.error().message};
+  FieldReader in(*body);
+  uint64_t count = 0;
+  std::map<std::string, std::string>* dirs = nullptr;
+  for (;;) {
+    const uint32_t tag = in.u32();
+    if (!in.ok()) return Problem{0, object + ": torn"};
+    if (tag == kEndTag) break;
+    if (tag == kGuestTag) {
+      const std::string guest(in.string());
+      if (guest.empty() || guest[0] == '.' || guest.find('/') != std::string::npos || guest.find('\0') != std::string::npos) return Problem{0, object + ": '" + escaped(guest) + "' cannot name a vserver"};
+      dirs = &catalog.dirs[guest];
+      continue;
+    }
+    ++count;
+    if (tag == kDirTag && dirs != nullptr) {
+      std::string path(in.string());
+      (*dirs)[std::move(path)] = std::string(in.string());
+    } else if (tag == kPoolTag) {
+      const uint64_t number = in.u64();
+      const std::string_view text = in.string();
+      Entry entry;
+      size_t at = 0;
+      bool bad = false;
+      if (!in.ok() || !next_entry(text, at, entry, bad) || number == 0 || entry.pool != 0 || entry.type == 'd') return Problem{0, object + ": a pool member makes no sense"};
+      catalog.pool[number] = std::move(entry);
+    } else {
+      return Problem{0, object + ": unknown record"};
+    }
+  }
+  if (in.u64() != count || !in.ok()) return Problem{0, object + ": records are missing"};
+  return catalog;
+}
+
+}  // namespace vs::backup

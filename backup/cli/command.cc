@@ -1,0 +1,28 @@
+#include "backup/cli/command.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/peak_memory.h"
+
+namespace vs::backup {
+
+Command::Command(const Options& options) : CommandFrame("vbackup", options), options_(options) {}
+
+Exit Command::finish(const std::string& verb, nlohmann::ordered_json summary, const std::string& text) {
+  log().finish();
+  if (options_.json) {
+    nlohmann::ordered_json json = {{"type", "summary"}, {"verb", verb}};
+    json.update(summary);
+    add_costs(json, timer());
+    line(json);
+  } else if (!options_.quiet && !text.empty()) {
+    fmt::print("{}\n{:.2f} s\n", text, timer().total());
+  }
+  print_timings();
+  if (options_.stats) fmt::print(stderr, "peak memory {} bytes\n", peak_rss_bytes());
+  return exit_code();
+}
+
+}  // namespace vs::backup

@@ -1,0 +1,123 @@
+#include "backup/restore/snapshot.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "core/escape.h"
+
+namespace vs::backup {
+
+Source::Source(const std::string& path) : path_(path) {
+  struct ::stat stat;
+  if (::stat(path.c_str(), &stat) != 0) throw Error(problem_from_errno("open", path).message, Exit::usage);
+  if (S_ISDIR(stat.st_mode)) {
+    set_ = std::make_unique<ArchiveSet>(path, false);
+    return;
+  }
+  auto file = FramedFile::open(AT_FDCWD, path, path);
+  if (!file) throw Error(file.error().message, Exit::usage);
+  if (!(*file)->damage().empty()) throw Error((*file)->damage(), Exit::failed);
+  const auto payload = value_or_throw((*file)->payload());
+  if (payload.empty()) throw Error(escaped(path) + ": no catalog in it; restore it with tar", Exit::usage);
+  single_ = value_or_throw(parse_catalog(payload, path));
+  if (single_->header.kind != "single") throw Error(escaped(path) + " is a part of a set; name the directory of the set", Exit::usage);
+  open_.emplace("", *file);
+}
+
+std::vector<std::string> Source::guests() const {
+  if (set_) return set_->guests();
+  std::vector<std::string> names;
+  for (const auto& [guest, dirs] : single_->dirs) names.push_back(guest);
+  return names;
+}
+
+Spec Source::parse(const std::string& text) const {
+  Spec spec;
+  const size_t colon = text.find(':');
+  // A time may have colons of its own: what follows '@' up to "Z:", or a colon that is followed by no digit.
+  size_t cut = colon;
+  const size_t at = text.rfind('@', text.find('/'));
+  const auto known = guests();
+  const auto exists = [&](const std::string& name) { return std::find(known.begin(), known.end(), name) != known.end(); };
+  if (at != std::string::npos && !exists(text.substr(0, colon))) {
+    cut = at;
+    while (cut != std::string::npos) {
+      cut = text.find(':', cut + 1);
+      if (cut == std::string::npos || cut + 1 >= text.size() || text[cut + 1] < '0' || text[cut + 1] > '9') break;
+    }
+    spec.guest = text.substr(0, at);
+    spec.time = stamp_limit(text.substr(at + 1, cut == std::string::npos ? cut : cut - at - 1));
+  } else {
+    spec.guest = text.substr(0, colon);
+  }
+  if (cut != std::string::npos) spec.path = text.substr(cut + 1);
+  while (spec.path.starts_with('/')) spec.path.erase(0, 1);
+  while (spec.path.ends_with('/')) spec.path.pop_back();
+  if (!exists(spec.guest)) throw Error(escaped(path_) + " has no backup of '" + escaped(spec.guest) + "'", Exit::usage);
+  return spec;
+}
+
+Expected<GuestState> Source::state(const std::string& guest, const std::string& time) {
+  if (set_) return set_->state(guest, time);
+  const auto it = single_->dirs.find(guest);
+  if (it == single_->dirs.end()) return Problem{ENOENT, path_ + ": no " + escaped(guest)};
+  GuestState state;
+  state.guest = guest;
+  state.stamp = single_->header.stamp;
+  Archive archive;
+  archive.name = "";
+  archive.header = single_->header;
+  state.chain.push_back(archive);
+  state.dirs = it->second;
+  drop_unreachable(state.dirs);
+  return state;
+}
+
+const std::map<uint64_t, Entry>& Source::pool() {
+  if (single_) return single_->pool;
+  if (!pool_) pool_ = value_or_throw(set_->pool());
+  return *pool_;
+}
+
+Expected<std::shared_ptr<FramedFile>> Source::archive_of(const GuestState& state, const Entry& entry) {
+  if (single_) return open_.at("");
+  if (entry.archive >= state.chain.size()) return Problem{0, "a catalog of " + escaped(state.guest) + " refers to an archive that its chain does not have"};
+  const std::string& name = state.chain[entry.archive].name;
+  if (!open_.contains(name)) open_.emplace(name, set_->open(name));
+  return open_.at(name);
+}
+
+Expected<std::shared_ptr<FramedFile>> Source::pool_archive(const Entry& member) {
+  if (single_) return open_.at("");
+  const std::string name = "pool-" + std::to_string(member.archive);
+  if (!open_.contains(name)) open_.emplace(name, set_->open(name));
+  return open_.at(name);
+}
+
+std::vector<std::string> Source::problems() const { return set_ ? set_->problems() : std::vector<std::string>{}; }
+
+std::optional<Entry> find_entry(const GuestState& state, const std::map<uint64_t, Entry>& pool, const std::string& path) {
+  std::vector<Entry> entries;
+  if (const auto dir = state.dirs.find(path); dir != state.dirs.end() && decode_dir(dir->second, entries)) {
+    entries.front().name = split_path(path).second;
+    return entries.front();
+  }
+  const auto [parent, name] = split_path(path);
+  const auto dir = state.dirs.find(std::string(parent));
+  if (path.empty() || dir == state.dirs.end() || !decode_dir(dir->second, entries)) return std::nullopt;
+  for (size_t i = 1; i < entries.size(); ++i) {
+    if (entries[i].name != name) continue;
+    if (entries[i].pool == 0) return entries[i];
+    const auto member = pool.find(entries[i].pool);
+    if (member == pool.end()) return std::nullopt;
+    Entry entry = member->second;
+    entry.name = name;
+    entry.pool = entries[i].pool;
+    return entry;
+  }
+  return std::nullopt;
+}
+
+}  // namespace vs::backup

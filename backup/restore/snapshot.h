@@ -1,0 +1,46 @@
+// Where restores, comparisons and checks read from: an archive set, or one self-contained archive.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backup/archive/archive_set.h"
+
+namespace vs::backup {
+
+// NAME[@TIME][:PATH]
+struct Spec {
+  std::string guest, time, path;  // time as a stamp limit (archive_set.h); path without slashes at either end
+};
+
+class Source {
+ public:
+  // A directory is a set, a file a single archive. Throws Error(Exit::usage) for what is neither.
+  explicit Source(const std::string& path);
+
+  std::vector<std::string> guests() const;
+  Spec parse(const std::string& text) const;  // throws Error(Exit::usage): unknown guest, malformed
+  Expected<GuestState> state(const std::string& guest, const std::string& time);
+  const std::map<uint64_t, Entry>& pool();
+  // The archive that holds an entry's bytes.
+  Expected<std::shared_ptr<FramedFile>> archive_of(const GuestState& state, const Entry& entry);
+  Expected<std::shared_ptr<FramedFile>> pool_archive(const Entry& member);
+  ArchiveSet* set() { return set_.get(); }  // nullptr for a single archive
+  std::vector<std::string> problems() const;
+
+ private:
+  std::string path_;
+  std::unique_ptr<ArchiveSet> set_;
+  std::optional<Catalog> single_;
+  std::optional<std::map<uint64_t, Entry>> pool_;
+  std::map<std::string, Expected<std::shared_ptr<FramedFile>>> open_;
+};
+
+// The entry at `path` of a state ("" the root), its attributes complete (those of a directory come from its own record, those of a shared
+// object from the pool); nothing when there is none.
+std::optional<Entry> find_entry(const GuestState& state, const std::map<uint64_t, Entry>& pool, const std::string& path);
+
+}  // namespace vs::backup

@@ -1,0 +1,123 @@
+#include "backup/source/facts.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "core/escape.h"
+#include "core/store/project.h"
+#include "core/durable/record_log.h"
+
+namespace vs::backup {
+namespace {
+
+std::string proc_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
+
+}  // namespace
+
+// Not kept: what the filesystem decides itself (extents, inline data, verity, encryption) or what would change how bytes are stored on the target.
+const uint32_t kKeptFlags = FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL | FS_SYNC_FL | FS_DIRSYNC_FL | FS_NOCOW_FL | FS_COMPR_FL |
+                            FS_TOPDIR_FL | FS_PROJINHERIT_FL | FS_UNRM_FL | FS_SECRM_FL;
+const uint32_t kImmutable = FS_IMMUTABLE_FL, kAppendOnly = FS_APPEND_FL;
+
+std::string encode_xattrs(std::vector<Xattr> xattrs) {
+  std::sort(xattrs.begin(), xattrs.end(), [](const Xattr& a, const Xattr& b) { return a.name < b.name; });
+  std::string out;
+  for (const auto& [name, value] : xattrs) {
+    put_string(out, name);
+    put_string(out, value);
+  }
+  return out;
+}
+
+std::vector<Xattr> decode_xattrs(std::string_view bytes) {
+  std::vector<Xattr> xattrs;
+  FieldReader in(bytes);
+  while (in.ok() && !in.at_end()) {
+    Xattr one{std::string(in.string()), std::string(in.string())};
+    if (in.ok() && !one.name.empty()) xattrs.push_back(std::move(one));
+  }
+  return xattrs;
+}
+
+Expected<std::string> read_xattrs(int fd, const std::string& object) {
+  auto xattrs = vs::read_xattrs(fd, object);
+  if (xattrs) return encode_xattrs(std::move(*xattrs));
+  if (xattrs.error().code == EPERM || xattrs.error().code == EACCES) return std::string();
+  return xattrs.error();
+}
+
+Result write_xattrs(int fd, std::string_view encoded, const std::string& object) {
+  const std::string path = proc_path(fd);
+  Result result = Ok{};
+  for (const auto& [name, value] : decode_xattrs(encoded))
+    if (::setxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0) != 0) result = problem_from_errno("set attribute " + escaped(name) + " of", object);
+  return result;
+}
+
+void read_flags(int fd, uint32_t& flags, uint32_t& project) {
+  flags = project = 0;
+  long raw = 0;  // the ioctl is declared with long and writes an int
+  if (::ioctl(fd, FS_IOC_GETFLAGS, &raw) == 0) flags = static_cast<uint32_t>(raw) & kKeptFlags;
+  project = project_of(fd);
+}
+
+Result write_project(int fd, uint32_t project, const std::string& object) {
+  return project == 0 ? Result(Ok{}) : set_project(fd, project, object);
+}
+
+Result write_flags(int fd, uint32_t flags, const std::string& object) {
+  if (flags == 0) return Ok{};
+  long raw = 0;
+  if (::ioctl(fd, FS_IOC_GETFLAGS, &raw) == 0) {
+    long wanted = static_cast<long>((static_cast<uint32_t>(raw) & ~kKeptFlags) | flags);
+    if (::ioctl(fd, FS_IOC_SETFLAGS, &wanted) == 0) return Ok{};
+    // A filesystem may lack some; the ones that protect are tried alone.
+    wanted = static_cast<long>(static_cast<uint32_t>(raw) | (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL)));
+    if (errno == EOPNOTSUPP && ::ioctl(fd, FS_IOC_SETFLAGS, &wanted) == 0) return problem_from(EOPNOTSUPP, "set some of the inode flags of", object);
+  }
+  return problem_from_errno("set inode flags of", object);
+}
+
+Expected<std::string> read_target(int path_fd, const std::string& object) {
+  std::string target(4097, '\0');
+  const ssize_t size = ::readlinkat(path_fd, "", target.data(), target.size());
+  if (size < 0) return problem_from_errno("read symlink", object);
+  target.resize(static_cast<size_t>(size));
+  return target;
+}
+
+void FactsTable::put(uint32_t inode, Facts facts) {
+  Row& row = rows_[inode];
+  row.content = facts.content;
+  row.flags = facts.flags;
+  row.inconsistent = facts.inconsistent;
+  if (!facts.target.empty() || !facts.xattrs.empty() || facts.project != 0) {
+    const std::lock_guard lock(mutex_);
+    aside_.push_back({std::move(facts.target), std::move(facts.xattrs), facts.project});
+    row.aside = static_cast<uint32_t>(aside_.size() - 1);
+  }
+  row.known = true;
+}
+
+Facts FactsTable::get(uint32_t inode) const {
+  const Row& row = rows_[inode];
+  Facts facts;
+  facts.content = row.content;
+  facts.flags = row.flags;
+  facts.inconsistent = row.inconsistent;
+  if (row.aside == kNone) return facts;
+  const std::lock_guard lock(mutex_);
+  facts.target = aside_[row.aside].target;
+  facts.xattrs = aside_[row.aside].xattrs;
+  facts.project = aside_[row.aside].project;
+  return facts;
+}
+
+}  // namespace vs::backup

@@ -1,0 +1,73 @@
+// What is to be known of an inode beside its stat: attributes, flags, project, a symlink's target, the digest of a file's bytes.
+//
+// Read through descriptors only. What cannot be opened without side effects (symlinks, devices, fifos, sockets) is held by O_PATH and asked
+// through /proc/self/fd, which names that very inode and not a path that a guest could redirect.
+#pragma once
+
+#include <sys/types.h>
+
+#include <deque>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "backup/source/digest.h"
+#include "backup/source/tree.h"
+#include "core/store/file_class.h"
+
+namespace vs::backup {
+
+struct Facts {
+  Sha256 content{};      // of a regular file
+  std::string target;    // of a symlink
+  std::string xattrs;    // encoded; "" none
+  uint32_t flags = 0;    // FS_*_FL that a user may set and that we put back
+  uint32_t project = 0;  // project id of quotas
+  bool inconsistent = false;  // changed while it was read, every time we tried
+  bool operator==(const Facts&) const = default;
+};
+
+// Encoded attributes are sorted by name, so equal sets are equal bytes.
+std::string encode_xattrs(std::vector<Xattr> xattrs);
+std::vector<Xattr> decode_xattrs(std::string_view bytes);  // of anything: stops at what makes no sense
+
+// `fd` may be O_PATH. Attributes that the filesystem does not have are none.
+Expected<std::string> read_xattrs(int fd, const std::string& object);
+Result write_xattrs(int fd, std::string_view encoded, const std::string& object);
+// `fd` readable, a regular file or directory; elsewhere nothing is read.
+void read_flags(int fd, uint32_t& flags, uint32_t& project);
+// In this order: project first (an immutable inode takes none), then all flags.
+Result write_project(int fd, uint32_t project, const std::string& object);
+Result write_flags(int fd, uint32_t flags, const std::string& object);
+extern const uint32_t kKeptFlags;
+extern const uint32_t kImmutable, kAppendOnly;
+
+Expected<std::string> read_target(int path_fd, const std::string& object);
+
+// Facts of all inodes of a run, 48 bytes each; the rare rest lies aside. Each inode is put by one thread, once; the table is asked for an
+// inode after it was put (the ordered sink sees to that).
+class FactsTable {
+ public:
+  explicit FactsTable(size_t inodes) : rows_(inodes) {}
+  void put(uint32_t inode, Facts facts);
+  bool known(uint32_t inode) const { return rows_[inode].known; }
+  Facts get(uint32_t inode) const;
+
+ private:
+  struct Row {
+    Sha256 content{};
+    uint32_t flags = 0;
+    uint32_t aside = kNone;
+    bool known = false;
+    bool inconsistent = false;
+  };
+  struct Aside {
+    std::string target, xattrs;
+    uint32_t project = 0;
+  };
+  std::vector<Row> rows_;
+  mutable std::mutex mutex_;
+  std::deque<Aside> aside_;
+};
+
+}  // namespace vs::backup

@@ -1,0 +1,312 @@
+#include "backup/source/tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <sys/statfs.h>
+#include <tbb/enumerable_thread_specific.h>
+#include <tbb/parallel_for_each.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <shared_mutex>
+#include <unordered_map>
+
+#include "core/tree/dir_reader.h"
+#include "core/escape.h"
+
+namespace vs::backup {
+
+void take_stat(Inode& inode, const FileStat& stat) {
+  inode.ino = stat.ino;
+  inode.size = stat.size;
+  inode.mtime_ns = stat.mtime_ns;
+  inode.ctime_ns = stat.ctime_ns;
+  inode.btime_ns = stat.btime_ns;
+  inode.rdev = stat.rdev;
+  inode.mode = stat.mode;
+  inode.uid = stat.uid;
+  inode.gid = stat.gid;
+  inode.nlink = stat.nlink;
+  inode.sealed = S_ISREG(stat.mode) && stat.nlink > 1 && (stat.attributes & STATX_ATTR_IMMUTABLE) != 0;
+}
+
+namespace {
+
+// One byte an inode says which.
+constexpr size_t kMostFilesystems = 250;
+
+struct Task {
+  uint32_t guest;
+  uint32_t dir;
+  std::string path;
+};
+
+struct Found {
+  std::string name;
+  uint32_t inode = kNone;  // known without a stat
+  FileStat stat;
+};
+
+// Which inode number is which row, for files with several names. Read by every entry, written once an inode.
+class LinkTable {
+ public:
+  // `sealed_only`: what may be known without a stat.
+  uint32_t find(uint8_t slot, uint64_t ino, bool sealed_only) const {
+    const Shard& shard = shards_[ino % kShards];
+    const std::shared_lock lock(shard.mutex);
+    const auto it = shard.rows.find(ino << 8 | slot);
+    return it == shard.rows.end() || (sealed_only && !it->second.sealed) ? kNone : it->second.inode;
+  }
+  void add(uint8_t slot, uint64_t ino, uint32_t inode, bool sealed) {
+    Shard& shard = shards_[ino % kShards];
+    const std::unique_lock lock(shard.mutex);
+    shard.rows.emplace(ino << 8 | slot, Row{inode, sealed});
+  }
+
+ private:
+  static constexpr size_t kShards = 64;
+  struct Row {
+    uint32_t inode;
+    bool sealed;
+  };
+  struct Shard {
+    mutable std::shared_mutex mutex;
+    std::unordered_map<uint64_t, Row> rows;
+  };
+  std::array<Shard, kShards> shards_;
+};
+
+// Gone or replaced since its parent was listed: nothing to report, the guest is alive.
+bool vanished(const Problem& problem) {
+  return problem.code == ENOENT || problem.code == ENOTDIR || problem.code == ELOOP || problem.code == ESTALE;
+}
+
+Inode row_of(const FileStat& stat) {
+  Inode inode;
+  take_stat(inode, stat);
+  return inode;
+}
+
+class Walker {
+ public:
+  Walker(HostTree& tree, const WalkOptions& options, RunContext& context) : tree_(tree), options_(options), context_(context) {}
+
+  void run() {
+    std::vector<Task> roots;
+    for (uint32_t g = 0; g < tree_.guests.size(); ++g) roots.push_back(add_root(g));
+    // All filesystems are known before anything is walked: so their order is the same in each run.
+    for (uint32_t g = 0; g < options_.mounts.size(); ++g)
+      for (const auto& path : options_.mounts[g]) add_mount(g, path);
+    tbb::parallel_for_each(roots.begin(), roots.end(), [&](const Task& task, tbb::feeder<Task>& feeder) {
+      if (context_.cancel.stop()) return;
+      std::vector<Found> found;
+      const bool listed = list(task, readers_.local(), found);
+      for (auto& sub : take(task, found, listed)) feeder.add(std::move(sub));
+      context_.progress.add(found.size());
+    });
+  }
+
+ private:
+  Task add_root(uint32_t g) {
+    const Guest& guest = tree_.guests[g];
+    const uint64_t given = g < options_.filesystems.size() ? options_.filesystems[g] : 0;
+    add_device(guest.root.stat().dev, given != 0 ? given : filesystem_id(guest.root.fd()));
+    const uint32_t inode = add_inode(row_of(guest.root.stat()), g, guest.root.stat().dev);
+    tree_.dirs.push_back({kNone, 0, inode, false, {}});
+    const auto dir = static_cast<uint32_t>(tree_.dirs.size() - 1);
+    tree_.trees[g].root = tree_.inodes[inode].dir = dir;
+    return {g, dir, ""};
+  }
+
+  void add_device(uint64_t dev, uint64_t id) {
+    if (slot_of(dev) < devices_.size()) return;
+    devices_.push_back(dev);
+    tree_.filesystems.push_back(id);
+    if (devices_.size() > kMostFilesystems) throw Error("the vservers are on more than 250 filesystems or subvolumes; back them up in several runs", Exit::usage);
+  }
+
+  void add_mount(uint32_t g, const std::string& path) {
+    const Guest& guest = tree_.guests[g];
+    const auto fd = guest.root.open(path, O_PATH);
+    const auto stat = fd ? stat_fd(fd->get(), path) : Expected<FileStat>(fd.error());
+    if (!stat && stat.error().code == EXDEV) return;  // covered by a mount that is not entered
+    if (!stat) return context_.log.object_failed(stat.error().message);
+    add_device(stat->dev, filesystem_id(fd->get()));
+  }
+
+  // devices_.size() for one that is none of ours. They are few.
+  size_t slot_of(uint64_t dev) const { return static_cast<size_t>(std::find(devices_.begin(), devices_.end(), dev) - devices_.begin()); }
+  bool ours(uint32_t guest, const FileStat& stat) const { return tree_.guests[guest].root.enters(stat.mount_id) && slot_of(stat.dev) < devices_.size(); }
+
+  bool list(const Task& task, DirReader& reader, std::vector<Found>& found) {
+    const Guest& guest = tree_.guests[task.guest];
+    const auto fail = [&](const Problem& problem) {
+      if (!vanished(problem) && problem.code != EXDEV) {
+        context_.log.object_failed(problem.message);
+        const std::lock_guard lock(mutex_);
+        ++tree_.problems;
+      }
+      return false;
+    };
+    const auto fd = guest.root.open(task.path, O_RDONLY | O_DIRECTORY | O_NOATIME);
+    if (!fd) return fail(fd.error());
+    const auto stat = stat_fd(fd->get(), guest.root.path());
+    if (!stat) return fail(stat.error());
+    if (!ours(task.guest, *stat)) return false;
+    const auto slot = static_cast<uint8_t>(slot_of(stat->dev));
+    const std::string shown = guest.root.host_path(task.path);
+    reader.start(fd->get(), shown);
+    for (DirEntry entry; reader.next(entry);) {
+      if (!options_.excludes.empty() && excluded(options_.excludes, join_path(task.path, entry.name))) continue;
+      Found one{std::string(entry.name), kNone, {}};
+      if (entry.type == DT_REG) one.inode = links_.find(slot, entry.ino, true);
+      if (one.inode == kNone) {
+        const auto found_stat = stat_at(fd->get(), entry.name.data(), shown);
+        if (!found_stat) {
+          if (!vanished(found_stat.error())) fail(found_stat.error());
+          continue;
+        }
+        // A mount inside of a guest, a file mounted over a file included, is not the guest's own; a directory stands as an empty one.
+        if (!ours(task.guest, *found_stat) && !S_ISDIR(found_stat->mode)) continue;
+        one.stat = *found_stat;
+      }
+      found.push_back(std::move(one));
+    }
+    if (reader.problem() != nullptr) return fail(*reader.problem());
+    return true;
+  }
+
+  std::vector<Task> take(const Task& task, std::vector<Found>& found, bool listed) {
+    std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.name < b.name; });
+    std::vector<Task> subdirs;
+    const std::lock_guard lock(mutex_);
+    DirNode& node = tree_.dirs[task.dir];
+    node.listed = listed;
+    node.children.reserve(found.size());
+    ++tree_.directories;
+    tree_.names += found.size();
+    for (const auto& one : found) {
+      const uint32_t name = tree_.texts->add(one.name);
+      const bool dir = one.inode == kNone && S_ISDIR(one.stat.mode);
+      const uint32_t inode = one.inode != kNone ? one.inode : dir ? add_inode(row_of(one.stat), task.guest, one.stat.dev) : inode_of(one.stat, task.guest);
+      Inode& row = tree_.inodes[inode];
+      ++row.names;
+      if (row.guest != task.guest) row.shared = true;
+      node.children.push_back({name, inode});
+      if (!dir) continue;
+      tree_.dirs.push_back({task.dir, name, inode, false, {}});
+      row.dir = static_cast<uint32_t>(tree_.dirs.size() - 1);
+      if (ours(task.guest, one.stat)) subdirs.push_back({task.guest, row.dir, join_path(task.path, one.name)});
+    }
+    return subdirs;
+  }
+
+  uint32_t inode_of(const FileStat& stat, uint32_t guest) {
+    if (stat.nlink <= 1) return add_inode(row_of(stat), guest, stat.dev);
+    const auto slot = static_cast<uint8_t>(slot_of(stat.dev));
+    const uint32_t known = links_.find(slot, stat.ino, false);
+    if (known != kNone) return known;
+    const uint32_t inode = add_inode(row_of(stat), guest, stat.dev);
+    links_.add(slot, stat.ino, inode, tree_.inodes[inode].sealed);
+    return inode;
+  }
+
+  uint32_t add_inode(Inode inode, uint32_t guest, uint64_t dev) {
+    inode.guest = guest;
+    // What is mounted in a guest and not entered has a place in the list of its directory, and no content: any will do.
+    inode.slot = static_cast<uint8_t>(std::min(slot_of(dev), devices_.size() - 1));
+    inode.shared = inode.sealed;
+    tree_.inodes.push_back(inode);
+    return static_cast<uint32_t>(tree_.inodes.size() - 1);
+  }
+
+  HostTree& tree_;
+  const WalkOptions& options_;
+  RunContext& context_;
+  std::vector<uint64_t> devices_;  // by slot
+  LinkTable links_;
+  std::mutex mutex_;
+  tbb::enumerable_thread_specific<DirReader> readers_;
+};
+
+// Where each inode's first name is, in the order in which archives are written; the walk met them in any order.
+void find_first_names(HostTree& tree) {
+  std::vector<bool> seen(tree.inodes.size());
+  for (uint32_t g = 0; g < tree.guests.size(); ++g) {
+    std::vector<uint32_t> stack{tree.trees[g].root};
+    while (!stack.empty()) {
+      const uint32_t dir = stack.back();
+      stack.pop_back();
+      const auto& children = tree.dirs[dir].children;
+      for (const auto& child : children) {
+        Inode& inode = tree.inodes[child.inode];
+        if (is_dir(inode) || seen[child.inode]) continue;
+        seen[child.inode] = true;
+        inode.guest = g;
+        inode.dir = dir;
+        inode.name = child.name;
+      }
+      for (auto it = children.rbegin(); it != children.rend(); ++it)
+        if (is_dir(tree.inodes[it->inode])) stack.push_back(tree.inodes[it->inode].dir);
+    }
+  }
+}
+
+}  // namespace
+
+uint64_t filesystem_id(int fd) {
+  struct statfs fs;
+  uint64_t id = 0;
+  static_assert(sizeof fs.f_fsid == sizeof id);
+  if (::fstatfs(fd, &fs) == 0) std::memcpy(&id, &fs.f_fsid, sizeof id);
+  if (id != 0) return id;
+  const auto stat = stat_fd(fd, "");
+  return stat ? stat->dev : 0;
+}
+
+bool is_dir(const Inode& inode) { return S_ISDIR(inode.mode); }
+bool is_file(const Inode& inode) { return S_ISREG(inode.mode); }
+
+char type_letter(uint32_t mode) {
+  return S_ISREG(mode) ? 'f' : S_ISDIR(mode) ? 'd' : S_ISLNK(mode) ? 'l' : S_ISFIFO(mode) ? 'p' : S_ISSOCK(mode) ? 's' : S_ISCHR(mode) ? 'c' : 'b';
+}
+
+bool excluded(const std::vector<std::string>& globs, const std::string& path) {
+  for (const auto& glob : globs) {
+    const bool anywhere = glob.find('/') == std::string::npos;
+    const std::string text = anywhere ? std::string(split_path(path).second) : path;
+    const char* pattern = glob.c_str() + (glob[0] == '/' ? 1 : 0);
+    if (::fnmatch(pattern, text.c_str(), FNM_PATHNAME) == 0) return true;
+  }
+  return false;
+}
+
+std::string HostTree::dir_path(uint32_t guest, uint32_t dir) const {
+  std::string path;
+  std::vector<uint32_t> chain;
+  for (; dir != kNone && dirs[dir].parent != kNone; dir = dirs[dir].parent) chain.push_back(dir);
+  for (auto it = chain.rbegin(); it != chain.rend(); ++it) path = join_path(path, trees[guest].name(dirs[*it].name));
+  return path;
+}
+
+std::string HostTree::first_path(const Inode& inode) const {
+  if (is_dir(inode)) return dir_path(inode.guest, inode.dir);
+  return join_path(dir_path(inode.guest, inode.dir), trees[inode.guest].name(inode.name));
+}
+
+uint64_t HostTree::group_of(const Inode& inode) const {
+  const bool inside = inode.slot != inodes[dirs[trees[inode.guest].root].inode].slot;
+  return inside ? inode.ino ^ (uint64_t{inode.slot} + 1) << 56 : inode.ino;
+}
+
+void walk(HostTree& tree, const WalkOptions& options, RunContext& context) {
+  tree.trees.assign(tree.guests.size(), {kNone, tree.texts.get()});
+  Walker(tree, options, context).run();
+  find_first_names(tree);
+}
+
+}  // namespace vs::backup

@@ -1,0 +1,36 @@
+#include "core/store/lease.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace vs {
+
+Expected<Lease> Lease::take(int fd, const std::string& object) {
+  if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0) return problem_from_errno("take a lease on", object);
+  Lease lease;
+  lease.fd_ = fd;
+  return lease;
+}
+
+Lease::Lease(Lease&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+Lease& Lease::operator=(Lease&& other) noexcept {
+  if (this != &other) {
+    release();
+    fd_ = std::exchange(other.fd_, -1);
+  }
+  return *this;
+}
+
+Lease::~Lease() { release(); }
+
+bool Lease::unbroken() const { return fd_ >= 0 && ::fcntl(fd_, F_GETLEASE) == F_RDLCK; }
+
+void Lease::release() {
+  if (fd_ >= 0) ::fcntl(fd_, F_SETLEASE, F_UNLCK);
+  fd_ = -1;
+}
+
+}  // namespace vs

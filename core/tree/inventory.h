@@ -1,0 +1,32 @@
+// Which vservers this host has, and where their trees are.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/tree/root_dir.h"
+
+namespace vs {
+
+struct Guest {
+  std::string name;    // unique on this host
+  std::string source;  // "vserver", "nspawn", "lxc", "--tree"
+  RootDir root;
+};
+
+struct InventoryOptions {
+  std::vector<std::string> trees;  // NAME=DIR; when not empty, only these
+  std::string pool;                // only guests on this path's filesystem; "" for all
+  // The places looked at; tests point them elsewhere.
+  std::string vserver_conf = "/etc/vservers";
+  std::string vserver_trees = "/vservers";
+  std::string nspawn_trees = "/var/lib/machines";
+  std::string lxc_trees = "/var/lib/lxc";
+};
+
+// Guests sorted by name. Throws Error(Exit::usage), naming the trouble, for: NAME=DIR malformed, a name twice or with
+// '/', control characters or a leading dot or '-'; a tree that cannot be opened, is a symlink, is "/", or lies inside
+// another tree; the same tree under two names. Found (not named) trees that cannot be opened are told in `warnings` and left out.
+std::vector<Guest> find_guests(const InventoryOptions& options, std::vector<std::string>& warnings);
+
+}  // namespace vs

@@ -1,0 +1,130 @@
+#include "isolation/trees/clone.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <vector>
+
+#include "core/tree/dir_reader.h"
+#include "core/durable/durable_file.h"
+#include "core/escape.h"
+#include "core/tree/root_dir.h"
+#include "isolation/context/run_program.h"
+#include "isolation/trees/sealed_window.h"
+#include "isolation/trees/store_lock.h"
+
+namespace vs::isolation {
+namespace {
+
+// --- what is sealed ----------------------------------------------------------------------------------------
+
+void find_sealed(const RootDir& root, const std::string& dir, std::vector<std::string>& found) {
+  const UniqueFd fd = value_or_throw(root.open(dir, O_RDONLY | O_DIRECTORY));
+  DirReader reader;
+  reader.start(fd.get(), root.host_path(dir));
+  std::vector<std::string> below;
+  for (DirEntry entry; reader.next(entry);) {
+    const std::string path = join_path(dir, entry.name);
+    const auto stat = value_or_throw(stat_at(fd.get(), entry.name.data(), root.host_path(path)));
+    if (S_ISDIR(stat.mode))
+      below.push_back(path);
+    else if (S_ISREG(stat.mode) && stat.nlink > 1 && (stat.attributes & STATX_ATTR_IMMUTABLE) != 0)
+      found.push_back(path);
+  }
+  if (reader.problem() != nullptr) throw Error(reader.problem()->message);
+  for (const auto& path : below) find_sealed(root, path, found);
+}
+
+// --- one more name each ------------------------------------------------------------------------------------
+
+// The directories above `path`, as they will be filled: their owner and mode come with the copy.
+Expected<UniqueFd> open_making(const RootDir& to, std::string_view path) {
+  if (auto found = to.open_dir(path)) return found;
+  const auto [above, name] = split_path(path);
+  auto dir = open_making(to, above);
+  if (!dir) return dir;
+  if (::mkdirat(dir->get(), std::string(name).c_str(), 0700) != 0 && errno != EEXIST) return problem_from_errno("create", to.host_path(path));
+  return to.open_dir(path);
+}
+
+Result link_one(SealKeeper& keeper, const RootDir& from, const RootDir& to, const std::string& path) {
+  FileStat stat;
+  const auto file = from.open_regular(path, &stat);
+  if (!file) return file.error();
+  if (!is_sealed(file->get())) return problem_from(EAGAIN, "find sealed", from.host_path(path));
+  const auto [above, name] = split_path(path);
+  const auto dir = open_making(to, above);
+  if (!dir) return dir.error();
+  return in_unsealed_moment(keeper, file->get(), from.host_path(path), [&] {
+    return ::linkat(AT_FDCWD, fmt::format("/proc/self/fd/{}", file->get()).c_str(), dir->get(), std::string(name).c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+  });
+}
+
+// In the process of its own; one byte for each path tells what became of it. Ends early when nobody listens any more: between two windows.
+int link_all(const RootDir& from, const RootDir& to, const std::vector<std::string>& paths, int report) {
+  ::setsid();
+  ::signal(SIGPIPE, SIG_IGN);
+  expect_lease_signals();
+  SealKeeper keeper;
+  ok_or_throw(keeper.start());
+  for (const auto& path : paths) {
+    const auto linked = link_one(keeper, from, to, path);
+    const bool can_be_copied = !linked && (linked.error().code == EAGAIN || linked.error().code == EMLINK || linked.error().code == EXDEV);
+    if (!linked && !can_be_copied) {
+      ::dprintf(2, "%s\n", linked.error().message.c_str());
+      return 1;
+    }
+    if (::write(report, linked ? "l" : "c", 1) != 1) return 1;
+  }
+  return 0;
+}
+
+CloneCounts link_sealed(const RootDir& from, const RootDir& to, const std::vector<std::string>& paths) {
+  int pipe[2];
+  if (::pipe2(pipe, O_CLOEXEC) != 0) throw Error(problem_from_errno("make", "a pipe").message);
+  UniqueFd reading(pipe[0]), writing(pipe[1]);
+  const pid_t worker = ::fork();
+  if (worker < 0) throw Error(problem_from_errno("fork for", to.path()).message);
+  if (worker == 0) {
+    reading.reset();
+    int status = 1;
+    try {
+      status = link_all(from, to, paths, writing.get());
+    } catch (const std::exception& error) {
+      ::dprintf(2, "%s\n", error.what());
+    }
+    ::_exit(status);
+  }
+  writing.reset();
+  CloneCounts counts;
+  char buffer[4096];
+  for (ssize_t got; (got = ::read(reading.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR);)
+    for (ssize_t i = 0; i < got; ++i) ++(buffer[i] == 'l' ? counts.linked : counts.copied);
+  if (wait_for_child(worker) != 0) throw Error(fmt::format("could not link what {} shares into {}", from.path(), to.path()));
+  return counts;
+}
+
+}  // namespace
+
+CloneCounts clone_tree(const std::string& from, const std::string& to, const std::string& vunify_conf, Log& log) {
+  CloneCounts counts;
+  {
+    const RootDir source(from), target(to);
+    if (source.stat().dev == target.stat().dev) {
+      const auto locks = lock_stores(source, vunify_conf);
+      std::vector<std::string> sealed;
+      find_sealed(source, "", sealed);
+      if (!sealed.empty()) counts = link_sealed(source, target, sealed);
+      log.verbose(fmt::format("{} names of shared files linked, {} shared files copied", counts.linked, counts.copied));
+    }
+  }
+  // What is there already is left alone, so this is the rest; and owner, mode and times of all directories.
+  run_program({"cp", "-a", "-n", "--reflink=auto", "-T", "--", from, to});
+  return counts;
+}
+
+}  // namespace vs::isolation

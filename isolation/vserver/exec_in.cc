@@ -1,0 +1,71 @@
+// Commands of the host in a vserver that runs (lifecycle.h).
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/durable/durable_file.h"
+#include "isolation/confine/confine.h"
+#include "isolation/vserver/guest_init.h"
+#include "isolation/vserver/lifecycle.h"
+#include "isolation/context/pty.h"
+
+namespace vs::isolation {
+namespace {
+
+volatile pid_t interrupted_child = 0;  // for the handler
+void pass_on(int signal) { ::kill(interrupted_child, signal); }
+
+}  // namespace
+
+int exec_in_context(Runtime& runtime, const ContextInfo& context, const ExecOptions& options) {
+  const auto fact = [&context](const char* key) {
+    const auto it = context.facts.find(key);
+    return it == context.facts.end() ? std::string() : it->second;
+  };
+  // The child alone enters, not this process: `stop` could not remove a cgroup that it is in.
+  const auto v1_cgroups = runtime.cgroups.open_v1_processes(fact("CGROUP"));
+  const UniqueFd cgroup = value_or_throw(runtime.cgroups.open_processes(fact("CGROUP")));
+  Confinement confinement;
+  confinement.keep = std::stoull("0" + fact("KEEP"), nullptr, 16);
+  confinement.scope_abstract_sockets = fact("SCOPED") == "1";
+  confinement.filter = value_or_throw(read_whole(runtime.places.filter_file(context.name)));
+  const unsigned terminals = options.instead ? 0 : terminals_of_caller();
+  int sockets[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) throw Error(problem_from_errno("make", "a socket pair").message);
+  UniqueFd ours(sockets[0]), theirs(sockets[1]);
+  const Child child = runtime.contexts->enter(context, cgroup.get(), [&]() -> int {
+    for (const auto& v1 : v1_cgroups) ok_or_throw(write_all(v1.get(), "0", "the cgroup.procs of the vserver"));
+    if (::chdir("/") != 0) return 125;
+    ::setsid();  // else /dev/tty inside would be the terminal of who runs this
+    if (options.instead) ok_or_throw(own_standard_files());
+    if (terminals != 0) ok_or_throw(take_terminal(theirs.get(), terminals));
+    const GuestUser user = value_or_throw(find_user(options.user));
+    ok_or_throw(confine(confinement));
+    ok_or_throw(become(user));
+    if (options.instead) return options.instead();
+    if (!options.login) return exec_command(options.command, guest_environment(user));
+    return exec_command({user.shell, "-l"}, guest_environment(user));
+  });
+  theirs.reset();
+  // The child is in a session of its own: what the terminal or anybody sends to this process is meant for it.
+  interrupted_child = child.pid;
+  for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP}) ::signal(signal, pass_on);
+  const UniqueFd master = terminals != 0 ? receive_terminal(ours.get()) : UniqueFd();
+  if (master) relay(master.get(), child.pidfd.get());
+  pollfd ended{child.pidfd.get(), POLLIN, 0};
+  if (options.limit_seconds > 0 && ::poll(&ended, 1, static_cast<int>(options.limit_seconds * 1000)) == 0) ::kill(child.pid, SIGKILL);
+  const int status = wait_for(child);
+  for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP}) ::signal(signal, SIG_DFL);
+  return status;
+}
+
+int exec_in_vserver(Runtime& runtime, const std::string& name, const ExecOptions& options) {
+  check_vserver_name(name);
+  const auto context = running_context(runtime, name);
+  if (!context) throw Error(fmt::format("vserver {} is not running", name));
+  return exec_in_context(runtime, *context, options);
+}
+
+}  // namespace vs::isolation

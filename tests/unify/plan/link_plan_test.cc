@@ -1,0 +1,213 @@
+#include "unify/plan/link_plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <tbb/global_control.h>
+
+#include <thread>
+
+#include "tests/unify/fixture.h"
+
+namespace vs::unify {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+using enum DigestAlgorithm;
+
+class LinkPlanTest : public testing::Test {
+ protected:
+  // Names of a group, victim by victim.
+  std::vector<std::string> names(const PlanGroup& group) const {
+    std::vector<std::string> all;
+    for (uint32_t v = group.begin; v < group.end; ++v)
+      for (uint32_t n = host_.link_plan.victims[v].begin; n < host_.link_plan.victims[v].end; ++n) {
+        const FileRow& row = host_.files.table.rows()[host_.link_plan.names[n]];
+        all.push_back(host_.guests[host_.files.table.guest(row)].name + ":" + host_.files.table.path(row));
+      }
+    return all;
+  }
+  // A verdict made by hand for the only group of candidates.
+  std::vector<GroupVerdict> one_verdict(std::vector<uint32_t> victims, std::vector<uint32_t> changed, std::optional<uint32_t> master) const {
+    GroupVerdict verdict;
+    verdict.contents.push_back({std::move(victims), std::move(changed), {1, 2}, 3, master});
+    std::vector<GroupVerdict> all;
+    all.push_back(std::move(verdict));
+    return all;
+  }
+  void look() {
+    host_.scan();
+    host_.find_candidates();
+    ASSERT_THAT(host_.candidates.groups, SizeIs(1));
+  }
+  LinkPlan make(std::vector<GroupVerdict> verdicts, bool reflink = false, Index* index = nullptr) {
+    return make_plan(host_.verify_input(), std::move(verdicts), reflink, index, host_.files.counts);
+  }
+  unit::Host host_{{"a", "b", "c"}};
+};
+
+TEST_F(LinkPlanTest, HasAGroupForEachContentWithAllItsNames) {
+  host_.everywhere("usr/x", "same");
+  host_.link("a", "usr/x", "usr/y");
+  host_.plan();
+  ASSERT_THAT(host_.link_plan.groups, SizeIs(1));
+  const PlanGroup& group = host_.link_plan.groups[0];
+  EXPECT_THAT(names(group), ElementsAre("a:usr/x", "a:usr/y", "b:usr/x", "c:usr/x"));
+  EXPECT_EQ(group.end - group.begin, 3u);
+  EXPECT_EQ(group.content, xxh128("same"));
+  EXPECT_EQ(group.size, 4u);
+  EXPECT_EQ(group.master, "");
+  EXPECT_EQ(host_.link_plan.file_count(), 4u);
+}
+
+TEST_F(LinkPlanTest, CarriesWhatThePackageDatabaseSays) {
+  host_.everywhere("usr/x", "same");
+  for (const char* guest : {"a", "b", "c"}) host_.record(guest, "usr/x", "same", sha256);
+  host_.plan();
+  ASSERT_THAT(host_.link_plan.groups, SizeIs(1));
+  const PlanGroup& group = host_.link_plan.groups[0];
+  EXPECT_EQ(group.algorithm, sha256);
+  EXPECT_EQ(group.digest, unit::digest_of(sha256, "same"));
+  EXPECT_EQ(host_.link_plan.packages[group.package].name, "pkg");
+  EXPECT_THAT(group.keys, ElementsAre(host_.candidates.groups[0].key));
+}
+
+TEST_F(LinkPlanTest, AMixedGroupAnswersToTheKeysOfAllItsVictims) {
+  host_.everywhere("usr/x", "same");
+  host_.record("a", "usr/x", "same", md5);
+  host_.record("b", "usr/x", "same", sha256);
+  host_.record("c", "usr/x", "same", md5);
+  host_.plan();
+  ASSERT_THAT(host_.link_plan.groups, SizeIs(1));
+  EXPECT_THAT(host_.link_plan.groups[0].keys, SizeIs(2));
+}
+
+TEST_F(LinkPlanTest, AVictimAloneIsLeftUnlessAMasterIsThere) {
+  host_.everywhere("x", "same");
+  look();
+  EXPECT_THAT(make(one_verdict({0}, {}, std::nullopt)).groups, IsEmpty());
+  EXPECT_EQ(host_.refused(Reason::no_partner), 1u);
+  MasterRecord record;
+  record.name = "ab/cd";
+  const uint32_t master = host_.masters.add(record);
+  const LinkPlan plan = make(one_verdict({0}, {}, master));
+  ASSERT_THAT(plan.groups, SizeIs(1));
+  EXPECT_EQ(plan.groups[0].master, "ab/cd");
+}
+
+TEST_F(LinkPlanTest, WhatIsNotPristineIsCountedAndNotPlanned) {
+  host_.everywhere("x", "same");
+  look();
+  const LinkPlan plan = make(one_verdict({0}, {1, 2}, std::nullopt));
+  EXPECT_THAT(plan.groups, IsEmpty());
+  EXPECT_EQ(host_.refused(Reason::not_pristine), 2u);
+  EXPECT_EQ(host_.refused(Reason::no_partner), 1u);
+}
+
+TEST_F(LinkPlanTest, TellsTheBytesThatAreSavedInWholeBlocks) {
+  LinkPlan plan;
+  PlanGroup fresh, existing;
+  fresh.size = 5000;
+  fresh.begin = 0;
+  fresh.end = 3;
+  existing.size = 4096;
+  existing.begin = 3;
+  existing.end = 5;
+  existing.master = "ab/cd";
+  plan.groups = {fresh, existing};
+  EXPECT_EQ(plan.bytes_to_save(4096), 2 * 8192u + 2 * 4096u);
+}
+
+// --- What the index learns ----------------------------------------------------------------------------------------
+
+class LearningTest : public LinkPlanTest {
+ protected:
+  size_t known() const {
+    size_t count = 0;
+    for (const auto& row : host_.files.table.rows()) count += host_.index->known(host_.files.devices[0], row).has_value();
+    return count;
+  }
+  static void wait() { std::this_thread::sleep_for(std::chrono::nanoseconds(kRacyNs + 200'000'000)); }
+};
+
+TEST_F(LearningTest, WhatKeepsItsInodeIsNotReadAgain) {
+  host_.everywhere("x", "same");
+  host_.file("b", "x", "some");
+  wait();
+  look();
+  host_.make_plan(host_.index.get(), true);
+  EXPECT_EQ(known(), 2u);
+  const auto& row = host_.files.table.rows()[0];
+  EXPECT_EQ(host_.index->known(host_.files.devices[0], row)->content, xxh128("same"));
+}
+
+TEST_F(LearningTest, WhatIsAboutToBeLinkedIsNotLearned) {
+  host_.everywhere("x", "same");
+  wait();
+  look();
+  host_.make_plan(host_.index.get());
+  EXPECT_EQ(known(), 0u);
+}
+
+TEST_F(LearningTest, LearnsWhatIsNotPristineToo) {
+  host_.everywhere("usr/x", "evil");
+  for (const char* guest : {"a", "b", "c"}) host_.record(guest, "usr/x", "good", md5);
+  wait();
+  look();
+  host_.make_plan(host_.index.get());
+  EXPECT_EQ(known(), 3u);
+  EXPECT_FALSE(host_.index->known(host_.files.devices[0], host_.files.table.rows()[0])->pristine);
+}
+
+// A write within the same tick of the clock as the ctime we saw would leave no trace.
+TEST_F(LearningTest, WhatChangedJustNowIsNotTrusted) {
+  host_.everywhere("x", "same");
+  look();
+  host_.make_plan(host_.index.get());
+  EXPECT_EQ(known(), 0u);
+}
+
+// What counts is when it was read, not when the plan is made: a run over many guests reads for minutes.
+TEST_F(LearningTest, WhatHadJustChangedWhenItWasReadIsNotTrustedLater) {
+  host_.everywhere("x", "same");
+  look();
+  auto verdicts = host_.verify();
+  wait();
+  make(std::move(verdicts), false, host_.index.get());
+  EXPECT_EQ(known(), 0u);
+}
+
+// --- Reflink: files stay what they are, so the index must tell which share already ------------------------------
+
+class ReflinkPlanTest : public LinkPlanTest {
+ protected:
+  void shares(uint32_t victim, uint64_t group) {
+    const FileRow& row = row_of_victim(host_.verify_input(), victim);
+    host_.index->learn({{host_.files.devices[0], row, {{1, 2}, 3, true, {}, group}}});
+  }
+};
+
+TEST_F(ReflinkPlanTest, NothingIsPlannedForFilesThatAllShareAlready) {
+  host_.everywhere("x", "same");
+  look();
+  for (const uint32_t v : {0u, 1u, 2u}) shares(v, 77);
+  EXPECT_THAT(make(one_verdict({0, 1, 2}, {}, std::nullopt), true, host_.index.get()).groups, IsEmpty());
+  EXPECT_EQ(host_.files.total().unified, 3u);
+}
+
+TEST_F(ReflinkPlanTest, OneThatSharesIsTheDonorForThoseThatDoNot) {
+  host_.everywhere("x", "same");
+  look();
+  shares(1, 77);
+  shares(2, 77);
+  const LinkPlan plan = make(one_verdict({0, 1, 2}, {}, std::nullopt), true, host_.index.get());
+  ASSERT_THAT(plan.groups, SizeIs(1));
+  host_.link_plan = plan;
+  EXPECT_EQ(plan.groups[0].shared_with, 77u);
+  EXPECT_THAT(names(plan.groups[0]), ElementsAre("b:x", "a:x"));
+}
+
+}  // namespace
+}  // namespace vs::unify

@@ -1,0 +1,261 @@
+#include "unify/change/apply.h"
+
+#include <fmt/format.h>
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <optional>
+#include <thread>
+
+#include "core/escape.h"
+#include "core/store/seal_keeper.h"
+
+namespace vs::unify {
+namespace {
+
+// Names a batch. One journal fsync and one filesystem sync a batch; old inodes and their leases are held until it is settled, so
+// it bounds descriptors and how long a guest's open for writing may wait.
+constexpr uint32_t kBatchNames = 2048;
+// Groups whose masters are made and synced together, for the batches to come: a sync of the whole filesystem costs tens of milliseconds
+// however little there is to write (20 guests: 3.9 s of 24 when each batch had its own). It bounds descriptors and what an interrupted run made in vain.
+constexpr size_t kGroupsAtOnce = 2048;
+// An open for writing that had passed its path look-up before the exchange reaches the lease within this time, or the guest's process
+// did not run at all.
+constexpr auto kSettle = std::chrono::milliseconds(10);
+
+class Applier {
+ public:
+  Applier(const ApplyInput& input, RunContext& context)
+      : input_(input), context_(context), linker_(input.store, input.guard, input.files, input.masters, &keeper_, input.ignore_mtime, counts_, context.log),
+        journal_(input.state_dir + "/journal", input.run), history_(input.state_dir, input.run) {
+    result_.skipped.resize(input.files.guests.size());
+  }
+
+  ApplyResult run() {
+    ok_or_throw(keeper_.start());
+    queue_all();
+    context_.progress.start("link", "files", input_.files.plan.file_count());
+    while (!queue_.empty() && !context_.cancel.stop()) run_batches(take_batches());
+    for (const auto& work : queue_) leave_for_next_run(work);
+    input_.index.learn(left_);
+    context_.progress.finish();
+    journal_.finish();
+    result_.files_linked = counts_.files_linked;
+    result_.put_back = counts_.put_back;
+    result_.classes_restored = counts_.classes_restored;
+    result_.leases_broken = counts_.leases_broken;
+    result_.bytes_saved = counts_.bytes_freed - std::min<uint64_t>(counts_.bytes_freed, bytes_of_masters_);
+    return std::move(result_);
+  }
+
+ private:
+  const LinkPlan& plan() const { return input_.files.plan; }
+  uint32_t names_in(uint32_t begin, uint32_t end) const { return plan().victims[end - 1].end - plan().victims[begin].begin; }
+
+  // Large groups are cut so that a batch keeps its size.
+  void queue_all() {
+    for (uint32_t g = 0; g < plan().groups.size(); ++g) {
+      const PlanGroup& group = plan().groups[g];
+      for (uint32_t begin = group.begin; begin < group.end;) {
+        uint32_t end = begin + 1;
+        while (end < group.end && names_in(begin, end + 1) <= kBatchNames) ++end;
+        queue_.push_back(work_for(g, begin, end));
+        begin = end;
+      }
+    }
+  }
+
+  GroupWork work_for(uint32_t group, uint32_t begin, uint32_t end) {
+    GroupWork work;
+    work.group = group;
+    work.begin = begin;
+    work.end = end;
+    return work;
+  }
+
+  // The master that the plan names, or one made meanwhile (by an earlier batch of the same group), unless it is full.
+  void choose_master(GroupWork& work) {
+    const PlanGroup& group = plan().groups[work.group];
+    for (const auto& key : group.keys)
+      for (const uint32_t made : input_.masters.answering(key))
+        if (suits(input_.masters[made], group)) {
+          work.master_index = made;
+          return;
+        }
+  }
+  static bool suits(const MasterRecord& record, const PlanGroup& group) {
+    return record.name == group.master || (record.content == group.content && record.size == group.size && record.file_class.xattrs == group.xattrs);
+  }
+
+  using Batch = std::vector<GroupWork>;
+
+  Batch take_batch(std::optional<uint32_t>& last_group) {
+    Batch batch;
+    uint32_t names = 0;
+    while (!queue_.empty()) {
+      GroupWork& next = queue_.front();
+      const uint32_t more = names_in(next.begin, next.end);
+      if (last_group == next.group || (!batch.empty() && names + more > kBatchNames)) break;
+      choose_master(next);
+      next.first_staged = names;
+      names += more;
+      last_group = next.group;
+      batch.push_back(std::move(next));
+      queue_.pop_front();
+    }
+    return batch;
+  }
+
+  // A group that needs several batches is in one of them only: a master has one window at a time, and the next part looks for the
+  // master that this one made.
+  std::vector<Batch> take_batches() {
+    std::vector<Batch> batches;
+    std::optional<uint32_t> last_group;
+    for (size_t groups = 0; groups < kGroupsAtOnce; groups += batches.back().size()) {
+      Batch batch = take_batch(last_group);
+      if (batch.empty()) break;
+      batches.push_back(std::move(batch));
+    }
+    return batches;
+  }
+
+  void run_batches(std::vector<Batch> batches) {
+    std::vector<GroupWork*> works;
+    for (auto& batch : batches)
+      for (auto& work : batch) works.push_back(&work);
+    tbb::parallel_for(size_t{0}, works.size(), [&](size_t i) { linker_.prepare(*works[i]); });
+    if (!keep_new_masters(works)) return;
+    for (auto& batch : batches) {
+      if (context_.cancel.stop()) {
+        for (const auto& work : batch) leave_for_next_run(work);
+      } else {
+        link_batch(batch);
+      }
+      batch.clear();  // closes the masters
+    }
+  }
+
+  void link_batch(Batch& batch) {
+    JournalBatch intent;
+    intent.number = ++batch_number_;
+    for (const auto& work : batch)
+      if (work.ready) linker_.announce(work, intent);
+    if (intent.steps.empty()) return account(batch);
+    ok_or_throw(journal_.intend(intent));
+    std::vector<int> fds;
+    for (const auto& work : batch)
+      if (work.ready) fds.push_back(work.master.fd.get());
+    ok_or_throw(keeper_.hand_over(fds));
+    each(batch, [&](GroupWork& work) { linker_.link(work); });
+    std::this_thread::sleep_for(kSettle);
+    each(batch, [&](GroupWork& work) { linker_.settle(work); });
+    account(batch);
+    stop_if_left_for_recovery(batch, linker_.strays(), input_.store);
+    ok_or_throw(keeper_.forget());
+    ok_or_throw(journal_.done(batch_number_));
+  }
+
+  template <class Do>
+  void each(std::vector<GroupWork>& batch, Do what) {
+    tbb::parallel_for(size_t{0}, batch.size(), [&](size_t i) { what(batch[i]); });
+  }
+
+  // Before any guest gets a name of them, new masters are on disk and in the index. False: the disk refused; these masters stay unused, for gc.
+  bool keep_new_masters(const std::vector<GroupWork*>& works) {
+    std::vector<MasterRecord> fresh;
+    for (const GroupWork* work : works)
+      if (work->ready && work->master.fresh) fresh.push_back(work->master.record);
+    if (fresh.empty()) return true;
+    if (auto synced = input_.store.sync(); !synced) {
+      context_.log.object_failed(synced.error().message);
+      for (const GroupWork* work : works) refuse_all(*work, reason_of_errno(synced.error().code));
+      return false;
+    }
+    input_.index.put_masters(input_.store.id(), fresh);
+    for (GroupWork* work : works) {
+      if (!work->ready || !work->master.fresh) continue;
+      work->master_index = input_.masters.add(work->master.record);
+      ++result_.masters_made;
+      if (const auto stat = stat_fd(work->master.fd.get(), work->master.record.name)) bytes_of_masters_ += stat->blocks * 512;
+    }
+    return true;
+  }
+
+  void refuse(uint32_t victim, Reason reason) {
+    const Victim& v = plan().victims[victim];
+    for (uint32_t n = v.begin; n < v.end; ++n)
+      ++result_.skipped[input_.files.table.guest(input_.files.table.rows()[plan().names[n]])][static_cast<size_t>(reason)];
+  }
+  void refuse_all(const GroupWork& work, Reason reason) {
+    for (uint32_t v = work.begin; v < work.end; ++v) refuse(v, reason);
+  }
+
+  // What this run verified is remembered, so that the next one goes on with linking. (Not what a plan file says: nobody here has read it.)
+  void leave_for_next_run(const GroupWork& work) {
+    refuse_all(work, Reason::out_of_time);
+    context_.log.remember_first(reason_name(Reason::out_of_time), escaped(input_.files.table.path(input_.files.table.rows()[plan().names[plan().victims[work.begin].begin]])));
+    const PlanGroup& group = plan().groups[work.group];
+    if (input_.run.verb != "run" || group.keys.size() != 1) return;  // several keys: which member has which key is known to the verifier only
+    for (uint32_t v = work.begin; v < work.end; ++v) {
+      const FileRow& row = input_.files.table.rows()[plan().names[plan().victims[v].begin]];
+      if (row.ctime_ns < group.read_at_ns - kRacyNs)
+        left_.push_back({input_.devices[input_.files.table.guest(row)], row, {group.content, group.xattrs, true, group.keys[0], 0}});
+    }
+  }
+
+  void account(std::vector<GroupWork>& batch) {
+    std::vector<HistoryStep> steps;
+    std::vector<MasterRecord> retired;
+    for (auto& work : batch) {
+      for (const auto& [victim, reason] : work.refused) refuse(victim, reason);
+      for (const auto& [r, victim] : work.linked) {
+        const FileRow& row = input_.files.table.rows()[r];
+        steps.push_back({input_.files.guests[input_.files.table.guest(row)].name, input_.files.table.path(row), work.master.record.name, victim});
+      }
+      if (work.unusable_master) {
+        input_.masters.retire(*work.unusable_master);
+        retired.push_back(input_.masters[*work.unusable_master]);
+      }
+      if (work.ready && (work.full || work.verdict != MasterWindow::Verdict::intact)) {
+        input_.masters.retire(*work.master_index);
+        retired.push_back(input_.masters[*work.master_index]);
+      }
+      requeue(work);
+      context_.progress.add(names_in(work.begin, work.end));
+    }
+    for (const auto& record : linker_.strays().retire_changed(input_.masters)) retired.push_back(record);
+    history_.add(std::move(steps));
+    input_.index.put_masters(input_.store.id(), retired);
+  }
+
+  // Victims for which the master had no room go on with a new one, copied from the first of them.
+  void requeue(const GroupWork& work) {
+    for (size_t i = work.deferred.size(); i > 0;) {
+      const uint32_t end = work.deferred[i - 1] + 1;
+      uint32_t begin = end - 1;
+      for (--i; i > 0 && work.deferred[i - 1] + 1 == begin; --i) --begin;
+      queue_.push_front(work_for(work.group, begin, end));
+    }
+  }
+
+  const ApplyInput& input_;
+  RunContext& context_;
+  LinkerCounts counts_;
+  SealKeeper keeper_;
+  Linker linker_;
+  Journal journal_;
+  RunHistory history_;
+  std::deque<GroupWork> queue_;
+  uint32_t batch_number_ = 0;
+  uint64_t bytes_of_masters_ = 0;
+  std::vector<Index::Learned> left_;
+  ApplyResult result_;
+};
+
+}  // namespace
+
+ApplyResult apply_plan(const ApplyInput& input, RunContext& context) { return Applier(input, context).run(); }
+
+}  // namespace vs::unify

@@ -1,0 +1,41 @@
+// Pass 9: does what a plan says, in batches, each journaled before it is begun and left whole whatever happens.
+#pragma once
+
+#include <span>
+
+#include "core/run_context.h"
+#include "unify/plan/guest_files.h"
+#include "unify/plan/index.h"
+#include "unify/change/linker.h"
+
+namespace vs::unify {
+
+struct ApplyInput {
+  PlannedFiles files;
+  const Store& store;
+  const Guard& guard;
+  MasterTable& masters;
+  Index& index;
+  const JournalRun& run;
+  std::string state_dir;
+  std::vector<uint64_t> devices;  // of the guests
+  bool ignore_mtime = false;
+};
+
+struct ApplyResult {
+  uint64_t files_linked = 0;
+  uint64_t masters_made = 0;
+  uint64_t bytes_saved = 0;  // on disk: old inodes freed, less new masters; reflink: extents now shared
+  uint64_t put_back = 0;
+  uint64_t classes_restored = 0;
+  uint64_t leases_broken = 0;
+  std::vector<ReasonCounts> skipped;  // one a guest; names of victims
+};
+
+// For guards that share inodes. Throws Error only for what ends the run (journal or index cannot be written); what was begun is finished first.
+ApplyResult apply_plan(const ApplyInput& input, RunContext& context);
+
+// For the reflink guard: extents of equal files become shared, the kernel comparing. Nothing to journal: each step is whole.
+ApplyResult apply_reflinks(const ApplyInput& input, RunContext& context);
+
+}  // namespace vs::unify

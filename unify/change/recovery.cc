@@ -1,0 +1,333 @@
+#include "unify/change/recovery.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <thread>
+
+#include "core/escape.h"
+#include "core/store/project.h"
+#include "unify/change/exchange.h"
+#include "unify/change/journal.h"
+#include "unify/change/master_window.h"
+
+namespace vs::unify {
+namespace {
+
+// A writer that slipped in when even the seal keeper died is gone within this time, or must be looked at by a person.
+constexpr int kLeaseTries = 50;
+constexpr auto kLeasePause = std::chrono::milliseconds(100);
+
+class Recovery {
+ public:
+  Recovery(const Store& store, const Guard& guard, const NodevMount* view, const UnfinishedRun& run, MasterTable& masters, RunContext& context, RecoveryResult& result,
+           std::vector<HistoryStep>& linked)
+      : store_(store), guard_(guard), masters_(masters), context_(context), result_(result), linked_(linked),
+        exchanger_(store, guard, masters, nullptr, counts_, context.log) {
+    for (const auto& tree : run.run.trees) {
+      try {
+        RootDir root(tree.path);
+        if (view != nullptr) root.see_through(view->open_dir(path_of_fd(root.fd())));
+        trees_.emplace(tree.name, std::move(root));
+      } catch (const Error& error) {
+        context_.log.warning(error.what());
+      }
+    }
+  }
+
+  // False: a master could not be taken care of, so the journal has to stay.
+  bool batch(const JournalBatch& batch) {
+    bool all = true;
+    for (const auto& name : batch.masters) all = one_master(batch, name) && all;
+    for (const auto& record : exchanger_.strays().retire_changed(masters_)) retired_.push_back(record);
+    if (exchanger_.strays().left_unsealed()) ++result_.unfinished;
+    return all;
+  }
+  const std::vector<MasterRecord>& retired() const { return retired_; }
+
+ private:
+  struct Entry {
+    const JournalStep* step;
+    uint64_t staged_ino = 0;  // 0: not in staging
+  };
+
+  bool one_master(const JournalBatch& batch, const std::string& name) {
+    const auto index = masters_.find_name(name);
+    if (!index) return true;  // never synced: no guest had a name of it
+    auto fd = store_.open_master(name);
+    if (!fd) {
+      context_.log.object_failed(fd.error().message);
+      return false;
+    }
+    OpenMaster master;
+    master.record = masters_[*index];
+    master.shown = store_.shown_master(name);
+    master.fd = std::move(*fd);
+    if (auto sealed = guard_.seal(master.fd.get(), master.shown); !sealed) context_.log.object_failed(sealed.error().message);
+    ++result_.sealed;
+    const auto digests = digest_file(master.fd.get(), DigestAlgorithm::none, master.shown);
+    const bool intact = digests && digests->sha256 == master.record.sha256;
+    if (!intact) context_.log.object_failed("master " + master.shown + " was changed while the run was interrupted; every name given to it then is taken back");
+    // With the class as it was recorded: close() puts it back if a guest changed it.
+    MasterWindow window(guard_, master, counts_, context_.log);
+    if (!open_patiently(window, master.shown)) {
+      ++result_.unfinished;
+      return false;
+    }
+    // It may have died with the project of a guest (exchange.h).
+    const uint32_t project = inherited_project(store_.staging_fd());
+    if (project_of(master.fd.get()) != project)
+      if (auto set = set_project(master.fd.get(), project, master.shown); !set) context_.log.object_failed(set.error().message);
+    std::map<uint64_t, std::vector<Entry>> by_old;
+    for (const auto& step : batch.steps) {
+      const uint64_t of = batch.kind == StepKind::link ? step.new_ino : step.old_ino;
+      if (of != master.record.ino) continue;
+      const auto staged = stat_at(store_.staging_fd(), step.staged.c_str(), step.staged);
+      by_old[batch.kind == StepKind::link ? step.old_ino : step.new_ino].push_back({&step, staged ? staged->ino : 0});
+    }
+    for (auto& [_, entries] : by_old) {
+      if (batch.kind == StepKind::link) finish_link(master, entries, intact);
+      else finish_release(master, entries);
+    }
+    const auto verdict = window.close();
+    if (verdict == MasterWindow::Verdict::unsealed) {
+      ++result_.unfinished;
+      return false;
+    }
+    if (verdict == MasterWindow::Verdict::tainted || !intact) {
+      masters_.retire(*index);
+      retired_.push_back(masters_[*index]);
+    }
+    return true;
+  }
+
+  bool open_patiently(MasterWindow& window, const std::string& shown) {
+    Result opened = Ok{};
+    for (int i = 0; i < kLeaseTries; ++i) {
+      opened = window.open();
+      if (opened || opened.error().code != EAGAIN) break;
+      std::this_thread::sleep_for(kLeasePause);
+    }
+    if (!opened) context_.log.object_failed(opened.error().message + "; master " + shown + " is sealed, run vunify recover again");
+    return opened.has_value();
+  }
+
+  uint64_t ino_in_guest(const JournalStep& step) {
+    UniqueFd dir;
+    const auto place = locate(step, dir);
+    if (!place) return 0;
+    const auto stat = stat_at(dir.get(), place->name.c_str(), place->shown);
+    return stat ? stat->ino : 0;
+  }
+
+  std::optional<GuestName> locate(const JournalStep& step, UniqueFd& dir) {
+    const auto tree = trees_.find(step.guest);
+    if (tree == trees_.end()) return std::nullopt;
+    const auto [parent, name] = split_path(step.path);
+    auto opened = tree->second.open_dir(parent);
+    if (!opened) return std::nullopt;
+    dir = std::move(*opened);
+    return GuestName{dir.get(), std::string(name), tree->second.host_path(step.path)};
+  }
+
+  bool exchanged(const Entry& entry, bool& in_staging) {
+    in_staging = entry.staged_ino == entry.step->old_ino;
+    return in_staging || (entry.staged_ino == 0 && ino_in_guest(*entry.step) == entry.step->new_ino);
+  }
+
+  // Nobody writes to it and it is what the master is.
+  bool equals_master(const OpenMaster& master, const std::string& staged) {
+    const UniqueFd fd(::openat(store_.staging_fd(), staged.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME));
+    if (!fd) return false;
+    const auto lease = Lease::take(fd.get(), staged);
+    const auto stat = stat_fd(fd.get(), staged);
+    const auto xattrs = xattr_hash_of(fd.get(), staged);
+    if (!lease || !stat || !xattrs) return false;
+    FileClass own = class_of(*stat, *xattrs);
+    own.mtime_ns = master.record.file_class.mtime_ns;  // --mtime=ignore may have made them differ; a write is seen in the bytes
+    const auto digests = digest_file(fd.get(), DigestAlgorithm::none, staged);
+    return own == master.record.file_class && digests && digests->sha256 == master.record.sha256 && lease->unbroken();
+  }
+
+  void finish_link(const OpenMaster& master, std::vector<Entry>& entries, bool intact) {
+    // Numbers above those of any plan: told apart from what the interrupted run recorded itself.
+    const uint32_t victim = 0x80000000u + victims_++;
+    bool all_exchanged = true, equal = true;
+    for (const auto& entry : entries) {
+      bool in_staging = false;
+      all_exchanged = exchanged(entry, in_staging) && all_exchanged;
+      if (in_staging) equal = equal && equals_master(master, entry.step->staged);
+    }
+    for (const auto& entry : entries) {
+      const JournalStep& step = *entry.step;
+      if (entry.staged_ino == 0) {
+        if (all_exchanged && equal && intact) linked_.push_back({step.guest, step.path, master.record.name, victim});
+      } else if (entry.staged_ino == step.new_ino) {
+        remove_staged(step.staged);
+      } else if (entry.staged_ino == step.old_ino && all_exchanged && equal && intact) {
+        remove_staged(step.staged);
+        linked_.push_back({step.guest, step.path, master.record.name, victim});
+        ++result_.finished;
+      } else {
+        give_back(step, step.new_ino);
+      }
+    }
+  }
+
+  // The names that one copy is for, which are hard links of one another: all get it or none. The guest may have written to a copy
+  // that one of them got, so from the first name on the only way is forward.
+  void finish_release(const OpenMaster& master, const std::vector<Entry>& entries) {
+    const auto given = [&](const Entry& entry) {
+      return entry.staged_ino == entry.step->old_ino || (entry.staged_ino == 0 && ino_in_guest(*entry.step) == entry.step->new_ino);
+    };
+    const bool begun = std::any_of(entries.begin(), entries.end(), given);
+    const UniqueFd copy = begun ? open_copy(entries) : UniqueFd();
+    for (const auto& entry : entries) {
+      const JournalStep& step = *entry.step;
+      if (entry.staged_ino == step.old_ino) {
+        remove_staged(step.staged);
+        ++result_.finished;
+      } else if (entry.staged_ino == step.new_ino || entry.staged_ino == 0) {
+        if (begun && !given(entry)) give_copy(entry, copy.get(), master);
+        else if (entry.staged_ino != 0) remove_staged(step.staged);
+        result_.rolled_back += !begun && entry.staged_ino != 0;
+      } else {
+        give_back(step, step.new_ino);
+      }
+    }
+  }
+
+  // The copy by any of its names, in staging or in the guest; invalid when the guest has removed it meanwhile.
+  UniqueFd open_copy(const std::vector<Entry>& entries) {
+    for (const auto& entry : entries) {
+      const JournalStep& step = *entry.step;
+      UniqueFd dir;
+      const auto place = locate(step, dir);
+      UniqueFd fd(entry.staged_ino == step.new_ino ? ::openat(store_.staging_fd(), step.staged.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)
+                  : place                          ? ::openat(dir.get(), place->name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)
+                                                   : -1);
+      const auto stat = fd ? stat_fd(fd.get(), step.path) : Expected<FileStat>(Problem{ENOENT, ""});
+      if (stat && stat->ino == step.new_ino && S_ISREG(stat->mode)) return fd;
+    }
+    return UniqueFd();
+  }
+
+  // Within the master's window.
+  void give_copy(const Entry& entry, int copy, const OpenMaster& master) {
+    const JournalStep& step = *entry.step;
+    UniqueFd dir;
+    const auto place = locate(step, dir);
+    const bool staged = entry.staged_ino == step.new_ino || (copy >= 0 && ::linkat(copy, "", store_.staging_fd(), step.staged.c_str(), AT_EMPTY_PATH) == 0);
+    if (!staged) return;  // the guest has removed the copy, and this name with it or not: it is the master's as before
+    if (place && ino_in_guest(step) == master.record.ino) {
+      const auto exchanged = exchanger_.exchange(step.staged, *place, step.new_ino, master.record.ino);
+      if (!exchanged) context_.log.object_failed(exchanged.error().message);
+      else if (*exchanged == Exchange::lost) return void(++result_.lost);
+      else if (*exchanged == Exchange::stuck) return void(++result_.unfinished);
+      else result_.finished += *exchanged == Exchange::done;
+    }
+    remove_staged(step.staged);
+  }
+
+  void give_back(const JournalStep& step, uint64_t new_ino) {
+    UniqueFd dir;
+    const auto place = locate(step, dir);
+    const auto back = place                                                                       ? exchanger_.put_back(step.staged, *place, new_ino)
+                      : exchanger_.keep_as_lost(step.staged, step.guest + ":" + step.path) ? Exchange::lost
+                                                                                                  : Exchange::stuck;
+    if (back == Exchange::put_back) remove_staged(step.staged);
+    ++(back == Exchange::put_back ? result_.rolled_back : back == Exchange::lost ? result_.lost : result_.unfinished);
+  }
+
+  void remove_staged(const std::string& staged) {
+    if (const auto removed = exchanger_.remove(staged, "a run that did not end"); !removed) context_.log.object_failed(removed.error().message);
+  }
+
+  const Store& store_;
+  const Guard& guard_;
+  MasterTable& masters_;
+  RunContext& context_;
+  RecoveryResult& result_;
+  std::vector<HistoryStep>& linked_;
+  WindowCounts counts_;
+  Exchanger exchanger_;
+  uint32_t victims_ = 0;
+  std::vector<MasterRecord> retired_;
+  std::map<std::string, RootDir> trees_;
+};
+
+// A run, or gc, may have been killed between naming a master and sealing it or between unsealing it and removing it. No guest had
+// a name of it then; one that has is in a batch of the journal, or the seal keeper took care of it.
+void seal_all(const Store& store, const Guard& guard, const MasterTable& masters, RunContext& context, RecoveryResult& result) {
+  for (const auto& record : masters.records()) {
+    const auto fd = store.open_master(record.name);
+    const auto sealed = fd ? guard.is_sealed(fd->get(), store.shown_master(record.name)) : Expected<bool>(fd.error());
+    if (sealed && *sealed) continue;
+    const Result done = sealed ? guard.seal(fd->get(), store.shown_master(record.name)) : Result(sealed.error());
+    if (done) ++result.sealed;
+    else {
+      context.log.object_failed(done.error().message);
+      ++result.unfinished;
+    }
+  }
+}
+
+// What no journal tells of: a master's name, which belonged to no guest any more, or something that only a person can place.
+void sweep_staging(const Store& store, const Guard& guard, MasterTable& masters, Index& index, RunContext& context, RecoveryResult& result) {
+  WindowCounts counts;
+  Exchanger exchanger(store, guard, masters, nullptr, counts, context.log);
+  for (const auto& entry : store.list_staging()) {
+    result.needed = true;
+    const std::string shown = "a staging entry that no journal explains";
+    if (!masters.find(entry.ino)) {
+      result.lost += exchanger.keep_as_lost(entry.name, shown);
+      continue;
+    }
+    const auto removed = exchanger.remove(entry.name, shown);
+    result.rolled_back += removed.has_value();
+    if (!removed) context.log.object_failed(removed.error().message);
+  }
+  index.put_masters(store.id(), exchanger.strays().retire_changed(masters));
+}
+
+}  // namespace
+
+bool needs_recovery(const Store* store, const std::string& state_dir) {
+  return read_journal(state_dir + "/journal").has_value() || (store != nullptr && !store->list_staging().empty());
+}
+
+RecoveryResult recover_store(const Store& store, const Guard& guard, const NodevMount* view, const std::string& state_dir, MasterTable& masters, Index& index, RunContext& context) {
+  RecoveryResult result;
+  index.put_masters(store.id(), adopt_unknown(store, masters, context));
+  if (const auto unfinished = read_journal(state_dir + "/journal")) {
+    if (unfinished->run.store_id != store.id())
+      throw Error(fmt::format("{}/journal tells of an interrupted run {} of another store, {}; recover that one first (--store {})", state_dir,
+                              unfinished->run.run, escaped(unfinished->run.store), escaped(unfinished->run.store)));
+    result.needed = true;
+    result.run = unfinished->run.run;
+    std::vector<HistoryStep> linked;
+    Recovery recovery(store, guard, view, *unfinished, masters, context, result, linked);
+    for (const auto& batch : unfinished->batches) recovery.batch(batch);
+    index.put_masters(store.id(), recovery.retired());
+    seal_all(store, guard, masters, context, result);
+    RunHistory(state_dir, unfinished->run).add(std::move(linked));
+    if (result.unfinished == 0) {
+      sweep_staging(store, guard, masters, index, context, result);
+      if (::truncate((state_dir + "/journal").c_str(), 0) != 0) throw Error(problem_from_errno("empty", state_dir + "/journal").message);
+    }
+  } else if (!store.list_staging().empty()) {
+    seal_all(store, guard, masters, context, result);
+    sweep_staging(store, guard, masters, index, context, result);
+  }
+  if (result.needed)
+    context.log.info(fmt::format("recovered run {}: {} names finished, {} rolled back, {} masters sealed, {} entries kept in {}/lost", result.run,
+                                 result.finished, result.rolled_back, result.sealed, result.lost, store.path()));
+  return result;
+}
+
+}  // namespace vs::unify

@@ -1,0 +1,127 @@
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <ctime>
+#include <mutex>
+
+#include "core/escape.h"
+#include "unify/change/apply.h"
+#include "unify/store/reflinker.h"
+
+namespace vs::unify {
+namespace {
+
+int64_t now_ns() {
+  timespec t{};
+  ::clock_gettime(CLOCK_REALTIME, &t);
+  return t.tv_sec * 1'000'000'000 + t.tv_nsec;
+}
+
+struct Shared {
+  std::vector<Index::Learned> learned;
+  std::vector<std::pair<uint32_t, Reason>> refused;
+  uint64_t files = 0, bytes = 0;
+};
+
+class Reflinker {
+ public:
+  Reflinker(const ApplyInput& input, Log& log) : input_(input), log_(log) {}
+
+  // The stage body: one group. The first victim is the donor; whoever cannot be opened any more is passed over.
+  Shared share(const PlanGroup& group) const {
+    Shared result;
+    UniqueFd donor;
+    uint32_t donor_victim = 0;
+    const uint64_t id = group.shared_with != 0 ? group.shared_with : group.keys[0].low | 1;
+    for (uint32_t v = group.begin; v < group.end; ++v) {
+      auto fd = open(v);
+      if (!fd) {
+        refuse(v, reason_of_errno(fd.error().code), fd.error().message, result);
+      } else if (!donor) {
+        donor = std::move(*fd);
+        donor_victim = v;
+      } else {
+        share_one(group, donor.get(), fd->get(), v, id, result);
+      }
+    }
+    if (result.files != 0 && group.shared_with == 0) learn(group, donor_victim, id, result);
+    return result;
+  }
+
+ private:
+  const FileRow& row(uint32_t v) const { return input_.files.table.rows()[input_.files.plan.names[input_.files.plan.victims[v].begin]]; }
+
+  std::string shown(uint32_t v) const { return escaped(input_.files.guests[input_.files.table.guest(row(v))].root.host_path(input_.files.table.path(row(v)))); }
+  void refuse(uint32_t v, Reason reason, const std::string& message, Shared& result) const {
+    result.refused.emplace_back(v, reason);
+    if (is_trouble(reason)) log_.remember_first(reason_name(reason), shown(v) + (message.empty() ? "" : ": " + message));
+  }
+
+  Expected<UniqueFd> open(uint32_t v) const {
+    FileStat stat;
+    auto fd = input_.files.guests[input_.files.table.guest(row(v))].root.open_regular(input_.files.table.path(row(v)), &stat);
+    if (fd && !same_identity(row(v), stat)) return Problem{ESTALE, ""};
+    return fd;
+  }
+
+  void share_one(const PlanGroup& group, int donor, int target, uint32_t v, uint64_t id, Shared& result) const {
+    const auto shared = share_extents(donor, target, 0, group.size);
+    if (!shared) {
+      const Reason reason = shared.error().code == EINVAL || shared.error().code == EOPNOTSUPP ? Reason::unshareable_extents : reason_of_errno(shared.error().code);
+      if (reason == Reason::io_error) log_.object_failed(shared.error().message + " (" + shown(v) + ")");
+      refuse(v, reason, shared.error().message, result);
+    } else if (*shared < group.size) {
+      refuse(v, Reason::changed_meanwhile, "", result);
+    } else {
+      result.files += input_.files.plan.victims[v].end - input_.files.plan.victims[v].begin;
+      result.bytes += *shared;
+      learn(group, v, id, result);
+    }
+  }
+
+  // Sharing leaves times as they are, so the scanned identity stays the key.
+  void learn(const PlanGroup& group, uint32_t v, uint64_t id, Shared& result) const {
+    if (row(v).ctime_ns >= now_ns() - kRacyNs) return;
+    result.learned.push_back({input_.devices[input_.files.table.guest(row(v))], row(v), {group.content, group.xattrs, true, group.keys[0], id}});
+  }
+
+  const ApplyInput& input_;
+  Log& log_;
+};
+
+}  // namespace
+
+ApplyResult apply_reflinks(const ApplyInput& input, RunContext& context) {
+  ApplyResult result;
+  result.skipped.resize(input.files.guests.size());
+  const Reflinker reflinker(input, context.log);
+  RunHistory history(input.state_dir, input.run);
+  std::mutex mutex;
+  std::vector<Index::Learned> learned;
+  const auto& plan = input.files.plan;
+  context.progress.start("share", "files", plan.file_count());
+  tbb::parallel_for(size_t{0}, plan.groups.size(), [&](size_t g) {
+    Shared shared;
+    if (context.cancel.stop()) {
+      for (uint32_t v = plan.groups[g].begin; v < plan.groups[g].end; ++v) shared.refused.emplace_back(v, Reason::out_of_time);
+    } else {
+      shared = reflinker.share(plan.groups[g]);
+    }
+    const std::lock_guard guard(mutex);
+    result.files_linked += shared.files;
+    result.bytes_saved += shared.bytes;
+    for (const auto& [v, reason] : shared.refused) {
+      const uint32_t guest = input.files.table.guest(input.files.table.rows()[plan.names[plan.victims[v].begin]]);
+      result.skipped[guest][static_cast<size_t>(reason)] += plan.victims[v].end - plan.victims[v].begin;
+    }
+    learned.insert(learned.end(), shared.learned.begin(), shared.learned.end());
+    context.progress.add(plan.groups[g].end - plan.groups[g].begin);
+  });
+  context.progress.finish();
+  input.index.learn(learned);
+  return result;
+}
+
+}  // namespace vs::unify

@@ -1,0 +1,72 @@
+#include "unify/change/stray_masters.h"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace vs::unify {
+
+struct StrayMasters::Stray {
+  OpenMaster master;
+  std::unique_ptr<MasterWindow> window;
+};
+
+std::optional<OpenMaster> StrayMasters::find(uint64_t ino) const {
+  const auto index = masters_.find(ino);
+  if (!index) return std::nullopt;
+  OpenMaster master;
+  master.record = masters_[*index];
+  master.shown = store_.shown_master(master.record.name);
+  auto fd = store_.open_master(master.record.name);
+  if (!fd) {
+    log_.object_failed(fd.error().message);
+    return std::nullopt;
+  }
+  master.fd = std::move(*fd);
+  return master;
+}
+
+Result StrayMasters::unseal(std::vector<std::unique_ptr<Stray>>& strays, std::initializer_list<uint64_t> inos) {
+  for (const uint64_t ino : inos) {
+    if (std::any_of(strays.begin(), strays.end(), [&](const auto& known) { return known->master.record.ino == ino; })) continue;
+    auto master = find(ino);
+    if (!master) continue;
+    const auto sealed = guard_.is_sealed(master->fd.get(), master->shown);
+    if (!sealed) return sealed.error();
+    if (!*sealed) continue;
+    Stray& stray = *strays.emplace_back(std::make_unique<Stray>());
+    stray.master = std::move(*master);
+    const int fd = stray.master.fd.get();
+    if (keeper_ != nullptr)
+      if (auto handed = keeper_->hand_over({&fd, 1}); !handed) return handed;
+    stray.window = std::make_unique<MasterWindow>(guard_, stray.master, counts_, log_);
+    if (auto opened = stray.window->open(); !opened) return opened;
+  }
+  return Ok{};
+}
+
+void StrayMasters::seal(Stray& stray) {
+  if (!stray.window) return;
+  const auto verdict = stray.window->close();
+  if (verdict != MasterWindow::Verdict::intact) changed_.push_back(*masters_.find(stray.master.record.ino));
+  left_unsealed_ = left_unsealed_ || verdict == MasterWindow::Verdict::unsealed;
+}
+
+Result StrayMasters::with_unsealed(std::initializer_list<uint64_t> inos, const std::function<Result()>& step) {
+  const auto lock = alone();
+  std::vector<std::unique_ptr<Stray>> strays;
+  Result result = unseal(strays, inos);
+  if (result) result = step();
+  for (const auto& stray : strays) seal(*stray);
+  return result;
+}
+
+std::vector<MasterRecord> StrayMasters::retire_changed(MasterTable& masters) {
+  std::vector<MasterRecord> retired;
+  for (const uint32_t master : changed()) {
+    masters.retire(master);
+    retired.push_back(masters[master]);
+  }
+  return retired;
+}
+
+}  // namespace vs::unify

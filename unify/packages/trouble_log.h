@@ -1,0 +1,35 @@
+// Collects what is wrong with the package databases of one guest.
+//
+// A hostile database can be wrong a million times; ten reports a file and a thousand a guest tell as much.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "unify/packages/package_index.h"
+
+namespace vs::unify {
+
+class TroubleLog {
+ public:
+  static constexpr size_t kMaxPerFile = 10;
+  static constexpr size_t kMaxInAll = 1000;
+
+  explicit TroubleLog(std::vector<PackageTrouble>& troubles) : troubles_(troubles), start_(troubles.size()) {}
+
+  // `file` guest-relative, any bytes: escaped here. `detail` must be escaped where it quotes the guest.
+  void add(std::string_view file, std::string detail);
+  size_t count() const { return troubles_.size() - start_; }
+  // "line 12: expected a field, found "xyz"": `line` is a part of `text`, which is the file's content.
+  void add_line(std::string_view file, std::string_view text, std::string_view line,
+                std::string_view expected);
+
+ private:
+  std::vector<PackageTrouble>& troubles_;
+  size_t start_;
+  std::string last_file_;
+  size_t in_last_file_ = 0;
+};
+
+}  // namespace vs::unify

@@ -1,0 +1,151 @@
+#include "unify/plan/guest_files.h"
+
+#include <fmt/format.h>
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "core/escape.h"
+#include "unify/packages/rpm_database.h"
+#include "unify/scan/scanner.h"
+
+namespace vs::unify {
+namespace {
+
+void add_counts(GuestCounts& sum, const GuestCounts& part) {
+  sum.entries += part.entries;
+  sum.regular_files += part.regular_files;
+  sum.owned += part.owned;
+  sum.considered += part.considered;
+  sum.unified += part.unified;
+  for (size_t i = 0; i < kReasons; ++i) sum.skipped[i] += part.skipped[i];
+}
+
+// Where the directories of all threads hand over what they counted.
+struct Sums {
+  std::mutex mutex;
+  std::vector<GuestCounts>& counts;
+  std::vector<Sighting>& sightings;
+};
+
+class UnifyDirectory final : public DirectoryVisitor {
+ public:
+  UnifyDirectory(uint32_t guest, std::string_view path, uint64_t ino, const Rules& rules, const PackageIndex& packages,
+                 const MasterTable& masters, Sums& sums)
+      : guest_(guest), rules_(rules), packages_(packages), masters_(masters), sums_(sums), path_(path),
+        owned_(packages.dir(ino)), excluded_names_(rules.excludes.literal_names_in(path)) {}
+
+  ~UnifyDirectory() override {
+    const std::lock_guard guard(sums_.mutex);
+    add_counts(sums_.counts[guest_], counts_);
+    sums_.sightings.insert(sums_.sightings.end(), sightings_.begin(), sightings_.end());
+  }
+
+  std::optional<uint32_t> wants(const DirEntry& entry) override {
+    ++counts_.regular_files;
+    if (const auto master = masters_.find(entry.ino)) {
+      ++counts_.unified;
+      sightings_.push_back({guest_, *master});
+      return std::nullopt;
+    }
+    if (excluded(entry.name)) return refuse(Reason::excluded);
+    if (packages_.unknown()) return refuse(Reason::unknown_packages);
+    uint32_t note = kNoPackage;
+    if (const PackageFile* file = owned_.empty() ? nullptr : packages_.find(owned_, entry.name); file != nullptr) {
+      ++counts_.owned;
+      if (const auto reason = refuse_record(*file); reason && refuses_in(*reason, rules_.scope)) return refuse(*reason);
+      note = static_cast<uint32_t>(file - packages_.files().data());
+    } else if (rules_.scope == Scope::packages) {
+      return refuse(Reason::unowned);
+    }
+    if (lock_like(entry.name)) return refuse(Reason::lock_like);
+    return note;
+  }
+
+  bool keep(const DirEntry&, const FileStat& stat) override {
+    if (const auto reason = refuse_stat(rules_, stat)) {
+      refuse(*reason);
+      return false;
+    }
+    ++counts_.considered;
+    return true;
+  }
+
+ private:
+  std::optional<uint32_t> refuse(Reason reason) {
+    ++counts_.skipped[static_cast<size_t>(reason)];
+    return std::nullopt;
+  }
+  bool excluded(std::string_view name) const {
+    if (!excluded_names_.empty() && std::find(excluded_names_.begin(), excluded_names_.end(), name) != excluded_names_.end())
+      return true;
+    return rules_.excludes.has_wildcards() && rules_.excludes.matches(join_path(path_, name));
+  }
+
+  const uint32_t guest_;
+  const Rules& rules_;
+  const PackageIndex& packages_;
+  const MasterTable& masters_;
+  Sums& sums_;
+  const std::string path_;
+  const PackageIndex::Dir owned_;
+  const std::vector<std::string> excluded_names_;
+  GuestCounts counts_;
+  std::vector<Sighting> sightings_;
+};
+
+class UnifyVisitor final : public ScanVisitor {
+ public:
+  UnifyVisitor(const Rules& rules, const std::vector<PackageIndex>& packages, const MasterTable& masters, Sums& sums)
+      : rules_(rules), packages_(packages), masters_(masters), sums_(sums) {}
+
+  std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view path, const FileStat& dir) override {
+    if (!path.empty() && rules_.excludes.matches(path)) return nullptr;
+    return std::make_unique<UnifyDirectory>(guest, path, dir.ino, rules_, packages_[guest], masters_, sums_);
+  }
+
+ private:
+  const Rules& rules_;
+  const std::vector<PackageIndex>& packages_;
+  const MasterTable& masters_;
+  Sums& sums_;
+};
+
+}  // namespace
+
+GuestCounts GuestFiles::total() const {
+  GuestCounts sum;
+  for (const auto& part : counts) add_counts(sum, part);
+  return sum;
+}
+
+void load_guest_packages(std::span<const Guest> guests, const std::string& cache_dir, GuestFiles& files, RunContext& context) {
+  files.packages.resize(guests.size());
+  files.troubles.resize(guests.size());
+  if (!cache_dir.empty())  // verbs that only look leave what is there
+    for (const std::string& dir : {cache_dir, std::string("/tmp")})
+      if (const size_t swept = sweep_private_copies(dir)) context.log.verbose(fmt::format("removed {} private copies of rpm databases that killed runs left in {}", swept, dir));
+  context.progress.start("packages", "guests", guests.size());
+  tbb::parallel_for(size_t{0}, guests.size(), [&](size_t i) {
+    if (context.cancel.stop()) return;
+    files.packages[i] = load_packages(guests[i].root, cache_dir, files.troubles[i]);
+    for (const auto& trouble : files.troubles[i])
+      context.log.object_failed(fmt::format("{}: package database {}: {}", guests[i].name, escaped(trouble.file), escaped(trouble.detail)));
+    context.progress.add();
+  });
+  context.progress.finish();
+}
+
+void scan_guests(std::span<const Guest> guests, const Rules& rules, const MasterTable& masters, GuestFiles& files, RunContext& context) {
+  files.packages.resize(guests.size());
+  files.counts.resize(guests.size());
+  for (const auto& guest : guests) files.devices.push_back(guest.root.stat().dev);
+  Sums sums{{}, files.counts, files.sightings};
+  UnifyVisitor visitor(rules, files.packages, masters, sums);
+  context.progress.start("scan", "entries", 0);
+  scan_trees(guests, visitor, files.table, context);
+  context.progress.finish();
+}
+
+}  // namespace vs::unify

@@ -1,0 +1,52 @@
+// Passes 3 to 5: scan the guests' trees, knowing the masters and the packages, and keep the files that may be shared.
+//
+// The order of questions makes the nightly run cheap: an entry with a master's inode number is already unified and costs
+// no system call; a file that no package owns or that a rule keeps out costs a look-up; only the rest is stat'ed.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/tree/inventory.h"
+#include "core/run_context.h"
+#include "unify/plan/eligibility.h"
+#include "unify/scan/file_table.h"
+#include "unify/plan/master_table.h"
+#include "unify/packages/package_index.h"
+
+namespace vs::unify {
+
+struct GuestCounts {
+  uint64_t entries = 0;
+  uint64_t regular_files = 0;
+  uint64_t owned = 0;       // by a package
+  uint64_t considered = 0;  // rows kept: may be shared as far as names, records and stat tell
+  uint64_t unified = 0;     // names of masters
+  ReasonCounts skipped{};
+};
+
+// A name of a master met in a guest.
+struct Sighting {
+  uint32_t guest = 0;
+  uint32_t master = 0;
+};
+
+struct GuestFiles {
+  std::vector<PackageIndex> packages;  // one a guest
+  std::vector<std::vector<PackageTrouble>> troubles;
+  std::vector<GuestCounts> counts;
+  std::vector<uint64_t> devices;  // st_dev of each guest's tree; they differ between btrfs subvolumes only
+  FileTable table;  // what is considered; FileRow::note is the position in packages[guest].files(), kNoPackage without
+  std::vector<Sighting> sightings;  // in no order
+  GuestCounts total() const;
+};
+inline constexpr uint32_t kNoPackage = 0xffffffff;
+
+// Pass 4, before the scan because it saves the scan most of its work. `cache_dir` as in load_packages().
+void load_guest_packages(std::span<const Guest> guests, const std::string& cache_dir, GuestFiles& files, RunContext& context);
+
+// Passes 3 and 5 in one walk.
+void scan_guests(std::span<const Guest> guests, const Rules& rules, const MasterTable& masters, GuestFiles& files, RunContext& context);
+
+}  // namespace vs::unify

@@ -1,0 +1,74 @@
+// Pass 8: what is to be done, as data that a person can read and edit; apply does exactly this.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "unify/plan/candidates.h"
+
+namespace vs::unify {
+
+// Victims proved equal in bytes and class when they were read. Apply proves it again, under leases.
+struct PlanGroup {
+  std::vector<Key128> keys;  // what the master will answer to: those of the victims, usually one
+  Key128 content;  // XXH3-128 of the bytes
+  uint64_t size = 0;
+  uint64_t xattrs = 0;
+  DigestAlgorithm algorithm = DigestAlgorithm::none;  // recorded by the package database of the first victim's guest
+  std::string digest;                                 // raw
+  std::string master;  // name of an existing master in the store, "" for a new one
+  int64_t read_at_ns = 0;  // when the victims were read (GroupVerdict); 0: not by this process
+  uint64_t shared_with = 0;  // reflink guard: sharing group that the first victim is already in
+  uint32_t package = 0;      // index in LinkPlan::packages
+  uint32_t begin = 0, end = 0;  // range in LinkPlan::victims
+};
+
+struct PlanPackage {
+  std::string name, version, arch, source;
+};
+
+// Steps refer to rows of a file table: the scan's, or the one read_plan() made.
+struct LinkPlan {
+  std::vector<uint32_t> names;  // rows
+  std::vector<Victim> victims;
+  std::vector<PlanGroup> groups;      // in the order of their first victim's directory
+  std::vector<PlanPackage> packages;  // [0] is nameless: scope all
+  uint64_t file_count() const;        // names that would change
+  // Bytes on disk that would be freed, counting whole blocks: each victim's, less one copy for each new master.
+  uint64_t bytes_to_save(uint32_t block_size) const;
+};
+
+struct GroupVerdict;
+struct VerifyInput;
+// Turns verdicts into the plan. Counts the refused in files.counts; tells the index what was learned (unless null). With
+// `reflink`, victims whose extents are shared already count as unified and only one of them is kept, as the donor.
+LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index, std::vector<GuestCounts>& counts);
+
+// For whom a plan was made; apply refuses another's.
+struct PlanHeader {
+  std::string host;      // machine id
+  std::string pool;      // mount point
+  uint64_t dev = 0;
+  std::string store_id;  // "" when the store did not exist yet
+  std::string guard;
+  std::string scope;
+  bool ignore_mtime = false;
+  struct Tree {
+    std::string name, path;
+    uint64_t dev = 0, ino = 0;
+  };
+  std::vector<Tree> trees;
+};
+
+// One line each: header, groups, trailer with their number (plan_file.md).
+std::string plan_text(const PlanHeader& header, const LinkPlan& plan, const FileTable& table);
+
+struct ParsedPlan {
+  PlanHeader header;
+  LinkPlan plan;
+  FileTable table;
+};
+// Throws Error naming line and what was expected, for anything that is not a whole, well-formed plan. (Hostile input: fuzzed.)
+ParsedPlan parse_plan(std::string_view text, const std::string& file);
+
+}  // namespace vs::unify

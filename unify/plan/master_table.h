@@ -1,0 +1,58 @@
+// The masters of a store as this run knows them: what lies in the store, joined with what the index recorded.
+#pragma once
+
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "core/run_context.h"
+#include "unify/plan/index.h"
+#include "unify/store/store.h"
+
+namespace vs::unify {
+
+class MasterTable {
+ public:
+  // Truth is the directory listing of the store (inode numbers as they are now); a record without a file is dropped, a
+  // file without a record is in unknown(). `store` may be nullptr: no masters.
+  static MasterTable load(const Store* store, const Index& index);
+
+  size_t size() const { return records_.size(); }
+  bool empty() const { return records_.empty(); }
+  const MasterRecord& operator[](uint32_t i) const { return records_[i]; }
+  std::span<const MasterRecord> records() const { return records_; }
+  // Which master has this inode number (on the store's filesystem)? Hot: asked for every directory entry.
+  std::optional<uint32_t> find(uint64_t ino) const {
+    const auto it = by_ino_.find(ino);
+    return it == by_ino_.end() ? std::nullopt : std::optional<uint32_t>(it->second);
+  }
+  std::optional<uint32_t> find_name(std::string_view name) const;
+  // Masters that may get new names and were the content of this candidate key, the latest first. In scope all a key tells size and class
+  // only, so many contents may have one; with digests it is mostly one master.
+  std::vector<uint32_t> answering(const Key128& key) const;
+  uint32_t add(MasterRecord record);
+  void retire(uint32_t master);
+
+  // Files in the store that no record tells of: the index was lost. adopt() reads them and makes records again.
+  const std::vector<StoredName>& unknown() const { return unknown_; }
+
+ private:
+  void link(uint32_t i);
+  std::vector<MasterRecord> records_;
+  std::unordered_map<uint64_t, uint32_t> by_ino_;
+  std::unordered_multimap<Key128, uint32_t, Key128Hash> by_answer_;
+  std::vector<StoredName> unknown_;
+};
+
+// Makes records for masters that have none, from their inodes; returns them (also added to the table). Names that are no
+// regular file or whose content is not what the name says are told in the log and left alone.
+std::vector<MasterRecord> adopt_unknown(const Store& store, MasterTable& table, RunContext& context);
+
+// Which digest a file has, read through a descriptor. Empty Problem-free result for the empty file.
+struct Digests {
+  std::string sha256;
+  std::string recorded;  // in the algorithm asked for; equal to sha256 if that was it
+};
+Expected<Digests> digest_file(int fd, DigestAlgorithm recorded, const std::string& object);
+
+}  // namespace vs::unify

@@ -1,0 +1,68 @@
+// Pass 7: which candidates are equal, byte for byte.
+//
+// The members of a group are read in lockstep, block by block, and compared with one representative a content; so each
+// file is read once and a content is hashed once, not each file. Members that differ from all others are dropped
+// when they do. Where the package database records a digest, it is computed once a content: what does not match is
+// no pristine package file and is not shared (a guest must not learn by planting a guess what another guest has changed).
+#pragma once
+
+#include <span>
+
+#include "core/tree/inventory.h"
+#include "unify/plan/candidates.h"
+#include "unify/plan/index.h"
+#include "unify/plan/link_plan.h"
+#include "unify/store/store.h"
+
+namespace vs::unify {
+
+// A set of victims with one content; from one candidate group there may come several.
+struct VerifiedContent {
+  std::vector<uint32_t> victims;  // indexes into CandidateSet::victims: pristine, as their own database records it
+  std::vector<uint32_t> changed;  // equal to the others, but not what their database records
+  Key128 content;
+  uint64_t xattrs = 0;
+  std::optional<uint32_t> master;  // equal to this one of the group's
+};
+
+struct GroupVerdict {
+  std::vector<VerifiedContent> contents;
+  std::vector<std::pair<uint32_t, Reason>> refused;  // victims
+  std::vector<std::pair<Reason, std::string>> troubles;  // the first of each kind among the refused, for messages
+  int64_t read_at_ns = 0;   // when reading began; what changed shortly before may have changed once more unseen
+  bool from_index = false;  // nothing was read
+};
+
+struct VerifyInput {
+  std::span<const Guest> guests;
+  const FileTable& table;
+  const CandidateSet& candidates;
+  const std::vector<PackageIndex>& packages;
+  const std::vector<uint64_t>& devices;  // of the guests
+  const MasterTable& masters;
+  const Store* store;  // nullptr: no masters
+  const Rules& rules;
+};
+// The first name's row.
+const FileRow& row_of_victim(const VerifyInput& input, uint32_t victim);
+// The digest that a victim's package database records.
+std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, uint32_t victim);
+
+// The stage body: one group. Reusable, by one thread at a time; knows nothing of TBB.
+class GroupVerifier {
+ public:
+  explicit GroupVerifier(const VerifyInput& input);
+  GroupVerifier(GroupVerifier&&) noexcept;
+  ~GroupVerifier();
+  GroupVerdict verify(const CandidateGroup& group);
+  uint64_t bytes_read() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// All groups in parallel. A group whose members the index knows all of is not read.
+std::vector<GroupVerdict> verify_candidates(const VerifyInput& input, const Index& index, RunContext& context);
+
+}  // namespace vs::unify

@@ -1,0 +1,62 @@
+// The names a scan kept, one row each, in few bytes: what later passes sort, group and act on.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/tree/root_dir.h"
+
+namespace vs {
+
+// One name of a regular file. 80 bytes; the name itself lies in the table's pool.
+struct FileRow {
+  uint64_t ino = 0;
+  uint64_t size = 0;
+  int64_t mtime_ns = 0;
+  int64_t ctime_ns = 0;
+  int64_t btime_ns = 0;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t mode = 0;
+  uint32_t nlink = 0;
+  uint32_t dir = 0;         // index of its directory in the table
+  uint32_t name = 0;        // offset in the name pool
+  uint32_t note = 0;        // what the visitor said about it (for unify: which package file)
+  uint32_t attributes = 0;  // low 32 bits of STATX_ATTR_*
+};
+
+struct DirRow {
+  uint32_t guest = 0;
+  uint32_t path = 0;  // offset in the name pool; "" is the guest's root
+};
+
+FileRow row_of(const FileStat& stat);
+// Nothing that a guest can do to the file leaves all of these as they were, but for what a reader must find
+// out by itself: a write within the same clock tick as the stat.
+bool same_identity(const FileRow& row, const FileStat& stat);
+
+class FileTable {
+ public:
+  uint32_t add_dir(uint32_t guest, std::string_view path);
+  void add_row(FileRow row, uint32_t dir, std::string_view name);
+  // Sorts directories by (guest, path) and rows by (directory, name): the same table whatever the number of threads was.
+  void sort();
+
+  const std::vector<FileRow>& rows() const { return rows_; }
+  const std::vector<DirRow>& dirs() const { return dirs_; }
+  std::string_view dir_path(uint32_t dir) const { return pool_.data() + dirs_[dir].path; }
+  std::string_view name(const FileRow& row) const { return pool_.data() + row.name; }
+  uint32_t guest(const FileRow& row) const { return dirs_[row.dir].guest; }
+  std::string path(const FileRow& row) const;  // relative to the guest's root
+  size_t memory_bytes() const;
+
+ private:
+  uint32_t intern(std::string_view text);
+  std::vector<FileRow> rows_;
+  std::vector<DirRow> dirs_;
+  std::vector<char> pool_;
+};
+
+}  // namespace vs

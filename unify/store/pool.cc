@@ -1,0 +1,99 @@
+#include "unify/store/pool.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <map>
+
+#include "core/escape.h"
+
+namespace vs::unify {
+namespace {
+
+constexpr long kXfsMagic = 0x58465342;  // not in linux/magic.h of Debian 12
+
+std::string top_of_mount(const RootDir& root) {
+  UniqueFd at(::openat(root.fd(), ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!at) throw Error(problem_from_errno("open directory", root.path()).message);
+  uint64_t ino = root.stat().ino;
+  for (;;) {
+    UniqueFd up = value_or_throw(open_above(at.get()));
+    const auto stat = value_or_throw(stat_fd(up.get(), path_of_fd(up.get())));
+    // The root directory is its own parent; another mount id is beyond the mount point.
+    if (stat.mount_id != root.stat().mount_id || (stat.ino == ino && stat.dev == root.stat().dev)) break;
+    ino = stat.ino;
+    at = std::move(up);
+  }
+  const std::string path = path_of_fd(at.get());
+  if (path.empty()) throw Error(problem_from_errno("find the mount point of", root.path()).message);
+  return path;
+}
+
+std::string filesystem_name(long magic) {
+  switch (magic) {
+    case EXT4_SUPER_MAGIC: return "ext4";
+    case BTRFS_SUPER_MAGIC: return "btrfs";
+    case TMPFS_MAGIC: return "tmpfs";
+    case OVERLAYFS_SUPER_MAGIC: return "overlay";
+    case kXfsMagic: return "xfs";
+    default: return fmt::format("{:#x}", magic);
+  }
+}
+
+}  // namespace
+
+std::string store_path_in(const std::string& top) { return top == "/" ? "/.unify" : top + "/.unify"; }
+
+std::vector<std::string> pool_tops(std::span<const Guest> guests) {
+  std::map<uint64_t, std::string> tops;
+  for (const auto& guest : guests)
+    if (!tops.contains(guest.root.stat().mount_id)) tops[guest.root.stat().mount_id] = top_of_mount(guest.root);
+  std::vector<std::string> paths;
+  for (const auto& [_, top] : tops) paths.push_back(top);
+  return paths;
+}
+
+Pool find_pool(std::span<const Guest> guests) {
+  if (guests.empty())
+    throw Error("no vservers: none found below /vservers, /var/lib/machines or /var/lib/lxc; name trees with --tree NAME=DIR",
+                Exit::usage);
+  const auto& first = guests.front().root;
+  Pool pool;
+  pool.mount_id = first.stat().mount_id;
+  pool.dev = first.stat().dev;
+  if (pool_tops(guests).size() > 1) {
+    std::string all;
+    for (const auto& guest : guests)
+      all += fmt::format("\n  {} ({}) on {}", guest.name, escaped(guest.root.path()), escaped(top_of_mount(guest.root)));
+    throw Error("the trees are on several filesystems, and nothing is shared between those; restrict this with --pool DIR, "
+                "or take one after the other with run --each-pool:" + all, Exit::usage);
+  }
+  pool.top = top_of_mount(first);
+  struct statfs info;
+  if (::fstatfs(first.fd(), &info) != 0) throw Error(problem_from_errno("statfs", first.path()).message);
+  pool.filesystem = filesystem_name(info.f_type);
+  pool.block_size = static_cast<uint32_t>(info.f_bsize);
+  for (const auto& guest : guests) pool.one_device = pool.one_device && guest.root.stat().dev == pool.dev;
+  return pool;
+}
+
+std::optional<NodevMount> look_through_private_mount(const Pool& pool, std::vector<Guest>& guests, UniqueFd& store_parent, const std::string& store_parent_path) {
+  NodevMount mount(pool.top);
+  if (!mount.available()) return std::nullopt;
+  std::vector<UniqueFd> dirs;
+  for (const auto& guest : guests) {
+    dirs.push_back(mount.open_dir(path_of_fd(guest.root.fd())));
+    if (!dirs.back()) return std::nullopt;
+  }
+  const UniqueFd parent(::open(store_parent_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd seen = parent ? mount.open_dir(path_of_fd(parent.get())) : UniqueFd();
+  if (!seen) return std::nullopt;
+  store_parent = std::move(seen);
+  for (size_t i = 0; i < guests.size(); ++i) guests[i].root.see_through(std::move(dirs[i]));
+  return mount;
+}
+
+}  // namespace vs::unify
