@@ -15,12 +15,14 @@ namespace {
 // LMDB copies pages for a transaction; larger batches cost memory, smaller ones fsyncs.
 constexpr size_t kLearnBatch = 20'000;
 
-// A large file that changed while it was read is read and stored again, as often as this, and for as many bytes: what is written to all the time will
-// not hold still for a third time either, and the image of a running machine would make an archive three times as large each night.
+// A large file that changed while it was read is read and stored again, as often as this, and for as many
+// bytes: what is written to all the time will not hold still for a third time either, and the image of a
+// running machine would make an archive three times as large each night.
 constexpr int kLargeRereads = 2;
 constexpr uint64_t kRereadBytes = 1u << 30;
 
-// Of an entry: its header, and mostly a pax header with its records. 512 made blocks of links three times as large as they were meant to be.
+// Of an entry: its header, and mostly a pax header with its records. 512 made blocks of links three times as
+// large as they were meant to be.
 constexpr uint64_t kHeaderBytes = 1536;
 
 // Collects what was read, from the sink's thread, and hands it to the index now and then.
@@ -29,15 +31,19 @@ class Learner {
   Learner(InodeIndex* index, int64_t moment_ns) : index_(index), moment_ns_(moment_ns) {}
   void add(std::vector<InodeIndex::Learned>&& some) {
     if (index_ == nullptr) return;
-    // What was read of a snapshot was seen when that was made: a change of the live file right after it can bear the same ctime.
+    // What was read of a snapshot was seen when that was made: a change of the live file right after it can
+    // bear the same ctime.
     if (moment_ns_ != 0)
       for (auto& one : some) one.seen_ns = std::min(one.seen_ns, moment_ns_);
-    pending_.insert(pending_.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+    pending_.insert(pending_.end(), std::make_move_iterator(some.begin()),
+                    std::make_move_iterator(some.end()));
     if (pending_.size() >= kLearnBatch) flush();
   }
   void flush() {
     if (index_ == nullptr) return;
-    std::sort(pending_.begin(), pending_.end(), [](const auto& a, const auto& b) { return std::tie(a.filesystem, a.inode.ino) < std::tie(b.filesystem, b.inode.ino); });
+    std::sort(pending_.begin(), pending_.end(), [](const auto& a, const auto& b) {
+      return std::tie(a.filesystem, a.inode.ino) < std::tie(b.filesystem, b.inode.ino);
+    });
     index_->learn(pending_);
     pending_.clear();
   }
@@ -51,8 +57,15 @@ class Learner {
 // Turns what the targets want into blocks, in the order of the archives.
 class Planner {
  public:
-  Planner(HostTree& tree, FactsTable& facts, std::vector<Target*> targets, Pipeline& pipeline, const std::unordered_set<uint32_t>& sample, const CreateOptions& options, RunContext& context)
-      : tree_(tree), facts_(facts), targets_(std::move(targets)), pipeline_(pipeline), sample_(sample), options_(options), context_(context) {}
+  Planner(HostTree& tree, FactsTable& facts, std::vector<Target*> targets, Pipeline& pipeline,
+          const std::unordered_set<uint32_t>& sample, const CreateOptions& options, RunContext& context)
+      : tree_(tree),
+        facts_(facts),
+        targets_(std::move(targets)),
+        pipeline_(pipeline),
+        sample_(sample),
+        options_(options),
+        context_(context) {}
 
   void shared() {
     for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
@@ -61,7 +74,8 @@ class Planner {
       Item item = item_of(Item::Kind::shared, i);
       item.path = tree_.first_path(inode);
       for (size_t t = 0; t < targets_.size(); ++t)
-        if (!pipeline_.failed(t) && targets_[t]->wants_shared(i) != DirectoryWants::no) item.wanted |= 1u << t;
+        if (!pipeline_.failed(t) && targets_[t]->wants_shared(i) != DirectoryWants::no)
+          item.wanted |= 1u << t;
       add(std::move(item));
     }
     settle_all();
@@ -81,7 +95,8 @@ class Planner {
       directory(g, dir, path);
       const auto& children = tree_.dirs[dir].children;
       for (auto it = children.rbegin(); it != children.rend(); ++it)
-        if (is_dir(tree_.inodes[it->inode])) stack.emplace_back(tree_.inodes[it->inode].dir, join_path(path, tree_.trees[g].name(it->name)));
+        if (is_dir(tree_.inodes[it->inode]))
+          stack.emplace_back(tree_.inodes[it->inode].dir, join_path(path, tree_.trees[g].name(it->name)));
     }
     settle_all();
     flush([this, g] {
@@ -110,8 +125,10 @@ class Planner {
     const DirNode& node = tree_.dirs[dir];
     std::vector<DirectoryWants> wants(targets_.size());
     for (size_t t = 0; t < targets_.size(); ++t) {
-      if (pipeline_.failed(t)) wants[t].children.assign(node.children.size(), DirectoryWants::no);
-      else wants[t] = targets_[t]->plan_directory(g, dir, path);
+      if (pipeline_.failed(t))
+        wants[t].children.assign(node.children.size(), DirectoryWants::no);
+      else
+        wants[t] = targets_[t]->plan_directory(g, dir, path);
     }
     Item self = item_of(Item::Kind::directory, node.inode);
     self.guest = g;
@@ -127,7 +144,10 @@ class Planner {
       const Inode& inode = tree_.inodes[child.inode];
       if (is_dir(inode) || inode.gone) continue;
       const bool first = inode.guest == g && inode.dir == dir && inode.name == child.name;
-      Item item = item_of(inode.shared ? Item::Kind::name : first ? Item::Kind::object : Item::Kind::link, child.inode);
+      Item item = item_of(inode.shared ? Item::Kind::name
+                          : first      ? Item::Kind::object
+                                       : Item::Kind::link,
+                          child.inode);
       item.guest = g;
       item.path = join_path(path, tree_.trees[g].name(child.name));
       for (size_t t = 0; t < targets_.size(); ++t)
@@ -152,7 +172,9 @@ class Planner {
   }
 
   void put(Item item, uint64_t bytes) {
-    if (!block_.items.empty() && (bytes_ + bytes > kBlockBytes * 2 || bytes_ >= kBlockBytes || block_.items.size() >= kBlockItems)) flush({});
+    if (!block_.items.empty() &&
+        (bytes_ + bytes > kBlockBytes * 2 || bytes_ >= kBlockBytes || block_.items.size() >= kBlockItems))
+      flush({});
     bytes_ += bytes;
     block_.items.push_back(std::move(item));
   }
@@ -177,12 +199,16 @@ class Planner {
       tree_.inodes[item.inode].gone = true;
       return;
     }
-    // Other names of it stand behind it and must be links to the copy that counts, the last one. Those of the pool come much later.
-    if (item.kind == Item::Kind::object && tree_.inodes[item.inode].names > 1) settle(item);
-    else unsettled_.push_back(std::move(item));
+    // Other names of it stand behind it and must be links to the copy that counts, the last one. Those of the
+    // pool come much later.
+    if (item.kind == Item::Kind::object && tree_.inodes[item.inode].names > 1)
+      settle(item);
+    else
+      unsettled_.push_back(std::move(item));
   }
 
-  // Who lost the index knows nothing of a file that every target may have: it is read for its digest, and once more only if it has to be stored.
+  // Who lost the index knows nothing of a file that every target may have: it is read for its digest, and
+  // once more only if it has to be stored.
   bool had_already(Item& item) {
     if (facts_.known(item.inode)) return false;
     const Inode& inode = tree_.inodes[item.inode];
@@ -197,16 +223,19 @@ class Planner {
     pipeline_.drain();
     if (digest.large->facts.inconsistent) return false;
     for (size_t t = 0; t < targets_.size(); ++t)
-      if ((item.wanted >> t & 1) != 0 && targets_[t]->has(item, inode, digest.large->facts)) item.wanted &= ~(1u << t);
+      if ((item.wanted >> t & 1) != 0 && targets_[t]->has(item, inode, digest.large->facts))
+        item.wanted &= ~(1u << t);
     return item.wanted == 0;
   }
 
-  // Its bytes are in the archives when it turns out that they changed while they were read: it is stored again, behind what is there. For what unpacks an archive
-  // the last one counts.
+  // Its bytes are in the archives when it turns out that they changed while they were read: it is stored
+  // again, behind what is there. For what unpacks an archive the last one counts.
   void settle(Item& item) {
     pipeline_.drain();
     uint64_t bytes = 0;
-    for (int again = 0; again < kLargeRereads && item.large->facts.inconsistent && item.large->problem.message.empty(); ++again) {
+    for (int again = 0;
+         again < kLargeRereads && item.large->facts.inconsistent && item.large->problem.message.empty();
+         ++again) {
       bytes += item.large->inode.size;
       if (bytes > kRereadBytes) break;
       Item more = item;
@@ -252,12 +281,14 @@ bool in_sample(uint64_t ino, const std::string& stamp, uint64_t one_in) {
 }
 
 // Facts of what is as it was the last time; returns how many. Some of the files are put into the sample.
-uint64_t decide(const HostTree& tree, FactsTable& facts, const InodeIndex& index, const std::string& stamp, uint64_t one_in, std::unordered_set<uint32_t>& sample) {
+uint64_t decide(const HostTree& tree, FactsTable& facts, const InodeIndex& index, const std::string& stamp,
+                uint64_t one_in, std::unordered_set<uint32_t>& sample) {
   uint64_t known = 0;
   std::vector<uint32_t> order(tree.inodes.size());
   for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
   // In the order of the index: neighbours are on one page of it.
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return tree.inodes[a].ino < tree.inodes[b].ino; });
+  std::sort(order.begin(), order.end(),
+            [&](uint32_t a, uint32_t b) { return tree.inodes[a].ino < tree.inodes[b].ino; });
   for (const uint32_t i : order) {
     const Inode& inode = tree.inodes[i];
     auto found = index.known(tree.filesystems[inode.slot], inode);
@@ -269,14 +300,16 @@ uint64_t decide(const HostTree& tree, FactsTable& facts, const InodeIndex& index
   return known;
 }
 
-// Regular files are opened in one step through a private view of their filesystem in which devices cannot be opened.
+// Regular files are opened in one step through a private view of their filesystem in which devices cannot be
+// opened.
 void see_through_private_mounts(std::vector<Guest>& guests) {
   for (auto& guest : guests) {
     UniqueFd up(::dup(guest.root.fd()));
     const std::string top = path_of_fd(guest.root.fd());
     if (top.empty()) continue;
     try {
-      // The mount's own root is not asked for: a clone of the mount, seen from the guest's directory, is the same.
+      // The mount's own root is not asked for: a clone of the mount, seen from the guest's directory, is the
+      // same.
       const NodevMount mount(top);
       if (!mount.available()) continue;
       if (UniqueFd seen = mount.open_dir(top); seen) guest.root.see_through(std::move(seen));
@@ -286,7 +319,8 @@ void see_through_private_mounts(std::vector<Guest>& guests) {
   }
 }
 
-// Lets each guest's root lead into the disk filesystems that are mounted in its tree; their paths there, in order.
+// Lets each guest's root lead into the disk filesystems that are mounted in its tree; their paths there, in
+// order.
 std::vector<std::vector<std::string>> enter_mounts(std::vector<Guest>& guests) {
   std::vector<std::vector<std::string>> all(guests.size());
   const auto table = mount_table();
@@ -310,21 +344,25 @@ std::vector<std::vector<std::string>> enter_mounts(std::vector<Guest>& guests) {
 // Two runs in one second, or a clock that was set back: archives of a set are ordered by their stamps.
 void wait_for_next_stamp(const std::string& last) {
   for (int tries = 0; !last.empty() && stamp_of(now_ns()) <= last; ++tries) {
-    if (tries > 20) throw Error("the set has archives of " + last + ", which is in the future; look at the clock");
+    if (tries > 20)
+      throw Error("the set has archives of " + last + ", which is in the future; look at the clock");
     const timespec pause = {0, 100'000'000};
     ::nanosleep(&pause, nullptr);
   }
 }
 
-CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_ptr<Target>>& owned, const std::string& not_before, const CreateOptions& options, RunContext& context) {
+CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_ptr<Target>>& owned,
+                           const std::string& not_before, const CreateOptions& options, RunContext& context) {
   CreateResult result;
   std::vector<Target*> targets;
   for (const auto& target : owned) targets.push_back(target.get());
   wait_for_next_stamp(not_before);
   result.stamp = stamp_of(now_ns());
   std::vector<std::vector<std::string>> mounts;
-  if (options.cross_mounts) mounts = enter_mounts(guests);
-  else see_through_private_mounts(guests);
+  if (options.cross_mounts)
+    mounts = enter_mounts(guests);
+  else
+    see_through_private_mounts(guests);
   HostTree tree;
   tree.guests = std::move(guests);
   {
@@ -349,7 +387,9 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
     for (Target* target : targets) target->begin(tree, facts, result.stamp, options.consistency);
   }
   try {
-    Pipeline pipeline(tree, facts, targets, [&](std::vector<InodeIndex::Learned>&& some) { learner.add(std::move(some)); }, context);
+    Pipeline pipeline(
+        tree, facts, targets, [&](std::vector<InodeIndex::Learned>&& some) { learner.add(std::move(some)); },
+        context);
     Planner planner(tree, facts, targets, pipeline, sample, options, context);
     context.progress.start("writing", "objects", 0);
     {
@@ -365,8 +405,10 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
       pipeline.drain();
     }
     for (size_t t = 0; t < targets.size(); ++t) {
-      if (pipeline.failed(t)) ++result.failed_targets;
-      else targets[t]->finish();
+      if (pipeline.failed(t))
+        ++result.failed_targets;
+      else
+        targets[t]->finish();
     }
     context.progress.finish();
     result.counts = pipeline.counts();

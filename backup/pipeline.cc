@@ -15,7 +15,12 @@ constexpr unsigned kReadersAThread = 4;
 
 Pipeline::Pipeline(HostTree& tree, FactsTable& facts, std::vector<Target*> targets,
                    std::function<void(std::vector<InodeIndex::Learned>&&)> learn, RunContext& context)
-    : tree_(tree), facts_(facts), targets_(std::move(targets)), failed_(targets_.size()), learn_(std::move(learn)), context_(context),
+    : tree_(tree),
+      facts_(facts),
+      targets_(std::move(targets)),
+      failed_(targets_.size()),
+      learn_(std::move(learn)),
+      context_(context),
       processors_(static_cast<ptrdiff_t>(std::max(1u, context.jobs))) {
   const unsigned workers = std::min(32u, std::max(1u, context.jobs) * kReadersAThread);
   window_ = workers * 2;
@@ -84,7 +89,8 @@ Pipeline::Done Pipeline::process(Block block) {
     if (raw[t].empty()) continue;
     thread_local std::map<int, Compressor> compressors;
     done.encoded[t].size = raw[t].size();
-    done.encoded[t].frame = compressors.try_emplace(targets_[t]->level(), targets_[t]->level()).first->second.frame(raw[t]);
+    done.encoded[t].frame =
+        compressors.try_emplace(targets_[t]->level(), targets_[t]->level()).first->second.frame(raw[t]);
   }
   return done;
 }
@@ -124,7 +130,8 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
         context_.log.object_failed(result.problem.message);
       } else {
         ++done.counts.gone;
-        context_.log.verbose("gone before it was read: " + escaped(tree_.guests[item.guest].root.host_path(item.path)));
+        context_.log.verbose("gone before it was read: " +
+                             escaped(tree_.guests[item.guest].root.host_path(item.path)));
       }
       if (!is_dir(row)) row.gone = true;
       return;
@@ -135,13 +142,15 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
     }
     if (object.facts.inconsistent) {
       ++done.counts.inconsistent;
-      context_.log.warning("changed while it was read, every time; marked inconsistent: " + escaped(tree_.guests[item.guest].root.host_path(item.path)));
+      context_.log.warning("changed while it was read, every time; marked inconsistent: " +
+                           escaped(tree_.guests[item.guest].root.host_path(item.path)));
     }
     object.inode.names = row.names;
     object.inode.shared = row.shared;
     row = object.inode;
     facts_.put(item.inode, object.facts);
-    if (!object.facts.inconsistent) done.learned.push_back({tree_.filesystems[object.inode.slot], object.inode, object.facts, seen});
+    if (!object.facts.inconsistent)
+      done.learned.push_back({tree_.filesystems[object.inode.slot], object.inode, object.facts, seen});
   } else if (item.kind != Item::Kind::link && item.kind != Item::Kind::name) {
     object.inode = tree_.inodes[item.inode];
     object.facts = facts_.get(item.inode);
@@ -149,7 +158,8 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
   for (size_t t = 0; t < targets_.size(); ++t) {
     if ((item.wanted >> t & 1) == 0) continue;
     const uint64_t at = raw[t].size();
-    if (targets_[t]->append(item, object.inode, object.facts, object.content, raw[t])) done.encoded[t].placed.push_back({number, at});
+    if (targets_[t]->append(item, object.inode, object.facts, object.content, raw[t]))
+      done.encoded[t].placed.push_back({number, at});
   }
 }
 
@@ -158,7 +168,9 @@ void Pipeline::verify(const Item& item, Done& done) {
   const Inode& believed = tree_.inodes[item.inode];
   FileStat before;
   const auto fd = tree_.guests[item.guest].root.open_regular(item.path, &before);
-  if (!fd || before.ino != believed.ino || before.size != believed.size || before.mtime_ns != believed.mtime_ns || before.ctime_ns != believed.ctime_ns) return;
+  if (!fd || before.ino != believed.ino || before.size != believed.size ||
+      before.mtime_ns != believed.mtime_ns || before.ctime_ns != believed.ctime_ns)
+    return;
   const std::string shown = tree_.guests[item.guest].root.host_path(item.path);
   const auto digest = digest_of(fd->get(), before.size, shown);
   const auto after = stat_fd(fd->get(), shown);
@@ -171,7 +183,10 @@ void Pipeline::verify(const Item& item, Done& done) {
   Facts facts = facts_.get(item.inode);
   if (*digest == facts.content) return;
   ++done.counts.alarms;
-  context_.log.error("ALARM: its bytes are not what they were, though nothing says that it was changed (bit rot, or somebody who can set clocks): " + escaped(shown));
+  context_.log.error(
+      "ALARM: its bytes are not what they were, though nothing says that it was changed (bit rot, or "
+      "somebody who can set clocks): " +
+      escaped(shown));
   Inode doubted = believed;
   doubted.sealed = false;
   done.learned.push_back({tree_.filesystems[doubted.slot], doubted, facts, 0});
@@ -183,9 +198,11 @@ void Pipeline::settled(const Item& item) {
   const std::string shown = escaped(tree_.guests[item.guest].root.host_path(item.path));
   const std::lock_guard lock(mutex_);
   ++counts_.inconsistent;
-  if (large.problem.message.empty()) return context_.log.warning("changed while it was read, every time; marked inconsistent: " + shown);
+  if (large.problem.message.empty())
+    return context_.log.warning("changed while it was read, every time; marked inconsistent: " + shown);
   ++counts_.failed;
-  context_.log.object_failed(large.problem.message + " (stored with zeros in that place, marked inconsistent)");
+  context_.log.object_failed(large.problem.message +
+                             " (stored with zeros in that place, marked inconsistent)");
 }
 
 void Pipeline::take_in_order(uint64_t number, Done done) {
@@ -228,7 +245,9 @@ void Pipeline::take(Done& done) {
     large.inode.shared = row.shared;
     row = large.inode;
     facts_.put(item.inode, large.facts);
-    if (!large.facts.inconsistent) done.learned.push_back({tree_.filesystems[large.inode.slot], large.inode, large.facts, large.opened_ns});
+    if (!large.facts.inconsistent)
+      done.learned.push_back(
+          {tree_.filesystems[large.inode.slot], large.inode, large.facts, large.opened_ns});
   }
   for (size_t t = 0; t < targets_.size(); ++t) {
     if (failed_[t] || done.encoded[t].size == 0) continue;

@@ -1,11 +1,13 @@
-// Workers that read, encode and compress blocks of items, and hand the results to the targets in the order of the plan.
+// Workers that read, encode and compress blocks of items, and hand the results to the targets in the order of
+// the plan.
 //
-// A block becomes one frame of each target that wants something of it. Memory is bounded: a worker takes the next block only while it is less than
-// kWindow ahead of the one to be written next, so at most that many blocks (a few MiB each, see kBlockBytes) are alive, however slow a target or large the host is.
-// The order of frames, and so the archives, are the same for any number of threads.
+// A block becomes one frame of each target that wants something of it. Memory is bounded: a worker takes the
+// next block only while it is less than kWindow ahead of the one to be written next, so at most that many
+// blocks (a few MiB each, see kBlockBytes) are alive, however slow a target or large the host is. The order
+// of frames, and so the archives, are the same for any number of threads.
 //
-// There are more workers than processors, because reading waits (8 readers read a virtio disk five times as fast as one); how many compress at once is
-// limited to the threads asked for.
+// There are more workers than processors, because reading waits (8 readers read a virtio disk five times as
+// fast as one); how many compress at once is limited to the threads asked for.
 #pragma once
 
 #include <condition_variable>
@@ -17,13 +19,14 @@
 #include <thread>
 #include <vector>
 
+#include "backup/archive/target.h"
 #include "backup/source/inode_index.h"
 #include "backup/source_reader.h"
-#include "backup/archive/target.h"
 
 namespace vs::backup {
 
-// Raw bytes after which a block is closed. zstd -3 has a window of 2 MiB, so larger frames gain little; smaller ones cost a restore of one file less.
+// Raw bytes after which a block is closed. zstd -3 has a window of 2 MiB, so larger frames gain little;
+// smaller ones cost a restore of one file less.
 inline constexpr uint64_t kBlockBytes = 2u << 20;
 inline constexpr size_t kBlockItems = 4096;
 

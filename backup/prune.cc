@@ -16,11 +16,13 @@
 namespace vs::backup {
 
 void remove_archives(const ArchiveSet& set, std::vector<Archive> archives) {
-  std::sort(archives.begin(), archives.end(), [](const Archive& a, const Archive& b) { return a.header.stamp > b.header.stamp; });
+  std::sort(archives.begin(), archives.end(),
+            [](const Archive& a, const Archive& b) { return a.header.stamp > b.header.stamp; });
   for (const auto& archive : archives)
     for (const char* suffix : {".tar.zst", ".catalog"}) {
       const std::string name = archive.name + suffix;
-      if (::unlinkat(set.fd(), name.c_str(), 0) != 0 && errno != ENOENT) throw Error(problem_from_errno("remove", set.path() + "/" + name).message);
+      if (::unlinkat(set.fd(), name.c_str(), 0) != 0 && errno != ENOENT)
+        throw Error(problem_from_errno("remove", set.path() + "/" + name).message);
     }
   if (::fsync(set.fd()) != 0) throw Error(problem_from_errno("fsync", set.path()).message);
 }
@@ -37,7 +39,8 @@ std::unordered_set<uint64_t> used_members(const ArchiveSet& set) {
     if (!catalog) throw Error("nothing was removed: " + catalog.error().message);
     for (const auto& [guest, dirs] : catalog->dirs)
       for (const auto& [path, bytes] : dirs) {
-        if (!decode_dir(bytes, entries)) throw Error("nothing was removed: a record of " + archive.name + " makes no sense");
+        if (!decode_dir(bytes, entries))
+          throw Error("nothing was removed: a record of " + archive.name + " makes no sense");
         for (const auto& entry : entries)
           if (entry.pool != 0) used.insert(entry.pool);
       }
@@ -49,12 +52,14 @@ std::vector<Archive> pool_archives(const ArchiveSet& set) {
   std::vector<Archive> pools;
   for (const auto& archive : set.archives())
     if (archive.header.kind == "pool") pools.push_back(archive);
-  std::sort(pools.begin(), pools.end(), [](const Archive& a, const Archive& b) { return a.header.number > b.header.number; });
+  std::sort(pools.begin(), pools.end(),
+            [](const Archive& a, const Archive& b) { return a.header.number > b.header.number; });
   return pools;
 }
 
 // Where the entries of members end that are wanted, by where they begin. Their bytes are what they were.
-std::map<uint64_t, uint64_t> ends_of(const std::shared_ptr<FramedFile>& file, const std::map<uint64_t, Entry>& wanted) {
+std::map<uint64_t, uint64_t> ends_of(const std::shared_ptr<FramedFile>& file,
+                                     const std::map<uint64_t, Entry>& wanted) {
   std::map<uint64_t, uint64_t> ends;
   EntryStream stream(file, 0);
   uint64_t open = 0;
@@ -73,17 +78,20 @@ std::map<uint64_t, uint64_t> ends_of(const std::shared_ptr<FramedFile>& file, co
     for (;;) {
       const auto data = value_or_throw(stream.data());
       if (!data) break;
-      if (data->offset > it->second.size || data->bytes.size() > it->second.size - data->offset) throw Error(file->path() + ": more bytes than the file has");
+      if (data->offset > it->second.size || data->bytes.size() > it->second.size - data->offset)
+        throw Error(file->path() + ": more bytes than the file has");
       digest.add(data->offset, data->bytes);
     }
-    if (digest.finish() != it->second.content) throw Error(file->path() + ": a member is not what it was (digest differs)");
+    if (digest.finish() != it->second.content)
+      throw Error(file->path() + ": a member is not what it was (digest differs)");
   }
   if (ends.size() != wanted.size()) throw Error(file->path() + ": members are missing");
   return ends;
 }
 
 // The bytes from `begin` to `end` of what it unpacks to; `frame` and `bytes` hold the one unpacked last.
-void append_range(const FramedFile& file, uint64_t begin, uint64_t end, size_t& frame, std::string& bytes, std::string& out) {
+void append_range(const FramedFile& file, uint64_t begin, uint64_t end, size_t& frame, std::string& bytes,
+                  std::string& out) {
   while (begin < end) {
     const size_t at = file.frame_of(begin);
     if (at >= file.frames().size()) throw Error(file.path() + ": the part that holds it is lost");
@@ -99,7 +107,8 @@ void append_range(const FramedFile& file, uint64_t begin, uint64_t end, size_t& 
 }
 
 // The archive without what is dead, under a new number. Nothing has appeared if it throws.
-void write_again(const ArchiveSet& set, const Archive& archive, uint32_t number, const std::unordered_set<uint64_t>& used) {
+void write_again(const ArchiveSet& set, const Archive& archive, uint32_t number,
+                 const std::unordered_set<uint64_t>& used) {
   constexpr int kLevel = 3;
   const Catalog old = value_or_throw(set.catalog(archive));
   const auto file = value_or_throw(set.open(archive.name));
@@ -167,8 +176,10 @@ PrunePlan plan_prune(const ArchiveSet& set, uint64_t most_dead) {
       alive += bytes;
       newer.insert(member);
     }
-    if (!needed) plan.unused.push_back(archive);
-    else if ((all - alive) * 100 > all * most_dead) plan.sparse.push_back(archive);
+    if (!needed)
+      plan.unused.push_back(archive);
+    else if ((all - alive) * 100 > all * most_dead)
+      plan.sparse.push_back(archive);
   }
   return plan;
 }
@@ -193,7 +204,8 @@ PruneCounts prune_pool(ArchiveSet& set, const PrunePlan& plan, RunContext& conte
     set.reload();
     ++counts.rewritten;
     for (const auto& now : set.archives())
-      if (now.header.kind == "pool" && now.header.number == number && now.size < archive.size) counts.bytes_freed += archive.size - now.size;
+      if (now.header.kind == "pool" && now.header.number == number && now.size < archive.size)
+        counts.bytes_freed += archive.size - now.size;
   }
   return counts;
 }

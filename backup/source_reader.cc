@@ -19,11 +19,14 @@ constexpr int kTries = 3;
 constexpr size_t kMostRanges = 100'000;
 
 ReadResult failed(const Problem& problem) {
-  const bool gone = problem.code == ENOENT || problem.code == ENOTDIR || problem.code == ELOOP || problem.code == ESTALE || problem.code == EXDEV || problem.code == EINVAL;
+  const bool gone = problem.code == ENOENT || problem.code == ENOTDIR || problem.code == ELOOP ||
+                    problem.code == ESTALE || problem.code == EXDEV || problem.code == EINVAL;
   return {gone ? ReadState::gone : ReadState::failed, problem};
 }
 
-bool same(const FileStat& a, const FileStat& b) { return a.size == b.size && a.mtime_ns == b.mtime_ns && a.ctime_ns == b.ctime_ns; }
+bool same(const FileStat& a, const FileStat& b) {
+  return a.size == b.size && a.mtime_ns == b.mtime_ns && a.ctime_ns == b.ctime_ns;
+}
 
 // Exactly `size` bytes at `at`; false when the file has fewer (the rest are zeros then).
 Expected<bool> pread_all(int fd, char* to, uint64_t size, uint64_t at) {
@@ -46,7 +49,8 @@ Expected<bool> read_small(int fd, const FileStat& stat, ReadObject& object) {
   const bool holes = stat.size > 0 && stat.blocks * 512 < stat.size;
   if (holes) content.ranges = data_ranges(fd, stat.size);
   // Inline data and compression also take fewer blocks than bytes.
-  content.sparse = holes && !(content.ranges.size() == 1 && content.ranges[0].first == 0 && content.ranges[0].second == stat.size);
+  content.sparse = holes && !(content.ranges.size() == 1 && content.ranges[0].first == 0 &&
+                              content.ranges[0].second == stat.size);
   if (!content.sparse) content.ranges.clear();
   std::string whole(static_cast<size_t>(stat.size), '\0');
   bool full = true;
@@ -65,7 +69,8 @@ Expected<bool> read_small(int fd, const FileStat& stat, ReadObject& object) {
   for (const auto& [at, size] : content.ranges)
     if (const auto done = read(at, size); !done) return done.error();
   object.facts.content = sha256(whole);
-  for (const auto& [at, size] : content.ranges) content.data.append(whole, static_cast<size_t>(at), static_cast<size_t>(size));
+  for (const auto& [at, size] : content.ranges)
+    content.data.append(whole, static_cast<size_t>(at), static_cast<size_t>(size));
   return full;
 }
 
@@ -76,7 +81,9 @@ ReadResult read_file(const HostTree& tree, const Item& item, ReadObject& object)
   if (!fd) return failed(fd.error());
   const std::string shown = root.host_path(item.path);
   for (int attempt = 0;; ++attempt) {
-    if (before.size > kPiece) return {ReadState::failed, {EFBIG, "grew while it was looked at, left for the next run: " + escaped(shown)}};
+    if (before.size > kPiece)
+      return {ReadState::failed,
+              {EFBIG, "grew while it was looked at, left for the next run: " + escaped(shown)}};
     object.facts = {};
     const auto full = read_small(fd->get(), before, object);
     if (!full) return {ReadState::failed, problem_from(full.error().code, "read", shown)};
@@ -147,17 +154,22 @@ std::vector<std::pair<uint64_t, uint64_t>> data_ranges(int fd, uint64_t size) {
     const auto begin = static_cast<uint64_t>(data);
     const uint64_t end = std::min<uint64_t>(static_cast<uint64_t>(hole), size);
     if (begin >= size || end <= begin) break;
-    if (!ranges.empty() && begin - (ranges.back().first + ranges.back().second) < gap) ranges.back().second = end - ranges.back().first;
-    else ranges.emplace_back(begin, end - begin);
+    if (!ranges.empty() && begin - (ranges.back().first + ranges.back().second) < gap)
+      ranges.back().second = end - ranges.back().first;
+    else
+      ranges.emplace_back(begin, end - begin);
     at = end;
     if (ranges.size() <= kMostRanges) continue;
-    // Twice the gap until it is few enough: what is stored grows by the holes filled, at most to the file's own length.
+    // Twice the gap until it is few enough: what is stored grows by the holes filled, at most to the file's
+    // own length.
     while (ranges.size() > kMostRanges / 2) {
       gap = gap < 4096 ? 4096 : gap * 2;
       std::vector<std::pair<uint64_t, uint64_t>> joined;
       for (const auto& range : ranges)
-        if (!joined.empty() && range.first - (joined.back().first + joined.back().second) < gap) joined.back().second = range.first + range.second - joined.back().first;
-        else joined.push_back(range);
+        if (!joined.empty() && range.first - (joined.back().first + joined.back().second) < gap)
+          joined.back().second = range.first + range.second - joined.back().first;
+        else
+          joined.push_back(range);
       ranges = std::move(joined);
     }
   }
@@ -229,7 +241,9 @@ void read_part(LargeFile& large, size_t number, std::string& data) {
 void finish_large(LargeFile& large) {
   large.facts.content = large.digest.finish();
   const auto after = stat_fd(large.fd.get(), "");
-  large.facts.inconsistent = large.changed || !after || after->size != large.inode.size || after->mtime_ns != large.inode.mtime_ns || after->ctime_ns != large.inode.ctime_ns;
+  large.facts.inconsistent = large.changed || !after || after->size != large.inode.size ||
+                             after->mtime_ns != large.inode.mtime_ns ||
+                             after->ctime_ns != large.inode.ctime_ns;
   large.fd.reset();
 }
 

@@ -1,11 +1,12 @@
-// What bench/isolation_compare runs inside: nothing at all, an init that says when it began, and both ends of a connection.
+// What bench/isolation_compare runs inside: nothing at all, an init that says when it began, and both ends of
+// a connection.
 //
 //   true                                   exits
 //   (named init)                           writes the monotonic clock to /stamp in ns, then waits for its end
-//   serve ADDRESS PORT                     answers "s SECONDS" by sending for so long, "e" by sending back each byte, anything else by closing
-//   stream ADDRESS PORT SECONDS            prints bytes per second that it got
-//   echo ADDRESS PORT ROUNDS               prints microseconds a round of one byte, the median
-//   connect ADDRESS PORT ROUNDS            prints microseconds to connect and be told goodbye, the median
+//   serve ADDRESS PORT                     answers "s SECONDS" by sending for so long, "e" by sending back
+//   each byte, anything else by closing stream ADDRESS PORT SECONDS            prints bytes per second that
+//   it got echo ADDRESS PORT ROUNDS               prints microseconds a round of one byte, the median connect
+//   ADDRESS PORT ROUNDS            prints microseconds to connect and be told goodbye, the median
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -72,7 +73,8 @@ int serve(const char* text, const char* port) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
   const auto at = address(text, port);
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 || listen(fd, 64) != 0) return fail("serve");
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 || listen(fd, 64) != 0)
+    return fail("serve");
   std::printf("ready\n");
   std::fflush(stdout);
   for (;;) {

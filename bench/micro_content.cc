@@ -30,11 +30,14 @@ void BM_digest(benchmark::State& state) {
   state.SetLabel(std::string(digest_name(algorithm)));
   state.SetBytesProcessed(state.iterations() * state.range(1));
 }
-BENCHMARK(BM_digest)->ArgsProduct({{static_cast<int64_t>(DigestAlgorithm::md5), static_cast<int64_t>(DigestAlgorithm::sha256)}, {2000, 256 << 10}});
+BENCHMARK(BM_digest)->ArgsProduct({{static_cast<int64_t>(DigestAlgorithm::md5),
+                                    static_cast<int64_t>(DigestAlgorithm::sha256)},
+                                   {2000, 256 << 10}});
 
 void BM_xattr_hash(benchmark::State& state) {
   std::vector<Xattr> xattrs;
-  if (state.range(0) != 0) xattrs = {{"security.selinux", "system_u:object_r:usr_t:s0"}, {"user.note", "value"}};
+  if (state.range(0) != 0)
+    xattrs = {{"security.selinux", "system_u:object_r:usr_t:s0"}, {"user.note", "value"}};
   for (auto _ : state) benchmark::DoNotOptimize(xattr_hash(xattrs));
 }
 BENCHMARK(BM_xattr_hash)->Arg(0)->Arg(2);

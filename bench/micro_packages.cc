@@ -12,13 +12,15 @@ namespace {
 
 std::string list_text(int files) {
   std::string text = "/.\n/usr\n/usr/share\n/usr/share/synthetic\n";
-  for (int i = 0; i < files; ++i) text += fmt::format("/usr/share/synthetic/part-{:02}/file-{:07}\n", i / 25, i);
+  for (int i = 0; i < files; ++i)
+    text += fmt::format("/usr/share/synthetic/part-{:02}/file-{:07}\n", i / 25, i);
   return text;
 }
 
 std::string md5sums_text(int files) {
   std::string text;
-  for (int i = 0; i < files; ++i) text += fmt::format("{:032x}  usr/share/synthetic/part-{:02}/file-{:07}\n", i * 7919, i / 25, i);
+  for (int i = 0; i < files; ++i)
+    text += fmt::format("{:032x}  usr/share/synthetic/part-{:02}/file-{:07}\n", i * 7919, i / 25, i);
   return text;
 }
 
@@ -46,7 +48,8 @@ BENCHMARK(BM_dpkg_md5sums)->Arg(250)->Arg(5000);
 
 // List and digests of one package joined into the index.
 void BM_record_dpkg_package(benchmark::State& state) {
-  const std::string list = list_text(static_cast<int>(state.range(0))), md5sums = md5sums_text(static_cast<int>(state.range(0)));
+  const std::string list = list_text(static_cast<int>(state.range(0))),
+                    md5sums = md5sums_text(static_cast<int>(state.range(0)));
   std::vector<PackageTrouble> troubles;
   TroubleLog log(troubles);
   DpkgPackage package;

@@ -12,7 +12,9 @@ class Cancel {
   // A part of a run, with a time limit of its own, is interrupted when the whole is.
   explicit Cancel(const Cancel* whole = nullptr) : whole_(whole) {}
   void request() { requested_ = true; }
-  void limit_runtime(std::chrono::milliseconds limit) { deadline_ = std::chrono::steady_clock::now() + limit; }
+  void limit_runtime(std::chrono::milliseconds limit) {
+    deadline_ = std::chrono::steady_clock::now() + limit;
+  }
   bool out_of_time() const { return deadline_ && std::chrono::steady_clock::now() >= *deadline_; }
   bool interrupted() const { return requested_ || (whole_ != nullptr && whole_->stop()); }
   bool stop() const { return interrupted() || out_of_time(); }

@@ -23,7 +23,8 @@ struct Verb::Impl {
   };
   std::map<std::string, Setting> settings;  // by long name without dashes
 
-  void add(CLI::Option* option, std::function<void(const std::string&, const std::string&)> set, bool many = false) {
+  void add(CLI::Option* option, std::function<void(const std::string&, const std::string&)> set,
+           bool many = false) {
     if (!option->get_lnames().empty()) settings[option->get_lnames()[0]] = {option, std::move(set), many};
   }
 };
@@ -81,17 +82,20 @@ std::vector<ConfigLine> read_config(const std::string& file) {
 
 std::string environment_name(const std::string& key) {
   std::string name = "VS_";
-  for (const char c : key) name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const char c : key)
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return name;
 }
 
 }  // namespace
 
-void Verb::option(const std::string& names, const std::string& value, std::string& target, const std::string& help) {
+void Verb::option(const std::string& names, const std::string& value, std::string& target,
+                  const std::string& help) {
   auto* option = impl->app->add_option(names, target, help)->option_text(value);
   impl->add(option, [&target](const std::string& text, const std::string&) { target = text; });
 }
-void Verb::choice(const std::string& names, const std::string& value, const std::vector<std::string>& choices, std::string& target, const std::string& help) {
+void Verb::choice(const std::string& names, const std::string& value, const std::vector<std::string>& choices,
+                  std::string& target, const std::string& help) {
   const auto take = [&target, choices](const std::string& text, const std::string& where) {
     std::string all;
     for (size_t i = 0; i < choices.size(); ++i) {
@@ -103,31 +107,55 @@ void Verb::choice(const std::string& names, const std::string& value, const std:
     }
     bad_value(where, all, text);
   };
-  auto* option = impl->app->add_option_function<std::string>(names, [take, names](const std::string& text) { take(text, names); }, help)->option_text(value);
+  auto* option = impl->app
+                     ->add_option_function<std::string>(
+                         names, [take, names](const std::string& text) { take(text, names); }, help)
+                     ->option_text(value);
   impl->add(option, take);
 }
-void Verb::option(const std::string& names, const std::string& value, uint64_t& target, const std::string& help) {
-  auto* option = impl->app->add_option_function<std::string>(names, [&target, names](const std::string& text) { target = number(text, names); }, help)->option_text(value);
-  impl->add(option, [&target](const std::string& text, const std::string& where) { target = number(text, where); });
+void Verb::option(const std::string& names, const std::string& value, uint64_t& target,
+                  const std::string& help) {
+  auto* option =
+      impl->app
+          ->add_option_function<std::string>(
+              names, [&target, names](const std::string& text) { target = number(text, names); }, help)
+          ->option_text(value);
+  impl->add(option,
+            [&target](const std::string& text, const std::string& where) { target = number(text, where); });
 }
-void Verb::list(const std::string& names, const std::string& value, std::vector<std::string>& target, const std::string& help) {
-  auto* option = impl->app->add_option(names, target, help)->option_text(value + " ...")->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  impl->add(option, [&target](const std::string& text, const std::string&) { target.push_back(text); }, true);
+void Verb::list(const std::string& names, const std::string& value, std::vector<std::string>& target,
+                const std::string& help) {
+  auto* option = impl->app->add_option(names, target, help)
+                     ->option_text(value + " ...")
+                     ->expected(1)
+                     ->allow_extra_args(false)
+                     ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  impl->add(
+      option, [&target](const std::string& text, const std::string&) { target.push_back(text); }, true);
 }
 void Verb::flag(const std::string& names, bool& target, const std::string& help) {
-  impl->add(impl->app->add_flag(names, target, help), [&target](const std::string& text, const std::string& where) { target = truth(text, where); });
+  impl->add(impl->app->add_flag(names, target, help),
+            [&target](const std::string& text, const std::string& where) { target = truth(text, where); });
 }
 void Verb::count(const std::string& names, int& target, const std::string& help) {
-  impl->add(impl->app->add_flag(names, target, help), [&target](const std::string& text, const std::string& where) { target = static_cast<int>(number(text, where)); });
+  impl->add(impl->app->add_flag(names, target, help),
+            [&target](const std::string& text, const std::string& where) {
+              target = static_cast<int>(number(text, where));
+            });
 }
 void Verb::argument(const std::string& name, std::string& target, const std::string& help, bool required) {
   impl->app->add_option(name, target, help)->required(required);
 }
-void Verb::arguments(const std::string& name, std::vector<std::string>& target, const std::string& help, bool required) {
+void Verb::arguments(const std::string& name, std::vector<std::string>& target, const std::string& help,
+                     bool required) {
   impl->app->add_option(name, target, help)->required(required);
 }
-void Verb::footer(const std::string& text) { impl->app->footer(text); }
-void Verb::action(std::function<Exit()> run) { impl->action = std::move(run); }
+void Verb::footer(const std::string& text) {
+  impl->app->footer(text);
+}
+void Verb::action(std::function<Exit()> run) {
+  impl->action = std::move(run);
+}
 
 struct CommandLine::Impl {
   CLI::App app;
@@ -139,7 +167,9 @@ struct CommandLine::Impl {
     Verb verb;
     verb.impl = std::make_shared<Verb::Impl>();
     verb.impl->app = app_of_verb;
-    if (!default_config.empty()) app_of_verb->add_option("--config", config, "configuration file [" + default_config + "]")->option_text("FILE");
+    if (!default_config.empty())
+      app_of_verb->add_option("--config", config, "configuration file [" + default_config + "]")
+          ->option_text("FILE");
     verbs.push_back(verb);
     return verb;
   }
@@ -163,7 +193,9 @@ struct CommandLine::Impl {
   }
 
   void apply_config(const Verb& verb) {
-    const std::string file = !config.empty() ? config : ::access(default_config.c_str(), F_OK) == 0 ? default_config : "";
+    const std::string file = !config.empty()                               ? config
+                             : ::access(default_config.c_str(), F_OK) == 0 ? default_config
+                                                                           : "";
     if (file.empty()) return;
     for (const auto& line : read_config(file)) {
       if (!known_anywhere(line.key)) bad_value(line.where, "the name of an option", line.key);
@@ -182,7 +214,9 @@ struct CommandLine::Impl {
   }
 };
 
-CommandLine::CommandLine(const std::string& program, const std::string& description, const std::string& default_config) : impl_(std::make_shared<Impl>()) {
+CommandLine::CommandLine(const std::string& program, const std::string& description,
+                         const std::string& default_config)
+    : impl_(std::make_shared<Impl>()) {
   impl_->program = program;
   impl_->default_config = default_config;
   impl_->app.name(program);
@@ -197,7 +231,9 @@ Verb CommandLine::verb(const std::string& name, const std::string& description) 
   return impl_->make(impl_->app.add_subcommand(name, description));
 }
 
-Verb CommandLine::whole() { return impl_->make(&impl_->app); }
+Verb CommandLine::whole() {
+  return impl_->make(&impl_->app);
+}
 
 int CommandLine::run(int argc, char** argv) {
   try {
@@ -223,6 +259,8 @@ int CommandLine::run(int argc, char** argv) {
   return static_cast<int>(Exit::failed);
 }
 
-std::string exit_codes(const std::string& codes, const std::string& example) { return "Exit codes: " + codes + "\nExample:    " + example; }
+std::string exit_codes(const std::string& codes, const std::string& example) {
+  return "Exit codes: " + codes + "\nExample:    " + example;
+}
 
 }  // namespace vs

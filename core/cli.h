@@ -1,7 +1,8 @@
 // Command lines with verbs, without CLI11 in every file (its header costs seconds of compile time a file).
 //
-// A value comes from, in rising precedence: the default, the configuration file (--config), the environment (VS_<OPTION> in capitals, '-' as '_'),
-// the flag. The file has lines `option = value`, '#' begins a comment, an option that may be given several times may stand several times.
+// A value comes from, in rising precedence: the default, the configuration file (--config), the environment
+// (VS_<OPTION> in capitals, '-' as '_'), the flag. The file has lines `option = value`, '#' begins a comment,
+// an option that may be given several times may stand several times.
 #pragma once
 
 #include <cstdint>
@@ -17,15 +18,20 @@ namespace vs {
 class Verb {
  public:
   // `names` as "-j,--jobs"; `value` names the argument in the help text ("N").
-  void option(const std::string& names, const std::string& value, std::string& target, const std::string& help);
+  void option(const std::string& names, const std::string& value, std::string& target,
+              const std::string& help);
   void option(const std::string& names, const std::string& value, uint64_t& target, const std::string& help);
-  // One of these words, wherever it comes from; another is refused, naming the flag, variable or line it was found in.
-  void choice(const std::string& names, const std::string& value, const std::vector<std::string>& choices, std::string& target, const std::string& help);
-  void list(const std::string& names, const std::string& value, std::vector<std::string>& target, const std::string& help);
+  // One of these words, wherever it comes from; another is refused, naming the flag, variable or line it was
+  // found in.
+  void choice(const std::string& names, const std::string& value, const std::vector<std::string>& choices,
+              std::string& target, const std::string& help);
+  void list(const std::string& names, const std::string& value, std::vector<std::string>& target,
+            const std::string& help);
   void flag(const std::string& names, bool& target, const std::string& help);
   void count(const std::string& names, int& target, const std::string& help);
   void argument(const std::string& name, std::string& target, const std::string& help, bool required);
-  void arguments(const std::string& name, std::vector<std::string>& target, const std::string& help, bool required);
+  void arguments(const std::string& name, std::vector<std::string>& target, const std::string& help,
+                 bool required);
   void footer(const std::string& text);  // exit codes and an example
   void action(std::function<Exit()> run);
 
@@ -40,7 +46,8 @@ class CommandLine {
   // A program with verbs calls verb() for each; one without calls whole() once.
   Verb verb(const std::string& name, const std::string& description);
   Verb whole();
-  // Parses, runs the action, returns the exit code. Errors of any kind are printed to stderr as "PROGRAM: error: ...".
+  // Parses, runs the action, returns the exit code. Errors of any kind are printed to stderr as "PROGRAM:
+  // error: ...".
   int run(int argc, char** argv);
 
  private:

@@ -17,12 +17,15 @@ constexpr uint64_t kMostJobs = 256;
 
 ProgressMode progress_mode(const FrameOptions& options) {
   if (options.progress == "always") return ProgressMode::always;
-  return options.progress == "never" || options.json || options.quiet ? ProgressMode::never : ProgressMode::automatic;
+  return options.progress == "never" || options.json || options.quiet ? ProgressMode::never
+                                                                      : ProgressMode::automatic;
 }
 
 Verbosity verbosity(const FrameOptions& options) {
   if (options.quiet) return Verbosity::quiet;
-  return options.verbose > 1 ? Verbosity::debug : options.verbose == 1 ? Verbosity::verbose : Verbosity::normal;
+  return options.verbose > 1    ? Verbosity::debug
+         : options.verbose == 1 ? Verbosity::verbose
+                                : Verbosity::normal;
 }
 
 }  // namespace
@@ -32,7 +35,8 @@ void add_frame_options(Verb& verb, FrameOptions& options) {
   verb.flag("--json", options.json, "JSON lines on stdout, the last one a summary");
   verb.flag("-q,--quiet", options.quiet, "errors only");
   verb.count("-v,--verbose", options.verbose, "more on stderr; twice for debugging");
-  verb.choice("--progress", "WHEN", {"auto", "always", "never"}, options.progress, "auto, always or never [auto]");
+  verb.choice("--progress", "WHEN", {"auto", "always", "never"}, options.progress,
+              "auto, always or never [auto]");
   verb.flag("--stats", options.stats, "counters on stderr at the end");
   verb.flag("--timings", options.timings, "seconds of each pass on stderr at the end");
 }
@@ -48,7 +52,8 @@ CommandFrame::CommandFrame(const std::string& program, const FrameOptions& optio
   log_ = std::make_unique<Log>(verbosity(options), program);
   progress_ = std::make_unique<Progress>(*log_, progress_mode(options));
   install_signal_handlers(cancel_);
-  const unsigned jobs = options.jobs != 0 ? static_cast<unsigned>(std::min(options.jobs, kMostJobs)) : std::max(1u, std::thread::hardware_concurrency());
+  const unsigned jobs = options.jobs != 0 ? static_cast<unsigned>(std::min(options.jobs, kMostJobs))
+                                          : std::max(1u, std::thread::hardware_concurrency());
   threads_ = std::make_unique<Threads>(jobs);
   context_.reset(new RunContext{*log_, *progress_, timer_, cancel_, jobs});
 }

@@ -1,5 +1,5 @@
-// What every verb of a program does around its work: log, progress, signals, threads; and how it ends. A library of its own
-// (vs::command), since it needs TBB.
+// What every verb of a program does around its work: log, progress, signals, threads; and how it ends. A
+// library of its own (vs::command), since it needs TBB.
 #pragma once
 
 #include <memory>

@@ -10,8 +10,8 @@
 namespace vs {
 
 Problem problem_from(int errno_value, const std::string& tried, const std::string& object) {
-  return {errno_value, fmt::format("{} {}: {}", tried, escaped(object),
-                                   std::generic_category().message(errno_value))};
+  return {errno_value,
+          fmt::format("{} {}: {}", tried, escaped(object), std::generic_category().message(errno_value))};
 }
 
 Problem problem_from_errno(const std::string& tried, const std::string& object) {

@@ -12,7 +12,11 @@ namespace {
 size_t utf8_length(std::string_view text, uint32_t& point) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const uint8_t first = byte(0);
-  size_t length = first < 0x80 ? 1 : (first >> 5) == 6 ? 2 : (first >> 4) == 14 ? 3 : (first >> 3) == 30 ? 4 : 0;
+  size_t length = first < 0x80         ? 1
+                  : (first >> 5) == 6  ? 2
+                  : (first >> 4) == 14 ? 3
+                  : (first >> 3) == 30 ? 4
+                                       : 0;
   if (length == 0 || length > text.size()) return 0;
   static constexpr uint8_t kMask[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
   static constexpr uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -27,8 +31,9 @@ size_t utf8_length(std::string_view text, uint32_t& point) {
 
 // Control characters (C0, DEL, C1) and the bidirectional controls that let a name lie about what it shows.
 bool unprintable(uint32_t point) {
-  return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x061c || (point >= 0x200b && point <= 0x200f) ||
-         (point >= 0x2028 && point <= 0x202e) || (point >= 0x2060 && point <= 0x206f) || point == 0xfeff;
+  return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x061c ||
+         (point >= 0x200b && point <= 0x200f) || (point >= 0x2028 && point <= 0x202e) ||
+         (point >= 0x2060 && point <= 0x206f) || point == 0xfeff;
 }
 
 int hex_value(char c) {
@@ -41,7 +46,8 @@ int hex_value(char c) {
 
 std::string escaped(std::string_view text) {
   // Nearly all names are plain ASCII.
-  if (std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f && c != '\\'; })) return std::string(text);
+  if (std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f && c != '\\'; }))
+    return std::string(text);
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
@@ -94,12 +100,23 @@ std::string html_escaped(std::string_view text) {
   std::string out;
   for (const char c : escaped(text)) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;

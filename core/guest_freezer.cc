@@ -27,10 +27,12 @@ using std::chrono::steady_clock;
 
 // A guest of a few hundred processes stands still within one of these.
 constexpr milliseconds kPause{1};
-// How much later than its limit the guard thaws: whoever froze the guest is to do it himself, and knows what was read until then.
+// How much later than its limit the guard thaws: whoever froze the guest is to do it himself, and knows what
+// was read until then.
 constexpr milliseconds kGrace{2000};
 
-// Nothing when it cannot be read: a process or a cgroup may go between the look at its file and the reading of it.
+// Nothing when it cannot be read: a process or a cgroup may go between the look at its file and the reading
+// of it.
 std::string read_text(const std::string& file) {
   auto text = read_whole(file);
   return text ? std::move(*text) : std::string();
@@ -68,7 +70,9 @@ std::vector<ProcessSeen> all_processes() {
   return all;
 }
 
-bool is_below(const std::string& cgroup, const std::string& top) { return cgroup == top || cgroup.starts_with(top == "/" ? top : top + "/"); }
+bool is_below(const std::string& cgroup, const std::string& top) {
+  return cgroup == top || cgroup.starts_with(top == "/" ? top : top + "/");
+}
 
 std::string common_top(const std::vector<const ProcessSeen*>& processes) {
   std::string top = processes.front()->cgroup;
@@ -94,17 +98,23 @@ Expected<std::string> cgroup_of(const Guest& guest) {
     if (process.root_dev == tree.dev && process.root_ino == tree.ino) inside.push_back(&process);
   if (inside.empty()) return Problem{ESRCH, "no process runs in " + escaped(guest.name)};
   const std::string top = common_top(inside);
-  const auto refuse = [&](const std::string& why) { return Problem{ENOTSUP, escaped(guest.name) + " cannot be frozen: " + why}; };
+  const auto refuse = [&](const std::string& why) {
+    return Problem{ENOTSUP, escaped(guest.name) + " cannot be frozen: " + why};
+  };
   if (top == "/" || top == kGuestCgroups || top.find("/..") != std::string::npos) {
-    // Most likely a few that somebody started by chroot beside the guest's own: name one that is in the company of the host.
+    // Most likely a few that somebody started by chroot beside the guest's own: name one that is in the
+    // company of the host.
     for (const auto* process : inside)
       for (const auto& other : all)
-        if (other.cgroup == process->cgroup && other.root_dev == host.root_dev && other.root_ino == host.root_ino)
-          return refuse("its process " + process->pid + " is in the host's cgroup " + escaped(process->cgroup));
+        if (other.cgroup == process->cgroup && other.root_dev == host.root_dev &&
+            other.root_ino == host.root_ino)
+          return refuse("its process " + process->pid + " is in the host's cgroup " +
+                        escaped(process->cgroup));
     return refuse("its processes have no cgroup of their own");
   }
   for (const auto& process : all)
-    if (is_below(process.cgroup, top) && process.root_dev == host.root_dev && process.root_ino == host.root_ino)
+    if (is_below(process.cgroup, top) && process.root_dev == host.root_dev &&
+        process.root_ino == host.root_ino)
       return refuse("process " + process.pid + " of the host is in its cgroup " + escaped(top));
   return top;
 }
@@ -116,8 +126,9 @@ Result write_freeze(const std::string& cgroup, bool frozen) {
   return write_all(fd.get(), frozen ? "1" : "0", file);
 }
 
-// Thaws a cgroup when the socket it holds ends without a word, or after a time. Says a word itself when it is out of reach of what may befall us. Only calls that are safe after a fork of many threads; no descriptor of ours, whose
-// locks it would hold on to.
+// Thaws a cgroup when the socket it holds ends without a word, or after a time. Says a word itself when it is
+// out of reach of what may befall us. Only calls that are safe after a fork of many threads; no descriptor of
+// ours, whose locks it would hold on to.
 [[noreturn]] void guard(int socket, int freeze, int limit_ms) {
   ::setsid();  // not killed with our process group
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
@@ -139,7 +150,8 @@ class Frozen : public FrozenGuest {
   Frozen(std::string cgroup, bool before) : cgroup_(std::move(cgroup)), before_(before) {}
   ~Frozen() override {
     // There is nobody to tell that thawing failed but the guard, who then does it again.
-    const bool thawed = before_ || set_frozen(cgroup_, false, milliseconds(1000)).has_value() || !std::filesystem::exists(cgroup_);
+    const bool thawed = before_ || set_frozen(cgroup_, false, milliseconds(1000)).has_value() ||
+                        !std::filesystem::exists(cgroup_);
     if (pid_ < 0) return;
     if (thawed) static_cast<void>(::send(socket_.get(), "x", 1, MSG_NOSIGNAL) == 1);
     socket_.reset();
@@ -160,7 +172,8 @@ class Frozen : public FrozenGuest {
     const UniqueFd freeze(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
     if (!freeze) return problem_from_errno("open for writing", file);
     int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return problem_from_errno("make a socket pair for", cgroup_);
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+      return problem_from_errno("make a socket pair for", cgroup_);
     UniqueFd theirs(ends[0]);
     socket_.reset(ends[1]);
     pid_ = ::fork();
@@ -172,7 +185,9 @@ class Frozen : public FrozenGuest {
     ssize_t got = 0;
     while ((got = ::recv(socket_.get(), &word, 1, 0)) < 0 && errno == EINTR) {
     }
-    return got == 1 ? Result(Ok{}) : Result(Problem{ECHILD, "the process that thaws " + cgroup_ + " should we be killed did not start"});
+    return got == 1 ? Result(Ok{})
+                    : Result(Problem{ECHILD, "the process that thaws " + cgroup_ +
+                                                 " should we be killed did not start"});
   }
 
   std::string cgroup_;
@@ -201,7 +216,9 @@ class CgroupFreezer : public GuestFreezer {
 
 }  // namespace
 
-std::unique_ptr<GuestFreezer> make_cgroup_freezer() { return std::make_unique<CgroupFreezer>(); }
+std::unique_ptr<GuestFreezer> make_cgroup_freezer() {
+  return std::make_unique<CgroupFreezer>();
+}
 
 std::string cgroup2_mount() {
   for (const auto& mount : mount_table())
@@ -209,7 +226,9 @@ std::string cgroup2_mount() {
   return "";
 }
 
-bool is_frozen(const std::string& cgroup) { return read_text(cgroup + "/cgroup.events").find("frozen 1") != std::string::npos; }
+bool is_frozen(const std::string& cgroup) {
+  return read_text(cgroup + "/cgroup.events").find("frozen 1") != std::string::npos;
+}
 
 Result set_frozen(const std::string& cgroup, bool frozen, milliseconds limit) {
   if (auto done = write_freeze(cgroup, frozen); !done) return done;

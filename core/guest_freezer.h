@@ -1,8 +1,10 @@
 // Stopping the processes of one guest for a moment, so that its files hold still.
 //
-// Whose processes they are is told by what they have for a root directory, not by how they were started: vservers, systemd-nspawn, LXC and plain
-// chroots are found alike. What is frozen is their cgroup (version 2): for a vserver its own, else the deepest that holds all of them. A guest whose
-// processes are spread over the host's cgroups, or share theirs with a process of the host, cannot be frozen, and nothing of the host ever is.
+// Whose processes they are is told by what they have for a root directory, not by how they were started:
+// vservers, systemd-nspawn, LXC and plain chroots are found alike. What is frozen is their cgroup (version
+// 2): for a vserver its own, else the deepest that holds all of them. A guest whose processes are spread over
+// the host's cgroups, or share theirs with a process of the host, cannot be frozen, and nothing of the host
+// ever is.
 #pragma once
 
 #include <chrono>
@@ -14,8 +16,8 @@
 
 namespace vs {
 
-// While one lives the guest is frozen; its destructor thaws, whatever happened. So does a small process of its own when ours dies (kill -9) or the
-// guest has stood still for longer than was asked for.
+// While one lives the guest is frozen; its destructor thaws, whatever happened. So does a small process of
+// its own when ours dies (kill -9) or the guest has stood still for longer than was asked for.
 class FrozenGuest {
  public:
   virtual ~FrozenGuest() = default;
@@ -25,9 +27,11 @@ class FrozenGuest {
 class GuestFreezer {
  public:
   virtual ~GuestFreezer() = default;
-  // Returns when every process of the guest stands still; fails with ETIMEDOUT if that takes longer than `limit`, after which it is thawed in any case.
-  // ESRCH: it does not run. ENOTSUP: it cannot be frozen; the message says why.
-  virtual Expected<std::unique_ptr<FrozenGuest>> freeze(const Guest& guest, std::chrono::milliseconds limit) = 0;
+  // Returns when every process of the guest stands still; fails with ETIMEDOUT if that takes longer than
+  // `limit`, after which it is thawed in any case. ESRCH: it does not run. ENOTSUP: it cannot be frozen; the
+  // message says why.
+  virtual Expected<std::unique_ptr<FrozenGuest>> freeze(const Guest& guest,
+                                                        std::chrono::milliseconds limit) = 0;
 };
 
 // Throws Error where no cgroup hierarchy of version 2 is mounted.

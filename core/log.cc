@@ -15,7 +15,9 @@ void Log::line(const char* prefix, const std::string& text) {
   std::fwrite(whole.data(), 1, whole.size(), stderr);
 }
 
-void Log::error(const std::string& text) { line("error: ", text); }
+void Log::error(const std::string& text) {
+  line("error: ", text);
+}
 void Log::warning(const std::string& text) {
   if (shows(Verbosity::normal)) line("warning: ", text);
 }
@@ -34,7 +36,8 @@ void Log::object_failed(const std::string& text) {
 }
 
 void Log::finish() {
-  if (failed_objects_ > kNamed) line("warning: ", fmt::format("and {} more of such lines", failed_objects_ - kNamed));
+  if (failed_objects_ > kNamed)
+    line("warning: ", fmt::format("and {} more of such lines", failed_objects_ - kNamed));
 }
 
 void Log::remember_first(std::string_view kind, const std::string& text) {

@@ -1,5 +1,5 @@
-// Lines for the person who runs the command, on stderr. Thread safe. Text out of guests must have gone through
-// escaped(). A Log also counts what went wrong, so that main can choose between exit codes 0 and 3.
+// Lines for the person who runs the command, on stderr. Thread safe. Text out of guests must have gone
+// through escaped(). A Log also counts what went wrong, so that main can choose between exit codes 0 and 3.
 #pragma once
 
 #include <atomic>
@@ -25,8 +25,9 @@ class Log {
   // One object that could not be handled: warned of, up to kNamed by name and the rest by number (finish()).
   void object_failed(const std::string& text);
   void finish();
-  // Troubles that may befall any number of objects are counted by who knows all of them; of each kind the first is remembered here, as an
-  // example, and told with the number at the end: "warning: 12 x no_space (no space ...), the first: ...". Also when quiet.
+  // Troubles that may befall any number of objects are counted by who knows all of them; of each kind the
+  // first is remembered here, as an example, and told with the number at the end: "warning: 12 x no_space (no
+  // space ...), the first: ...". Also when quiet.
   void remember_first(std::string_view kind, const std::string& text);
   void tell_number(std::string_view kind, uint64_t count, std::string_view explanation);
   uint64_t failed_objects() const { return failed_objects_; }

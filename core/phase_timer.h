@@ -24,7 +24,9 @@ class PhaseTimer {
   };
   [[nodiscard]] Scope time(std::string pass) { return Scope(*this, std::move(pass)); }
   const std::vector<std::pair<std::string, double>>& passes() const { return passes_; }
-  double total() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count(); }
+  double total() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+  }
 
  private:
   void add(const std::string& pass, double seconds) {

@@ -25,7 +25,8 @@ void record_run(const Session& session, const RunSummary& summary) {
   const uint64_t block = session.pool.block_size;
   for (const auto& master : session.masters.records()) {
     const auto stat = session.store->stat_master(master.name);
-    if (stat && stat->nlink > 2) row.bytes_saved_total += (stat->nlink - 2) * ((master.size + block - 1) / block * block);
+    if (stat && stat->nlink > 2)
+      row.bytes_saved_total += (stat->nlink - 2) * ((master.size + block - 1) / block * block);
   }
   append_history(session.options.state + "/history.jsonl", row);
 }

@@ -27,8 +27,14 @@ struct Met {
 
 class SurveyDirectory final : public DirectoryVisitor {
  public:
-  SurveyDirectory(const Session& session, const PackageIndex& packages, uint32_t guest, uint64_t ino, std::mutex& mutex, std::vector<Met>& all)
-      : session_(session), packages_(packages), owned_(packages.dir(ino)), guest_(guest), mutex_(mutex), all_(all) {}
+  SurveyDirectory(const Session& session, const PackageIndex& packages, uint32_t guest, uint64_t ino,
+                  std::mutex& mutex, std::vector<Met>& all)
+      : session_(session),
+        packages_(packages),
+        owned_(packages.dir(ino)),
+        guest_(guest),
+        mutex_(mutex),
+        all_(all) {}
   ~SurveyDirectory() override {
     const std::lock_guard guard(mutex_);
     all_.insert(all_.end(), met_.begin(), met_.end());
@@ -36,8 +42,10 @@ class SurveyDirectory final : public DirectoryVisitor {
   std::optional<uint32_t> wants(const DirEntry&) override { return 0; }
   bool keep(const DirEntry& entry, const FileStat& stat) override {
     Met met{guest_, Met::kNoMaster, kNoPackage, stat.nlink, stat.ino, stat.size, stat.blocks * 512, {}};
-    if (const auto master = session_.masters.find(stat.ino)) met.master = *master;
-    else if (!session_.guard.guard->shares_inodes()) note_shared_extents(entry, stat, met);
+    if (const auto master = session_.masters.find(stat.ino))
+      met.master = *master;
+    else if (!session_.guard.guard->shares_inodes())
+      note_shared_extents(entry, stat, met);
     met_.push_back(met);
     return false;  // counted, no row needed
   }
@@ -47,7 +55,9 @@ class SurveyDirectory final : public DirectoryVisitor {
     const auto known = session_.index->known(stat.dev, row_of(stat));
     if (!known || known->shared_with == 0) return;
     met.shared = {known->content.low ^ known->shared_with, known->content.high};
-    if (const PackageFile* file = owned_.empty() ? nullptr : packages_.find(owned_, entry.name); file != nullptr) met.package = file->package;
+    if (const PackageFile* file = owned_.empty() ? nullptr : packages_.find(owned_, entry.name);
+        file != nullptr)
+      met.package = file->package;
   }
   const Session& session_;
   const PackageIndex& packages_;
@@ -60,7 +70,8 @@ class SurveyDirectory final : public DirectoryVisitor {
 
 class SurveyVisitor final : public ScanVisitor {
  public:
-  SurveyVisitor(const Session& session, const GuestFiles& files, std::vector<Met>& all) : session_(session), files_(files), all_(all) {}
+  SurveyVisitor(const Session& session, const GuestFiles& files, std::vector<Met>& all)
+      : session_(session), files_(files), all_(all) {}
   std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view, const FileStat& dir) override {
     return std::make_unique<SurveyDirectory>(session_, files_.packages[guest], guest, dir.ino, mutex_, all_);
   }
@@ -82,7 +93,8 @@ struct Holding {
   std::map<uint32_t, uint64_t> guests;  // guest -> inodes of it there (1 for an inode)
 };
 
-std::vector<Holding> gather(const Session& session, const GuestFiles& files, const std::vector<Met>& all, std::vector<GuestSavings>& guests) {
+std::vector<Holding> gather(const Session& session, const GuestFiles& files, const std::vector<Met>& all,
+                            std::vector<GuestSavings>& guests) {
   std::map<std::pair<uint64_t, Key128>, Holding> holdings;  // (dev, inode or group)
   for (const auto& met : all) {
     GuestSavings& guest = guests[met.guest];
@@ -97,14 +109,17 @@ std::vector<Holding> gather(const Session& session, const GuestFiles& files, con
       guest.fair_share += met.blocks;
       continue;
     }
-    Holding& holding = holdings[extents ? std::make_pair(uint64_t{0}, met.shared) : std::make_pair(dev, Key128{met.ino, 0})];
+    Holding& holding =
+        holdings[extents ? std::make_pair(uint64_t{0}, met.shared) : std::make_pair(dev, Key128{met.ino, 0})];
     holding.blocks = std::max(holding.blocks, met.blocks);
     holding.master = met.master;
     holding.nlink = extents ? 0 : met.nlink;
     ++holding.names;
     auto& inodes = holding.guests[met.guest];
-    if (extents) ++inodes;
-    else inodes = 1;
+    if (extents)
+      ++inodes;
+    else
+      inodes = 1;
     if (met.package != kNoPackage) {
       const Package& package = files.packages[met.guest].packages()[met.package];
       holding.package = package.name;
@@ -116,7 +131,8 @@ std::vector<Holding> gather(const Session& session, const GuestFiles& files, con
   return list;
 }
 
-void add_package(std::map<std::string, PackageSavings>& packages, const Holding& holding, const std::string& name, const std::string& source) {
+void add_package(std::map<std::string, PackageSavings>& packages, const Holding& holding,
+                 const std::string& name, const std::string& source) {
   PackageSavings& package = packages[name.empty() ? "(no package)" : name];
   package.name = name.empty() ? "(no package)" : name;
   package.source = source.empty() ? package.name : source;
@@ -165,15 +181,18 @@ Savings survey(Session& session) {
     for (const auto& [guest, inodes] : holding.guests) {
       savings.guests[guest].on_disk += holding.blocks * inodes;
       savings.guests[guest].fair_share += holding.blocks / holding.guests.size();
-      if (holding.guests.size() == 1 && !outside) savings.guests[guest].exclusive += holding.blocks * (holding.nlink == 0 ? 1 : inodes);
+      if (holding.guests.size() == 1 && !outside)
+        savings.guests[guest].exclusive += holding.blocks * (holding.nlink == 0 ? 1 : inodes);
     }
     if (!master && holding.nlink != 0) continue;
     ++savings.masters;
     savings.master_bytes += holding.blocks;
     savings.names_of_masters += holding.names;
     if (master) {
-      savings.memory_saved += (holding.guests.size() - 1) * holding.blocks;  // shared extents have a page cache each
-      add_package(packages, holding, session.masters[holding.master].package, session.masters[holding.master].source);
+      savings.memory_saved +=
+          (holding.guests.size() - 1) * holding.blocks;  // shared extents have a page cache each
+      add_package(packages, holding, session.masters[holding.master].package,
+                  session.masters[holding.master].source);
     } else {
       add_package(packages, holding, holding.package, holding.source);
     }
@@ -186,7 +205,9 @@ Savings survey(Session& session) {
     if (met.shared == Key128{} && met.nlink == 1) savings.disk_used += met.blocks;
   savings.saved = sum_on_disk > savings.disk_used ? sum_on_disk - savings.disk_used : 0;
   for (auto& [_, package] : packages) savings.packages.push_back(std::move(package));
-  std::stable_sort(savings.packages.begin(), savings.packages.end(), [](const PackageSavings& a, const PackageSavings& b) { return a.bytes_saved > b.bytes_saved; });
+  std::stable_sort(
+      savings.packages.begin(), savings.packages.end(),
+      [](const PackageSavings& a, const PackageSavings& b) { return a.bytes_saved > b.bytes_saved; });
   return savings;
 }
 

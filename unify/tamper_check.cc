@@ -24,7 +24,8 @@ uint32_t links_of(const Session& session, const MasterRecord& record) {
   return stat ? stat->nlink : 0;
 }
 
-std::vector<Finding> check_master(const Session& session, const MasterRecord& record, uint64_t names_found, bool judge_links) {
+std::vector<Finding> check_master(const Session& session, const MasterRecord& record, uint64_t names_found,
+                                  bool judge_links) {
   std::vector<Finding> findings;
   const std::string shown = session.store->shown_master(record.name);
   const auto fd = session.store->open_master(record.name);
@@ -32,24 +33,36 @@ std::vector<Finding> check_master(const Session& session, const MasterRecord& re
   const auto sealed = session.guard.guard->is_sealed(fd->get(), shown);
   // One that no guest has a name of is out of reach: an interrupted run made it, gc removes it.
   const auto reached = links_of(session, record) > 1;
-  if (!sealed || (!*sealed && reached)) findings.push_back({"unsealed", record.name, sealed ? "guests could write to it; vunify recover seals what an interrupted run left" : sealed.error().message});
+  if (!sealed || (!*sealed && reached))
+    findings.push_back({"unsealed", record.name,
+                        sealed ? "guests could write to it; vunify recover seals what an interrupted run left"
+                               : sealed.error().message});
   const auto stat = stat_fd(fd->get(), shown);
   const auto xattrs = xattr_hash_of(fd->get(), shown);
   if (!stat || !xattrs || class_of(*stat, *xattrs) != record.file_class || stat->size != record.size)
-    findings.push_back({"class", record.name, "size, owner, mode, modification time or extended attributes are not those it was made with"});
+    findings.push_back(
+        {"class", record.name,
+         "size, owner, mode, modification time or extended attributes are not those it was made with"});
   const auto digests = digest_file(fd->get(), DigestAlgorithm::none, shown);
-  if (!digests) findings.push_back({"unreadable", record.name, digests.error().message});
+  if (!digests)
+    findings.push_back({"unreadable", record.name, digests.error().message});
   else if (digests->sha256 != record.sha256)
-    findings.push_back({"content", record.name, fmt::format("SHA-256 is {}, was {} when it was made (package {} {})", hex(digests->sha256), hex(record.sha256), escaped(record.package), escaped(record.version))});
+    findings.push_back(
+        {"content", record.name,
+         fmt::format("SHA-256 is {}, was {} when it was made (package {} {})", hex(digests->sha256),
+                     hex(record.sha256), escaped(record.package), escaped(record.version))});
   if (judge_links && stat && stat->nlink != names_found + 1)
-    findings.push_back({"links", record.name, fmt::format("{} links, but {} names in the vservers and one in the store", stat->nlink, names_found)});
+    findings.push_back({"links", record.name,
+                        fmt::format("{} links, but {} names in the vservers and one in the store",
+                                    stat->nlink, names_found)});
   return findings;
 }
 
 // Every file that the reference's database records and that may not change.
 class ReferenceDirectory final : public DirectoryVisitor {
  public:
-  ReferenceDirectory(const PackageIndex& packages, uint64_t ino) : packages_(packages), owned_(packages.dir(ino)) {}
+  ReferenceDirectory(const PackageIndex& packages, uint64_t ino)
+      : packages_(packages), owned_(packages.dir(ino)) {}
   std::optional<uint32_t> wants(const DirEntry& entry) override {
     const PackageFile* file = owned_.empty() ? nullptr : packages_.find(owned_, entry.name);
     if (file == nullptr || refuse_record(*file)) return std::nullopt;
@@ -64,7 +77,9 @@ class ReferenceDirectory final : public DirectoryVisitor {
 class ReferenceVisitor final : public ScanVisitor {
  public:
   explicit ReferenceVisitor(const PackageIndex& packages) : packages_(packages) {}
-  std::unique_ptr<DirectoryVisitor> enter(uint32_t, std::string_view, const FileStat& dir) override { return std::make_unique<ReferenceDirectory>(packages_, dir.ino); }
+  std::unique_ptr<DirectoryVisitor> enter(uint32_t, std::string_view, const FileStat& dir) override {
+    return std::make_unique<ReferenceDirectory>(packages_, dir.ino);
+  }
 
  private:
   const PackageIndex& packages_;
@@ -73,18 +88,25 @@ class ReferenceVisitor final : public ScanVisitor {
 using Versions = std::map<std::string, std::string>;  // "name:arch" -> version
 Versions versions_of(const PackageIndex& packages) {
   Versions versions;
-  for (const auto& package : packages.packages()) versions[package.name + ":" + package.arch] = package.version;
+  for (const auto& package : packages.packages())
+    versions[package.name + ":" + package.arch] = package.version;
   return versions;
 }
 
 void compare_versions(const Versions& reference, const Versions& other, CheckResult& result) {
   for (const auto& [package, version] : reference) {
     const auto it = other.find(package);
-    if (it == other.end()) result.findings.push_back({"package_missing", escaped(package), "installed in the reference only"});
-    else if (it->second != version) result.findings.push_back({"version", escaped(package), fmt::format("{}, the reference has {}; its files were not compared", escaped(it->second), escaped(version))});
+    if (it == other.end())
+      result.findings.push_back({"package_missing", escaped(package), "installed in the reference only"});
+    else if (it->second != version)
+      result.findings.push_back({"version", escaped(package),
+                                 fmt::format("{}, the reference has {}; its files were not compared",
+                                             escaped(it->second), escaped(version))});
   }
   for (const auto& [package, version] : other)
-    if (!reference.contains(package)) result.findings.push_back({"package_added", escaped(package), escaped(version) + ", not in the reference"});
+    if (!reference.contains(package))
+      result.findings.push_back(
+          {"package_added", escaped(package), escaped(version) + ", not in the reference"});
 }
 
 }  // namespace
@@ -93,7 +115,8 @@ CheckResult check_masters(Session& session, bool judge_links) {
   CheckResult result;
   if (session.store == nullptr) return result;
   std::vector<uint64_t> names(session.masters.size());
-  for (const auto& name : find_names_of_masters(session.guests, session.masters, session.options.state, session.context)) {
+  for (const auto& name :
+       find_names_of_masters(session.guests, session.masters, session.options.state, session.context)) {
     if (!name.seen) continue;
     ++names[name.master];
     ++result.names;
@@ -109,7 +132,9 @@ CheckResult check_masters(Session& session, bool judge_links) {
     result.findings.insert(result.findings.end(), findings.begin(), findings.end());
   });
   session.context.progress.finish();
-  for (const auto& unknown : session.masters.unknown()) result.findings.push_back({"content", unknown.name, "the index has no record of it; the next run adopts it"});
+  for (const auto& unknown : session.masters.unknown())
+    result.findings.push_back(
+        {"content", unknown.name, "the index has no record of it; the next run adopts it"});
   sort_findings(result);
   return result;
 }
@@ -120,7 +145,9 @@ CheckResult check_against(Session& session, uint32_t reference, uint32_t name) {
   load_guest_packages(session.guests, session.cache_dir(), files, session.context);
   const PackageIndex& trusted = files.packages[reference];
   const PackageIndex& suspect = files.packages[name];
-  if (trusted.empty()) throw Error(fmt::format("the reference {} has no package database that could be read", session.guests[reference].name));
+  if (trusted.empty())
+    throw Error(fmt::format("the reference {} has no package database that could be read",
+                            session.guests[reference].name));
   compare_versions(versions_of(trusted), versions_of(suspect), result);
   const Versions theirs = versions_of(suspect);
   ReferenceVisitor visitor(trusted);
@@ -135,19 +162,27 @@ CheckResult check_against(Session& session, uint32_t reference, uint32_t name) {
     const Package& package = trusted.packages()[recorded.package];
     const auto version = theirs.find(package.name + ":" + package.arch);
     session.context.progress.add();
-    if (version == theirs.end() || version->second != package.version || recorded.algorithm == DigestAlgorithm::none) return;
+    if (version == theirs.end() || version->second != package.version ||
+        recorded.algorithm == DigestAlgorithm::none)
+      return;
     const std::string path = table.path(row);
     const std::string object = session.guests[name].name + ":" + escaped(path);
     FileStat stat;
     const auto fd = root.open_regular(path, &stat);
     std::optional<Finding> finding;
     if (!fd) {
-      finding = Finding{fd.error().code == ENOENT ? "missing" : fd.error().code == EINVAL || fd.error().code == ELOOP || fd.error().code == ENOTDIR ? "modified" : "unreadable",
+      finding = Finding{fd.error().code == ENOENT ? "missing"
+                        : fd.error().code == EINVAL || fd.error().code == ELOOP || fd.error().code == ENOTDIR
+                            ? "modified"
+                            : "unreadable",
                         object, fmt::format("package {}: {}", escaped(package.name), fd.error().message)};
     } else if (session.masters.find(stat.ino) && stat.ino == row.ino) {
       // The very inode that the reference has, sealed.
-    } else if (const auto digests = digest_file(fd->get(), recorded.algorithm, object); !digests || digests->recorded != trusted.digest(recorded)) {
-      finding = Finding{"modified", object, fmt::format("content is not what package {} {} of the reference ships", escaped(package.name), escaped(package.version))};
+    } else if (const auto digests = digest_file(fd->get(), recorded.algorithm, object);
+               !digests || digests->recorded != trusted.digest(recorded)) {
+      finding = Finding{"modified", object,
+                        fmt::format("content is not what package {} {} of the reference ships",
+                                    escaped(package.name), escaped(package.version))};
     }
     const std::lock_guard guard(mutex);
     ++result.files_compared;

@@ -7,7 +7,8 @@
 namespace vs::unify {
 
 struct Finding {
-  std::string kind;    // "unsealed", "content", "class", "links", "unreadable", "modified", "missing", "version", "package_missing", "package_added"
+  std::string kind;    // "unsealed", "content", "class", "links", "unreadable", "modified", "missing",
+                       // "version", "package_missing", "package_added"
   std::string object;  // master's name, guest:path, package
   std::string detail;
 };
@@ -19,12 +20,14 @@ struct CheckResult {
   std::vector<Finding> findings;  // sorted by object
 };
 
-// Each master: sealed, class and SHA-256 as when it was made, link count equal to the names found in the guests plus the store's own.
-// Reads every master once. Link counts are only judged when all guests were looked at.
+// Each master: sealed, class and SHA-256 as when it was made, link count equal to the names found in the
+// guests plus the store's own. Reads every master once. Link counts are only judged when all guests were
+// looked at.
 CheckResult check_masters(Session& session, bool judge_links);
 
-// `name`'s package files against what the package database of the trusted guest `reference` records: evidence that a guest cannot
-// forge, since neither its database nor its programs are asked. Files with config and ghost flags are left out.
+// `name`'s package files against what the package database of the trusted guest `reference` records: evidence
+// that a guest cannot forge, since neither its database nor its programs are asked. Files with config and
+// ghost flags are left out.
 CheckResult check_against(Session& session, uint32_t reference, uint32_t name);
 
 }  // namespace vs::unify

@@ -8,19 +8,20 @@
 
 #include "core/run_context.h"
 #include "unify/change/apply.h"
-#include "unify/store/guard.h"
-#include "unify/plan/guest_files.h"
-#include "unify/plan/link_plan.h"
-#include "unify/options.h"
-#include "unify/store/pool.h"
 #include "unify/change/recovery.h"
 #include "unify/change/release.h"
+#include "unify/options.h"
+#include "unify/plan/guest_files.h"
+#include "unify/plan/link_plan.h"
 #include "unify/report/savings.h"
+#include "unify/store/guard.h"
+#include "unify/store/pool.h"
 
 namespace vs::unify {
 
-// Everything a verb works with, opened in the right order. `writing` verbs make the store if need be, take its lock and recover first; `changing`
-// verbs do so too, but where there is no store there is nothing to change, and they make nothing; looking verbs write nothing at all.
+// Everything a verb works with, opened in the right order. `writing` verbs make the store if need be, take
+// its lock and recover first; `changing` verbs do so too, but where there is no store there is nothing to
+// change, and they make nothing; looking verbs write nothing at all.
 enum class Access { looking, changing, writing };
 
 class Session {
@@ -42,12 +43,12 @@ class Session {
   MasterTable masters;
   RecoveryResult recovered;
 
-  std::string cache_dir() const;  // for package databases; "" when looking
+  std::string cache_dir() const;                         // for package databases; "" when looking
   uint32_t guest_number(const std::string& name) const;  // throws Error(Exit::usage) naming the guest
   JournalRun journal_run(const std::string& verb, const std::string& run) const;
   ReleaseInput release_input(const JournalRun& run);  // refers to `run`
-  // Gives every name of a spoiled master (release.h) a private copy; done by writing sessions when they open, and after each
-  // work that may have left one.
+  // Gives every name of a spoiled master (release.h) a private copy; done by writing sessions when they open,
+  // and after each work that may have left one.
   void release_spoiled();
 
  private:
@@ -57,7 +58,8 @@ class Session {
 // Numbers of one run, for people, --json and the history.
 struct RunSummary {
   std::string verb, run;
-  uint64_t guests = 0, files_seen = 0, files_considered = 0, files_unified_before = 0, files_linked = 0, masters = 0;
+  uint64_t guests = 0, files_seen = 0, files_considered = 0, files_unified_before = 0, files_linked = 0,
+           masters = 0;
   uint64_t bytes_saved = 0;   // by this run, on disk
   uint64_t bytes_shared = 0;  // on disk, of all masters: held once for all guests
   uint64_t put_back = 0, classes_restored = 0, leases_broken = 0;
@@ -70,7 +72,8 @@ GuestFiles look_at_guests(Session& session);
 // Passes 6 to 8.
 LinkPlan plan_links(Session& session, GuestFiles& files);
 // Pass 9, by the guard's way.
-ApplyResult apply_links(Session& session, const PlannedFiles& planned, const std::vector<uint64_t>& devices, const JournalRun& run, bool ignore_mtime);
+ApplyResult apply_links(Session& session, const PlannedFiles& planned, const std::vector<uint64_t>& devices,
+                        const JournalRun& run, bool ignore_mtime);
 
 RunSummary summarize(const Session& session, const std::string& verb, const GuestFiles& files);
 void add_applied(RunSummary& summary, const ApplyResult& applied, const Session& session);

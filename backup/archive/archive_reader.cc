@@ -50,11 +50,13 @@ struct EntryStream::Impl {
     // An empty source is an empty archive.
     archive_read_support_format_empty(reader);
     archive_read_set_format_option(reader, "tar", "hdrcharset", "BINARY");
-    if (archive_read_open(reader, this, nullptr, &Impl::read, nullptr) != ARCHIVE_OK) trouble = problem("open");
+    if (archive_read_open(reader, this, nullptr, &Impl::read, nullptr) != ARCHIVE_OK)
+      trouble = problem("open");
   }
 };
 
-EntryStream::EntryStream(std::shared_ptr<FramedFile> file, uint64_t offset) : impl_(std::make_unique<Impl>()) {
+EntryStream::EntryStream(std::shared_ptr<FramedFile> file, uint64_t offset)
+    : impl_(std::make_unique<Impl>()) {
   impl_->shown = file->path();
   impl_->base = offset;
   size_t frame = file->frame_of(offset);
@@ -82,7 +84,8 @@ Expected<std::optional<StreamEntry>> EntryStream::next() {
   archive_entry* entry = nullptr;
   const int code = archive_read_next_header(impl_->reader, &entry);
   if (code == ARCHIVE_EOF) return std::optional<StreamEntry>();
-  if (code == ARCHIVE_FATAL || code == ARCHIVE_RETRY || entry == nullptr) return impl_->problem("read the next entry");
+  if (code == ARCHIVE_FATAL || code == ARCHIVE_RETRY || entry == nullptr)
+    return impl_->problem("read the next entry");
   StreamEntry found;
   found.offset = impl_->base + static_cast<uint64_t>(archive_read_header_position(impl_->reader));
   const char* path = archive_entry_pathname(entry);
@@ -92,7 +95,13 @@ Expected<std::optional<StreamEntry>> EntryStream::next() {
   const char* soft = archive_entry_symlink(entry);
   found.link = hard != nullptr ? hard : soft != nullptr ? soft : "";
   const auto type = archive_entry_filetype(entry);
-  found.type = hard != nullptr ? 'h' : type == AE_IFDIR ? 'd' : type == AE_IFLNK ? 'l' : type == AE_IFIFO ? 'p' : type == AE_IFCHR ? 'c' : type == AE_IFBLK ? 'b' : 'f';
+  found.type = hard != nullptr    ? 'h'
+               : type == AE_IFDIR ? 'd'
+               : type == AE_IFLNK ? 'l'
+               : type == AE_IFIFO ? 'p'
+               : type == AE_IFCHR ? 'c'
+               : type == AE_IFBLK ? 'b'
+                                  : 'f';
   found.mode = archive_entry_perm(entry);
   found.size = archive_entry_size(entry) > 0 ? static_cast<uint64_t>(archive_entry_size(entry)) : 0;
   found.uid = static_cast<uint32_t>(archive_entry_uid(entry));

@@ -1,6 +1,8 @@
-// The entries of an archive from any point on, as libarchive reads them: our archives are read back by somebody else's eyes.
+// The entries of an archive from any point on, as libarchive reads them: our archives are read back by
+// somebody else's eyes.
 //
-// The bytes may be anything. libarchive bounds what headers may take, frames bound what is unpacked, and nothing here trusts a name or a size further.
+// The bytes may be anything. libarchive bounds what headers may take, frames bound what is unpacked, and
+// nothing here trusts a name or a size further.
 #pragma once
 
 #include <functional>
@@ -15,7 +17,7 @@ namespace vs::backup {
 struct StreamEntry {
   uint64_t offset = 0;  // of the entry's first header in what the archive unpacks to
   std::string path, link;
-  char type = '?';      // f d l p c b, h for a hard link
+  char type = '?';  // f d l p c b, h for a hard link
   uint32_t mode = 0;
   uint64_t size = 0;
   uint32_t uid = 0, gid = 0;

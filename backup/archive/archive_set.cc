@@ -10,9 +10,9 @@
 #include <ctime>
 
 #include "backup/archive/readme_text.h"
-#include "core/tree/dir_reader.h"
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
+#include "core/tree/dir_reader.h"
 
 namespace vs::backup {
 namespace {
@@ -76,11 +76,17 @@ std::string stamp_of(int64_t ns) {
 std::string stamp_limit(const std::string& time) {
   std::string digits;
   for (const char c : time) {
-    if (c >= '0' && c <= '9') digits += c;
-    else if (std::string_view("-: TZ").find(c) == std::string_view::npos) throw Error("'" + escaped(time) + "': expected a time such as 2026-11-24, 2026-11-24T03:00 or 20261124T030000Z (UTC)", Exit::usage);
+    if (c >= '0' && c <= '9')
+      digits += c;
+    else if (std::string_view("-: TZ").find(c) == std::string_view::npos)
+      throw Error("'" + escaped(time) +
+                      "': expected a time such as 2026-11-24, 2026-11-24T03:00 or 20261124T030000Z (UTC)",
+                  Exit::usage);
   }
   if (time.empty()) return {};
-  if (digits.size() < 4 || digits.size() > 14) throw Error("'" + escaped(time) + "': expected a time such as 2026-11-24 or 20261124T030000Z (UTC)", Exit::usage);
+  if (digits.size() < 4 || digits.size() > 14)
+    throw Error("'" + escaped(time) + "': expected a time such as 2026-11-24 or 20261124T030000Z (UTC)",
+                Exit::usage);
   digits.resize(14, '9');  // the end of that day, hour or minute
   return digits.substr(0, 8) + "T" + digits.substr(8) + "Z";
 }
@@ -110,8 +116,10 @@ void drop_unreachable(std::map<std::string, std::string>& dirs) {
 ArchiveSet::ArchiveSet(const std::string& path, bool create) : path_(path) {
   if (create) {
     // Guests' secrets will be in it: root's alone.
-    for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) ::mkdir(path.substr(0, slash).c_str(), 0700);
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) throw Error(problem_from_errno("create directory", path).message, Exit::usage);
+    for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1))
+      ::mkdir(path.substr(0, slash).c_str(), 0700);
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+      throw Error(problem_from_errno("create directory", path).message, Exit::usage);
   }
   dir_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir_) throw Error(problem_from_errno("open archive set", path).message, Exit::usage);
@@ -119,13 +127,15 @@ ArchiveSet::ArchiveSet(const std::string& path, bool create) : path_(path) {
   if (!id && id.error().code == ENOENT && create) {
     const auto names = names_in(dir_.get(), path);
     if (std::any_of(names.begin(), names.end(), [](const auto& name) { return name.ends_with(kArchive); }))
-      throw Error(path + " holds archives but no vbackup.set: not a set of ours, or one that lost that file", Exit::usage);
+      throw Error(path + " holds archives but no vbackup.set: not a set of ours, or one that lost that file",
+                  Exit::usage);
     id = "vbackup archive set 1\n" + random_id() + "\n";
     ok_or_throw(write_durably(path + "/README.txt", readme_text(), 0644));
     ok_or_throw(write_durably(path + "/vbackup.set", *id));
   }
   if (!id) throw Error("not an archive set: " + id.error().message, Exit::usage);
-  if (!id->starts_with("vbackup archive set 1\n") || id->size() < 55) throw Error(path + "/vbackup.set: written by another version", Exit::usage);
+  if (!id->starts_with("vbackup archive set 1\n") || id->size() < 55)
+    throw Error(path + "/vbackup.set: written by another version", Exit::usage);
   id_ = id->substr(22, 32);
   reload();
 }
@@ -134,7 +144,9 @@ size_t ArchiveSet::sweep() const {
   size_t swept = 0;
   const auto names = names_in(dir_.get(), path_);
   for (const auto& name : names) {
-    const bool orphan = name.ends_with(kCatalogFile) && !std::binary_search(names.begin(), names.end(), name.substr(0, name.size() - 8) + kArchive);
+    const bool orphan =
+        name.ends_with(kCatalogFile) &&
+        !std::binary_search(names.begin(), names.end(), name.substr(0, name.size() - 8) + kArchive);
     if (!(name.starts_with(kPart) || orphan)) continue;
     if (::unlinkat(dir_.get(), name.c_str(), 0) == 0) ++swept;
   }
@@ -153,7 +165,8 @@ void ArchiveSet::reload() {
     archive.size = static_cast<uint64_t>(stat.st_size);
     const std::string shown = path_ + "/" + archive.name + kCatalogFile;
     const auto beginning = read_at(dir_.get(), archive.name + kCatalogFile, shown, 1 << 16);
-    auto header = beginning ? parse_catalog_header(*beginning, shown) : Expected<CatalogHeader>(beginning.error());
+    auto header =
+        beginning ? parse_catalog_header(*beginning, shown) : Expected<CatalogHeader>(beginning.error());
     if (!header) {  // the copy within
       const auto file = open(archive.name);
       const auto payload = file ? (*file)->payload() : Expected<std::string>(file.error());
@@ -168,7 +181,8 @@ void ArchiveSet::reload() {
     }
     archive.header = std::move(*header);
     if (archive.header.kind != "single" && archive_name(archive.header) != archive.name) {
-      problems_.push_back(shown + ": describes " + escaped(archive_name(archive.header)) + ", not " + archive.name);
+      problems_.push_back(shown + ": describes " + escaped(archive_name(archive.header)) + ", not " +
+                          archive.name);
       continue;
     }
     archives_.push_back(std::move(archive));
@@ -187,8 +201,10 @@ std::vector<std::string> ArchiveSet::guests() const {
 std::vector<Archive> ArchiveSet::history(const std::string& guest) const {
   std::vector<Archive> found;
   for (const auto& archive : archives_)
-    if (archive.header.guest == guest && (archive.header.kind == "full" || archive.header.kind == "inc")) found.push_back(archive);
-  std::sort(found.begin(), found.end(), [](const Archive& a, const Archive& b) { return a.header.stamp < b.header.stamp; });
+    if (archive.header.guest == guest && (archive.header.kind == "full" || archive.header.kind == "inc"))
+      found.push_back(archive);
+  std::sort(found.begin(), found.end(),
+            [](const Archive& a, const Archive& b) { return a.header.stamp < b.header.stamp; });
   return found;
 }
 
@@ -199,13 +215,15 @@ std::vector<Archive> ArchiveSet::chain(const std::string& guest, const std::stri
     if (!time.empty() && last->header.stamp > time) continue;
     for (uint32_t number = 0; number <= last->header.number; ++number) {
       const auto it = std::find_if(all.begin(), all.end(), [&](const Archive& a) {
-        return a.header.chain == last->header.chain && a.header.number == number && (number != last->header.number || a.name == last->name);
+        return a.header.chain == last->header.chain && a.header.number == number &&
+               (number != last->header.number || a.name == last->name);
       });
       if (it == all.end()) break;
       chain.push_back(*it);
     }
     if (chain.size() == last->header.number + 1) return chain;
-    chain.clear();  // an archive of this chain is lost: the newest state before that is whole is what there is
+    chain
+        .clear();  // an archive of this chain is lost: the newest state before that is whole is what there is
     if (!time.empty()) continue;
   }
   return chain;
@@ -216,7 +234,8 @@ Expected<std::shared_ptr<FramedFile>> ArchiveSet::open(const std::string& name) 
 }
 
 Expected<std::string> ArchiveSet::catalog_beside(const Archive& archive) const {
-  return read_at(dir_.get(), archive.name + kCatalogFile, path_ + "/" + archive.name + kCatalogFile, SIZE_MAX);
+  return read_at(dir_.get(), archive.name + kCatalogFile, path_ + "/" + archive.name + kCatalogFile,
+                 SIZE_MAX);
 }
 
 Expected<Catalog> ArchiveSet::catalog(const Archive& archive) const {
@@ -235,7 +254,9 @@ Expected<GuestState> ArchiveSet::state(const std::string& guest, const std::stri
   GuestState state;
   state.guest = guest;
   state.chain = chain(guest, time);
-  if (state.chain.empty()) return Problem{ENOENT, path_ + ": no backup of " + escaped(guest) + (time.empty() ? "" : " at or before " + time)};
+  if (state.chain.empty())
+    return Problem{
+        ENOENT, path_ + ": no backup of " + escaped(guest) + (time.empty() ? "" : " at or before " + time)};
   state.stamp = state.chain.back().header.stamp;
   for (auto it = state.chain.rbegin(); it != state.chain.rend(); ++it) {
     auto one = catalog(*it);

@@ -1,8 +1,9 @@
-// The directory of an archive set: which archives are there, which of them make up the state of a guest at a time.
-// Layout and names: archive_set.md.
+// The directory of an archive set: which archives are there, which of them make up the state of a guest at a
+// time. Layout and names: archive_set.md.
 //
-// An archive exists when its file exists under its name: files are written under ".vbackup-RUN-NAME.part", synced, and renamed; the catalog beside
-// first. What a killed run left has such names and belongs to nobody once the lock of the set is free: it is swept by the next writer.
+// An archive exists when its file exists under its name: files are written under ".vbackup-RUN-NAME.part",
+// synced, and renamed; the catalog beside first. What a killed run left has such names and belongs to nobody
+// once the lock of the set is free: it is swept by the next writer.
 #pragma once
 
 #include <map>
@@ -32,7 +33,8 @@ struct GuestState {
 
 class ArchiveSet {
  public:
-  // Opens a set; with `create` makes the directory and its README.txt. Throws Error(Exit::usage) for what is no set.
+  // Opens a set; with `create` makes the directory and its README.txt. Throws Error(Exit::usage) for what is
+  // no set.
   ArchiveSet(const std::string& path, bool create);
 
   const std::string& path() const { return path_; }
@@ -49,12 +51,15 @@ class ArchiveSet {
 
   std::vector<std::string> guests() const;
   std::vector<Archive> history(const std::string& guest) const;  // full and inc, oldest first
-  // The archives that make up the newest state not after `time` ("" = the last): the full first. Empty when there is none.
+  // The archives that make up the newest state not after `time` ("" = the last): the full first. Empty when
+  // there is none.
   std::vector<Archive> chain(const std::string& guest, const std::string& time) const;
   Expected<GuestState> state(const std::string& guest, const std::string& time) const;
-  Expected<Catalog> catalog(const Archive& archive) const;  // from beside it or, where that is lost, from within
+  Expected<Catalog> catalog(
+      const Archive& archive) const;  // from beside it or, where that is lost, from within
   Expected<std::string> catalog_beside(const Archive& archive) const;  // its bytes, as they are
-  Expected<std::map<uint64_t, Entry>> pool() const;          // of all pool archives; problems of single ones are in problems()
+  Expected<std::map<uint64_t, Entry>> pool()
+      const;  // of all pool archives; problems of single ones are in problems()
   Expected<std::shared_ptr<FramedFile>> open(const std::string& name) const;
 
  private:
@@ -66,7 +71,8 @@ class ArchiveSet {
 
 std::string archive_name(const CatalogHeader& header);
 std::string stamp_of(int64_t ns);
-// "2026-11-24", "2026-11-24 03:00", "20261124T030000Z" or the beginning of one: the last stamp that is not after it. "" stays "".
+// "2026-11-24", "2026-11-24 03:00", "20261124T030000Z" or the beginning of one: the last stamp that is not
+// after it. "" stays "".
 std::string stamp_limit(const std::string& time);
 int64_t now_ns();
 

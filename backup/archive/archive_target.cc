@@ -37,7 +37,8 @@ std::string host_name() {
 
 const Entry* find_name(const std::vector<Entry>& entries, std::string_view name) {
   if (entries.empty()) return nullptr;
-  const auto it = std::lower_bound(entries.begin() + 1, entries.end(), name, [](const Entry& e, std::string_view n) { return e.name < n; });
+  const auto it = std::lower_bound(entries.begin() + 1, entries.end(), name,
+                                   [](const Entry& e, std::string_view n) { return e.name < n; });
   return it != entries.end() && it->name == name ? &*it : nullptr;
 }
 
@@ -47,13 +48,15 @@ struct ArchiveTarget::Job {
   GuestState previous;  // empty: this is a full
   CatalogHeader header;
   std::unique_ptr<ArchiveWriter> writer;
-  std::unordered_map<uint32_t, Entry> maybe;       // inode -> what it was: stored only if it differs
-  std::unordered_map<uint32_t, bool> group_same;   // inodes with several names of this guest: the names are what they were
+  std::unordered_map<uint32_t, Entry> maybe;  // inode -> what it was: stored only if it differs
+  std::unordered_map<uint32_t, bool>
+      group_same;  // inodes with several names of this guest: the names are what they were
   uint64_t bytes = 0;
   std::vector<Entry> before;  // scratch: of the directory being planned
 };
 
-ArchiveTarget::ArchiveTarget(const std::string& dir, ArchiveOptions options) : shown_("archive:" + dir), options_(options) {
+ArchiveTarget::ArchiveTarget(const std::string& dir, ArchiveOptions options)
+    : shown_("archive:" + dir), options_(options) {
   set_ = std::make_unique<ArchiveSet>(dir, true);
   lock_ = std::make_unique<HostLock>(set_->lock());
   set_->sweep();
@@ -69,7 +72,8 @@ std::unique_ptr<ArchiveTarget> ArchiveTarget::single(const std::string& file, Ar
   if (name.empty()) throw Error("--single " + escaped(file) + ": expected the name of a file", Exit::usage);
   target->single_dir_.reset(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!target->single_dir_) throw Error(problem_from_errno("open directory", parent).message, Exit::usage);
-  if (::faccessat(target->single_dir_.get(), std::string(name).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) throw Error(escaped(file) + " exists already", Exit::usage);
+  if (::faccessat(target->single_dir_.get(), std::string(name).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+    throw Error(escaped(file) + " exists already", Exit::usage);
   target->single_name_ = name;
   return target;
 }
@@ -95,7 +99,8 @@ CatalogHeader ArchiveTarget::header(const std::string& kind) const {
   return h;
 }
 
-void ArchiveTarget::begin(const HostTree& tree, FactsTable& facts, const std::string& stamp, const std::string& consistency) {
+void ArchiveTarget::begin(const HostTree& tree, FactsTable& facts, const std::string& stamp,
+                          const std::string& consistency) {
   tree_ = &tree;
   facts_ = &facts;
   stamp_ = stamp;
@@ -119,7 +124,8 @@ void ArchiveTarget::begin(const HostTree& tree, FactsTable& facts, const std::st
   pool_catalog_.header.number = pool_number_;
 }
 
-// A member that is just this and that no other inode of this run is; the one that had its inode number if there is a choice.
+// A member that is just this and that no other inode of this run is; the one that had its inode number if
+// there is a choice.
 uint64_t ArchiveTarget::find_member(const Entry& entry, uint64_t ino) {
   uint64_t found = 0;
   const auto [begin, end] = members_.equal_range(hash_of(entry));
@@ -151,7 +157,9 @@ DirectoryWants::Want ArchiveTarget::wants_shared(uint32_t inode) {
 ArchiveWriter& ArchiveTarget::writer_for(const Item& item) {
   if (!set_) return *pool_writer_;
   if (item.kind == Item::Kind::shared) {
-    if (!pool_writer_) pool_writer_ = std::make_unique<ArchiveWriter>(set_->fd(), set_->path(), fmt::format("pool-{}.tar.zst", pool_number_), stamp_, true);
+    if (!pool_writer_)
+      pool_writer_ = std::make_unique<ArchiveWriter>(
+          set_->fd(), set_->path(), fmt::format("pool-{}.tar.zst", pool_number_), stamp_, true);
     return *pool_writer_;
   }
   return *job(item.guest)->writer;
@@ -163,7 +171,9 @@ std::shared_ptr<ArchiveTarget::Job> ArchiveTarget::job(uint32_t guest) const {
 }
 
 bool ArchiveTarget::may_have(const Item& item, const Inode& inode) const {
-  const auto alike = [&](const Entry& entry) { return entry.type == 'f' && entry.size == inode.size && entry.mtime_ns == inode.mtime_ns; };
+  const auto alike = [&](const Entry& entry) {
+    return entry.type == 'f' && entry.size == inode.size && entry.mtime_ns == inode.mtime_ns;
+  };
   if (item.kind == Item::Kind::shared) {
     const std::lock_guard lock(mutex_);
     return std::any_of(pool_.begin(), pool_.end(), [&](const auto& member) { return alike(member.second); });
@@ -192,14 +202,16 @@ bool ArchiveTarget::has(const Item& item, const Inode& inode, const Facts& facts
   return same_object(entry, it->second);
 }
 
-bool ArchiveTarget::append(const Item& item, const Inode& inode, const Facts& facts, const Content& content, std::string& out) {
+bool ArchiveTarget::append(const Item& item, const Inode& inode, const Facts& facts, const Content& content,
+                           std::string& out) {
   TarEntry tar;
   const std::string& guest = tree_->guests[item.guest].name;
   tar.path = join_path(guest, item.path);
   if (item.kind == Item::Kind::link || item.kind == Item::Kind::name) {
     tar.type = 'h';
     tar.mode = 0644;
-    tar.link = item.kind == Item::Kind::link ? join_path(guest, tree_->first_path(tree_->inodes[item.inode])) : pool_path(member_[item.inode]);
+    tar.link = item.kind == Item::Kind::link ? join_path(guest, tree_->first_path(tree_->inodes[item.inode]))
+                                             : pool_path(member_[item.inode]);
     append_header(out, tar);
     return true;
   }
@@ -237,7 +249,8 @@ void ArchiveTarget::take(const std::vector<Item>& items, Encoded&& encoded) {
   for (const auto& placed : encoded.placed) {
     const Item& item = items[placed.item];
     ++counts_.objects_stored;
-    if (item.kind == Item::Kind::shared || item.kind == Item::Kind::object) offset_[item.inode] = base + placed.offset;
+    if (item.kind == Item::Kind::shared || item.kind == Item::Kind::object)
+      offset_[item.inode] = base + placed.offset;
   }
   for (const auto& item : items) {
     // A large file has its facts when its last part is taken; all others when they are placed.
@@ -289,7 +302,8 @@ void ArchiveTarget::begin_guest(uint32_t guest) {
         job->header.number = chain.back().header.number + 1;
       }
     }
-    job->writer = std::make_unique<ArchiveWriter>(set_->fd(), set_->path(), archive_name(job->header) + ".tar.zst", stamp_, true);
+    job->writer = std::make_unique<ArchiveWriter>(set_->fd(), set_->path(),
+                                                  archive_name(job->header) + ".tar.zst", stamp_, true);
   }
   judge_groups(guest, *job);
   const std::lock_guard lock(mutex_);
@@ -304,8 +318,10 @@ void ArchiveTarget::judge_groups(uint32_t guest, Job& job) {
     stack.pop_back();
     for (const auto& child : tree_->dirs[dir].children) {
       const Inode& inode = tree_->inodes[child.inode];
-      if (is_dir(inode)) stack.emplace_back(inode.dir, join_path(path, tree_->trees[guest].name(child.name)));
-      else if (!inode.shared && inode.names > 1) now[child.inode].push_back(join_path(path, tree_->trees[guest].name(child.name)));
+      if (is_dir(inode))
+        stack.emplace_back(inode.dir, join_path(path, tree_->trees[guest].name(child.name)));
+      else if (!inode.shared && inode.names > 1)
+        now[child.inode].push_back(join_path(path, tree_->trees[guest].name(child.name)));
     }
   }
   if (now.empty() || job.previous.dirs.empty()) return;
@@ -323,7 +339,10 @@ void ArchiveTarget::judge_groups(uint32_t guest, Job& job) {
   for (const auto& [inode, paths] : now) {
     const auto first = group_of.find(paths.front());
     job.group_same[inode] = first != group_of.end() && group_size[first->second] == paths.size() &&
-                            std::all_of(paths.begin(), paths.end(), [&](const std::string& p) { const auto it = group_of.find(p); return it != group_of.end() && it->second == first->second; });
+                            std::all_of(paths.begin(), paths.end(), [&](const std::string& p) {
+                              const auto it = group_of.find(p);
+                              return it != group_of.end() && it->second == first->second;
+                            });
   }
 }
 
@@ -336,7 +355,9 @@ DirectoryWants ArchiveTarget::plan_directory(uint32_t guest, uint32_t dir, const
   before.clear();
   const bool had = previous != j->previous.dirs.end() && decode_dir(previous->second, before);
   const auto judge = [&](uint32_t inode, const Entry* old, bool linked) {
-    if (old == nullptr || old->pool != 0 || old->linked != linked || old->type != type_letter(tree_->inodes[inode].mode)) return DirectoryWants::yes;
+    if (old == nullptr || old->pool != 0 || old->linked != linked ||
+        old->type != type_letter(tree_->inodes[inode].mode))
+      return DirectoryWants::yes;
     if (!facts_->known(inode)) {
       const std::lock_guard lock(mutex_);
       j->maybe[inode] = *old;
@@ -361,11 +382,14 @@ DirectoryWants ArchiveTarget::plan_directory(uint32_t guest, uint32_t dir, const
       changed = changed || old == nullptr || old->type != 'd';
       continue;
     }
-    if (inode.shared) want = old != nullptr && old->pool == member_[child.inode] ? DirectoryWants::no : DirectoryWants::yes;
-    else if (inode.names == 1) want = judge(child.inode, old, false);
+    if (inode.shared)
+      want = old != nullptr && old->pool == member_[child.inode] ? DirectoryWants::no : DirectoryWants::yes;
+    else if (inode.names == 1)
+      want = judge(child.inode, old, false);
     else {
       const auto same = j->group_same.find(child.inode);
-      want = same == j->group_same.end() || !same->second ? DirectoryWants::yes : judge(child.inode, old, true);
+      want =
+          same == j->group_same.end() || !same->second ? DirectoryWants::yes : judge(child.inode, old, true);
     }
     changed = changed || old == nullptr || want != DirectoryWants::no;
   }
@@ -375,7 +399,9 @@ DirectoryWants ArchiveTarget::plan_directory(uint32_t guest, uint32_t dir, const
     for (size_t i = 0; i < node.children.size(); ++i) {
       const Inode& inode = tree_->inodes[node.children[i].inode];
       if (inode.gone) continue;
-      wants.list += is_dir(inode) ? 'D' : wants.children[i] != DirectoryWants::no && !S_ISSOCK(inode.mode) ? 'Y' : 'N';
+      wants.list += is_dir(inode)                                                      ? 'D'
+                    : wants.children[i] != DirectoryWants::no && !S_ISSOCK(inode.mode) ? 'Y'
+                                                                                       : 'N';
       wants.list.append(tree.name(node.children[i].name)).push_back('\0');
     }
     wants.list.push_back('\0');

@@ -1,12 +1,16 @@
-// The target "archive:DIR" (a set: pool series, full and incremental archives) and "--single FILE" (all in one archive).
+// The target "archive:DIR" (a set: pool series, full and incremental archives) and "--single FILE" (all in
+// one archive).
 //
-// Objects that several guests share are members of the pool, once each, numbered; what stands in a guest's archive is a hard link to the member. A member is
-// found again by everything that it is (type, bytes by digest, owner, mode, mtime, attributes), not by its inode number: a host that lost its index, or
-// another host with the same programs, adds nothing twice. Two inodes of one run never become one member, so links are restored as they were.
+// Objects that several guests share are members of the pool, once each, numbered; what stands in a guest's
+// archive is a hard link to the member. A member is found again by everything that it is (type, bytes by
+// digest, owner, mode, mtime, attributes), not by its inode number: a host that lost its index, or another
+// host with the same programs, adds nothing twice. Two inodes of one run never become one member, so links
+// are restored as they were.
 //
-// What changed in a guest is found by comparing with the catalogs of its chain, directory by directory; an incremental holds the directories whose
-// list or attributes differ, with GNU.dumpdir, and the objects that differ. An inode with several names in one guest is written again with all of them if
-// anything of the group differs: GNU tar unlinks before it extracts, so the other names would keep the old file.
+// What changed in a guest is found by comparing with the catalogs of its chain, directory by directory; an
+// incremental holds the directories whose list or attributes differ, with GNU.dumpdir, and the objects that
+// differ. An inode with several names in one guest is written again with all of them if anything of the group
+// differs: GNU tar unlinks before it extracts, so the other names would keep the old file.
 #pragma once
 
 #include <unordered_map>
@@ -19,7 +23,7 @@ namespace vs::backup {
 
 struct ArchiveOptions {
   int level = 3;
-  bool full = false;         // begin a new chain
+  bool full = false;  // begin a new chain
   uint64_t longest_chain = 30;
 };
 
@@ -31,14 +35,16 @@ class ArchiveTarget : public Target {
   ~ArchiveTarget() override;
 
   std::string describe() const override { return shown_; }
-  void begin(const HostTree& tree, FactsTable& facts, const std::string& stamp, const std::string& consistency) override;
+  void begin(const HostTree& tree, FactsTable& facts, const std::string& stamp,
+             const std::string& consistency) override;
   DirectoryWants::Want wants_shared(uint32_t inode) override;
   void end_shared() override;
   void begin_guest(uint32_t guest) override;
   DirectoryWants plan_directory(uint32_t guest, uint32_t dir, const std::string& path) override;
   bool may_have(const Item& item, const Inode& inode) const override;
   bool has(const Item& item, const Inode& inode, const Facts& facts) override;
-  bool append(const Item& item, const Inode& inode, const Facts& facts, const Content& content, std::string& out) override;
+  bool append(const Item& item, const Inode& inode, const Facts& facts, const Content& content,
+              std::string& out) override;
   int level() const override { return options_.level; }
   void take(const std::vector<Item>& items, Encoded&& encoded) override;
   void end_guest(uint32_t guest) override;

@@ -1,4 +1,5 @@
-// One archive on its way: frames are appended under a temporary name, and it gets its own when it is whole and on the disk.
+// One archive on its way: frames are appended under a temporary name, and it gets its own when it is whole
+// and on the disk.
 #pragma once
 
 #include <string>
@@ -12,13 +13,15 @@ namespace vs::backup {
 class ArchiveWriter {
  public:
   // In the directory `dir`. `sidecar`: the catalog is also written beside it.
-  ArchiveWriter(int dir, const std::string& shown_dir, const std::string& name, const std::string& run, bool sidecar);
+  ArchiveWriter(int dir, const std::string& shown_dir, const std::string& name, const std::string& run,
+                bool sidecar);
   ~ArchiveWriter();  // removes what was not finished
   ArchiveWriter(const ArchiveWriter&) = delete;
 
   // Appends a frame that unpacks to `size` bytes; returns the offset of its first byte in the whole.
   uint64_t add(const std::string& frame, uint64_t size);
-  // The two empty blocks, the catalog, the seek table; then everything is synced and named. Throws, and nothing has appeared, when that fails.
+  // The two empty blocks, the catalog, the seek table; then everything is synced and named. Throws, and
+  // nothing has appeared, when that fails.
   void finish(const Catalog& catalog);
   uint64_t stored() const { return stored_; }
   uint64_t size() const { return offset_; }

@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "backup/archive/compressor.h"
-#include "core/escape.h"
 #include "core/durable/record_log.h"
+#include "core/escape.h"
 
 namespace vs::backup {
 namespace {
@@ -18,11 +18,15 @@ constexpr size_t kHeaderLimit = 1u << 20, kBodyLimit = size_t{4000} << 20;
 constexpr uint32_t kHasPool = 1, kLinked = 2, kInconsistent = 4, kUnlisted = 8, kExtra = 16;
 constexpr uint32_t kEndTag = 0, kDirTag = 1, kPoolTag = 2, kGuestTag = 3;
 
-bool one_of_types(char type) { return std::strchr("fdlpscb", type) != nullptr && type != 0; }
+bool one_of_types(char type) {
+  return std::strchr("fdlpscb", type) != nullptr && type != 0;
+}
 
 }  // namespace
 
-std::string pool_path(uint64_t number) { return fmt::format(".pool/{:02x}/{:016x}", number & 0xff, number); }
+std::string pool_path(uint64_t number) {
+  return fmt::format(".pool/{:02x}/{:016x}", number & 0xff, number);
+}
 
 Entry entry_of(const Inode& inode, const Facts& facts) {
   Entry entry;
@@ -46,14 +50,16 @@ Entry entry_of(const Inode& inode, const Facts& facts) {
 }
 
 bool same_object(const Entry& a, const Entry& b) {
-  return a.type == b.type && a.pool == b.pool && a.linked == b.linked && a.mode == b.mode && a.uid == b.uid && a.gid == b.gid && a.mtime_ns == b.mtime_ns &&
-         a.rdev == b.rdev && a.size == b.size && a.content == b.content && a.target == b.target && a.xattrs == b.xattrs && a.flags == b.flags &&
+  return a.type == b.type && a.pool == b.pool && a.linked == b.linked && a.mode == b.mode && a.uid == b.uid &&
+         a.gid == b.gid && a.mtime_ns == b.mtime_ns && a.rdev == b.rdev && a.size == b.size &&
+         a.content == b.content && a.target == b.target && a.xattrs == b.xattrs && a.flags == b.flags &&
          a.project == b.project && !a.inconsistent && !b.inconsistent;
 }
 
 void append_entry(std::string& out, const Entry& entry) {
   const bool extra = !entry.xattrs.empty() || entry.flags != 0 || entry.project != 0;
-  const uint32_t bits = (entry.pool != 0 ? kHasPool : 0) | (entry.linked ? kLinked : 0) | (entry.inconsistent ? kInconsistent : 0) | (entry.listed ? 0 : kUnlisted) |
+  const uint32_t bits = (entry.pool != 0 ? kHasPool : 0) | (entry.linked ? kLinked : 0) |
+                        (entry.inconsistent ? kInconsistent : 0) | (entry.listed ? 0 : kUnlisted) |
                         (extra ? kExtra : 0);
   put_string(out, entry.name);
   put_u32(out, static_cast<unsigned char>(entry.type) | bits << 8);
@@ -130,7 +136,9 @@ bool next_entry(std::string_view bytes, size_t& at, Entry& entry, bool& bad) {
   }
   if (!in.ok()) bad = true;
   // What could lead out of a directory is no name.
-  if (entry.name.find('/') != std::string::npos || entry.name.find('\0') != std::string::npos || entry.name == "." || entry.name == ".." || entry.name.size() > 255) bad = true;
+  if (entry.name.find('/') != std::string::npos || entry.name.find('\0') != std::string::npos ||
+      entry.name == "." || entry.name == ".." || entry.name.size() > 255)
+    bad = true;
   at += used;
   return !bad;
 }
@@ -141,7 +149,9 @@ bool decode_dir(std::string_view bytes, std::vector<Entry>& entries) {
   bool bad = false;
   for (Entry entry; next_entry(bytes, at, entry, bad);) {
     const bool first = entries.empty();
-    if (first != entry.name.empty() || (first && entry.type != 'd') || (entries.size() > 1 && entries.back().name >= entry.name)) return false;
+    if (first != entry.name.empty() || (first && entry.type != 'd') ||
+        (entries.size() > 1 && entries.back().name >= entry.name))
+      return false;
     entries.push_back(std::move(entry));
   }
   return !bad && !entries.empty();
@@ -149,9 +159,21 @@ bool decode_dir(std::string_view bytes, std::vector<Entry>& entries) {
 
 std::string catalog_bytes(const Catalog& catalog) {
   const CatalogHeader& h = catalog.header;
-  const nlohmann::ordered_json json = {{"kind", h.kind}, {"guest", h.guest}, {"stamp", h.stamp}, {"chain", h.chain}, {"number", h.number}, {"previous", h.previous},
-                                       {"host", h.host}, {"version", h.version}, {"set", h.set}, {"consistency", h.consistency}, {"names", h.names}, {"bytes", h.bytes},
-                                       {"inconsistent", h.inconsistent}, {"first_pool", h.first_pool}, {"last_pool", h.last_pool}};
+  const nlohmann::ordered_json json = {{"kind", h.kind},
+                                       {"guest", h.guest},
+                                       {"stamp", h.stamp},
+                                       {"chain", h.chain},
+                                       {"number", h.number},
+                                       {"previous", h.previous},
+                                       {"host", h.host},
+                                       {"version", h.version},
+                                       {"set", h.set},
+                                       {"consistency", h.consistency},
+                                       {"names", h.names},
+                                       {"bytes", h.bytes},
+                                       {"inconsistent", h.inconsistent},
+                                       {"first_pool", h.first_pool},
+                                       {"last_pool", h.last_pool}};
   const std::string head = compressed(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), 3);
   std::string body;
   uint64_t count = 0;
@@ -232,7 +254,9 @@ Expected<Catalog> parse_catalog(std::string_view bytes, const std::string& objec
     if (tag == kEndTag) break;
     if (tag == kGuestTag) {
       const std::string guest(in.string());
-      if (guest.empty() || guest[0] == '.' || guest.find('/') != std::string::npos || guest.find('\0') != std::string::npos) return Problem{0, object + ": '" + escaped(guest) + "' cannot name a vserver"};
+      if (guest.empty() || guest[0] == '.' || guest.find('/') != std::string::npos ||
+          guest.find('\0') != std::string::npos)
+        return Problem{0, object + ": '" + escaped(guest) + "' cannot name a vserver"};
       dirs = &catalog.dirs[guest];
       continue;
     }
@@ -246,7 +270,9 @@ Expected<Catalog> parse_catalog(std::string_view bytes, const std::string& objec
       Entry entry;
       size_t at = 0;
       bool bad = false;
-      if (!in.ok() || !next_entry(text, at, entry, bad) || number == 0 || entry.pool != 0 || entry.type == 'd') return Problem{0, object + ": a pool member makes no sense"};
+      if (!in.ok() || !next_entry(text, at, entry, bad) || number == 0 || entry.pool != 0 ||
+          entry.type == 'd')
+        return Problem{0, object + ": a pool member makes no sense"};
       catalog.pool[number] = std::move(entry);
     } else {
       return Problem{0, object + ": unknown record"};

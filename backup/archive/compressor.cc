@@ -12,8 +12,8 @@
 namespace vs::backup {
 namespace {
 
-constexpr uint32_t kSkippable = 0x184D2A5E;   // as the seekable format has it
-constexpr uint32_t kCatalog = 0x184D2A5C;     // any of 0x184D2A50..5F is skipped by every zstd
+constexpr uint32_t kSkippable = 0x184D2A5E;  // as the seekable format has it
+constexpr uint32_t kCatalog = 0x184D2A5C;    // any of 0x184D2A50..5F is skipped by every zstd
 constexpr uint32_t kSeekMagic = 0x8F92EAB1;
 constexpr size_t kFooter = 9;
 
@@ -22,12 +22,14 @@ void put32(std::string& out, uint32_t value) {
 }
 uint32_t get32(std::string_view bytes, size_t at) {
   uint32_t value = 0;
-  for (size_t i = 0; i < 4; ++i) value |= static_cast<uint32_t>(static_cast<unsigned char>(bytes[at + i])) << (8 * i);
+  for (size_t i = 0; i < 4; ++i)
+    value |= static_cast<uint32_t>(static_cast<unsigned char>(bytes[at + i])) << (8 * i);
   return value;
 }
 
 std::string skippable(uint32_t magic, std::string_view payload) {
-  if (payload.size() > UINT32_MAX - 64) throw Error("a catalog of more than 4 GiB does not fit into an archive");
+  if (payload.size() > UINT32_MAX - 64)
+    throw Error("a catalog of more than 4 GiB does not fit into an archive");
   std::string out;
   put32(out, magic);
   put32(out, static_cast<uint32_t>(payload.size()));
@@ -57,13 +59,16 @@ std::string Compressor::frame(std::string_view bytes) {
   return out;
 }
 
-std::string compressed(std::string_view bytes, int level) { return Compressor(level).frame(bytes); }
+std::string compressed(std::string_view bytes, int level) {
+  return Compressor(level).frame(bytes);
+}
 
 Expected<std::string> unpack_frame(std::string_view stored, uint32_t size) {
   const auto claimed = ZSTD_getFrameContentSize(stored.data(), stored.size());
   if (size > kMaxFrame) return Problem{0, "a frame claims to unpack to " + std::to_string(size) + " bytes"};
   if (claimed == ZSTD_CONTENTSIZE_ERROR) return Problem{0, "not a zstd frame"};
-  if (claimed != ZSTD_CONTENTSIZE_UNKNOWN && claimed != size) return Problem{0, "a frame unpacks to another size than the seek table says"};
+  if (claimed != ZSTD_CONTENTSIZE_UNKNOWN && claimed != size)
+    return Problem{0, "a frame unpacks to another size than the seek table says"};
   std::string out(size, '\0');
   const size_t got = ZSTD_decompress(out.data(), out.size(), stored.data(), stored.size());
   if (ZSTD_isError(got) != 0) return Problem{0, std::string("zstd: ") + ZSTD_getErrorName(got)};
@@ -73,14 +78,19 @@ Expected<std::string> unpack_frame(std::string_view stored, uint32_t size) {
 
 Expected<std::string> decompressed(std::string_view bytes, size_t limit) {
   const auto size = ZSTD_getFrameContentSize(bytes.data(), bytes.size());
-  if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN || size > limit || size > UINT32_MAX) return Problem{0, "not the zstd of a catalog"};
+  if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN || size > limit || size > UINT32_MAX)
+    return Problem{0, "not the zstd of a catalog"};
   std::string out(static_cast<size_t>(size), '\0');
   const size_t got = ZSTD_decompress(out.data(), out.size(), bytes.data(), bytes.size());
-  if (ZSTD_isError(got) != 0 || got != size) return Problem{0, std::string("zstd: ") + (ZSTD_isError(got) != 0 ? ZSTD_getErrorName(got) : "too short")};
+  if (ZSTD_isError(got) != 0 || got != size)
+    return Problem{0,
+                   std::string("zstd: ") + (ZSTD_isError(got) != 0 ? ZSTD_getErrorName(got) : "too short")};
   return out;
 }
 
-std::string skippable_frame(std::string_view payload) { return skippable(kCatalog, payload); }
+std::string skippable_frame(std::string_view payload) {
+  return skippable(kCatalog, payload);
+}
 
 std::string seek_table(const std::vector<Frame>& frames) {
   std::string table;
@@ -94,13 +104,15 @@ std::string seek_table(const std::vector<Frame>& frames) {
   return skippable(kSkippable, table);
 }
 
-Expected<std::shared_ptr<FramedFile>> FramedFile::open(int dir, const std::string& name, const std::string& shown) {
+Expected<std::shared_ptr<FramedFile>> FramedFile::open(int dir, const std::string& name,
+                                                       const std::string& shown) {
   auto file = std::make_shared<FramedFile>();
   file->path_ = shown;
   file->fd_.reset(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (!file->fd_) return problem_from_errno("open archive", shown);
   struct ::stat stat;
-  if (::fstat(file->fd_.get(), &stat) != 0 || !S_ISREG(stat.st_mode)) return Problem{EINVAL, "not a regular file: " + shown};
+  if (::fstat(file->fd_.get(), &stat) != 0 || !S_ISREG(stat.st_mode))
+    return Problem{EINVAL, "not a regular file: " + shown};
   file->file_size_ = static_cast<uint64_t>(stat.st_size);
   if (const auto read = file->read_seek_table(); !read) {
     file->damage_ = read.error().message;
@@ -110,7 +122,8 @@ Expected<std::shared_ptr<FramedFile>> FramedFile::open(int dir, const std::strin
 }
 
 Expected<std::string> FramedFile::read_at(uint64_t at, size_t size) const {
-  if (at > file_size_ || size > file_size_ - at) return Problem{0, path_ + ": ends before byte " + std::to_string(at + size)};
+  if (at > file_size_ || size > file_size_ - at)
+    return Problem{0, path_ + ": ends before byte " + std::to_string(at + size)};
   std::string bytes(size, '\0');
   for (size_t got = 0; got < size;) {
     const ssize_t now = ::pread(fd_.get(), bytes.data() + got, size - got, static_cast<off_t>(at + got));
@@ -136,7 +149,8 @@ Result FramedFile::read_seek_table() {
   if (get32(*table, 0) != kSkippable || get32(*table, 4) != size - 8) return bad();
   uint64_t at = 0, offset = 0;
   for (uint64_t i = 0; i < count; ++i) {
-    const Frame frame{get32(*table, static_cast<size_t>(8 + i * entry)), get32(*table, static_cast<size_t>(12 + i * entry)), at, offset};
+    const Frame frame{get32(*table, static_cast<size_t>(8 + i * entry)),
+                      get32(*table, static_cast<size_t>(12 + i * entry)), at, offset};
     frames_.push_back(frame);
     at += frame.stored;
     offset += frame.size;
@@ -164,7 +178,8 @@ void FramedFile::find_frames() {
     const bool skip = (get32(bytes, 0) & 0xfffffff0u) == 0x184D2A50;
     const auto size = skip ? 0 : ZSTD_getFrameContentSize(bytes.data(), bytes.size());
     if (size > kMaxFrame) return;  // unknown and error are the largest numbers
-    if (!skip || get32(bytes, 0) == kCatalog) frames_.push_back({static_cast<uint32_t>(stored), static_cast<uint32_t>(size), at, offset});
+    if (!skip || get32(bytes, 0) == kCatalog)
+      frames_.push_back({static_cast<uint32_t>(stored), static_cast<uint32_t>(size), at, offset});
     at += stored;
     offset += size;
   }
@@ -173,7 +188,10 @@ void FramedFile::find_frames() {
 Expected<std::string> FramedFile::unpack(size_t number) const {
   const Frame& frame = frames_[number];
   if (frame.size == 0) return std::string();
-  const auto named = [&](const Problem& problem) { return Problem{problem.code, path_ + ": frame " + std::to_string(number) + " at byte " + std::to_string(frame.at) + ": " + problem.message}; };
+  const auto named = [&](const Problem& problem) {
+    return Problem{problem.code, path_ + ": frame " + std::to_string(number) + " at byte " +
+                                     std::to_string(frame.at) + ": " + problem.message};
+  };
   const auto stored = read_at(frame.at, frame.stored);
   if (!stored) return named(stored.error());
   auto bytes = unpack_frame(*stored, frame.size);
@@ -193,7 +211,8 @@ Expected<std::string> FramedFile::payload() const {
 }
 
 size_t FramedFile::frame_of(uint64_t offset) const {
-  const auto it = std::upper_bound(frames_.begin(), frames_.end(), offset, [](uint64_t o, const Frame& f) { return o < f.offset; });
+  const auto it = std::upper_bound(frames_.begin(), frames_.end(), offset,
+                                   [](uint64_t o, const Frame& f) { return o < f.offset; });
   size_t i = static_cast<size_t>(it - frames_.begin());
   while (i > 0) {
     const Frame& frame = frames_[i - 1];

@@ -1,5 +1,6 @@
-// Archives as sequences of independent zstd frames with the standard seek table behind them, so that one entry costs one frame to read and
-// any number of threads can work on one archive. Any zstd reads them. Format: archive_set.md.
+// Archives as sequences of independent zstd frames with the standard seek table behind them, so that one
+// entry costs one frame to read and any number of threads can work on one archive. Any zstd reads them.
+// Format: archive_set.md.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ struct Frame {
   uint64_t offset = 0;  // of its first byte in what the whole unpacks to
 };
 
-// What a frame may unpack to. Ours hold 1 to 5 MiB (one piece of a file, or entries up to the size of one); a directory list of
-// millions of names more. What claims to be larger is not unpacked.
+// What a frame may unpack to. Ours hold 1 to 5 MiB (one piece of a file, or entries up to the size of one); a
+// directory list of millions of names more. What claims to be larger is not unpacked.
 inline constexpr uint32_t kMaxFrame = 512u << 20;
 
 // One a thread.
@@ -49,9 +50,10 @@ Expected<std::string> unpack_frame(std::string_view stored, uint32_t size);
 // An archive opened for reading. Thread safe.
 class FramedFile {
  public:
-  // Reads the seek table; where there is none (torn, or not ours) finds the frames by walking through the file as far as they are whole:
-  // `damage` then says so.
-  static Expected<std::shared_ptr<FramedFile>> open(int dir, const std::string& name, const std::string& shown);
+  // Reads the seek table; where there is none (torn, or not ours) finds the frames by walking through the
+  // file as far as they are whole: `damage` then says so.
+  static Expected<std::shared_ptr<FramedFile>> open(int dir, const std::string& name,
+                                                    const std::string& shown);
   const std::vector<Frame>& frames() const { return frames_; }
   const std::string& path() const { return path_; }
   const std::string& damage() const { return damage_; }

@@ -13,12 +13,13 @@ namespace vs::backup {
 namespace {
 
 constexpr size_t kBlock = 512;
-// libarchive 3.6 refuses pax headers above 1 MiB; a longer directory list goes into an entry of GNU's type D, which both GNU tar and libarchive read.
+// libarchive 3.6 refuses pax headers above 1 MiB; a longer directory list goes into an entry of GNU's type D,
+// which both GNU tar and libarchive read.
 constexpr size_t kLongList = 900'000;
 
 struct Header {
-  char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type, link[100], magic[6], version[2], uname[32], gname[32], major[8], minor[8],
-      prefix[155], padding[12];
+  char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type, link[100], magic[6],
+      version[2], uname[32], gname[32], major[8], minor[8], prefix[155], padding[12];
 };
 static_assert(sizeof(Header) == kBlock);
 
@@ -41,7 +42,11 @@ void record(std::string& pax, std::string_view key, std::string_view value) {
 bool is_utf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const auto c = static_cast<unsigned char>(text[i]);
-    const size_t more = c < 0x80 ? 0 : (c & 0xe0) == 0xc0 && c >= 0xc2 ? 1 : (c & 0xf0) == 0xe0 ? 2 : (c & 0xf8) == 0xf0 && c <= 0xf4 ? 3 : 9;
+    const size_t more = c < 0x80                          ? 0
+                        : (c & 0xe0) == 0xc0 && c >= 0xc2 ? 1
+                        : (c & 0xf0) == 0xe0              ? 2
+                        : (c & 0xf8) == 0xf0 && c <= 0xf4 ? 3
+                                                          : 9;
     if (more == 9 || i + more >= text.size()) return false;
     for (size_t k = 1; k <= more; ++k)
       if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
@@ -54,7 +59,8 @@ std::string time_text(int64_t ns) {
   int64_t seconds = ns / 1'000'000'000, rest = ns % 1'000'000'000;
   if (rest < 0) rest += 1'000'000'000, --seconds;
   // -1.75 is written for -2 s + 0.25: the sign covers the fraction.
-  std::string text = seconds < 0 && rest > 0 ? fmt::format("-{}.{:09}", -(seconds + 1), 1'000'000'000 - rest) : fmt::format("{}.{:09}", seconds, rest);
+  std::string text = seconds < 0 && rest > 0 ? fmt::format("-{}.{:09}", -(seconds + 1), 1'000'000'000 - rest)
+                                             : fmt::format("{}.{:09}", seconds, rest);
   while (text.back() == '0') text.pop_back();
   if (text.back() == '.') text.pop_back();
   return text;
@@ -77,7 +83,9 @@ Header fresh(char type) {
   return header;
 }
 
-void append(std::string& out, const Header& header) { out.append(reinterpret_cast<const char*>(&header), kBlock); }
+void append(std::string& out, const Header& header) {
+  out.append(reinterpret_cast<const char*>(&header), kBlock);
+}
 
 // A short name for headers whose real one stands in the pax records; old programs would use it.
 std::string short_name(const std::string& path) {
@@ -101,13 +109,20 @@ void pax_header(std::string& out, const std::string& path, const std::string& pa
 
 char tar_type(char type) {
   switch (type) {
-    case 'd': return '5';
-    case 'l': return '2';
-    case 'h': return '1';
-    case 'c': return '3';
-    case 'b': return '4';
-    case 'p': return '6';
-    default: return '0';
+    case 'd':
+      return '5';
+    case 'l':
+      return '2';
+    case 'h':
+      return '1';
+    case 'c':
+      return '3';
+    case 'b':
+      return '4';
+    case 'p':
+      return '6';
+    default:
+      return '0';
   }
 }
 
@@ -122,7 +137,8 @@ std::string sparse_map(const TarEntry& entry) {
 
 void attribute_records(std::string& pax, std::string_view xattrs) {
   for (const auto& [name, value] : decode_xattrs(xattrs)) {
-    // An '=' would end the keyword; no tool has a way around that. vbackup restores such names from its catalog.
+    // An '=' would end the keyword; no tool has a way around that. vbackup restores such names from its
+    // catalog.
     if (name.find('=') != std::string::npos) continue;
     record(pax, "SCHILY.xattr." + name, value);
     if (name == "system.posix_acl_access") record(pax, "SCHILY.acl.access", acl_text(value));
@@ -135,15 +151,22 @@ void attribute_records(std::string& pax, std::string_view xattrs) {
 std::string acl_text(std::string_view value) {
   const auto number = [&](size_t at, size_t bytes) {
     uint32_t result = 0;
-    for (size_t i = 0; i < bytes; ++i) result |= static_cast<uint32_t>(static_cast<unsigned char>(value[at + i])) << (8 * i);
+    for (size_t i = 0; i < bytes; ++i)
+      result |= static_cast<uint32_t>(static_cast<unsigned char>(value[at + i])) << (8 * i);
     return result;
   };
   if (value.size() < 4 || number(0, 4) != 2 || (value.size() - 4) % 8 != 0) return {};
   std::string text;
   for (size_t at = 4; at < value.size(); at += 8) {
     const uint32_t tag = number(at, 2), perm = number(at + 2, 2), id = number(at + 4, 4);
-    const std::string who = tag == 0x01 ? "user:" : tag == 0x02 ? fmt::format("user:{}", id) : tag == 0x04 ? "group:" : tag == 0x08 ? fmt::format("group:{}", id) : tag == 0x10 ? "mask:" : "other:";
-    text += fmt::format("{}{}:{}{}{}", text.empty() ? "" : ",", who, perm & 4 ? 'r' : '-', perm & 2 ? 'w' : '-', perm & 1 ? 'x' : '-');
+    const std::string who = tag == 0x01   ? "user:"
+                            : tag == 0x02 ? fmt::format("user:{}", id)
+                            : tag == 0x04 ? "group:"
+                            : tag == 0x08 ? fmt::format("group:{}", id)
+                            : tag == 0x10 ? "mask:"
+                                          : "other:";
+    text += fmt::format("{}{}:{}{}{}", text.empty() ? "" : ",", who, perm & 4 ? 'r' : '-',
+                        perm & 2 ? 'w' : '-', perm & 1 ? 'x' : '-');
   }
   return text;
 }
@@ -168,7 +191,8 @@ uint64_t append_header(std::string& out, const TarEntry& entry) {
   }
   const bool list_aside = entry.dumpdir.size() > kLongList;
   Header header = fresh(list_aside ? 'D' : tar_type(entry.type));
-  if (list_aside) std::memcpy(header.magic, "ustar  ", 8);  // GNU tar heeds the type D in headers of its own kind only
+  if (list_aside)
+    std::memcpy(header.magic, "ustar  ", 8);  // GNU tar heeds the type D in headers of its own kind only
   if (name.size() > sizeof header.name) {
     if (!sparse) record(pax, "path", name);
     name = short_name(name);
@@ -182,12 +206,16 @@ uint64_t append_header(std::string& out, const TarEntry& entry) {
   const uint64_t size = list_aside ? entry.dumpdir.size() : stored;
   if (!octal(header.size, 12, size)) record(pax, "size", std::to_string(size));
   const bool plain_time = entry.mtime_ns >= 0 && entry.mtime_ns % 1'000'000'000 == 0;
-  if (!octal(header.mtime, 12, entry.mtime_ns >= 0 ? static_cast<uint64_t>(entry.mtime_ns / 1'000'000'000) : 0) || !plain_time)
+  if (!octal(header.mtime, 12,
+             entry.mtime_ns >= 0 ? static_cast<uint64_t>(entry.mtime_ns / 1'000'000'000) : 0) ||
+      !plain_time)
     if (entry.type != 'h') record(pax, "mtime", time_text(entry.mtime_ns));
   if (entry.type == 'c' || entry.type == 'b') {
     // Star's names; GNU tar has none, and eight octal digits hold what Linux has.
-    if (!octal(header.major, 8, major(entry.rdev))) record(pax, "SCHILY.devmajor", std::to_string(major(entry.rdev)));
-    if (!octal(header.minor, 8, minor(entry.rdev))) record(pax, "SCHILY.devminor", std::to_string(minor(entry.rdev)));
+    if (!octal(header.major, 8, major(entry.rdev)))
+      record(pax, "SCHILY.devmajor", std::to_string(major(entry.rdev)));
+    if (!octal(header.minor, 8, minor(entry.rdev)))
+      record(pax, "SCHILY.devminor", std::to_string(minor(entry.rdev)));
   }
   if (entry.type != 'h') attribute_records(pax, entry.xattrs);
   if (!entry.dumpdir.empty() && !list_aside) record(pax, "GNU.dumpdir", entry.dumpdir);
@@ -203,9 +231,12 @@ uint64_t append_header(std::string& out, const TarEntry& entry) {
 }
 
 void append_padding(std::string& out, uint64_t data_size) {
-  if (const uint64_t rest = data_size % kBlock; rest != 0) out.append(static_cast<size_t>(kBlock - rest), '\0');
+  if (const uint64_t rest = data_size % kBlock; rest != 0)
+    out.append(static_cast<size_t>(kBlock - rest), '\0');
 }
 
-void append_end(std::string& out) { out.append(2 * kBlock, '\0'); }
+void append_end(std::string& out) {
+  out.append(2 * kBlock, '\0');
+}
 
 }  // namespace vs::backup

@@ -10,11 +10,16 @@ namespace vs::backup {
 std::string period_of(const std::string& stamp, char unit) {
   if (stamp.size() < 16) return stamp;
   switch (unit) {
-    case 'h': return stamp.substr(0, 11);
-    case 'd': return stamp.substr(0, 8);
-    case 'm': return stamp.substr(0, 6);
-    case 'y': return stamp.substr(0, 4);
-    default: break;
+    case 'h':
+      return stamp.substr(0, 11);
+    case 'd':
+      return stamp.substr(0, 8);
+    case 'm':
+      return stamp.substr(0, 6);
+    case 'y':
+      return stamp.substr(0, 4);
+    default:
+      break;
   }
   tm date{};
   date.tm_year = std::atoi(stamp.substr(0, 4).c_str()) - 1900;
@@ -34,7 +39,8 @@ std::vector<Verdict> judge(const std::vector<Archive>& history, const Retention&
   const auto counts = [&](size_t i) {
     if (i + 1 == history.size()) return true;
     const auto &header = history[i].header, &next = history[i + 1].header;
-    return !(next.consistency == "frozen" && header.consistency == "live" && next.chain == header.chain && next.number == header.number + 1);
+    return !(next.consistency == "frozen" && header.consistency == "live" && next.chain == header.chain &&
+             next.number == header.number + 1);
   };
   const auto keep = [](Verdict& verdict, const std::string& why) {
     verdict.keep = true;
@@ -65,7 +71,8 @@ std::vector<Verdict> judge(const std::vector<Archive>& history, const Retention&
   for (auto it = verdicts.rbegin(); it != verdicts.rend(); ++it) {
     if (!it->keep) continue;
     for (auto& other : verdicts)
-      if (!other.keep && other.archive.header.chain == it->archive.header.chain && other.archive.header.number < it->archive.header.number)
+      if (!other.keep && other.archive.header.chain == it->archive.header.chain &&
+          other.archive.header.number < it->archive.header.number)
         keep(other, "needed by " + it->archive.header.stamp);
   }
   return verdicts;

@@ -1,10 +1,12 @@
 // Which backups to keep. A function of names and times, so that it can be tested without archives.
 //
-// A backup is kept for each rule that it is the newest of its hour, day, week, month or year for, as many as the rule says, newest first. An incremental needs all
-// before it in its chain: what a kept one needs stays, whatever the rules say, and is told as "needed". A guest's newest backup always stays.
+// A backup is kept for each rule that it is the newest of its hour, day, week, month or year for, as many as
+// the rule says, newest first. An incremental needs all before it in its chain: what a kept one needs stays,
+// whatever the rules say, and is told as "needed". A guest's newest backup always stays.
 //
-// A night in which a guest was stopped (freeze_delta.h) has two archives, the live one and right after it what changed until the guest stood still. They are one
-// backup, and the second is what it is: the first counts for no rule, and stays as long as the second does.
+// A night in which a guest was stopped (freeze_delta.h) has two archives, the live one and right after it
+// what changed until the guest stood still. They are one backup, and the second is what it is: the first
+// counts for no rule, and stays as long as the second does.
 #pragma once
 
 #include <cstdint>

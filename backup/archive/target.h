@@ -1,11 +1,14 @@
-// Where a run's objects go. Several targets are fed from one reading: what any of them wants is read once and offered to those that want it.
+// Where a run's objects go. Several targets are fed from one reading: what any of them wants is read once and
+// offered to those that want it.
 //
-// A target is asked in the order of the passes: begin; wants_shared for each shared inode, end_shared; for each guest begin_guest, plan_directory for
-// each directory depth first, end_guest; finish. It decides by what it has itself, so one may take a full and another next to nothing.
+// A target is asked in the order of the passes: begin; wants_shared for each shared inode, end_shared; for
+// each guest begin_guest, plan_directory for each directory depth first, end_guest; finish. It decides by
+// what it has itself, so one may take a full and another next to nothing.
 //
-// Threads: the plan_ and begin_ calls come from the planner's thread. append() comes from any number of workers at once and must be a function of
-// what the planner fixed before. take(), end_shared() and end_guest() come in the order of the plan, one at a time. An Error that one target throws
-// ends this target, not the run.
+// Threads: the plan_ and begin_ calls come from the planner's thread. append() comes from any number of
+// workers at once and must be a function of what the planner fixed before. take(), end_shared() and
+// end_guest() come in the order of the plan, one at a time. An Error that one target throws ends this target,
+// not the run.
 #pragma once
 
 #include <memory>
@@ -20,19 +23,22 @@
 
 namespace vs::backup {
 
-// The bytes of an object that a target wants, as they are stored: data ranges one after the other, holes left out.
+// The bytes of an object that a target wants, as they are stored: data ranges one after the other, holes left
+// out.
 struct Content {
   std::string data;
-  std::vector<std::pair<uint64_t, uint64_t>> ranges;  // (offset, length); empty with `sparse` false: all of it
+  std::vector<std::pair<uint64_t, uint64_t>>
+      ranges;  // (offset, length); empty with `sparse` false: all of it
   bool sparse = false;
 };
 
-// A file larger than one piece is read and stored piece by piece, by several workers, under one header that was fixed when it was opened.
+// A file larger than one piece is read and stored piece by piece, by several workers, under one header that
+// was fixed when it was opened.
 struct LargeFile {
   UniqueFd fd;
   Inode inode;
   Facts facts;
-  Content map;  // ranges of the whole file, no data
+  Content map;        // ranges of the whole file, no data
   std::string shown;  // its path, for messages
   struct Part {
     uint64_t piece = 0;
@@ -88,17 +94,21 @@ class Target {
  public:
   virtual ~Target() = default;
   virtual std::string describe() const = 0;
-  virtual void begin(const HostTree& tree, FactsTable& facts, const std::string& stamp, const std::string& consistency) = 0;
+  virtual void begin(const HostTree& tree, FactsTable& facts, const std::string& stamp,
+                     const std::string& consistency) = 0;
   virtual DirectoryWants::Want wants_shared(uint32_t inode) = 0;
   virtual void end_shared() = 0;
   virtual void begin_guest(uint32_t guest) = 0;
   virtual DirectoryWants plan_directory(uint32_t guest, uint32_t dir, const std::string& path) = 0;
-  // Of a large file whose facts are not known: the target has one that it may well be, so that reading it for its digest first can save storing it.
+  // Of a large file whose facts are not known: the target has one that it may well be, so that reading it for
+  // its digest first can save storing it.
   virtual bool may_have(const Item& item, const Inode& inode) const = 0;
   // Now that its facts are known, the target has it already.
   virtual bool has(const Item& item, const Inode& inode, const Facts& facts) = 0;
-  // Appends what stands for this item; false if the target has it already. A large file may be appended several times; the last one counts.
-  virtual bool append(const Item& item, const Inode& inode, const Facts& facts, const Content& content, std::string& out) = 0;
+  // Appends what stands for this item; false if the target has it already. A large file may be appended
+  // several times; the last one counts.
+  virtual bool append(const Item& item, const Inode& inode, const Facts& facts, const Content& content,
+                      std::string& out) = 0;
   virtual int level() const = 0;
   virtual void take(const std::vector<Item>& items, Encoded&& encoded) = 0;
   virtual void end_guest(uint32_t guest) = 0;

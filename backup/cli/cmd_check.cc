@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
-#include "backup/restore/check.h"
 #include "backup/cli/command.h"
+#include "backup/restore/check.h"
 
 namespace vs::backup {
 namespace {
@@ -29,17 +29,33 @@ Exit check(CheckFlags& options) {
   }
   if (options.rehearse && !context.cancel.stop()) {
     const char* tmp = std::getenv("TMPDIR");
-    const std::string scratch = !options.scratch.empty() ? options.scratch : fmt::format("{}/vbackup-rehearsal-{}", tmp != nullptr ? tmp : "/var/tmp", ::getpid());
+    const std::string scratch =
+        !options.scratch.empty()
+            ? options.scratch
+            : fmt::format("{}/vbackup-rehearsal-{}", tmp != nullptr ? tmp : "/var/tmp", ::getpid());
     const auto timed = context.timer.time("rehearse");
     rehearse(source, options.guests.empty() ? source.guests() : options.guests, scratch, findings, context);
   }
   for (const auto& finding : findings) {
     command.print(fmt::format("{:<10} {}  {}", finding.kind, finding.object, finding.detail));
-    command.line({{"type", "finding"}, {"kind", finding.kind}, {"object", finding.object}, {"detail", finding.detail}});
+    command.line({{"type", "finding"},
+                  {"kind", finding.kind},
+                  {"object", finding.object},
+                  {"detail", finding.detail}});
   }
-  const Exit code = command.finish("check", {{"archives", counts.archives}, {"files", counts.files}, {"bytes", counts.bytes}, {"references", counts.references}, {"findings", findings.size()}, {"rehearsed", options.rehearse}},
-                                   fmt::format("{} archives, {} files ({}) read and compared with their digests, {} references{}: {}", counts.archives, counts.files, size_text(counts.bytes), counts.references,
-                                               options.rehearse ? ", restored and compared" : "", findings.empty() ? "all is as it was stored" : fmt::format("{} findings", findings.size())));
+  const Exit code = command.finish(
+      "check",
+      {{"archives", counts.archives},
+       {"files", counts.files},
+       {"bytes", counts.bytes},
+       {"references", counts.references},
+       {"findings", findings.size()},
+       {"rehearsed", options.rehearse}},
+      fmt::format(
+          "{} archives, {} files ({}) read and compared with their digests, {} references{}: {}",
+          counts.archives, counts.files, size_text(counts.bytes), counts.references,
+          options.rehearse ? ", restored and compared" : "",
+          findings.empty() ? "all is as it was stored" : fmt::format("{} findings", findings.size())));
   return findings.empty() ? code : Exit::failed;
 }
 
@@ -49,12 +65,16 @@ void add_check(CommandLine& line) {
   static CheckFlags options;
   Verb verb = line.verb("check", "read everything back and compare it with the catalogs");
   add_set_option(verb, options);
-  verb.flag("--rehearse", options.rehearse, "also restore the last state into a scratch directory and compare that");
-  verb.option("--scratch", "DIR", options.scratch, "that directory; it must not exist and is removed again [below TMPDIR or /var/tmp]");
+  verb.flag("--rehearse", options.rehearse,
+            "also restore the last state into a scratch directory and compare that");
+  verb.option("--scratch", "DIR", options.scratch,
+              "that directory; it must not exist and is removed again [below TMPDIR or /var/tmp]");
   add_frame_options(verb, options);
   verb.arguments("GUEST", options.guests, "vservers [all]", false);
-  verb.footer(exit_codes("0 nothing found, 1 findings (each is one line), 2 usage, 3 some objects could not be restored in the rehearsal, 130 interrupted",
-                         "vbackup check --to archive:/backup/vservers --rehearse"));
+  verb.footer(
+      exit_codes("0 nothing found, 1 findings (each is one line), 2 usage, 3 some objects could not be "
+                 "restored in the rehearsal, 130 interrupted",
+                 "vbackup check --to archive:/backup/vservers --rehearse"));
   verb.action([] { return check(options); });
 }
 

@@ -30,10 +30,13 @@ std::vector<Guest> chosen_guests(const CreateFlags& options, RunContext& context
   auto guests = find_guests(inventory, warnings);
   for (const auto& warning : warnings) context.log.object_failed(warning);
   for (const auto& name : options.guests)
-    if (std::none_of(guests.begin(), guests.end(), [&](const Guest& guest) { return guest.name == name; })) throw Error("no vserver is named " + escaped(name), Exit::usage);
+    if (std::none_of(guests.begin(), guests.end(), [&](const Guest& guest) { return guest.name == name; }))
+      throw Error("no vserver is named " + escaped(name), Exit::usage);
   if (!options.guests.empty()) {
     if (options.all) throw Error("--all and names of vservers exclude each other", Exit::usage);
-    std::erase_if(guests, [&](const Guest& guest) { return std::find(options.guests.begin(), options.guests.end(), guest.name) == options.guests.end(); });
+    std::erase_if(guests, [&](const Guest& guest) {
+      return std::find(options.guests.begin(), options.guests.end(), guest.name) == options.guests.end();
+    });
   }
   if (guests.empty()) throw Error("no vserver found; name trees with --tree NAME=DIR", Exit::usage);
   return guests;
@@ -41,16 +44,23 @@ std::vector<Guest> chosen_guests(const CreateFlags& options, RunContext& context
 
 using Snapshots = std::vector<std::unique_ptr<SnapshotTree>>;
 
-// Snapshots in place of the trees: of all guests, or of none, because a run has one consistency. `snapshots` must outlive the run.
-void read_snapshots(const CreateFlags& options, std::vector<Guest>& guests, Snapshots& snapshots, CreateOptions& create, RunContext& context) {
+// Snapshots in place of the trees: of all guests, or of none, because a run has one consistency. `snapshots`
+// must outlive the run.
+void read_snapshots(const CreateFlags& options, std::vector<Guest>& guests, Snapshots& snapshots,
+                    CreateOptions& create, RunContext& context) {
   // What is mounted in a tree is in no snapshot of it.
-  if (options.cross_mounts && options.consistency == "snapshot") throw Error("--cross-mounts and --consistency snapshot exclude each other: what is mounted in a tree is in no snapshot of it", Exit::usage);
+  if (options.cross_mounts && options.consistency == "snapshot")
+    throw Error(
+        "--cross-mounts and --consistency snapshot exclude each other: what is mounted in a tree is in no "
+        "snapshot of it",
+        Exit::usage);
   if (options.consistency == "live" || options.consistency == "frozen" || options.cross_mounts) return;
   create.moment_ns = now_ns();
   auto taken = take_snapshots(guests, {options.snapshot_reserve});
   if (!taken) {
     if (options.consistency == "snapshot") throw Error(taken.error().message);
-    if (taken.error().code != ENOTSUP) context.log.warning("all vservers are read live: " + taken.error().message);
+    if (taken.error().code != ENOTSUP)
+      context.log.warning("all vservers are read live: " + taken.error().message);
     create.moment_ns = 0;
     return;
   }
@@ -66,10 +76,13 @@ void read_snapshots(const CreateFlags& options, std::vector<Guest>& guests, Snap
 }
 
 // The guests once more while they stand still, each in turn.
-std::vector<FrozenResult> freeze_guests(const CreateFlags& options, const std::vector<std::pair<std::string, std::string>>& trees, const CreateOptions& create, RunContext& context) {
+std::vector<FrozenResult> freeze_guests(const CreateFlags& options,
+                                        const std::vector<std::pair<std::string, std::string>>& trees,
+                                        const CreateOptions& create, RunContext& context) {
   const bool must = options.consistency == "frozen";
   // A single archive is written once, and what was read live is in it.
-  const bool wanted = must || (options.consistency == "auto" && create.consistency == "live" && options.freeze_budget != 0 && !options.to.empty());
+  const bool wanted = must || (options.consistency == "auto" && create.consistency == "live" &&
+                               options.freeze_budget != 0 && !options.to.empty());
   if (!wanted) return {};
   if (!must && cgroup2_mount().empty()) return {};
   const auto freezer = make_cgroup_freezer();
@@ -78,8 +91,10 @@ std::vector<FrozenResult> freeze_guests(const CreateFlags& options, const std::v
   freeze.open_targets = [&](const std::string& guest) {
     OpenedTargets opened;
     for (const auto& to : options.to) {
-      // Always an incremental of the live pass, whose chain may just have become as long as it may: a full would take long, and the guest waits.
-      auto target = std::make_unique<ArchiveTarget>(set_path(to), ArchiveOptions{static_cast<int>(options.level), false, options.longest_chain + 1});
+      // Always an incremental of the live pass, whose chain may just have become as long as it may: a full
+      // would take long, and the guest waits.
+      auto target = std::make_unique<ArchiveTarget>(
+          set_path(to), ArchiveOptions{static_cast<int>(options.level), false, options.longest_chain + 1});
       opened.last_stamp = std::max(opened.last_stamp, target->last_stamp(guest));
       opened.targets.push_back(std::move(target));
     }
@@ -91,13 +106,22 @@ std::vector<FrozenResult> freeze_guests(const CreateFlags& options, const std::v
 Exit create(CreateFlags& options) {
   Command command(options);
   auto& context = command.context();
-  if (options.level < 1 || options.level > 19) throw Error("--level: expected 1 to 19, found " + std::to_string(options.level), Exit::usage);
-  if (options.snapshot_reserve < 1 || options.snapshot_reserve > 100) throw Error("--snapshot-reserve: expected 1 to 100 percent, found " + std::to_string(options.snapshot_reserve), Exit::usage);
-  if (options.to.empty() && options.single.empty()) throw Error("where to? --to archive:DIR or --single FILE", Exit::usage);
-  if (options.consistency == "frozen" && (!options.single.empty() || options.freeze_budget == 0)) throw Error("--consistency frozen needs a --freeze-budget, and an archive set: a single archive is written once", Exit::usage);
+  if (options.level < 1 || options.level > 19)
+    throw Error("--level: expected 1 to 19, found " + std::to_string(options.level), Exit::usage);
+  if (options.snapshot_reserve < 1 || options.snapshot_reserve > 100)
+    throw Error(
+        "--snapshot-reserve: expected 1 to 100 percent, found " + std::to_string(options.snapshot_reserve),
+        Exit::usage);
+  if (options.to.empty() && options.single.empty())
+    throw Error("where to? --to archive:DIR or --single FILE", Exit::usage);
+  if (options.consistency == "frozen" && (!options.single.empty() || options.freeze_budget == 0))
+    throw Error(
+        "--consistency frozen needs a --freeze-budget, and an archive set: a single archive is written once",
+        Exit::usage);
   auto guests = chosen_guests(options, context);
   if (options.dry_run) {
-    for (const auto& guest : guests) command.print(fmt::format("would back up {} ({})", guest.name, escaped(guest.root.path())));
+    for (const auto& guest : guests)
+      command.print(fmt::format("would back up {} ({})", guest.name, escaped(guest.root.path())));
     return command.finish("create", {{"guests", guests.size()}, {"dry_run", true}}, "");
   }
   std::vector<std::unique_ptr<Target>> targets;
@@ -129,7 +153,11 @@ Exit create(CreateFlags& options) {
     const auto counts = target->counts();
     packed += counts.bytes_packed;
     stored += counts.bytes_stored;
-    list.push_back({{"to", target->describe()}, {"archives", counts.archives}, {"objects_stored", counts.objects_stored}, {"bytes_stored", counts.bytes_stored}, {"bytes_packed", counts.bytes_packed}});
+    list.push_back({{"to", target->describe()},
+                    {"archives", counts.archives},
+                    {"objects_stored", counts.objects_stored},
+                    {"bytes_stored", counts.bytes_stored},
+                    {"bytes_packed", counts.bytes_packed}});
   }
   targets.clear();  // gives their locks back
   const auto frozen = freeze_guests(options, trees, create, context);
@@ -137,22 +165,55 @@ Exit create(CreateFlags& options) {
   std::string frozen_text;
   bool all_frozen = true;
   for (const auto& one : frozen) {
-    stood_still.push_back({{"guest", one.guest}, {"running", one.running}, {"frozen", one.frozen}, {"why_not", one.why_not}, {"seconds", one.seconds}, {"stamp", one.result.stamp},
-                           {"files_read", one.result.counts.files_read}, {"bytes_read", one.result.counts.bytes_read}, {"failed", one.result.counts.failed}});
-    if (one.frozen) frozen_text += fmt::format("\n{} stood still for {:.2f} s: {} files read again ({})", one.guest, one.seconds, one.result.counts.files_read, size_text(one.result.counts.bytes_read));
+    stood_still.push_back({{"guest", one.guest},
+                           {"running", one.running},
+                           {"frozen", one.frozen},
+                           {"why_not", one.why_not},
+                           {"seconds", one.seconds},
+                           {"stamp", one.result.stamp},
+                           {"files_read", one.result.counts.files_read},
+                           {"bytes_read", one.result.counts.bytes_read},
+                           {"failed", one.result.counts.failed}});
+    if (one.frozen)
+      frozen_text +=
+          fmt::format("\n{} stood still for {:.2f} s: {} files read again ({})", one.guest, one.seconds,
+                      one.result.counts.files_read, size_text(one.result.counts.bytes_read));
     all_frozen = all_frozen && (one.frozen || !one.running) && one.result.failed_targets == 0;
   }
   const auto& c = result.counts;
-  const nlohmann::ordered_json summary = {{"guests", result.guests}, {"names", result.names}, {"inodes", result.inodes}, {"directories", result.directories}, {"shared", result.shared},
-                                          {"known", result.known}, {"files_read", c.files_read}, {"bytes_read", c.bytes_read}, {"bytes_stored", stored}, {"bytes_packed", packed},
-                                          {"gone", c.gone}, {"failed", c.failed}, {"inconsistent", c.inconsistent}, {"verified", c.verified}, {"alarms", c.alarms},
-                                          {"consistency", create.consistency}, {"frozen", stood_still}, {"stamp", result.stamp}, {"targets", list}};
-  std::string text = fmt::format("{} vservers, {} names, {} inodes ({} shared), {} known from before\n{} files read ({}), {} stored, {} packed",
-                                 result.guests, result.names, result.inodes, result.shared, result.known, c.files_read, size_text(c.bytes_read), size_text(stored), size_text(packed));
-  if (c.gone + c.inconsistent != 0) text += fmt::format("\n{} vanished before they were read, {} changed while they were (marked inconsistent); consistency: {}", c.gone, c.inconsistent, create.consistency);
+  const nlohmann::ordered_json summary = {{"guests", result.guests},
+                                          {"names", result.names},
+                                          {"inodes", result.inodes},
+                                          {"directories", result.directories},
+                                          {"shared", result.shared},
+                                          {"known", result.known},
+                                          {"files_read", c.files_read},
+                                          {"bytes_read", c.bytes_read},
+                                          {"bytes_stored", stored},
+                                          {"bytes_packed", packed},
+                                          {"gone", c.gone},
+                                          {"failed", c.failed},
+                                          {"inconsistent", c.inconsistent},
+                                          {"verified", c.verified},
+                                          {"alarms", c.alarms},
+                                          {"consistency", create.consistency},
+                                          {"frozen", stood_still},
+                                          {"stamp", result.stamp},
+                                          {"targets", list}};
+  std::string text = fmt::format(
+      "{} vservers, {} names, {} inodes ({} shared), {} known from before\n{} files read ({}), {} stored, {} "
+      "packed",
+      result.guests, result.names, result.inodes, result.shared, result.known, c.files_read,
+      size_text(c.bytes_read), size_text(stored), size_text(packed));
+  if (c.gone + c.inconsistent != 0)
+    text += fmt::format(
+        "\n{} vanished before they were read, {} changed while they were (marked inconsistent); consistency: "
+        "{}",
+        c.gone, c.inconsistent, create.consistency);
   text += fmt::format("{}\n{}", frozen_text, result.stamp);
   const Exit code = command.finish("create", summary, text);
-  if (result.failed_targets != 0 || c.alarms != 0 || (options.consistency == "frozen" && !all_frozen)) return Exit::failed;
+  if (result.failed_targets != 0 || c.alarms != 0 || (options.consistency == "frozen" && !all_frozen))
+    return Exit::failed;
   return code;
 }
 
@@ -164,21 +225,32 @@ void add_create(CommandLine& line) {
   add_source_options(verb, options);
   verb.list("--to", "archive:DIR", options.to, "an archive set; several are fed from one reading");
   verb.option("--single", "FILE", options.single, "one archive that holds all of it");
-  verb.list("--exclude", "GLOB", options.excludes, "leave these paths out, relative to each tree; without '/' any name that fits");
-  verb.flag("--cross-mounts", options.cross_mounts, "also what is mounted in a vserver's tree, if it is a filesystem on a disk");
+  verb.list("--exclude", "GLOB", options.excludes,
+            "leave these paths out, relative to each tree; without '/' any name that fits");
+  verb.flag("--cross-mounts", options.cross_mounts,
+            "also what is mounted in a vserver's tree, if it is a filesystem on a disk");
   verb.flag("--all", options.all, "all vservers (the default when none is named)");
   verb.flag("--full", options.full, "begin a new chain");
   verb.option("--longest-chain", "N", options.longest_chain, "a full after N incrementals [30]");
   verb.option("--level", "N", options.level, "of zstd, 1 to 19 [3]");
-  verb.option("--verify-sample", "N", options.verify_sample, "read one in N of what seems unchanged all the same; 0 none [64]");
-  verb.choice("--consistency", "HOW", {"auto", "snapshot", "frozen", "live"}, options.consistency, "snapshot: of each tree, where all can have one (btrfs subvolumes, LVM volumes); frozen: guests that run are read live, then stopped while what changed since is read; auto: the first of these that can be; live [auto]");
-  verb.option("--snapshot-reserve", "PERCENT", options.snapshot_reserve, "of an LVM volume: room for what is overwritten while its snapshot is read; less if the group has less [20]");
-  verb.option("--freeze-budget", "SECONDS", options.freeze_budget, "longest time for which a guest may stand still; 0: none is stopped [10]");
+  verb.option("--verify-sample", "N", options.verify_sample,
+              "read one in N of what seems unchanged all the same; 0 none [64]");
+  verb.choice("--consistency", "HOW", {"auto", "snapshot", "frozen", "live"}, options.consistency,
+              "snapshot: of each tree, where all can have one (btrfs subvolumes, LVM volumes); frozen: "
+              "guests that run are read live, then stopped while what changed since is read; auto: the first "
+              "of these that can be; live [auto]");
+  verb.option("--snapshot-reserve", "PERCENT", options.snapshot_reserve,
+              "of an LVM volume: room for what is overwritten while its snapshot is read; less if the group "
+              "has less [20]");
+  verb.option("--freeze-budget", "SECONDS", options.freeze_budget,
+              "longest time for which a guest may stand still; 0: none is stopped [10]");
   verb.flag("-n,--dry-run", options.dry_run, "say what would be backed up");
   add_frame_options(verb, options);
   verb.arguments("GUEST", options.guests, "vservers [all]", false);
-  verb.footer(exit_codes("0 done, 1 failed (or a sample differed: see ALARM), 2 usage, 3 some objects could not be read, 11 another run holds the set, 130 interrupted",
-                         "vbackup create --to archive:/backup/vservers"));
+  verb.footer(
+      exit_codes("0 done, 1 failed (or a sample differed: see ALARM), 2 usage, 3 some objects could not be "
+                 "read, 11 another run holds the set, 130 interrupted",
+                 "vbackup create --to archive:/backup/vservers"));
   verb.action([] { return create(options); });
 }
 

@@ -11,15 +11,18 @@ namespace {
 
 struct DiffFlags : Options {};
 
-std::map<std::string, Entry> all_entries(const GuestState& state, const std::map<uint64_t, Entry>& pool, const std::string& below) {
+std::map<std::string, Entry> all_entries(const GuestState& state, const std::map<uint64_t, Entry>& pool,
+                                         const std::string& below) {
   std::map<std::string, Entry> all;
   std::vector<Entry> entries;
   for (const auto& [path, bytes] : state.dirs) {
-    if (!(below.empty() || path == below || path.starts_with(below + "/")) || !decode_dir(bytes, entries)) continue;
+    if (!(below.empty() || path == below || path.starts_with(below + "/")) || !decode_dir(bytes, entries))
+      continue;
     for (size_t i = 0; i < entries.size(); ++i) {
       if (i > 0 && entries[i].type == 'd') continue;
       Entry entry = entries[i];
-      if (const auto member = pool.find(entry.pool); entry.pool != 0 && member != pool.end()) entry = member->second;
+      if (const auto member = pool.find(entry.pool); entry.pool != 0 && member != pool.end())
+        entry = member->second;
       all[join_path(path, entries[i].name)] = std::move(entry);
     }
   }
@@ -46,7 +49,8 @@ std::string what_differs(const Entry& a, const Entry& b) {
 Exit diff(DiffFlags& options) {
   Command command(options);
   Source source(only_set(options));
-  if (options.guests.size() != 2) throw Error("diff takes two: NAME@TIME NAME@TIME (also of two vservers)", Exit::usage);
+  if (options.guests.size() != 2)
+    throw Error("diff takes two: NAME@TIME NAME@TIME (also of two vservers)", Exit::usage);
   std::map<std::string, Entry> sides[2];
   for (size_t i = 0; i < 2; ++i) {
     const Spec spec = source.parse(options.guests[i]);
@@ -56,7 +60,8 @@ Exit diff(DiffFlags& options) {
   }
   uint64_t added = 0, removed = 0, changed = 0;
   const auto say = [&](const char* mark, const std::string& path, const std::string& what) {
-    command.print(fmt::format("{} {}{}", mark, escaped(path.empty() ? "/" : path), what.empty() ? "" : "  (" + what + ")"));
+    command.print(fmt::format("{} {}{}", mark, escaped(path.empty() ? "/" : path),
+                              what.empty() ? "" : "  (" + what + ")"));
     command.line({{"type", "difference"}, {"mark", mark}, {"path", escaped(path)}, {"what", what}});
   };
   for (const auto& [path, entry] : sides[0]) {
@@ -74,7 +79,8 @@ Exit diff(DiffFlags& options) {
       ++added;
       say("+", path, "");
     }
-  return command.finish("diff", {{"added", added}, {"removed", removed}, {"changed", changed}}, fmt::format("{} added, {} removed, {} changed", added, removed, changed));
+  return command.finish("diff", {{"added", added}, {"removed", removed}, {"changed", changed}},
+                        fmt::format("{} added, {} removed, {} changed", added, removed, changed));
 }
 
 }  // namespace
@@ -85,7 +91,8 @@ void add_diff(CommandLine& line) {
   add_set_option(verb, options);
   add_frame_options(verb, options);
   verb.arguments("NAME[@TIME][:PATH]", options.guests, "the two to compare", true);
-  verb.footer(exit_codes("0 done, 2 usage", "vbackup diff --to archive:/backup/vservers web1@2026-11-20 web1"));
+  verb.footer(
+      exit_codes("0 done, 2 usage", "vbackup diff --to archive:/backup/vservers web1@2026-11-20 web1"));
   verb.action([] { return diff(options); });
 }
 

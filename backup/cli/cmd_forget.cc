@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "backup/archive/retention.h"
 #include "backup/cli/command.h"
 #include "backup/prune.h"
-#include "backup/archive/retention.h"
 #include "backup/restore/snapshot.h"
 #include "core/escape.h"
 
@@ -21,19 +21,25 @@ struct ForgetFlags : PruneFlags {
   bool prune = false;
 };
 
-// Archives named NAME@TIME, with those of their chain that come after them, which would be worth nothing without.
+// Archives named NAME@TIME, with those of their chain that come after them, which would be worth nothing
+// without.
 std::vector<Verdict> named(const ArchiveSet& set, const Spec& spec) {
   const auto history = set.history(spec.guest);
-  const auto it = std::find_if(history.rbegin(), history.rend(), [&](const Archive& a) { return a.header.stamp <= spec.time; });
-  if (it == history.rend()) throw Error(fmt::format("no backup of {} at or before {}", escaped(spec.guest), spec.time), Exit::usage);
+  const auto it = std::find_if(history.rbegin(), history.rend(),
+                               [&](const Archive& a) { return a.header.stamp <= spec.time; });
+  if (it == history.rend())
+    throw Error(fmt::format("no backup of {} at or before {}", escaped(spec.guest), spec.time), Exit::usage);
   for (const auto& other : history)
     if (other.header.chain == it->header.chain && other.header.number > it->header.number)
-      throw Error(fmt::format("{} of {} is needed by {}; forget the newer ones first", it->header.stamp, escaped(spec.guest), other.header.stamp), Exit::usage);
+      throw Error(fmt::format("{} of {} is needed by {}; forget the newer ones first", it->header.stamp,
+                              escaped(spec.guest), other.header.stamp),
+                  Exit::usage);
   return {{*it, false, ""}};
 }
 
 void add_most_dead(Verb& verb, PruneFlags& options) {
-  verb.option("--most-dead", "PERCENT", options.most_dead, "pool archives of which more is dead are written again without that; 100: none [50]");
+  verb.option("--most-dead", "PERCENT", options.most_dead,
+              "pool archives of which more is dead are written again without that; 100: none [50]");
 }
 
 Exit forget(ForgetFlags& options) {
@@ -55,15 +61,23 @@ Exit forget(ForgetFlags& options) {
     for (auto& verdict : named(set, spec)) verdicts.push_back(std::move(verdict));
   }
   if (!times || !guests.empty()) {
-    if (options.keep.empty()) throw Error("forget what? Say what to keep (--keep-last, --keep-daily, ...) or name NAME@TIME", Exit::usage);
+    if (options.keep.empty())
+      throw Error("forget what? Say what to keep (--keep-last, --keep-daily, ...) or name NAME@TIME",
+                  Exit::usage);
     for (const auto& guest : guests.empty() ? set.guests() : guests)
       for (auto& verdict : judge(set.history(guest), options.keep)) verdicts.push_back(std::move(verdict));
   }
   std::vector<Archive> gone;
   uint64_t bytes = 0;
   for (const auto& [archive, keep, why] : verdicts) {
-    command.print(fmt::format("{:<7} {:<24} {} {:<5}{}", keep ? "keep" : "remove", escaped(archive.header.guest), archive.header.stamp, archive.header.kind, why.empty() ? "" : "  " + why));
-    command.line({{"type", "verdict"}, {"guest", archive.header.guest}, {"stamp", archive.header.stamp}, {"keep", keep}, {"why", why}});
+    command.print(fmt::format("{:<7} {:<24} {} {:<5}{}", keep ? "keep" : "remove",
+                              escaped(archive.header.guest), archive.header.stamp, archive.header.kind,
+                              why.empty() ? "" : "  " + why));
+    command.line({{"type", "verdict"},
+                  {"guest", archive.header.guest},
+                  {"stamp", archive.header.stamp},
+                  {"keep", keep},
+                  {"why", why}});
     if (keep) continue;
     gone.push_back(archive);
     bytes += archive.size;
@@ -78,8 +92,16 @@ Exit forget(ForgetFlags& options) {
     }
   }
   bytes += pool.bytes_freed;
-  return command.finish("forget", {{"kept", verdicts.size() - gone.size()}, {"removed", gone.size()}, {"pool_archives_removed", pool.removed}, {"pool_archives_rewritten", pool.rewritten}, {"bytes_freed", bytes}, {"dry_run", options.dry_run}},
-                        fmt::format("{} kept, {} {} ({})", verdicts.size() - gone.size(), gone.size() + pool.removed, options.dry_run ? "would be removed" : "removed", size_text(bytes)));
+  return command.finish(
+      "forget",
+      {{"kept", verdicts.size() - gone.size()},
+       {"removed", gone.size()},
+       {"pool_archives_removed", pool.removed},
+       {"pool_archives_rewritten", pool.rewritten},
+       {"bytes_freed", bytes},
+       {"dry_run", options.dry_run}},
+      fmt::format("{} kept, {} {} ({})", verdicts.size() - gone.size(), gone.size() + pool.removed,
+                  options.dry_run ? "would be removed" : "removed", size_text(bytes)));
 }
 
 Exit prune(PruneFlags& options) {
@@ -89,13 +111,24 @@ Exit prune(PruneFlags& options) {
   const size_t swept = options.dry_run ? 0 : set.sweep();
   set.reload();
   const PrunePlan plan = plan_prune(set, options.most_dead);
-  for (const auto& pool : plan.unused) command.print(fmt::format("remove   {}  {}", pool.name, size_text(pool.size)));
-  for (const auto& pool : plan.sparse) command.print(fmt::format("rewrite  {}  {}", pool.name, size_text(pool.size)));
+  for (const auto& pool : plan.unused)
+    command.print(fmt::format("remove   {}  {}", pool.name, size_text(pool.size)));
+  for (const auto& pool : plan.sparse)
+    command.print(fmt::format("rewrite  {}  {}", pool.name, size_text(pool.size)));
   PruneCounts counts;
   if (!options.dry_run) counts = prune_pool(set, plan, command.context());
-  return command.finish("prune", {{"pool_archives_removed", counts.removed}, {"pool_archives_rewritten", counts.rewritten}, {"leftovers_removed", swept}, {"bytes_freed", counts.bytes_freed}, {"dry_run", options.dry_run}},
-                        options.dry_run ? fmt::format("{} pool archives would be removed, {} written again without what is dead", plan.unused.size(), plan.sparse.size())
-                                        : fmt::format("{} pool archives removed, {} written again ({} freed), {} leftovers of killed runs", counts.removed, counts.rewritten, size_text(counts.bytes_freed), swept));
+  return command.finish(
+      "prune",
+      {{"pool_archives_removed", counts.removed},
+       {"pool_archives_rewritten", counts.rewritten},
+       {"leftovers_removed", swept},
+       {"bytes_freed", counts.bytes_freed},
+       {"dry_run", options.dry_run}},
+      options.dry_run
+          ? fmt::format("{} pool archives would be removed, {} written again without what is dead",
+                        plan.unused.size(), plan.sparse.size())
+          : fmt::format("{} pool archives removed, {} written again ({} freed), {} leftovers of killed runs",
+                        counts.removed, counts.rewritten, size_text(counts.bytes_freed), swept));
 }
 
 }  // namespace
@@ -105,7 +138,8 @@ void add_forget(CommandLine& line) {
   Verb verb = line.verb("forget", "remove old backups by rules, never one that a kept one needs");
   add_set_option(verb, options);
   verb.option("--keep-last", "N", options.keep.last, "the last N of each vserver");
-  verb.option("--keep-hourly", "N", options.keep.hourly, "the newest of each of the last N hours that have one");
+  verb.option("--keep-hourly", "N", options.keep.hourly,
+              "the newest of each of the last N hours that have one");
   verb.option("--keep-daily", "N", options.keep.daily, "days");
   verb.option("--keep-weekly", "N", options.keep.weekly, "weeks (ISO)");
   verb.option("--keep-monthly", "N", options.keep.monthly, "months");
@@ -114,19 +148,26 @@ void add_forget(CommandLine& line) {
   add_most_dead(verb, options);
   verb.flag("-n,--dry-run", options.dry_run, "say what would be removed");
   add_frame_options(verb, options);
-  verb.arguments("NAME[@TIME]", options.guests, "vservers to which the rules apply [all], or single backups", false);
-  verb.footer(exit_codes("0 done, 1 failed, 2 usage, 11 another run holds the set", "vbackup forget --to archive:/backup/vservers --keep-daily 14 --keep-monthly 12 --dry-run"));
+  verb.arguments("NAME[@TIME]", options.guests, "vservers to which the rules apply [all], or single backups",
+                 false);
+  verb.footer(
+      exit_codes("0 done, 1 failed, 2 usage, 11 another run holds the set",
+                 "vbackup forget --to archive:/backup/vservers --keep-daily 14 --keep-monthly 12 --dry-run"));
   verb.action([] { return forget(options); });
 }
 
 void add_prune(CommandLine& line) {
   static PruneFlags options;
-  Verb verb = line.verb("prune", "remove what nothing refers to any more from the pool, and what killed runs left");
+  Verb verb =
+      line.verb("prune", "remove what nothing refers to any more from the pool, and what killed runs left");
   add_set_option(verb, options);
   add_most_dead(verb, options);
   verb.flag("-n,--dry-run", options.dry_run, "say what would be removed");
   add_frame_options(verb, options);
-  verb.footer(exit_codes("0 done, 1 failed (nothing was removed), 2 usage, 3 a damaged pool archive stayed as it is, 11 another run holds the set", "vbackup prune --to archive:/backup/vservers --dry-run"));
+  verb.footer(
+      exit_codes("0 done, 1 failed (nothing was removed), 2 usage, 3 a damaged pool archive stayed as it is, "
+                 "11 another run holds the set",
+                 "vbackup prune --to archive:/backup/vservers --dry-run"));
   verb.action([] { return prune(options); });
 }
 

@@ -23,17 +23,32 @@ Exit list(ListFlags& options) {
     if (archive.header.kind == "pool") pool += archive.size;
   }
   for (const auto& guest : set.guests()) {
-    if (!options.guests.empty() && std::find(options.guests.begin(), options.guests.end(), guest) == options.guests.end()) continue;
+    if (!options.guests.empty() &&
+        std::find(options.guests.begin(), options.guests.end(), guest) == options.guests.end())
+      continue;
     for (const auto& archive : set.history(guest)) {
       const auto& h = archive.header;
       ++archives;
-      command.print(fmt::format("{:<24} {}  {:<5} {:>3}  {:>9} names  {:>9} own  {:>9} packed  {}{}", escaped(guest), h.stamp, h.kind, h.number, h.names, size_text(h.bytes), size_text(archive.size),
-                                h.consistency, h.inconsistent != 0 ? fmt::format(", {} inconsistent", h.inconsistent) : ""));
-      command.line({{"type", "archive"}, {"guest", guest}, {"stamp", h.stamp}, {"kind", h.kind}, {"number", h.number}, {"names", h.names}, {"bytes", h.bytes}, {"bytes_packed", archive.size},
-                    {"consistency", h.consistency}, {"inconsistent", h.inconsistent}, {"file", archive.name + ".tar.zst"}});
+      command.print(fmt::format("{:<24} {}  {:<5} {:>3}  {:>9} names  {:>9} own  {:>9} packed  {}{}",
+                                escaped(guest), h.stamp, h.kind, h.number, h.names, size_text(h.bytes),
+                                size_text(archive.size), h.consistency,
+                                h.inconsistent != 0 ? fmt::format(", {} inconsistent", h.inconsistent) : ""));
+      command.line({{"type", "archive"},
+                    {"guest", guest},
+                    {"stamp", h.stamp},
+                    {"kind", h.kind},
+                    {"number", h.number},
+                    {"names", h.names},
+                    {"bytes", h.bytes},
+                    {"bytes_packed", archive.size},
+                    {"consistency", h.consistency},
+                    {"inconsistent", h.inconsistent},
+                    {"file", archive.name + ".tar.zst"}});
     }
   }
-  return command.finish("list", {{"archives", archives}, {"bytes_packed", bytes}, {"pool_bytes_packed", pool}}, fmt::format("{} archives, {} with the pool ({})", archives, size_text(bytes), size_text(pool)));
+  return command.finish(
+      "list", {{"archives", archives}, {"bytes_packed", bytes}, {"pool_bytes_packed", pool}},
+      fmt::format("{} archives, {} with the pool ({})", archives, size_text(bytes), size_text(pool)));
 }
 
 }  // namespace
@@ -44,7 +59,8 @@ void add_list(CommandLine& line) {
   add_set_option(verb, options);
   add_frame_options(verb, options);
   verb.arguments("GUEST", options.guests, "vservers [all]", false);
-  verb.footer(exit_codes("0 done, 2 usage, 3 some archives could not be read", "vbackup list --to archive:/backup/vservers"));
+  verb.footer(exit_codes("0 done, 2 usage, 3 some archives could not be read",
+                         "vbackup list --to archive:/backup/vservers"));
   verb.action([] { return list(options); });
 }
 

@@ -34,11 +34,13 @@ std::string default_store(const std::string& target) {
 
 Exit run_restore(RestoreFlags& options) {
   Command command(options);
-  if (options.target.empty()) throw Error("where to? --target DIR; a vserver is restored to DIR/NAME", Exit::usage);
+  if (options.target.empty())
+    throw Error("where to? --target DIR; a vserver is restored to DIR/NAME", Exit::usage);
   Source source(options.from.empty() ? only_set(options) : options.from);
   std::vector<Spec> specs;
   for (const auto& text : options.guests) specs.push_back(source.parse(text));
-  if (options.all == !specs.empty()) throw Error("name what to restore: NAME[@TIME][:PATH], or --all", Exit::usage);
+  if (options.all == !specs.empty())
+    throw Error("name what to restore: NAME[@TIME][:PATH], or --all", Exit::usage);
   if (options.all)
     for (const auto& guest : source.guests()) specs.push_back({guest, "", ""});
   for (const auto& problem : source.problems()) command.context().log.warning(problem);
@@ -47,16 +49,28 @@ Exit run_restore(RestoreFlags& options) {
   restore_options.devices = !options.no_devices;
   restore_options.dry_run = options.dry_run;
   if (options.link_live && !options.dry_run) {
-    if (::mkdir(options.target.c_str(), 0700) != 0 && errno != EEXIST) throw Error(problem_from_errno("create directory", options.target).message, Exit::usage);
+    if (::mkdir(options.target.c_str(), 0700) != 0 && errno != EEXIST)
+      throw Error(problem_from_errno("create directory", options.target).message, Exit::usage);
     restore_options.link_store = options.store.empty() ? default_store(options.target) : options.store;
   }
   const RestoreCounts counts = restore(source, specs, restore_options, command.context());
-  const std::string text = fmt::format("{} vservers{}: {} directories, {} files ({}), {} links, {} special files{}{}", counts.guests, options.dry_run ? " would be restored" : "", counts.directories,
-                                       counts.files, size_text(counts.bytes), counts.links, counts.specials,
-                                       counts.linked_live != 0 ? fmt::format("; {} names linked to live masters", counts.linked_live) : "",
-                                       counts.damaged != 0 ? fmt::format("\n{} files not restored: see above", counts.damaged) : "");
-  return command.finish("restore", {{"guests", counts.guests}, {"directories", counts.directories}, {"files", counts.files}, {"bytes", counts.bytes}, {"links", counts.links},
-                                    {"specials", counts.specials}, {"linked_live", counts.linked_live}, {"damaged", counts.damaged}, {"dry_run", options.dry_run}}, text);
+  const std::string text = fmt::format(
+      "{} vservers{}: {} directories, {} files ({}), {} links, {} special files{}{}", counts.guests,
+      options.dry_run ? " would be restored" : "", counts.directories, counts.files, size_text(counts.bytes),
+      counts.links, counts.specials,
+      counts.linked_live != 0 ? fmt::format("; {} names linked to live masters", counts.linked_live) : "",
+      counts.damaged != 0 ? fmt::format("\n{} files not restored: see above", counts.damaged) : "");
+  return command.finish("restore",
+                        {{"guests", counts.guests},
+                         {"directories", counts.directories},
+                         {"files", counts.files},
+                         {"bytes", counts.bytes},
+                         {"links", counts.links},
+                         {"specials", counts.specials},
+                         {"linked_live", counts.linked_live},
+                         {"damaged", counts.damaged},
+                         {"dry_run", options.dry_run}},
+                        text);
 }
 
 }  // namespace
@@ -66,16 +80,20 @@ void add_restore(CommandLine& line) {
   Verb verb = line.verb("restore", "give back vservers, directories or files as they were");
   add_set_option(verb, options);
   verb.option("--from", "FILE", options.from, "a single archive instead of a set");
-  verb.option("--target", "DIR", options.target, "where to: a vserver becomes DIR/NAME, which must not exist");
+  verb.option("--target", "DIR", options.target,
+              "where to: a vserver becomes DIR/NAME, which must not exist");
   verb.flag("--all", options.all, "the last state of all vservers");
-  verb.flag("--link-live", options.link_live, "link shared files to the masters of vunify's store where they are the same");
+  verb.flag("--link-live", options.link_live,
+            "link shared files to the masters of vunify's store where they are the same");
   verb.option("--store", "DIR", options.store, "that store [.unify at the mount point of the target]");
   verb.flag("--no-devices", options.no_devices, "leave device nodes out");
   verb.flag("-n,--dry-run", options.dry_run, "say what would be restored");
   add_frame_options(verb, options);
-  verb.arguments("NAME[@TIME][:PATH]", options.guests, "a vserver, as of the last backup not after TIME (UTC), or one path of it", false);
-  verb.footer(exit_codes("0 done, 1 failed, 2 usage, 3 some objects could not be restored (each is named), 130 interrupted",
-                         "vbackup restore --to archive:/backup/vservers --target /vservers/restored web1@2026-11-23:/etc"));
+  verb.arguments("NAME[@TIME][:PATH]", options.guests,
+                 "a vserver, as of the last backup not after TIME (UTC), or one path of it", false);
+  verb.footer(exit_codes(
+      "0 done, 1 failed, 2 usage, 3 some objects could not be restored (each is named), 130 interrupted",
+      "vbackup restore --to archive:/backup/vservers --target /vservers/restored web1@2026-11-23:/etc"));
   verb.action([] { return run_restore(options); });
 }
 

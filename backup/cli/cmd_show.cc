@@ -13,14 +13,31 @@ struct ShowFlags : Options {
   bool recursive = false;
 };
 
-std::string time_text(int64_t ns) { return stamp_of(ns); }
+std::string time_text(int64_t ns) {
+  return stamp_of(ns);
+}
 
 void show_one(const Command& command, const std::string& path, const Entry& entry) {
-  const std::string more = (entry.type == 'l' ? " -> " + escaped(entry.target) : "") + (entry.pool != 0 ? fmt::format("  shared {}", entry.pool) : "") + (entry.inconsistent ? "  inconsistent" : "") +
+  const std::string more = (entry.type == 'l' ? " -> " + escaped(entry.target) : "") +
+                           (entry.pool != 0 ? fmt::format("  shared {}", entry.pool) : "") +
+                           (entry.inconsistent ? "  inconsistent" : "") +
                            (entry.flags != 0 ? fmt::format("  flags {:#x}", entry.flags) : "");
-  command.print(fmt::format("{}{:04o} {:>6} {:>6} {:>12} {} {}{}", entry.type, entry.mode, entry.uid, entry.gid, entry.size, time_text(entry.mtime_ns), escaped(path), more));
-  command.line({{"type", "entry"}, {"path", escaped(path)}, {"kind", std::string(1, entry.type)}, {"mode", entry.mode}, {"uid", entry.uid}, {"gid", entry.gid}, {"size", entry.size}, {"mtime_ns", entry.mtime_ns},
-                {"btime_ns", entry.btime_ns}, {"shared", entry.pool}, {"target", escaped(entry.target)}, {"flags", entry.flags}, {"project", entry.project}, {"inconsistent", entry.inconsistent},
+  command.print(fmt::format("{}{:04o} {:>6} {:>6} {:>12} {} {}{}", entry.type, entry.mode, entry.uid,
+                            entry.gid, entry.size, time_text(entry.mtime_ns), escaped(path), more));
+  command.line({{"type", "entry"},
+                {"path", escaped(path)},
+                {"kind", std::string(1, entry.type)},
+                {"mode", entry.mode},
+                {"uid", entry.uid},
+                {"gid", entry.gid},
+                {"size", entry.size},
+                {"mtime_ns", entry.mtime_ns},
+                {"btime_ns", entry.btime_ns},
+                {"shared", entry.pool},
+                {"target", escaped(entry.target)},
+                {"flags", entry.flags},
+                {"project", entry.project},
+                {"inconsistent", entry.inconsistent},
                 {"sha256", entry.type == 'f' && entry.size <= kPiece ? hex(entry.content) : ""}});
 }
 
@@ -33,12 +50,15 @@ Exit show(ShowFlags& options) {
     const auto state = source.state(spec.guest, spec.time);
     if (!state) throw Error(state.error().message, Exit::usage);
     const auto top = find_entry(*state, source.pool(), spec.path);
-    if (!top) throw Error(fmt::format("{}@{}: no '{}' in it", escaped(spec.guest), state->stamp, escaped(spec.path)), Exit::usage);
+    if (!top)
+      throw Error(fmt::format("{}@{}: no '{}' in it", escaped(spec.guest), state->stamp, escaped(spec.path)),
+                  Exit::usage);
     show_one(command, spec.path.empty() ? "/" : spec.path, *top);
     ++shown;
     std::vector<Entry> entries;
     for (const auto& [path, bytes] : state->dirs) {
-      const bool inside = path == spec.path || (options.recursive && (spec.path.empty() || path.starts_with(spec.path + "/")));
+      const bool inside = path == spec.path ||
+                          (options.recursive && (spec.path.empty() || path.starts_with(spec.path + "/")));
       if (!inside || !decode_dir(bytes, entries)) continue;
       for (size_t i = 1; i < entries.size(); ++i, ++shown) {
         const std::string full = join_path(path, entries[i].name);
@@ -59,7 +79,8 @@ void add_show(CommandLine& line) {
   verb.flag("-r,--recursive", options.recursive, "directories below too");
   add_frame_options(verb, options);
   verb.arguments("NAME[@TIME][:PATH]", options.guests, "what to show", true);
-  verb.footer(exit_codes("0 done, 2 usage", "vbackup show --to archive:/backup/vservers web1@2026-11-23:etc"));
+  verb.footer(
+      exit_codes("0 done, 2 usage", "vbackup show --to archive:/backup/vservers web1@2026-11-23:etc"));
   verb.action([] { return show(options); });
 }
 

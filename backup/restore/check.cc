@@ -39,7 +39,8 @@ class Checker {
   // Frames are read by several threads, each from the first entry that begins in its frame.
   void archive(const FramedFile& file, std::shared_ptr<FramedFile> shared, const Contents& contents) {
     if (!file.damage().empty()) find("frame", file.path(), file.damage());
-    // The parts of an archive between two files that begin in different frames; what holds no file is unpacked all the same.
+    // The parts of an archive between two files that begin in different frames; what holds no file is
+    // unpacked all the same.
     std::vector<std::vector<Contents::const_iterator>> runs;
     std::set<size_t> covered;
     for (auto it = contents.begin(); it != contents.end(); ++it) {
@@ -50,7 +51,9 @@ class Checker {
       }
       if (runs.empty() || file.frame_of(runs.back().front()->first) != frame) runs.emplace_back();
       runs.back().push_back(it);
-      for (size_t f = frame; f < file.frames().size() && file.frames()[f].offset < it->first + it->second.size + 4096; ++f) covered.insert(f);
+      for (size_t f = frame;
+           f < file.frames().size() && file.frames()[f].offset < it->first + it->second.size + 4096; ++f)
+        covered.insert(f);
     }
     each(runs.size(), [&](size_t i) { run(shared, runs[i]); });
     std::vector<size_t> rest;
@@ -87,15 +90,18 @@ class Checker {
     }
   }
 
-  Result one(const std::shared_ptr<FramedFile>& file, std::unique_ptr<EntryStream>& stream, const Contents::value_type& wanted) {
+  Result one(const std::shared_ptr<FramedFile>& file, std::unique_ptr<EntryStream>& stream,
+             const Contents::value_type& wanted) {
     if (!stream) stream = std::make_unique<EntryStream>(file, wanted.first);
     for (;;) {
       const auto entry = stream->next();
       if (!entry) return entry.error();
       ++entries_;
-      if (!*entry || (*entry)->offset > wanted.first) return Problem{0, file->path() + ": no entry where the catalog says it is"};
+      if (!*entry || (*entry)->offset > wanted.first)
+        return Problem{0, file->path() + ": no entry where the catalog says it is"};
       if ((*entry)->offset < wanted.first) continue;
-      if ((*entry)->type != 'f' || (*entry)->size != wanted.second.size) return Problem{0, file->path() + ": the entry is something else than the catalog says"};
+      if ((*entry)->type != 'f' || (*entry)->size != wanted.second.size)
+        return Problem{0, file->path() + ": the entry is something else than the catalog says"};
       break;
     }
     StreamDigest digest(wanted.second.size);
@@ -105,13 +111,15 @@ class Checker {
       if (!data) return data.error();
       if (!*data) break;
       const uint64_t at = (*data)->offset;
-      if (at < end || at > wanted.second.size || (*data)->bytes.size() > wanted.second.size - at) return Problem{0, file->path() + ": more bytes than the file has"};
+      if (at < end || at > wanted.second.size || (*data)->bytes.size() > wanted.second.size - at)
+        return Problem{0, file->path() + ": more bytes than the file has"};
       digest.add(at, (*data)->bytes);
       end = at + (*data)->bytes.size();
       bytes_ += (*data)->bytes.size();
     }
     ++files_;
-    if (digest.finish() != wanted.second.content) return Problem{0, file->path() + ": its bytes are not what they were (digest differs)"};
+    if (digest.finish() != wanted.second.content)
+      return Problem{0, file->path() + ": its bytes are not what they were (digest differs)"};
     return Ok{};
   }
 
@@ -123,18 +131,21 @@ class Checker {
 
 }  // namespace
 
-CheckCounts check_set(ArchiveSet& set, const std::vector<std::string>& guests, std::vector<Finding>& findings, RunContext& context) {
+CheckCounts check_set(ArchiveSet& set, const std::vector<std::string>& guests, std::vector<Finding>& findings,
+                      RunContext& context) {
   Checker checker(findings, context);
   CheckCounts counts;
   for (const auto& problem : set.problems()) checker.find("catalog", set.path(), problem);
   const auto wanted = [&](const Archive& archive) {
-    return archive.header.kind == "pool" || guests.empty() || std::find(guests.begin(), guests.end(), archive.header.guest) != guests.end();
+    return archive.header.kind == "pool" || guests.empty() ||
+           std::find(guests.begin(), guests.end(), archive.header.guest) != guests.end();
   };
   std::set<uint64_t> members;
   context.progress.start("checking", "files", 0);
   // The pool first: it says which references lead somewhere.
   std::vector<Archive> order = set.archives();
-  std::stable_partition(order.begin(), order.end(), [](const Archive& archive) { return archive.header.kind == "pool"; });
+  std::stable_partition(order.begin(), order.end(),
+                        [](const Archive& archive) { return archive.header.kind == "pool"; });
   for (const auto& archive : order) {
     if (!wanted(archive) || context.cancel.stop()) continue;
     ++counts.archives;
@@ -149,11 +160,17 @@ CheckCounts check_set(ArchiveSet& set, const std::vector<std::string>& guests, s
       continue;
     }
     const auto payload = (*file)->payload();
-    if (!payload || payload->empty()) checker.find("catalog", archive.name, (*file)->path() + ": the catalog within is lost");
-    else if (const auto within = parse_catalog(*payload, (*file)->path() + " (catalog within)"); !within) checker.find("catalog", archive.name, within.error().message);
+    if (!payload || payload->empty())
+      checker.find("catalog", archive.name, (*file)->path() + ": the catalog within is lost");
+    else if (const auto within = parse_catalog(*payload, (*file)->path() + " (catalog within)"); !within)
+      checker.find("catalog", archive.name, within.error().message);
     const auto beside = set.catalog_beside(archive);
-    if (!beside) checker.find("catalog", archive.name, beside.error().message);
-    else if (payload && *beside != *payload) checker.find("catalog", archive.name, set.path() + "/" + archive.name + ".catalog: is not the catalog that its archive has within");
+    if (!beside)
+      checker.find("catalog", archive.name, beside.error().message);
+    else if (payload && *beside != *payload)
+      checker.find(
+          "catalog", archive.name,
+          set.path() + "/" + archive.name + ".catalog: is not the catalog that its archive has within");
     Contents contents;
     for (const auto& [number, entry] : catalog->pool) {
       members.insert(number);
@@ -171,16 +188,22 @@ CheckCounts check_set(ArchiveSet& set, const std::vector<std::string>& guests, s
           const std::string object = escaped(guest) + ":" + escaped(join_path(path, entry.name));
           if (entry.pool != 0) {
             ++counts.references;
-            if (!members.contains(entry.pool) && archive.header.kind != "single") checker.find("reference", object, fmt::format("is pool member {}, which no pool archive has", entry.pool));
+            if (!members.contains(entry.pool) && archive.header.kind != "single")
+              checker.find("reference", object,
+                           fmt::format("is pool member {}, which no pool archive has", entry.pool));
           } else if (entry.type == 'f' && entry.archive == archive.header.number) {
             contents[entry.offset] = {object, entry.size, entry.content};
           } else if (entry.type == 'f' && set.chain(guest, archive.header.stamp).size() <= entry.archive) {
-            checker.find("reference", object, fmt::format("is in archive {} of the chain of {}, which is gone", entry.archive, archive.header.chain));
+            checker.find("reference", object,
+                         fmt::format("is in archive {} of the chain of {}, which is gone", entry.archive,
+                                     archive.header.chain));
           }
         }
       }
-    if ((archive.header.kind == "inc" || archive.header.kind == "full") && set.chain(archive.header.guest, archive.header.stamp).size() != archive.header.number + 1)
-      checker.find("reference", archive.name, "an archive of its chain is gone; this state cannot be restored");
+    if ((archive.header.kind == "inc" || archive.header.kind == "full") &&
+        set.chain(archive.header.guest, archive.header.stamp).size() != archive.header.number + 1)
+      checker.find("reference", archive.name,
+                   "an archive of its chain is gone; this state cannot be restored");
     checker.archive(**file, *file, contents);
   }
   context.progress.finish();
@@ -196,7 +219,8 @@ namespace {
 struct Scratch {
   std::string path;
   explicit Scratch(std::string at) : path(std::move(at)) {
-    if (::mkdir(path.c_str(), 0700) != 0) throw Error(problem_from_errno("create directory", path).message, Exit::usage);
+    if (::mkdir(path.c_str(), 0700) != 0)
+      throw Error(problem_from_errno("create directory", path).message, Exit::usage);
   }
   ~Scratch() {
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -207,7 +231,8 @@ struct Scratch {
 
 }  // namespace
 
-CheckCounts rehearse(Source& source, const std::vector<std::string>& guests, const std::string& scratch_path, std::vector<Finding>& findings, RunContext& context) {
+CheckCounts rehearse(Source& source, const std::vector<std::string>& guests, const std::string& scratch_path,
+                     std::vector<Finding>& findings, RunContext& context) {
   const Scratch scratch(scratch_path);
   std::vector<Spec> specs;
   for (const auto& guest : guests) specs.push_back({guest, "", ""});
@@ -264,10 +289,12 @@ CheckCounts rehearse(Source& source, const std::vector<std::string>& guests, con
         if (readable) {
           uint32_t flags = 0, project = 0;
           read_flags(fd->get(), flags, project);
-          expect((entry.flags & (kImmutable | kAppendOnly)) == (flags & (kImmutable | kAppendOnly)), "inode flags");
+          expect((entry.flags & (kImmutable | kAppendOnly)) == (flags & (kImmutable | kAppendOnly)),
+                 "inode flags");
           expect(project == entry.project, "project id");
         }
-        if (!group.empty()) expect(inode_of_group.emplace(group, stat->ino).first->second == stat->ino, "links");
+        if (!group.empty())
+          expect(inode_of_group.emplace(group, stat->ino).first->second == stat->ino, "links");
         if (!wrong.empty()) findings.push_back({"rehearsal", object, "restored with another " + wrong});
       }
     }

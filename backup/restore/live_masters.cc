@@ -5,9 +5,9 @@
 
 #include "backup/source/facts.h"
 #include "backup/source_reader.h"
-#include "core/tree/dir_reader.h"
 #include "core/durable/durable_file.h"
 #include "core/store/inode_flags.h"
+#include "core/tree/dir_reader.h"
 
 namespace vs::backup {
 namespace {
@@ -22,13 +22,15 @@ std::vector<std::string> names_of(int dir, const std::string& name, const std::s
   return names;
 }
 
-bool change_seal(int fd, bool on) { return change_inode_flags(fd, kImmutableFlag, on, "").has_value(); }
+bool change_seal(int fd, bool on) {
+  return change_inode_flags(fd, kImmutableFlag, on, "").has_value();
+}
 
 // Everything that the object is, compared with the open file.
 bool is_same(int fd, const Entry& object, bool with_bytes) {
   const auto stat = stat_fd(fd, "");
-  if (!stat || !S_ISREG(stat->mode) || stat->size != object.size || (stat->mode & 07777) != object.mode || stat->uid != object.uid || stat->gid != object.gid ||
-      stat->mtime_ns != object.mtime_ns)
+  if (!stat || !S_ISREG(stat->mode) || stat->size != object.size || (stat->mode & 07777) != object.mode ||
+      stat->uid != object.uid || stat->gid != object.gid || stat->mtime_ns != object.mtime_ns)
     return false;
   const auto xattrs = read_xattrs(fd, "");
   if (!xattrs || *xattrs != object.xattrs) return false;
@@ -48,18 +50,21 @@ LiveMasters::LiveMasters(const std::string& store) : path_(store) {
     for (const auto& rest : names_of(masters_.get(), dir, store)) {
       const std::string name = dir + "/" + rest;
       const auto stat = stat_at(masters_.get(), name.c_str(), store);
-      if (stat && S_ISREG(stat->mode) && (stat->attributes & STATX_ATTR_IMMUTABLE) != 0) by_size_and_time_.emplace(std::make_pair(stat->size, stat->mtime_ns), name);
+      if (stat && S_ISREG(stat->mode) && (stat->attributes & STATX_ATTR_IMMUTABLE) != 0)
+        by_size_and_time_.emplace(std::make_pair(stat->size, stat->mtime_ns), name);
     }
   }
 }
 
-uint64_t LiveMasters::link_to(const Entry& object, const std::function<uint64_t(int)>& link, const std::function<void()>& unlink) {
+uint64_t LiveMasters::link_to(const Entry& object, const std::function<uint64_t(int)>& link,
+                              const std::function<void()>& unlink) {
   if (object.type != 'f') return 0;
   const auto [begin, end] = by_size_and_time_.equal_range({object.size, object.mtime_ns});
   for (auto it = begin; it != end; ++it) {
     UniqueFd fd(::openat(masters_.get(), it->second.c_str(), O_RDONLY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC));
     if (!fd || !is_same(fd.get(), object, true)) continue;
-    if (::fcntl(fd.get(), F_SETLEASE, F_RDLCK) != 0) continue;  // somebody has it open for writing: it is no seal that holds
+    if (::fcntl(fd.get(), F_SETLEASE, F_RDLCK) != 0)
+      continue;  // somebody has it open for writing: it is no seal that holds
     if (!change_seal(fd.get(), false)) continue;
     uint64_t made = 0;
     try {
@@ -72,7 +77,8 @@ uint64_t LiveMasters::link_to(const Entry& object, const std::function<uint64_t(
     const bool unbroken = ::fcntl(fd.get(), F_GETLEASE) == F_RDLCK;
     if (!sealed || !is_same(fd.get(), object, !unbroken)) {
       unlink();
-      throw Error(path_ + "/masters/" + it->second + " was changed in the moment it was unsealed; run vunify recover and vunify check");
+      throw Error(path_ + "/masters/" + it->second +
+                  " was changed in the moment it was unsealed; run vunify recover and vunify check");
     }
     if (made > 0) return made;
   }

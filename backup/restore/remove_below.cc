@@ -9,15 +9,17 @@
 #include <utility>
 #include <vector>
 
-#include "core/tree/dir_reader.h"
 #include "core/store/inode_flags.h"
+#include "core/tree/dir_reader.h"
 #include "core/unique_fd.h"
 
 namespace vs::backup {
 namespace {
 
 // What is refused shows when the names are removed.
-void take_seal_off(int fd) { static_cast<void>(change_inode_flags(fd, kSealFlags, false, "")); }
+void take_seal_off(int fd) {
+  static_cast<void>(change_inode_flags(fd, kSealFlags, false, ""));
+}
 
 }  // namespace
 

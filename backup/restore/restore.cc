@@ -63,7 +63,8 @@ class Parents {
 
 class Restorer {
  public:
-  Restorer(Source& source, const RestoreOptions& options, RunContext& context) : source_(source), options_(options), context_(context) {}
+  Restorer(Source& source, const RestoreOptions& options, RunContext& context)
+      : source_(source), options_(options), context_(context) {}
 
   RestoreCounts run(const std::vector<Spec>& specs) {
     {
@@ -97,9 +98,15 @@ class Restorer {
   }
 
   Error incomplete(const std::string& why, Exit code = Exit::failed) const {
-    return Error(fmt::format("{}; what is restored so far is in {}/{}, and made whole or removed by the next restore into {}", why, escaped(options_.target), kRestoreDir, escaped(options_.target)), code);
+    return Error(
+        fmt::format(
+            "{}; what is restored so far is in {}/{}, and made whole or removed by the next restore into {}",
+            why, escaped(options_.target), kRestoreDir, escaped(options_.target)),
+        code);
   }
-  void fail(const std::string& path, const Problem& problem) { context_.log.object_failed(fmt::format("{}: {}", escaped(path), problem.message)); }
+  void fail(const std::string& path, const Problem& problem) {
+    context_.log.object_failed(fmt::format("{}: {}", escaped(path), problem.message));
+  }
   void check(const std::string& path, const Result& result) {
     if (!result) fail(path, result.error());
   }
@@ -112,7 +119,9 @@ class Restorer {
     if (!loaded) throw Error(loaded.error().message, Exit::usage);
     const GuestState state = std::move(*loaded);
     identity_ += fmt::format("{}@{}:{}\n", spec.guest, state.stamp, escaped(spec.path));
-    if (!find_entry(state, source_.pool(), spec.path)) throw Error(fmt::format("{}@{}: no '{}' in it", escaped(spec.guest), state.stamp, escaped(spec.path)), Exit::usage);
+    if (!find_entry(state, source_.pool(), spec.path))
+      throw Error(fmt::format("{}@{}: no '{}' in it", escaped(spec.guest), state.stamp, escaped(spec.path)),
+                  Exit::usage);
     ++counts_.guests;
     const bool whole_dir = state.dirs.contains(spec.path);
     std::vector<Entry> entries;
@@ -129,17 +138,21 @@ class Restorer {
       }
       directories_.push_back({join_path(spec.guest, path), std::move(entries.front())});
       for (size_t i = 1; i < entries.size(); ++i) {
-        if (entries[i].type == 'd' || (!inside && !(holds && entries[i].name == split_path(spec.path).second))) continue;
+        if (entries[i].type == 'd' ||
+            (!inside && !(holds && entries[i].name == split_path(spec.path).second)))
+          continue;
         const std::string full = join_path(join_path(spec.guest, path), entries[i].name);
         add(state, full, std::move(entries[i]), groups);
       }
     }
   }
 
-  void add(const GuestState& state, const std::string& path, Entry entry, std::unordered_map<uint64_t, size_t>& groups) {
+  void add(const GuestState& state, const std::string& path, Entry entry,
+           std::unordered_map<uint64_t, size_t>& groups) {
     if (entry.pool != 0) {
       const auto member = source_.pool().find(entry.pool);
-      if (member == source_.pool().end()) return fail(path, {0, fmt::format("pool member {} is in no pool archive", entry.pool)});
+      if (member == source_.pool().end())
+        return fail(path, {0, fmt::format("pool member {} is in no pool archive", entry.pool)});
       const auto [it, fresh] = members_.emplace(entry.pool, objects_.size());
       if (fresh) {
         objects_.push_back({member->second, nullptr, {}, true, false});
@@ -159,8 +172,10 @@ class Restorer {
 
   void place(Object& object, const std::string& path, Expected<std::shared_ptr<FramedFile>> archive) {
     if (object.entry.type != 'f') return;
-    if (!archive) fail(path, archive.error());
-    else object.archive = *archive;
+    if (!archive)
+      fail(path, archive.error());
+    else
+      object.archive = *archive;
   }
 
   void count() {
@@ -177,15 +192,21 @@ class Restorer {
   void open_place(const std::vector<Spec>& specs) {
     std::vector<std::string> guests;
     for (const auto& spec : specs) guests.push_back(spec.guest);
-    const std::string identity = fmt::format("{}devices: {}, masters: {}\n", identity_, options_.devices ? "yes" : "no", options_.link_store.empty() ? "none" : options_.link_store);
+    const std::string identity =
+        fmt::format("{}devices: {}, masters: {}\n", identity_, options_.devices ? "yes" : "no",
+                    options_.link_store.empty() ? "none" : options_.link_store);
     place_ = std::make_unique<RestorePlace>(options_.target, guests, identity, !options_.link_store.empty());
     root_ = &place_->dir();
   }
 
   void make_directories() {
-    // Sorted by path, so a parent stands before what is in it; the same guest twice (two paths of it) makes some twice.
-    std::stable_sort(directories_.begin(), directories_.end(), [](const Directory& a, const Directory& b) { return a.path < b.path; });
-    directories_.erase(std::unique(directories_.begin(), directories_.end(), [](const Directory& a, const Directory& b) { return a.path == b.path; }), directories_.end());
+    // Sorted by path, so a parent stands before what is in it; the same guest twice (two paths of it) makes
+    // some twice.
+    std::stable_sort(directories_.begin(), directories_.end(),
+                     [](const Directory& a, const Directory& b) { return a.path < b.path; });
+    directories_.erase(std::unique(directories_.begin(), directories_.end(),
+                                   [](const Directory& a, const Directory& b) { return a.path == b.path; }),
+                       directories_.end());
     Parents parents(*root_);
     for (const auto& [path, entry] : directories_) {
       const auto parent = parents.of(path);
@@ -194,8 +215,10 @@ class Restorer {
         continue;
       }
       const std::string name(split_path(path).second);
-      // What a killed run of this very command could not remove is taken over: it holds names of live masters.
-      if (::mkdirat(*parent, name.c_str(), 0700) != 0 && !(errno == EEXIST && !options_.link_store.empty())) fail(shown(path), problem_from_errno("create directory", shown(path)));
+      // What a killed run of this very command could not remove is taken over: it holds names of live
+      // masters.
+      if (::mkdirat(*parent, name.c_str(), 0700) != 0 && !(errno == EEXIST && !options_.link_store.empty()))
+        fail(shown(path), problem_from_errno("create directory", shown(path)));
     }
   }
 
@@ -213,14 +236,17 @@ class Restorer {
         for (; made < object.names.size(); ++made) {
           const auto parent = parents.of(object.names[made]);
           const std::string name(split_path(object.names[made]).second);
-          if (!parent || (::linkat(AT_FDCWD, from.c_str(), *parent, name.c_str(), AT_SYMLINK_FOLLOW) != 0 && !(errno == EEXIST && is_name_of(fd, *parent, name)))) break;
+          if (!parent || (::linkat(AT_FDCWD, from.c_str(), *parent, name.c_str(), AT_SYMLINK_FOLLOW) != 0 &&
+                          !(errno == EEXIST && is_name_of(fd, *parent, name))))
+            break;
         }
         return made;
       };
       const auto unlink = [&] {
         for (size_t i = 0; i < made; ++i) {
           Parents parents(*root_);
-          if (const auto parent = parents.of(object.names[i]); parent) ::unlinkat(*parent, std::string(split_path(object.names[i]).second).c_str(), 0);
+          if (const auto parent = parents.of(object.names[i]); parent)
+            ::unlinkat(*parent, std::string(split_path(object.names[i]).second).c_str(), 0);
         }
       };
       masters.link_to(object.entry, link, unlink);
@@ -245,23 +271,30 @@ class Restorer {
     std::vector<Object*> others;
     for (auto& object : objects_) (object.entry.type == 'f' ? files : others).push_back(&object);
     std::erase_if(files, [](const Object* object) { return object->archive == nullptr; });
-    std::sort(files.begin(), files.end(), [](const Object* a, const Object* b) { return std::tie(a->archive, a->entry.offset) < std::tie(b->archive, b->entry.offset); });
+    std::sort(files.begin(), files.end(), [](const Object* a, const Object* b) {
+      return std::tie(a->archive, a->entry.offset) < std::tie(b->archive, b->entry.offset);
+    });
     for (Object* object : files) {
       const Object* last = tasks.empty() ? nullptr : tasks.back().back();
-      // A new run where a frame begins: no frame is unpacked twice but for entries that begin in the same one.
-      if (last == nullptr || last->archive != object->archive || object->archive->frame_of(last->entry.offset) != object->archive->frame_of(object->entry.offset)) tasks.emplace_back();
+      // A new run where a frame begins: no frame is unpacked twice but for entries that begin in the same
+      // one.
+      if (last == nullptr || last->archive != object->archive ||
+          object->archive->frame_of(last->entry.offset) != object->archive->frame_of(object->entry.offset))
+        tasks.emplace_back();
       tasks.back().push_back(object);
     }
     constexpr size_t kOthers = 2000;
     for (size_t at = 0; at < others.size(); at += kOthers)
-      tasks.emplace_back(others.begin() + static_cast<ptrdiff_t>(at), others.begin() + static_cast<ptrdiff_t>(std::min(at + kOthers, others.size())));
+      tasks.emplace_back(others.begin() + static_cast<ptrdiff_t>(at),
+                         others.begin() + static_cast<ptrdiff_t>(std::min(at + kOthers, others.size())));
     std::atomic<size_t> next{0};
     std::mutex mutex;
     std::exception_ptr error;
     const auto work = [&] {
       try {
         Parents parents(*root_);
-        for (size_t i = next++; i < tasks.size() && !context_.cancel.stop(); i = next++) run_task(tasks[i], parents);
+        for (size_t i = next++; i < tasks.size() && !context_.cancel.stop(); i = next++)
+          run_task(tasks[i], parents);
       } catch (...) {
         const std::lock_guard lock(mutex);
         error = std::current_exception();
@@ -303,7 +336,8 @@ class Restorer {
         const bool passed = !*entry || (*entry)->offset > object.entry.offset;
         if (!passed && (*entry)->offset < object.entry.offset) continue;
         if (passed) break;
-        if ((*entry)->type != 'f' || (*entry)->size != object.entry.size) return Problem{0, object.archive->path() + ": holds something else where the catalog says it is"};
+        if ((*entry)->type != 'f' || (*entry)->size != object.entry.size)
+          return Problem{0, object.archive->path() + ": holds something else where the catalog says it is"};
         return Ok{};
       }
       stream.reset();
@@ -313,7 +347,8 @@ class Restorer {
 
   Result make_file(Object& object, std::unique_ptr<EntryStream>& stream, Parents& parents) {
     const std::string& path = object.names.front();
-    if (object.archive->frame_of(object.entry.offset) >= object.archive->frames().size()) return Problem{0, object.archive->path() + ": the part that holds it is lost"};
+    if (object.archive->frame_of(object.entry.offset) >= object.archive->frames().size())
+      return Problem{0, object.archive->path() + ": the part that holds it is lost"};
     if (auto found = seek(object, stream); !found) return found;
     const auto parent = parents.of(path);
     if (!parent) return parent.error();
@@ -341,7 +376,8 @@ class Restorer {
       if (!*data) break;
       const uint64_t at = (*data)->offset;
       std::string_view bytes = (*data)->bytes;
-      if (at < end || at > entry.size || bytes.size() > entry.size - at) return Problem{0, object.archive->path() + ": more bytes than the file has"};
+      if (at < end || at > entry.size || bytes.size() > entry.size - at)
+        return Problem{0, object.archive->path() + ": more bytes than the file has"};
       digest.add(at, bytes);
       end = at + bytes.size();
       for (uint64_t to = at; !bytes.empty();) {
@@ -357,8 +393,11 @@ class Restorer {
       }
       if (context_.cancel.stop()) throw incomplete("interrupted", Exit::interrupted);
     }
-    if (end < entry.size && ::ftruncate(fd, static_cast<off_t>(entry.size)) != 0) return problem_from_errno("set the size of", path);
-    if (digest.finish() != entry.content) return Problem{0, "its bytes in " + object.archive->path() + " are not what they were (digest differs)"};
+    if (end < entry.size && ::ftruncate(fd, static_cast<off_t>(entry.size)) != 0)
+      return problem_from_errno("set the size of", path);
+    if (digest.finish() != entry.content)
+      return Problem{0,
+                     "its bytes in " + object.archive->path() + " are not what they were (digest differs)"};
     return Ok{};
   }
 
@@ -370,9 +409,15 @@ class Restorer {
     const std::string name(split_path(path).second);
     int made = -1;
     switch (entry.type) {
-      case 'l': made = ::symlinkat(entry.target.c_str(), *parent, name.c_str()); break;
-      case 'p': made = ::mknodat(*parent, name.c_str(), S_IFIFO | 0600, 0); break;
-      case 's': made = ::mknodat(*parent, name.c_str(), S_IFSOCK | 0600, 0); break;
+      case 'l':
+        made = ::symlinkat(entry.target.c_str(), *parent, name.c_str());
+        break;
+      case 'p':
+        made = ::mknodat(*parent, name.c_str(), S_IFIFO | 0600, 0);
+        break;
+      case 's':
+        made = ::mknodat(*parent, name.c_str(), S_IFSOCK | 0600, 0);
+        break;
       default:
         if (!options_.devices) return;
         made = ::mknodat(*parent, name.c_str(), (entry.type == 'c' ? S_IFCHR : S_IFBLK) | 0600, entry.rdev);
@@ -387,13 +432,17 @@ class Restorer {
   // Owner before mode (chown clears set-id bits) before attributes (chown clears capabilities) before times.
   void give_attributes(int fd, const Entry& entry, const std::string& path) {
     const std::string proc = "/proc/self/fd/" + std::to_string(fd);
-    if (::fchownat(fd, "", entry.uid, entry.gid, AT_EMPTY_PATH) != 0) fail(shown(path), problem_from_errno("set the owner of", shown(path)));
-    if (entry.type != 'l' && ::chmod(proc.c_str(), entry.mode) != 0) fail(shown(path), problem_from_errno("set the mode of", shown(path)));
+    if (::fchownat(fd, "", entry.uid, entry.gid, AT_EMPTY_PATH) != 0)
+      fail(shown(path), problem_from_errno("set the owner of", shown(path)));
+    if (entry.type != 'l' && ::chmod(proc.c_str(), entry.mode) != 0)
+      fail(shown(path), problem_from_errno("set the mode of", shown(path)));
     if (!entry.xattrs.empty()) check(shown(path), write_xattrs(fd, entry.xattrs, shown(path)));
-    if ((entry.type == 'f' || entry.type == 'd') && entry.project != 0) check(shown(path), write_project(fd, entry.project, shown(path)));
+    if ((entry.type == 'f' || entry.type == 'd') && entry.project != 0)
+      check(shown(path), write_project(fd, entry.project, shown(path)));
     const timespec times[2] = {{0, UTIME_OMIT}, to_timespec(entry.mtime_ns)};
     // Both kinds of descriptor, symlinks too: an empty path.
-    if (::utimensat(fd, "", times, AT_EMPTY_PATH) != 0) fail(shown(path), problem_from_errno("set the times of", shown(path)));
+    if (::utimensat(fd, "", times, AT_EMPTY_PATH) != 0)
+      fail(shown(path), problem_from_errno("set the times of", shown(path)));
   }
 
   // --- links, directories, flags ---------------------------------------------------------------------------
@@ -406,14 +455,19 @@ class Restorer {
       for (size_t i = 1; i < object.names.size(); ++i) {
         const auto a = from.of(object.names[source]);
         const auto b = to.of(object.names[i]);
-        const std::string first(split_path(object.names[source]).second), name(split_path(object.names[i]).second);
+        const std::string first(split_path(object.names[source]).second),
+            name(split_path(object.names[i]).second);
         if (a && b && ::linkat(*a, first.c_str(), *b, name.c_str(), 0) == 0) continue;
-        fail(shown(object.names[i]), !a ? a.error() : !b ? b.error() : problem_from_errno("link to " + escaped(object.names[source]), shown(object.names[i])));
+        fail(shown(object.names[i]),
+             !a   ? a.error()
+             : !b ? b.error()
+                  : problem_from_errno("link to " + escaped(object.names[source]), shown(object.names[i])));
       }
     }
   }
 
-  // All but the vservers' own, which get theirs in their place: a directory that is immutable, or of another project than the target, could not be renamed.
+  // All but the vservers' own, which get theirs in their place: a directory that is immutable, or of another
+  // project than the target, could not be renamed.
   void finish_directories() {
     for (auto it = directories_.rbegin(); it != directories_.rend(); ++it)
       if (!is_top(*it)) finish_directory(*root_, *it);
@@ -421,11 +475,14 @@ class Restorer {
   static bool is_top(const Directory& directory) { return directory.path.find('/') == std::string::npos; }
   void finish_directory(const RootDir& root, const Directory& directory) {
     const auto fd = root.open(directory.path, O_RDONLY | O_DIRECTORY);
-    if (!fd) fail(shown(directory.path), fd.error());
-    else give_attributes(fd->get(), directory.entry, directory.path);
+    if (!fd)
+      fail(shown(directory.path), fd.error());
+    else
+      give_attributes(fd->get(), directory.entry, directory.path);
   }
 
-  // May be the second time, of a killed run: what is immutable already has all its flags, and may be a live master.
+  // May be the second time, of a killed run: what is immutable already has all its flags, and may be a live
+  // master.
   void set_flags() {
     std::map<std::string, const RootDir*> places;
     for (const auto& directory : directories_)
@@ -435,7 +492,8 @@ class Restorer {
       return it == places.end() ? root_ : it->second;
     };
     for (const auto& object : objects_) {
-      if (object.entry.flags == 0 || object.entry.type != 'f' || (!object.made && !place_->was_complete())) continue;
+      if (object.entry.flags == 0 || object.entry.type != 'f' || (!object.made && !place_->was_complete()))
+        continue;
       const std::string& path = object.names.front();
       FileStat stat;
       const auto fd = root_of(path)->open_regular(path, &stat);
@@ -447,7 +505,8 @@ class Restorer {
   }
   void flag_directory(const RootDir& root, const Directory& directory) {
     const auto fd = root.open(directory.path, O_RDONLY | O_DIRECTORY);
-    check(shown(directory.path), fd ? write_flags(fd->get(), directory.entry.flags, shown(directory.path)) : Result(fd.error()));
+    check(shown(directory.path),
+          fd ? write_flags(fd->get(), directory.entry.flags, shown(directory.path)) : Result(fd.error()));
   }
 
   void put_in_place(const std::vector<Spec>& specs) {
@@ -456,7 +515,9 @@ class Restorer {
       if (!is_top(directory)) continue;
       const auto stat = stat_at(place_->target().fd(), directory.path.c_str(), shown(directory.path));
       // A killed run of this command came as far as this.
-      if (place_->was_complete() && stat && (stat->attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) != 0) continue;
+      if (place_->was_complete() && stat &&
+          (stat->attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) != 0)
+        continue;
       finish_directory(place_->target(), directory);
       if (directory.entry.flags != 0) flag_directory(place_->target(), directory);
     }
@@ -471,13 +532,16 @@ class Restorer {
   std::vector<Directory> directories_;
   std::vector<Object> objects_;
   std::unordered_map<uint64_t, size_t> members_;  // pool number -> object
-  std::string identity_;  // what is restored, as of when
+  std::string identity_;                          // what is restored, as of when
   std::unique_ptr<RestorePlace> place_;
   const RootDir* root_ = nullptr;  // where it is made
 };
 
 }  // namespace
 
-RestoreCounts restore(Source& source, const std::vector<Spec>& specs, const RestoreOptions& options, RunContext& context) { return Restorer(source, options, context).run(specs); }
+RestoreCounts restore(Source& source, const std::vector<Spec>& specs, const RestoreOptions& options,
+                      RunContext& context) {
+  return Restorer(source, options, context).run(specs);
+}
 
 }  // namespace vs::backup

@@ -22,7 +22,8 @@ Source::Source(const std::string& path) : path_(path) {
   const auto payload = value_or_throw((*file)->payload());
   if (payload.empty()) throw Error(escaped(path) + ": no catalog in it; restore it with tar", Exit::usage);
   single_ = value_or_throw(parse_catalog(payload, path));
-  if (single_->header.kind != "single") throw Error(escaped(path) + " is a part of a set; name the directory of the set", Exit::usage);
+  if (single_->header.kind != "single")
+    throw Error(escaped(path) + " is a part of a set; name the directory of the set", Exit::usage);
   open_.emplace("", *file);
 }
 
@@ -40,12 +41,15 @@ Spec Source::parse(const std::string& text) const {
   size_t cut = colon;
   const size_t at = text.rfind('@', text.find('/'));
   const auto known = guests();
-  const auto exists = [&](const std::string& name) { return std::find(known.begin(), known.end(), name) != known.end(); };
+  const auto exists = [&](const std::string& name) {
+    return std::find(known.begin(), known.end(), name) != known.end();
+  };
   if (at != std::string::npos && !exists(text.substr(0, colon))) {
     cut = at;
     while (cut != std::string::npos) {
       cut = text.find(':', cut + 1);
-      if (cut == std::string::npos || cut + 1 >= text.size() || text[cut + 1] < '0' || text[cut + 1] > '9') break;
+      if (cut == std::string::npos || cut + 1 >= text.size() || text[cut + 1] < '0' || text[cut + 1] > '9')
+        break;
     }
     spec.guest = text.substr(0, at);
     spec.time = stamp_limit(text.substr(at + 1, cut == std::string::npos ? cut : cut - at - 1));
@@ -55,7 +59,8 @@ Spec Source::parse(const std::string& text) const {
   if (cut != std::string::npos) spec.path = text.substr(cut + 1);
   while (spec.path.starts_with('/')) spec.path.erase(0, 1);
   while (spec.path.ends_with('/')) spec.path.pop_back();
-  if (!exists(spec.guest)) throw Error(escaped(path_) + " has no backup of '" + escaped(spec.guest) + "'", Exit::usage);
+  if (!exists(spec.guest))
+    throw Error(escaped(path_) + " has no backup of '" + escaped(spec.guest) + "'", Exit::usage);
   return spec;
 }
 
@@ -83,7 +88,9 @@ const std::map<uint64_t, Entry>& Source::pool() {
 
 Expected<std::shared_ptr<FramedFile>> Source::archive_of(const GuestState& state, const Entry& entry) {
   if (single_) return open_.at("");
-  if (entry.archive >= state.chain.size()) return Problem{0, "a catalog of " + escaped(state.guest) + " refers to an archive that its chain does not have"};
+  if (entry.archive >= state.chain.size())
+    return Problem{
+        0, "a catalog of " + escaped(state.guest) + " refers to an archive that its chain does not have"};
   const std::string& name = state.chain[entry.archive].name;
   if (!open_.contains(name)) open_.emplace(name, set_->open(name));
   return open_.at(name);
@@ -96,9 +103,12 @@ Expected<std::shared_ptr<FramedFile>> Source::pool_archive(const Entry& member) 
   return open_.at(name);
 }
 
-std::vector<std::string> Source::problems() const { return set_ ? set_->problems() : std::vector<std::string>{}; }
+std::vector<std::string> Source::problems() const {
+  return set_ ? set_->problems() : std::vector<std::string>{};
+}
 
-std::optional<Entry> find_entry(const GuestState& state, const std::map<uint64_t, Entry>& pool, const std::string& path) {
+std::optional<Entry> find_entry(const GuestState& state, const std::map<uint64_t, Entry>& pool,
+                                const std::string& path) {
   std::vector<Entry> entries;
   if (const auto dir = state.dirs.find(path); dir != state.dirs.end() && decode_dir(dir->second, entries)) {
     entries.front().name = split_path(path).second;

@@ -39,8 +39,9 @@ class Source {
   std::map<std::string, Expected<std::shared_ptr<FramedFile>>> open_;
 };
 
-// The entry at `path` of a state ("" the root), its attributes complete (those of a directory come from its own record, those of a shared
-// object from the pool); nothing when there is none.
-std::optional<Entry> find_entry(const GuestState& state, const std::map<uint64_t, Entry>& pool, const std::string& path);
+// The entry at `path` of a state ("" the root), its attributes complete (those of a directory come from its
+// own record, those of a shared object from the pool); nothing when there is none.
+std::optional<Entry> find_entry(const GuestState& state, const std::map<uint64_t, Entry>& pool,
+                                const std::string& path);
 
 }  // namespace vs::backup

@@ -13,7 +13,8 @@
 namespace vs::backup {
 namespace {
 
-constexpr uint64_t kSubvolumeRoot = 256;  // BTRFS_FIRST_FREE_OBJECTID: the inode number of each subvolume's root
+constexpr uint64_t kSubvolumeRoot =
+    256;  // BTRFS_FIRST_FREE_OBJECTID: the inode number of each subvolume's root
 
 bool destroy(int parent, const std::string& name) {
   btrfs_ioctl_vol_args arguments{};
@@ -37,19 +38,23 @@ struct BtrfsSnapshot : SnapshotTree {
 }  // namespace
 
 Expected<std::unique_ptr<SnapshotTree>> make_btrfs_snapshot(const Guest& guest) {
-  if (guest.root.stat().ino != kSubvolumeRoot) return Problem{ENOTSUP, escaped(guest.root.path()) + " is no subvolume, so it can have no snapshot of its own"};
+  if (guest.root.stat().ino != kSubvolumeRoot)
+    return Problem{ENOTSUP,
+                   escaped(guest.root.path()) + " is no subvolume, so it can have no snapshot of its own"};
   auto made = std::make_unique<BtrfsSnapshot>();
   const std::string path = path_of_fd(guest.root.fd());
   made->parent_path = std::string(split_path(path).first);
   made->name = ".vbackup-snapshot-" + guest.name;
   made->origin = filesystem_id(guest.root.fd());
-  made->parent.reset(::open(made->parent_path.empty() ? "/" : made->parent_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  made->parent.reset(::open(made->parent_path.empty() ? "/" : made->parent_path.c_str(),
+                            O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!made->parent) return problem_from_errno("open", made->parent_path);
   destroy(made->parent.get(), made->name);  // of a killed run
   btrfs_ioctl_vol_args_v2 arguments{};
   arguments.fd = guest.root.fd();
   arguments.flags = BTRFS_SUBVOL_RDONLY;
-  if (made->name.size() >= sizeof arguments.name) return Problem{ENAMETOOLONG, "the name of a snapshot of " + guest.name + " is too long"};
+  if (made->name.size() >= sizeof arguments.name)
+    return Problem{ENAMETOOLONG, "the name of a snapshot of " + guest.name + " is too long"};
   std::memcpy(arguments.name, made->name.data(), made->name.size());
   if (::ioctl(made->parent.get(), BTRFS_IOC_SNAP_CREATE_V2, &arguments) != 0) {
     const Problem problem = problem_from_errno("make a snapshot of", guest.root.path());

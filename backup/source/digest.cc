@@ -10,14 +10,17 @@
 namespace vs::backup {
 namespace {
 
-bool all_zero(std::string_view bytes) { return bytes.find_first_not_of('\0') == std::string_view::npos; }
+bool all_zero(std::string_view bytes) {
+  return bytes.find_first_not_of('\0') == std::string_view::npos;
+}
 
 }  // namespace
 
 Sha256 sha256(std::string_view bytes) {
   Sha256 digest{};
   unsigned size = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) throw Error("SHA-256 failed");
+  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1)
+    throw Error("SHA-256 failed");
   return digest;
 }
 
@@ -57,7 +60,9 @@ Sha256 ContentDigest::finish() const {
 
 void StreamDigest::close_piece() {
   if (piece_.empty()) return;
-  piece_.resize(static_cast<size_t>(std::min<uint64_t>(kPiece, size_ > index_ * kPiece ? size_ - index_ * kPiece : 0)), '\0');
+  piece_.resize(
+      static_cast<size_t>(std::min<uint64_t>(kPiece, size_ > index_ * kPiece ? size_ - index_ * kPiece : 0)),
+      '\0');
   digest_.piece(index_, piece_);
   piece_.clear();
 }

@@ -1,8 +1,9 @@
 // What a file's bytes are known by.
 //
-// Up to one piece (4 MiB): the SHA-256 of the bytes, which is also what the store of vunify names its masters by. Longer: the SHA-256 over
-// the digests of its pieces, in order, runs of pieces without a byte that is not zero written as one number. So pieces can be read by several
-// threads, holes cost nothing, and how a filesystem places holes does not matter.
+// Up to one piece (4 MiB): the SHA-256 of the bytes, which is also what the store of vunify names its masters
+// by. Longer: the SHA-256 over the digests of its pieces, in order, runs of pieces without a byte that is not
+// zero written as one number. So pieces can be read by several threads, holes cost nothing, and how a
+// filesystem places holes does not matter.
 #pragma once
 
 #include <array>

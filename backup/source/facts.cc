@@ -10,20 +10,24 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/durable/record_log.h"
 #include "core/escape.h"
 #include "core/store/project.h"
-#include "core/durable/record_log.h"
 
 namespace vs::backup {
 namespace {
 
-std::string proc_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
+std::string proc_path(int fd) {
+  return "/proc/self/fd/" + std::to_string(fd);
+}
 
 }  // namespace
 
-// Not kept: what the filesystem decides itself (extents, inline data, verity, encryption) or what would change how bytes are stored on the target.
-const uint32_t kKeptFlags = FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL | FS_SYNC_FL | FS_DIRSYNC_FL | FS_NOCOW_FL | FS_COMPR_FL |
-                            FS_TOPDIR_FL | FS_PROJINHERIT_FL | FS_UNRM_FL | FS_SECRM_FL;
+// Not kept: what the filesystem decides itself (extents, inline data, verity, encryption) or what would
+// change how bytes are stored on the target.
+const uint32_t kKeptFlags = FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL | FS_SYNC_FL |
+                            FS_DIRSYNC_FL | FS_NOCOW_FL | FS_COMPR_FL | FS_TOPDIR_FL | FS_PROJINHERIT_FL |
+                            FS_UNRM_FL | FS_SECRM_FL;
 const uint32_t kImmutable = FS_IMMUTABLE_FL, kAppendOnly = FS_APPEND_FL;
 
 std::string encode_xattrs(std::vector<Xattr> xattrs) {
@@ -57,7 +61,8 @@ Result write_xattrs(int fd, std::string_view encoded, const std::string& object)
   const std::string path = proc_path(fd);
   Result result = Ok{};
   for (const auto& [name, value] : decode_xattrs(encoded))
-    if (::setxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0) != 0) result = problem_from_errno("set attribute " + escaped(name) + " of", object);
+    if (::setxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0) != 0)
+      result = problem_from_errno("set attribute " + escaped(name) + " of", object);
   return result;
 }
 
@@ -79,8 +84,10 @@ Result write_flags(int fd, uint32_t flags, const std::string& object) {
     long wanted = static_cast<long>((static_cast<uint32_t>(raw) & ~kKeptFlags) | flags);
     if (::ioctl(fd, FS_IOC_SETFLAGS, &wanted) == 0) return Ok{};
     // A filesystem may lack some; the ones that protect are tried alone.
-    wanted = static_cast<long>(static_cast<uint32_t>(raw) | (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL)));
-    if (errno == EOPNOTSUPP && ::ioctl(fd, FS_IOC_SETFLAGS, &wanted) == 0) return problem_from(EOPNOTSUPP, "set some of the inode flags of", object);
+    wanted = static_cast<long>(static_cast<uint32_t>(raw) |
+                               (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL)));
+    if (errno == EOPNOTSUPP && ::ioctl(fd, FS_IOC_SETFLAGS, &wanted) == 0)
+      return problem_from(EOPNOTSUPP, "set some of the inode flags of", object);
   }
   return problem_from_errno("set inode flags of", object);
 }

@@ -1,7 +1,9 @@
-// What is to be known of an inode beside its stat: attributes, flags, project, a symlink's target, the digest of a file's bytes.
+// What is to be known of an inode beside its stat: attributes, flags, project, a symlink's target, the digest
+// of a file's bytes.
 //
-// Read through descriptors only. What cannot be opened without side effects (symlinks, devices, fifos, sockets) is held by O_PATH and asked
-// through /proc/self/fd, which names that very inode and not a path that a guest could redirect.
+// Read through descriptors only. What cannot be opened without side effects (symlinks, devices, fifos,
+// sockets) is held by O_PATH and asked through /proc/self/fd, which names that very inode and not a path that
+// a guest could redirect.
 #pragma once
 
 #include <sys/types.h>
@@ -18,11 +20,11 @@
 namespace vs::backup {
 
 struct Facts {
-  Sha256 content{};      // of a regular file
-  std::string target;    // of a symlink
-  std::string xattrs;    // encoded; "" none
-  uint32_t flags = 0;    // FS_*_FL that a user may set and that we put back
-  uint32_t project = 0;  // project id of quotas
+  Sha256 content{};           // of a regular file
+  std::string target;         // of a symlink
+  std::string xattrs;         // encoded; "" none
+  uint32_t flags = 0;         // FS_*_FL that a user may set and that we put back
+  uint32_t project = 0;       // project id of quotas
   bool inconsistent = false;  // changed while it was read, every time we tried
   bool operator==(const Facts&) const = default;
 };
@@ -44,8 +46,8 @@ extern const uint32_t kImmutable, kAppendOnly;
 
 Expected<std::string> read_target(int path_fd, const std::string& object);
 
-// Facts of all inodes of a run, 48 bytes each; the rare rest lies aside. Each inode is put by one thread, once; the table is asked for an
-// inode after it was put (the ordered sink sees to that).
+// Facts of all inodes of a run, 48 bytes each; the rare rest lies aside. Each inode is put by one thread,
+// once; the table is asked for an inode after it was put (the ordered sink sees to that).
 class FactsTable {
  public:
   explicit FactsTable(size_t inodes) : rows_(inodes) {}

@@ -36,7 +36,9 @@ std::string identity(const Inode& inode) {
   return out;
 }
 
-MDB_val value_of(const std::string& bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
+MDB_val value_of(const std::string& bytes) {
+  return {bytes.size(), const_cast<char*>(bytes.data())};
+}
 
 }  // namespace
 
@@ -50,7 +52,8 @@ struct InodeIndex::Impl {
     if (env != nullptr) mdb_env_close(env);
   }
   void check(int code, const char* tried) const {
-    if (code != MDB_SUCCESS) throw Error(fmt::format("inode index {}: {}: {}", path, tried, mdb_strerror(code)));
+    if (code != MDB_SUCCESS)
+      throw Error(fmt::format("inode index {}: {}: {}", path, tried, mdb_strerror(code)));
   }
 };
 
@@ -61,7 +64,9 @@ InodeIndex::InodeIndex(const std::string& dir, bool read_only) : impl_(std::make
   if (!read_only) value_or_throw(open_private_dir(dir, true));
   impl_->check(mdb_env_create(&impl_->env), "create");
   impl_->check(mdb_env_set_mapsize(impl_->env, kMapSize), "configure");
-  impl_->check(mdb_env_open(impl_->env, impl_->path.c_str(), MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY : 0u), 0600), "open");
+  impl_->check(mdb_env_open(impl_->env, impl_->path.c_str(),
+                            MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY : 0u), 0600),
+               "open");
   MDB_txn* txn = nullptr;
   impl_->check(mdb_txn_begin(impl_->env, nullptr, read_only ? MDB_RDONLY : 0u, &txn), "begin");
   impl_->check(mdb_dbi_open(txn, nullptr, 0, &impl_->inodes), "open");

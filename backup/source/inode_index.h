@@ -1,20 +1,25 @@
 // What was learned of inodes in earlier runs, by filesystem and inode number: who it saves reading a file.
 //
-// An entry is believed when filesystem, inode number, birth time, size, mtime and ctime are what they were. A guest can set every time of a
-// file but ctime, and every change moves ctime; so equal ctime means unchanged, with one exception: a change within the same tick of the clock as
-// the moment we looked. So what had a ctime of less than two seconds before it was read is not believed the next time.
+// An entry is believed when filesystem, inode number, birth time, size, mtime and ctime are what they were. A
+// guest can set every time of a file but ctime, and every change moves ctime; so equal ctime means unchanged,
+// with one exception: a change within the same tick of the clock as the moment we looked. So what had a ctime
+// of less than two seconds before it was read is not believed the next time.
 //
-// Sealed masters are believed when all but ctime and the link count are equal, because each run of vunify that links moves these two for
-// every guest's sake. Why that is safe: an inode that is immutable then and now had its bytes changed only by somebody who may clear the flag. Guests
-// may not (SECURITY.md demands it); vunify does for the moments in which it links, holds a lease against writers meanwhile, and checks
-// the digest if anybody tried. A unify run which only linked has therefore no file read again when its masters are known: a guest's name becomes one more
-// hard-link entry to a pool member. Masters that the run made are new inodes, no old read speaks for them, and they are read, once.
+// Sealed masters are believed when all but ctime and the link count are equal, because each run of vunify
+// that links moves these two for every guest's sake. Why that is safe: an inode that is immutable then and
+// now had its bytes changed only by somebody who may clear the flag. Guests may not (SECURITY.md demands it);
+// vunify does for the moments in which it links, holds a lease against writers meanwhile, and checks the
+// digest if anybody tried. A unify run which only linked has therefore no file read again when its masters
+// are known: a guest's name becomes one more hard-link entry to a pool member. Masters that the run made are
+// new inodes, no old read speaks for them, and they are read, once.
 //
-// What argument there is left to doubt (an administrator's own chattr -i, a bit that rotted), a sample answers: one in `--verify-sample` of what would be
-// believed is read all the same each run, and a difference is an alarm.
+// What argument there is left to doubt (an administrator's own chattr -i, a bit that rotted), a sample
+// answers: one in `--verify-sample` of what would be believed is read all the same each run, and a difference
+// is an alarm.
 //
-// The index holds no knowledge about targets: which of them has which content is in their own catalogs. Losing it costs time, nothing else.
-// LMDB, as in unify/plan/index.cc; one file, readers and the one writer do not block each other.
+// The index holds no knowledge about targets: which of them has which content is in their own catalogs.
+// Losing it costs time, nothing else. LMDB, as in unify/plan/index.cc; one file, readers and the one writer
+// do not block each other.
 #pragma once
 
 #include <memory>
@@ -48,7 +53,8 @@ class InodeIndex {
   std::unique_ptr<Impl> impl_;
 };
 
-// Younger than this against the moment of looking is not believed: the clock ticks in up to 10 ms, the rest is for filesystems with coarse time stamps.
+// Younger than this against the moment of looking is not believed: the clock ticks in up to 10 ms, the rest
+// is for filesystems with coarse time stamps.
 inline constexpr int64_t kRacyNs = 2'000'000'000;
 
 }  // namespace vs::backup

@@ -1,6 +1,8 @@
-// File names of a whole run, each kept once: guests of one release have the same names, and so have many directories of one guest.
+// File names of a whole run, each kept once: guests of one release have the same names, and so have many
+// directories of one guest.
 //
-// Names lie in chunks that do not move, so a view stays valid and may be read while others are added; adding is for one thread at a time.
+// Names lie in chunks that do not move, so a view stays valid and may be read while others are added; adding
+// is for one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +14,12 @@ namespace vs::backup {
 
 class NameTable {
  public:
-  // The number of this name, the same each time. "" has 0. Throws Error beyond 4 GiB of different names. No name is longer than NAME_MAX.
+  // The number of this name, the same each time. "" has 0. Throws Error beyond 4 GiB of different names. No
+  // name is longer than NAME_MAX.
   uint32_t add(std::string_view name);
-  std::string_view at(uint32_t number) const { return chunks_[number >> kChunkBits].get() + (number & (kChunk - 1)); }
+  std::string_view at(uint32_t number) const {
+    return chunks_[number >> kChunkBits].get() + (number & (kChunk - 1));
+  }
   NameTable();
 
  private:

@@ -15,7 +15,8 @@ namespace {
 // One guest's part of the snapshot of a volume that has several.
 class TreeInVolume : public SnapshotTree {
  public:
-  TreeInVolume(std::shared_ptr<LvmSnapshot> volume, const RootDir& tree) : volume_(std::move(volume)), path_(tree.path()), filesystem_(filesystem_id(tree.fd())) {}
+  TreeInVolume(std::shared_ptr<LvmSnapshot> volume, const RootDir& tree)
+      : volume_(std::move(volume)), path_(tree.path()), filesystem_(filesystem_id(tree.fd())) {}
   Result find(const RootDir& tree) {
     auto dir = volume_->open(tree);
     if (!dir) return dir.error();
@@ -40,7 +41,8 @@ bool on_btrfs(const Guest& guest) {
 
 }  // namespace
 
-Expected<std::vector<std::unique_ptr<SnapshotTree>>> take_snapshots(const std::vector<Guest>& guests, const SnapshotOptions& options) {
+Expected<std::vector<std::unique_ptr<SnapshotTree>>> take_snapshots(const std::vector<Guest>& guests,
+                                                                    const SnapshotOptions& options) {
   std::vector<std::unique_ptr<SnapshotTree>> trees;
   std::map<uint64_t, std::shared_ptr<LvmSnapshot>> volumes;  // by device
   const auto refuse = [&](Problem problem) {
@@ -67,6 +69,8 @@ Expected<std::vector<std::unique_ptr<SnapshotTree>>> take_snapshots(const std::v
   return trees;
 }
 
-std::vector<std::string> sweep_snapshots() { return LvmSnapshot::sweep(); }
+std::vector<std::string> sweep_snapshots() {
+  return LvmSnapshot::sweep();
+}
 
 }  // namespace vs::backup

@@ -15,8 +15,8 @@
 #include <shared_mutex>
 #include <unordered_map>
 
-#include "core/tree/dir_reader.h"
 #include "core/escape.h"
+#include "core/tree/dir_reader.h"
 
 namespace vs::backup {
 
@@ -93,7 +93,8 @@ Inode row_of(const FileStat& stat) {
 
 class Walker {
  public:
-  Walker(HostTree& tree, const WalkOptions& options, RunContext& context) : tree_(tree), options_(options), context_(context) {}
+  Walker(HostTree& tree, const WalkOptions& options, RunContext& context)
+      : tree_(tree), options_(options), context_(context) {}
 
   void run() {
     std::vector<Task> roots;
@@ -126,7 +127,9 @@ class Walker {
     if (slot_of(dev) < devices_.size()) return;
     devices_.push_back(dev);
     tree_.filesystems.push_back(id);
-    if (devices_.size() > kMostFilesystems) throw Error("the vservers are on more than 250 filesystems or subvolumes; back them up in several runs", Exit::usage);
+    if (devices_.size() > kMostFilesystems)
+      throw Error("the vservers are on more than 250 filesystems or subvolumes; back them up in several runs",
+                  Exit::usage);
   }
 
   void add_mount(uint32_t g, const std::string& path) {
@@ -139,8 +142,12 @@ class Walker {
   }
 
   // devices_.size() for one that is none of ours. They are few.
-  size_t slot_of(uint64_t dev) const { return static_cast<size_t>(std::find(devices_.begin(), devices_.end(), dev) - devices_.begin()); }
-  bool ours(uint32_t guest, const FileStat& stat) const { return tree_.guests[guest].root.enters(stat.mount_id) && slot_of(stat.dev) < devices_.size(); }
+  size_t slot_of(uint64_t dev) const {
+    return static_cast<size_t>(std::find(devices_.begin(), devices_.end(), dev) - devices_.begin());
+  }
+  bool ours(uint32_t guest, const FileStat& stat) const {
+    return tree_.guests[guest].root.enters(stat.mount_id) && slot_of(stat.dev) < devices_.size();
+  }
 
   bool list(const Task& task, DirReader& reader, std::vector<Found>& found) {
     const Guest& guest = tree_.guests[task.guest];
@@ -161,7 +168,8 @@ class Walker {
     const std::string shown = guest.root.host_path(task.path);
     reader.start(fd->get(), shown);
     for (DirEntry entry; reader.next(entry);) {
-      if (!options_.excludes.empty() && excluded(options_.excludes, join_path(task.path, entry.name))) continue;
+      if (!options_.excludes.empty() && excluded(options_.excludes, join_path(task.path, entry.name)))
+        continue;
       Found one{std::string(entry.name), kNone, {}};
       if (entry.type == DT_REG) one.inode = links_.find(slot, entry.ino, true);
       if (one.inode == kNone) {
@@ -170,7 +178,8 @@ class Walker {
           if (!vanished(found_stat.error())) fail(found_stat.error());
           continue;
         }
-        // A mount inside of a guest, a file mounted over a file included, is not the guest's own; a directory stands as an empty one.
+        // A mount inside of a guest, a file mounted over a file included, is not the guest's own; a directory
+        // stands as an empty one.
         if (!ours(task.guest, *found_stat) && !S_ISDIR(found_stat->mode)) continue;
         one.stat = *found_stat;
       }
@@ -192,7 +201,9 @@ class Walker {
     for (const auto& one : found) {
       const uint32_t name = tree_.texts->add(one.name);
       const bool dir = one.inode == kNone && S_ISDIR(one.stat.mode);
-      const uint32_t inode = one.inode != kNone ? one.inode : dir ? add_inode(row_of(one.stat), task.guest, one.stat.dev) : inode_of(one.stat, task.guest);
+      const uint32_t inode = one.inode != kNone ? one.inode
+                             : dir              ? add_inode(row_of(one.stat), task.guest, one.stat.dev)
+                                                : inode_of(one.stat, task.guest);
       Inode& row = tree_.inodes[inode];
       ++row.names;
       if (row.guest != task.guest) row.shared = true;
@@ -200,7 +211,8 @@ class Walker {
       if (!dir) continue;
       tree_.dirs.push_back({task.dir, name, inode, false, {}});
       row.dir = static_cast<uint32_t>(tree_.dirs.size() - 1);
-      if (ours(task.guest, one.stat)) subdirs.push_back({task.guest, row.dir, join_path(task.path, one.name)});
+      if (ours(task.guest, one.stat))
+        subdirs.push_back({task.guest, row.dir, join_path(task.path, one.name)});
     }
     return subdirs;
   }
@@ -217,7 +229,8 @@ class Walker {
 
   uint32_t add_inode(Inode inode, uint32_t guest, uint64_t dev) {
     inode.guest = guest;
-    // What is mounted in a guest and not entered has a place in the list of its directory, and no content: any will do.
+    // What is mounted in a guest and not entered has a place in the list of its directory, and no content:
+    // any will do.
     inode.slot = static_cast<uint8_t>(std::min(slot_of(dev), devices_.size() - 1));
     inode.shared = inode.sealed;
     tree_.inodes.push_back(inode);
@@ -233,7 +246,8 @@ class Walker {
   tbb::enumerable_thread_specific<DirReader> readers_;
 };
 
-// Where each inode's first name is, in the order in which archives are written; the walk met them in any order.
+// Where each inode's first name is, in the order in which archives are written; the walk met them in any
+// order.
 void find_first_names(HostTree& tree) {
   std::vector<bool> seen(tree.inodes.size());
   for (uint32_t g = 0; g < tree.guests.size(); ++g) {
@@ -268,11 +282,21 @@ uint64_t filesystem_id(int fd) {
   return stat ? stat->dev : 0;
 }
 
-bool is_dir(const Inode& inode) { return S_ISDIR(inode.mode); }
-bool is_file(const Inode& inode) { return S_ISREG(inode.mode); }
+bool is_dir(const Inode& inode) {
+  return S_ISDIR(inode.mode);
+}
+bool is_file(const Inode& inode) {
+  return S_ISREG(inode.mode);
+}
 
 char type_letter(uint32_t mode) {
-  return S_ISREG(mode) ? 'f' : S_ISDIR(mode) ? 'd' : S_ISLNK(mode) ? 'l' : S_ISFIFO(mode) ? 'p' : S_ISSOCK(mode) ? 's' : S_ISCHR(mode) ? 'c' : 'b';
+  return S_ISREG(mode)    ? 'f'
+         : S_ISDIR(mode)  ? 'd'
+         : S_ISLNK(mode)  ? 'l'
+         : S_ISFIFO(mode) ? 'p'
+         : S_ISSOCK(mode) ? 's'
+         : S_ISCHR(mode)  ? 'c'
+                          : 'b';
 }
 
 bool excluded(const std::vector<std::string>& globs, const std::string& path) {
@@ -289,7 +313,8 @@ std::string HostTree::dir_path(uint32_t guest, uint32_t dir) const {
   std::string path;
   std::vector<uint32_t> chain;
   for (; dir != kNone && dirs[dir].parent != kNone; dir = dirs[dir].parent) chain.push_back(dir);
-  for (auto it = chain.rbegin(); it != chain.rend(); ++it) path = join_path(path, trees[guest].name(dirs[*it].name));
+  for (auto it = chain.rbegin(); it != chain.rend(); ++it)
+    path = join_path(path, trees[guest].name(dirs[*it].name));
   return path;
 }
 

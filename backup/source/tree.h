@@ -1,12 +1,14 @@
 // All names and inodes of the guests of one run, in few bytes: what the passes plan, read and record by.
 //
-// Names refer to inodes, inodes know nothing of their names but the first. An inode has one row however many names in however many
-// guests it has, so whatever is done by inode (reading, above all) is done once. 8 bytes a name and its text once (NameTable), 104 an inode.
+// Names refer to inodes, inodes know nothing of their names but the first. An inode has one row however many
+// names in however many guests it has, so whatever is done by inode (reading, above all) is done once. 8
+// bytes a name and its text once (NameTable), 104 an inode.
 //
-// The walk goes down by RootDir alone (openat2 beneath the guest's root, no symlink, no mount but those it was told to enter), so a tree that changes under
-// it can make it miss names, not leave the tree. What costs time is the stat of each name. It is saved for sealed masters: a
-// regular entry whose inode number is one that this run saw immutable and with several links is that inode. The number cannot have been
-// given to another file meanwhile, because the store's own name keeps the master alive until `vunify gc`.
+// The walk goes down by RootDir alone (openat2 beneath the guest's root, no symlink, no mount but those it
+// was told to enter), so a tree that changes under it can make it miss names, not leave the tree. What costs
+// time is the stat of each name. It is saved for sealed masters: a regular entry whose inode number is one
+// that this run saw immutable and with several links is that inode. The number cannot have been given to
+// another file meanwhile, because the store's own name keeps the master alive until `vunify gc`.
 #pragma once
 
 #include <deque>
@@ -16,8 +18,8 @@
 #include <vector>
 
 #include "backup/source/name_table.h"
-#include "core/tree/inventory.h"
 #include "core/run_context.h"
+#include "core/tree/inventory.h"
 
 namespace vs::backup {
 
@@ -29,17 +31,18 @@ struct Inode {
   int64_t mtime_ns = 0, ctime_ns = 0, btime_ns = 0;
   uint64_t rdev = 0;
   uint32_t mode = 0, uid = 0, gid = 0, nlink = 0;
-  uint32_t guest = 0;     // where its first name is, in the order of the archives: guest, directory, name
-  uint32_t dir = kNone;   // DirNode of that name; for a directory, its own DirNode
-  uint32_t name = 0;      // that name
-  uint32_t names = 0;     // how many names the walk found
-  uint8_t slot = 0;       // which of HostTree::filesystems
-  bool sealed = false;    // immutable and with several links: a master of vunify, or somebody's own doing
-  bool shared = false;    // has names in several guests, or is sealed
-  bool gone = false;      // vanished or became something else before it was read
+  uint32_t guest = 0;    // where its first name is, in the order of the archives: guest, directory, name
+  uint32_t dir = kNone;  // DirNode of that name; for a directory, its own DirNode
+  uint32_t name = 0;     // that name
+  uint32_t names = 0;    // how many names the walk found
+  uint8_t slot = 0;      // which of HostTree::filesystems
+  bool sealed = false;   // immutable and with several links: a master of vunify, or somebody's own doing
+  bool shared = false;   // has names in several guests, or is sealed
+  bool gone = false;     // vanished or became something else before it was read
 };
 
-// What a stat says goes into the inode; the rest stays. For the walk, and again from the descriptor when it is read.
+// What a stat says goes into the inode; the rest stays. For the walk, and again from the descriptor when it
+// is read.
 void take_stat(Inode& inode, const FileStat& stat);
 
 struct Child {
@@ -66,21 +69,26 @@ class HostTree {
   std::vector<Guest> guests;
   std::vector<GuestTree> trees;  // one a guest
   std::unique_ptr<NameTable> texts = std::make_unique<NameTable>();
-  std::vector<uint64_t> filesystems;  // by Inode::slot: f_fsid, the same as long as the filesystem lives, unlike st_dev
+  std::vector<uint64_t>
+      filesystems;  // by Inode::slot: f_fsid, the same as long as the filesystem lives, unlike st_dev
   std::deque<DirNode> dirs;
   std::deque<Inode> inodes;
   uint64_t names = 0, directories = 0, problems = 0;
 
-  std::string dir_path(uint32_t guest, uint32_t dir) const;   // relative to the guest's root
-  std::string first_path(const Inode& inode) const;           // of its first name
-  // What tells hard links of one guest apart in a catalog: the inode number, and on a mount inside of the guest also which.
+  std::string dir_path(uint32_t guest, uint32_t dir) const;  // relative to the guest's root
+  std::string first_path(const Inode& inode) const;          // of its first name
+  // What tells hard links of one guest apart in a catalog: the inode number, and on a mount inside of the
+  // guest also which.
   uint64_t group_of(const Inode& inode) const;
 };
 
 struct WalkOptions {
-  std::vector<std::string> excludes;  // globs over paths relative to each tree; one without '/' fits any last component
-  std::vector<uint64_t> filesystems;  // by guest: the id to know its inodes by; 0 or missing: that of its root
-  // By guest: paths in it of mounts that its RootDir enters. Another mount, and a subvolume, stands as an empty directory; a file mounted over a file is left out.
+  std::vector<std::string>
+      excludes;  // globs over paths relative to each tree; one without '/' fits any last component
+  std::vector<uint64_t>
+      filesystems;  // by guest: the id to know its inodes by; 0 or missing: that of its root
+  // By guest: paths in it of mounts that its RootDir enters. Another mount, and a subvolume, stands as an
+  // empty directory; a file mounted over a file is left out.
   std::vector<std::vector<std::string>> mounts;
 };
 

@@ -26,7 +26,8 @@ Result write_durably(const std::string& path, std::string_view content, unsigned
   if (!fd) return problem_from_errno("create", temporary);
   auto written = write_all(fd.get(), content, temporary);
   if (written && ::fsync(fd.get()) != 0) written = problem_from_errno("fsync", temporary);
-  if (written && ::rename(temporary.c_str(), path.c_str()) != 0) written = problem_from_errno("rename to", path);
+  if (written && ::rename(temporary.c_str(), path.c_str()) != 0)
+    written = problem_from_errno("rename to", path);
   if (!written) {
     ::unlink(temporary.c_str());
     return written;
@@ -60,7 +61,8 @@ Expected<UniqueFd> open_private_dir(const std::string& given, bool create) {
   if (create) {
     std::error_code ignored;
     std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return problem_from_errno("create directory", path);
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+      return problem_from_errno("create directory", path);
   }
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return problem_from_errno("open directory", path);
@@ -72,7 +74,8 @@ Result check_private_dir(int fd, const std::string& path) {
   struct ::stat found;
   if (::fstat(fd, &found) != 0) return problem_from_errno("stat", path);
   if (found.st_uid != ::geteuid() || (found.st_mode & 022) != 0)
-    return Problem{EPERM, "directory " + path + " must belong to the user running this and be writable by nobody else"};
+    return Problem{
+        EPERM, "directory " + path + " must belong to the user running this and be writable by nobody else"};
   return Ok{};
 }
 

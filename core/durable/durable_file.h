@@ -1,4 +1,5 @@
-// Files that are either the old or the new whole, also after a power cut, and appends that are on disk when we say so.
+// Files that are either the old or the new whole, also after a power cut, and appends that are on disk when
+// we say so.
 #pragma once
 
 #include <string>
@@ -9,11 +10,13 @@
 
 namespace vs {
 
-// Writes `content` under a temporary name beside `path`, fsyncs, renames it over `path`, fsyncs the directory.
+// Writes `content` under a temporary name beside `path`, fsyncs, renames it over `path`, fsyncs the
+// directory.
 Result write_durably(const std::string& path, std::string_view content, unsigned mode = 0600);
 // The whole file; fails above `limit` bytes.
 Expected<std::string> read_whole(const std::string& path, size_t limit = size_t{1} << 30);
-// Creates the directory (and its parents), 0700, root's; an existing one must be a real directory that only its owner can write.
+// Creates the directory (and its parents), 0700, root's; an existing one must be a real directory that only
+// its owner can write.
 Expected<UniqueFd> open_private_dir(const std::string& path, bool create);
 // Belongs to the user running this and is writable by nobody else.
 Result check_private_dir(int fd, const std::string& path);

@@ -15,8 +15,8 @@ namespace vs {
 
 namespace {
 
-// A run that was killed leaves a seal keeper, which shares its descriptors and so its lock, and ends when it has sealed the masters it holds:
-// some milliseconds, more on a busy disk.
+// A run that was killed leaves a seal keeper, which shares its descriptors and so its lock, and ends when it
+// has sealed the masters it holds: some milliseconds, more on a busy disk.
 constexpr auto kPatience = std::chrono::seconds(1);
 constexpr auto kPause = std::chrono::milliseconds(20);
 
@@ -40,7 +40,8 @@ HostLock::HostLock(int dir, const std::string& name, const std::string& shown_pa
     if (error != EWOULDBLOCK) throw Error(problem_from(error, "lock", shown_path).message);
     char holder[32] = "";
     if (::pread(fd_.get(), holder, sizeof holder - 1, 0) < 0) holder[0] = 0;
-    throw Error(fmt::format("another run (process {}) holds {}; nothing was changed", holder, shown_path), Exit::locked);
+    throw Error(fmt::format("another run (process {}) holds {}; nothing was changed", holder, shown_path),
+                Exit::locked);
   }
   const std::string me = std::to_string(::getpid());
   if (::ftruncate(fd_.get(), 0) != 0 || ::pwrite(fd_.get(), me.data(), me.size(), 0) < 0) {

@@ -9,7 +9,8 @@ namespace vs {
 
 class HostLock {
  public:
-  // Takes the lock, waiting up to a second for what a killed run left behind, or throws Error(Exit::locked) naming the file and the holder's process id.
+  // Takes the lock, waiting up to a second for what a killed run left behind, or throws Error(Exit::locked)
+  // naming the file and the holder's process id.
   HostLock(int dir, const std::string& name, const std::string& shown_path);
   static bool is_held(int dir, const std::string& name);
 

@@ -33,8 +33,12 @@ uint64_t checksum(uint32_t type, std::string_view body) {
 
 }  // namespace
 
-void put_u32(std::string& out, uint32_t value) { put(out, value, 4); }
-void put_u64(std::string& out, uint64_t value) { put(out, value, 8); }
+void put_u32(std::string& out, uint32_t value) {
+  put(out, value, 4);
+}
+void put_u64(std::string& out, uint64_t value) {
+  put(out, value, 8);
+}
 void put_string(std::string& out, std::string_view value) {
   put_u32(out, static_cast<uint32_t>(value.size()));
   out.append(value);
@@ -49,9 +53,15 @@ std::string_view FieldReader::take(size_t size) {
   rest_.remove_prefix(size);
   return taken;
 }
-uint32_t FieldReader::u32() { return static_cast<uint32_t>(little(take(4))); }
-uint64_t FieldReader::u64() { return little(take(8)); }
-std::string_view FieldReader::string() { return take(u32()); }
+uint32_t FieldReader::u32() {
+  return static_cast<uint32_t>(little(take(4)));
+}
+uint64_t FieldReader::u64() {
+  return little(take(8));
+}
+std::string_view FieldReader::string() {
+  return take(u32());
+}
 
 RecordLog parse_record_log(std::string_view bytes) {
   RecordLog log;
@@ -101,7 +111,8 @@ void RecordLogWriter::append(uint32_t type, std::string_view body) {
 
 Result RecordLogWriter::flush() {
   if (failed_) return *failed_;
-  if (auto written = write_all(fd_.get(), std::exchange(buffer_, {}), path_); !written) failed_ = written.error();
+  if (auto written = write_all(fd_.get(), std::exchange(buffer_, {}), path_); !written)
+    failed_ = written.error();
   return failed_ ? Result(*failed_) : Result(Ok{});
 }
 

@@ -1,4 +1,5 @@
-// An append-only file of checksummed records, read back by code that expects a torn end. Format: record_log.md.
+// An append-only file of checksummed records, read back by code that expects a torn end. Format:
+// record_log.md.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ class RecordLogWriter {
  public:
   // Creates or continues `path` (mode 0600). A torn end left by a crash is cut off first.
   static Expected<RecordLogWriter> open(const std::string& path);
-  // Buffered; on disk after sync() returned success. A body may have kMaxBody bytes; a longer one makes the next sync() fail.
+  // Buffered; on disk after sync() returned success. A body may have kMaxBody bytes; a longer one makes the
+  // next sync() fail.
   void append(uint32_t type, std::string_view body);
   Result sync();
   // Handed to the system, not awaited: survives a kill, maybe not a power cut.

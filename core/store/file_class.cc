@@ -16,7 +16,8 @@ namespace {
 // Linux gives no more for the list of names nor for a value (XATTR_LIST_MAX, XATTR_SIZE_MAX).
 constexpr size_t kMostXattrBytes = 65536;
 
-// By the descriptor; one that was opened with O_PATH is asked through the name that the kernel gives it, which is that very inode.
+// By the descriptor; one that was opened with O_PATH is asked through the name that the kernel gives it,
+// which is that very inode.
 ssize_t list_xattrs(int fd, const std::string& name_of_fd, std::string& names) {
   const ssize_t size = ::flistxattr(fd, names.data(), names.size());
   return size < 0 && errno == EBADF ? ::listxattr(name_of_fd.c_str(), names.data(), names.size()) : size;
@@ -52,7 +53,8 @@ Expected<std::vector<Xattr>> read_xattrs(int fd, const std::string& object) {
   for (size_t at = 0; at < names.size();) {
     const std::string name(names.c_str() + at);
     at += name.size() + 1;
-    const ssize_t size = with_room(value, 1024, [&] { return get_xattr(fd, name_of_fd, name.c_str(), value); });
+    const ssize_t size =
+        with_room(value, 1024, [&] { return get_xattr(fd, name_of_fd, name.c_str(), value); });
     if (size < 0 && (errno == ENODATA || errno == ENOTSUP)) continue;  // removed meanwhile
     if (size < 0) return problem_from_errno("read extended attribute " + escaped(name) + " of", object);
     xattrs.push_back({name, value});
@@ -75,7 +77,8 @@ uint64_t xattr_hash(const std::vector<Xattr>& xattrs) {
 }
 
 bool has_file_capability(const std::vector<Xattr>& xattrs) {
-  return std::any_of(xattrs.begin(), xattrs.end(), [](const Xattr& x) { return x.name == "security.capability"; });
+  return std::any_of(xattrs.begin(), xattrs.end(),
+                     [](const Xattr& x) { return x.name == "security.capability"; });
 }
 
 Expected<uint64_t> xattr_hash_of(int fd, const std::string& object) {
@@ -106,7 +109,8 @@ Result set_times(int fd, int64_t mtime_ns, const std::string& object) {
 }
 }  // namespace
 
-Result give_class(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs, const std::string& object) {
+Result give_class(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs,
+                  const std::string& object) {
   if (::fchown(fd, file_class.uid, file_class.gid) != 0) return problem_from_errno("set owner of", object);
   if (::fchmod(fd, file_class.mode & 07777) != 0) return problem_from_errno("set mode of", object);
   for (const auto& [name, value] : xattrs)
@@ -115,7 +119,8 @@ Result give_class(int fd, const FileClass& file_class, const std::vector<Xattr>&
   return set_times(fd, file_class.mtime_ns, object);
 }
 
-Result restore_class(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs, const std::string& object) {
+Result restore_class(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs,
+                     const std::string& object) {
   const auto now = read_xattrs(fd, object);
   if (!now) return now.error();
   for (const auto& present : *now)

@@ -24,7 +24,8 @@ struct FileClass {
   bool operator==(const FileClass&) const = default;
 };
 
-// All extended attributes (ACLs are such) of an open file, sorted by name; none where the filesystem has no such thing. `fd` may be O_PATH.
+// All extended attributes (ACLs are such) of an open file, sorted by name; none where the filesystem has no
+// such thing. `fd` may be O_PATH.
 Expected<std::vector<Xattr>> read_xattrs(int fd, const std::string& object);
 uint64_t xattr_hash(const std::vector<Xattr>& xattrs);
 bool has_file_capability(const std::vector<Xattr>& xattrs);
@@ -32,9 +33,13 @@ bool has_file_capability(const std::vector<Xattr>& xattrs);
 Expected<uint64_t> xattr_hash_of(int fd, const std::string& object);
 
 FileClass class_of(const FileStat& stat, uint64_t xattrs);
-// Makes an open file (ours, not yet seen by any guest) of this class. mtime last, because the others move ctime only.
-Result give_class(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs, const std::string& object);
-// Puts back what differs of mode, owner, mtime, xattrs; for a master whose class a guest changed in an unsealed window.
-Result restore_class(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs, const std::string& object);
+// Makes an open file (ours, not yet seen by any guest) of this class. mtime last, because the others move
+// ctime only.
+Result give_class(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs,
+                  const std::string& object);
+// Puts back what differs of mode, owner, mtime, xattrs; for a master whose class a guest changed in an
+// unsealed window.
+Result restore_class(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs,
+                     const std::string& object);
 
 }  // namespace vs

@@ -24,9 +24,13 @@ Lease& Lease::operator=(Lease&& other) noexcept {
   return *this;
 }
 
-Lease::~Lease() { release(); }
+Lease::~Lease() {
+  release();
+}
 
-bool Lease::unbroken() const { return fd_ >= 0 && ::fcntl(fd_, F_GETLEASE) == F_RDLCK; }
+bool Lease::unbroken() const {
+  return fd_ >= 0 && ::fcntl(fd_, F_GETLEASE) == F_RDLCK;
+}
 
 void Lease::release() {
   if (fd_ >= 0) ::fcntl(fd_, F_SETLEASE, F_UNLCK);

@@ -1,9 +1,11 @@
-// A read lease: proof that nobody has the file open for writing or mapped writable, and notice if somebody tries.
+// A read lease: proof that nobody has the file open for writing or mapped writable, and notice if somebody
+// tries.
 //
-// fcntl(F_SETLEASE, F_RDLCK) fails with EAGAIN while a writer exists. While held, an open for writing waits (up to
-// /proc/sys/fs/lease-break-time, 45 s) or gets EWOULDBLOCK, and the lease then reads as broken. Measured on ext4, xfs and btrfs:
-// chmod, chown, utimes, setxattr, link and unlink are not stopped; who holds a lease must compare the class itself.
-// The kernel announces a break with SIGIO, which install_signal_handlers() ignores.
+// fcntl(F_SETLEASE, F_RDLCK) fails with EAGAIN while a writer exists. While held, an open for writing waits
+// (up to /proc/sys/fs/lease-break-time, 45 s) or gets EWOULDBLOCK, and the lease then reads as broken.
+// Measured on ext4, xfs and btrfs: chmod, chown, utimes, setxattr, link and unlink are not stopped; who holds
+// a lease must compare the class itself. The kernel announces a break with SIGIO, which
+// install_signal_handlers() ignores.
 #pragma once
 
 #include <string>

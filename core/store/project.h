@@ -1,6 +1,7 @@
 // Project ids, by which ext4 and xfs count space for quotas (chattr -p), by descriptor.
 //
-// A directory can hand its project down. Then the filesystem refuses (EXDEV) to link or rename into it what is of another project.
+// A directory can hand its project down. Then the filesystem refuses (EXDEV) to link or rename into it what
+// is of another project.
 #pragma once
 
 #include <cstdint>

@@ -9,7 +9,8 @@ constexpr auto kPatience = std::chrono::milliseconds(500);
 
 }  // namespace
 
-Expected<bool> reseal(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs, const std::string& object, const Seal& seal, const std::function<void()>& changed) {
+Expected<bool> reseal(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs,
+                      const std::string& object, const Seal& seal, const std::function<void()>& changed) {
   const auto until = std::chrono::steady_clock::now() + kPatience;
   for (;;) {
     if (auto sealed = seal.set(); !sealed) return sealed.error();

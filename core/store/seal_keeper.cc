@@ -76,7 +76,8 @@ void drop_all() {
 
 Result SealKeeper::start() {
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return problem_from_errno("make a socket for", "the seal keeper");
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return problem_from_errno("make a socket for", "the seal keeper");
   socket_.reset(ends[0]);
   child_ = ::fork();
   if (child_ == 0) {
@@ -120,7 +121,8 @@ Result SealKeeper::hand_over(std::span<const int> fds) {
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(part.size_bytes());
     std::memcpy(CMSG_DATA(c), part.data(), part.size_bytes());
-    if (::sendmsg(socket_.get(), &message, MSG_NOSIGNAL) != 1) return problem_from_errno("send descriptors to", "the seal keeper");
+    if (::sendmsg(socket_.get(), &message, MSG_NOSIGNAL) != 1)
+      return problem_from_errno("send descriptors to", "the seal keeper");
     if (auto answered = await_answer(); !answered) return answered;
   }
   return Ok{};
@@ -128,7 +130,8 @@ Result SealKeeper::hand_over(std::span<const int> fds) {
 
 Result SealKeeper::forget() {
   const char command = 'F';
-  if (::send(socket_.get(), &command, 1, MSG_NOSIGNAL) != 1) return problem_from_errno("send to", "the seal keeper");
+  if (::send(socket_.get(), &command, 1, MSG_NOSIGNAL) != 1)
+    return problem_from_errno("send to", "the seal keeper");
   return await_answer();
 }
 

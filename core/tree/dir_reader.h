@@ -10,13 +10,13 @@
 namespace vs {
 
 struct DirEntry {
-  uint64_t ino = 0;   // inode number on the directory's filesystem (for a mount point: of what is below it)
-  uint8_t type = 0;   // DT_*; DT_UNKNOWN where the filesystem does not say
+  uint64_t ino = 0;  // inode number on the directory's filesystem (for a mount point: of what is below it)
+  uint8_t type = 0;  // DT_*; DT_UNKNOWN where the filesystem does not say
   std::string_view name;  // NUL-terminated, valid until the next call of next()
 };
 
-// One reader a thread; the buffer is kept from directory to directory. 64 KiB holds ~2000 entries, larger ones
-// showed no gain.
+// One reader a thread; the buffer is kept from directory to directory. 64 KiB holds ~2000 entries, larger
+// ones showed no gain.
 class DirReader {
  public:
   DirReader() : buffer_(64 * 1024) {}

@@ -16,14 +16,17 @@ namespace {
 namespace fs = std::filesystem;
 
 void check_name(const std::string& name, const std::string& where) {
-  const bool bad = name.empty() || escaped(name) != name || name[0] == '.' || name[0] == '-' || name.size() > 128 ||
-                   std::any_of(name.begin(), name.end(), [](char c) {
-                     return static_cast<unsigned char>(c) <= ' ' || c == '/' || c == '=' || c == 127 || c == ':';
-                   });
+  const bool bad =
+      name.empty() || escaped(name) != name || name[0] == '.' || name[0] == '-' || name.size() > 128 ||
+      std::any_of(name.begin(), name.end(), [](char c) {
+        return static_cast<unsigned char>(c) <= ' ' || c == '/' || c == '=' || c == 127 || c == ':';
+      });
   if (bad)
-    throw Error(fmt::format("{}: '{}' cannot name a vserver: expected up to 128 characters without '/', ':', '=', "
-                            "blanks or control characters, not beginning with '.' or '-'",
-                            where, escaped(name)), Exit::usage);
+    throw Error(
+        fmt::format("{}: '{}' cannot name a vserver: expected up to 128 characters without '/', ':', '=', "
+                    "blanks or control characters, not beginning with '.' or '-'",
+                    where, escaped(name)),
+        Exit::usage);
 }
 
 std::vector<std::string> entries(const std::string& dir) {
@@ -39,7 +42,8 @@ struct Found {
   std::string name, source, path;
 };
 
-// A vserver is known by its NAME.conf; a directory below /vservers without one counts too (it may be built by hand).
+// A vserver is known by its NAME.conf; a directory below /vservers without one counts too (it may be built by
+// hand).
 std::vector<Found> look_around(const InventoryOptions& options) {
   std::vector<Found> found;
   std::map<std::string, bool> vservers;
@@ -87,24 +91,28 @@ std::vector<std::pair<uint64_t, uint64_t>> ancestors(const RootDir& root) {
 void refuse_host_root(const Guest& guest) {
   const RootDir host("/");
   if (guest.root.stat().dev == host.stat().dev && guest.root.stat().ino == host.stat().ino)
-    throw Error(fmt::format("tree {}={} is the root of this host; a vserver's tree must lie below it", guest.name,
-                            guest.root.path()), Exit::usage);
+    throw Error(fmt::format("tree {}={} is the root of this host; a vserver's tree must lie below it",
+                            guest.name, guest.root.path()),
+                Exit::usage);
 }
 
 void refuse_overlaps(const std::vector<Guest>& guests) {
   std::map<std::pair<uint64_t, uint64_t>, const Guest*> roots;
   for (const auto& guest : guests) {
-    const auto [it, fresh] = roots.emplace(std::make_pair(guest.root.stat().dev, guest.root.stat().ino), &guest);
+    const auto [it, fresh] =
+        roots.emplace(std::make_pair(guest.root.stat().dev, guest.root.stat().ino), &guest);
     if (!fresh)
       throw Error(fmt::format("{} and {} are the same tree: {} and {}", it->second->name, guest.name,
-                              it->second->root.path(), guest.root.path()), Exit::usage);
+                              it->second->root.path(), guest.root.path()),
+                  Exit::usage);
   }
   for (const auto& guest : guests) {
     const auto chain = ancestors(guest.root);
     for (size_t i = 1; i < chain.size(); ++i)
       if (const auto it = roots.find(chain[i]); it != roots.end())
         throw Error(fmt::format("trees overlap: {} ({}) lies inside {} ({})", guest.name, guest.root.path(),
-                                it->second->name, it->second->root.path()), Exit::usage);
+                                it->second->name, it->second->root.path()),
+                    Exit::usage);
   }
 }
 
@@ -128,7 +136,8 @@ std::vector<Guest> find_guests(const InventoryOptions& options, std::vector<std:
   refuse_overlaps(guests);
   if (!options.pool.empty()) {
     const RootDir pool(options.pool);
-    std::erase_if(guests, [&](const Guest& guest) { return guest.root.stat().mount_id != pool.stat().mount_id; });
+    std::erase_if(guests,
+                  [&](const Guest& guest) { return guest.root.stat().mount_id != pool.stat().mount_id; });
   }
   std::sort(guests.begin(), guests.end(), [](const Guest& a, const Guest& b) { return a.name < b.name; });
   return guests;

@@ -24,9 +24,11 @@ struct InventoryOptions {
   std::string lxc_trees = "/var/lib/lxc";
 };
 
-// Guests sorted by name. Throws Error(Exit::usage), naming the trouble, for: NAME=DIR malformed, a name twice or with
-// '/', control characters or a leading dot or '-'; a tree that cannot be opened, is a symlink, is "/", or lies inside
-// another tree; the same tree under two names. Found (not named) trees that cannot be opened are told in `warnings` and left out.
+// Guests sorted by name. Throws Error(Exit::usage), naming the trouble, for: NAME=DIR malformed, a name twice
+// or with
+// '/', control characters or a leading dot or '-'; a tree that cannot be opened, is a symlink, is "/", or
+// lies inside another tree; the same tree under two names. Found (not named) trees that cannot be opened are
+// told in `warnings` and left out.
 std::vector<Guest> find_guests(const InventoryOptions& options, std::vector<std::string>& warnings);
 
 }  // namespace vs

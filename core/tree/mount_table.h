@@ -8,17 +8,19 @@
 namespace vs {
 
 struct MountPoint {
-  uint64_t id = 0;    // as FileStat::mount_id
-  std::string point;  // host path, any bytes
-  std::string type;   // "ext4"
-  std::string options;  // the filesystem's own, "rw,errors=remount-ro"; of a cgroup hierarchy of version 1 its controllers are among them
+  uint64_t id = 0;      // as FileStat::mount_id
+  std::string point;    // host path, any bytes
+  std::string type;     // "ext4"
+  std::string options;  // the filesystem's own, "rw,errors=remount-ro"; of a cgroup hierarchy of version 1
+                        // its controllers are among them
 };
 
 std::vector<MountPoint> mount_table();
 // "ext4"; "" when no mount has this id.
 std::string filesystem_type(uint64_t mount_id);
 
-// A filesystem that holds data on a disk, as opposed to what the kernel makes up, to memory, and to other machines.
+// A filesystem that holds data on a disk, as opposed to what the kernel makes up, to memory, and to other
+// machines.
 bool is_disk_filesystem(const std::string& type);
 
 }  // namespace vs

@@ -12,12 +12,14 @@ namespace vs {
 
 NodevMount::NodevMount(const std::string& top) : top_(top) {
   if (const char* off = std::getenv("VS_NO_PRIVATE_MOUNT"); off != nullptr && *off == '1') return;
-  UniqueFd clone(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, top.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+  UniqueFd clone(
+      static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, top.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
   if (!clone) return;
   struct mount_attr attributes {};
   attributes.attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME;
   attributes.attr_clr = MOUNT_ATTR__ATIME;
-  if (::syscall(SYS_mount_setattr, clone.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) == 0) fd_ = std::move(clone);
+  if (::syscall(SYS_mount_setattr, clone.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) == 0)
+    fd_ = std::move(clone);
 }
 
 UniqueFd NodevMount::open_dir(const std::string& path) const {

@@ -23,7 +23,9 @@ constexpr size_t kPiece = 4000;
 
 constexpr int kTries = 20;
 
-int64_t nanoseconds(const statx_timestamp& t) { return t.tv_sec * 1'000'000'000 + t.tv_nsec; }
+int64_t nanoseconds(const statx_timestamp& t) {
+  return t.tv_sec * 1'000'000'000 + t.tv_nsec;
+}
 
 Expected<FileStat> stat_with(int dir, const char* name, int flags, const std::string& object) {
   struct statx raw;
@@ -53,8 +55,8 @@ int raw_openat2(int dir, const char* path, int flags, uint64_t resolve) {
   how.resolve = resolve;
   for (int tries = 0;; ++tries) {
     const int fd = static_cast<int>(::syscall(SYS_openat2, dir, path, &how, sizeof how));
-    // EINTR: a signal. EAGAIN: a rename elsewhere made the kernel unsure that ".." stayed beneath, which the next try settles; or
-    // somebody holds a lease on the file, and may do so for 45 s.
+    // EINTR: a signal. EAGAIN: a rename elsewhere made the kernel unsure that ".." stayed beneath, which the
+    // next try settles; or somebody holds a lease on the file, and may do so for 45 s.
     if (fd >= 0 || (errno != EINTR && (errno != EAGAIN || tries == kTries))) return fd;
   }
 }
@@ -89,7 +91,8 @@ int walk_beneath(int root, const std::string& path, int flags, bool cross = fals
     // The last one may be held on to as what it is, as with openat2: a link is archived, not followed.
     const bool held = at > path.size() && (flags & O_PATH) != 0 && (flags & O_NOFOLLOW) != 0;
     if (S_ISLNK(stat->mode) && !held) return errno = ELOOP, -1;
-    if (!cross && (stat->mount_id != root_stat->mount_id || stat->dev != root_stat->dev)) return errno = EXDEV, -1;
+    if (!cross && (stat->mount_id != root_stat->mount_id || stat->dev != root_stat->dev))
+      return errno = EXDEV, -1;
     if (at <= path.size() && !S_ISDIR(stat->mode)) return errno = ENOTDIR, -1;
     current = std::move(next);
   }
@@ -104,32 +107,39 @@ int walk_beneath(int root, const std::string& path, int flags, bool cross = fals
 
 int open_beneath(int root, const std::string& path, int flags, bool cross) {
   const std::string& name = path.empty() ? "." : path;
-  return have_openat2() ? raw_openat2(root, name.c_str(), flags, cross ? kBeneath : kBeneath | RESOLVE_NO_XDEV) : walk_beneath(root, name, flags, cross);
+  return have_openat2()
+             ? raw_openat2(root, name.c_str(), flags, cross ? kBeneath : kBeneath | RESOLVE_NO_XDEV)
+             : walk_beneath(root, name, flags, cross);
 }
 
 }  // namespace
 
-Expected<FileStat> stat_fd(int fd, const std::string& object) { return stat_with(fd, "", AT_EMPTY_PATH, object); }
+Expected<FileStat> stat_fd(int fd, const std::string& object) {
+  return stat_with(fd, "", AT_EMPTY_PATH, object);
+}
 
 Expected<FileStat> stat_at(int dir, const char* name, const std::string& object) {
   return stat_with(dir, name, AT_SYMLINK_NOFOLLOW, object);
 }
 
 RootDir::RootDir(const std::string& host_path) : path_(host_path) {
-  std::string itself = host_path;  // a slash behind it would have the kernel follow a symlink in spite of O_NOFOLLOW
+  std::string itself =
+      host_path;  // a slash behind it would have the kernel follow a symlink in spite of O_NOFOLLOW
   while (itself.size() > 1 && itself.ends_with('/')) itself.pop_back();
   fd_.reset(::open(itself.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd_) {
     const int error = errno;
     struct ::stat found;
     if (::lstat(itself.c_str(), &found) == 0 && S_ISLNK(found.st_mode))
-      throw Error("tree " + escaped(host_path) + " is a symbolic link; name the directory itself", Exit::usage);
+      throw Error("tree " + escaped(host_path) + " is a symbolic link; name the directory itself",
+                  Exit::usage);
     throw Error(problem_from(error, "open directory", host_path).message, Exit::usage);
   }
   stat_ = value_or_throw(stat_fd(fd_.get(), host_path), Exit::usage);
 }
 
-RootDir::RootDir(UniqueFd dir, const std::string& shown, bool nodev) : fd_(std::move(dir)), path_(shown), stat_(value_or_throw(stat_fd(fd_.get(), shown))), nodev_(nodev) {}
+RootDir::RootDir(UniqueFd dir, const std::string& shown, bool nodev)
+    : fd_(std::move(dir)), path_(shown), stat_(value_or_throw(stat_fd(fd_.get(), shown))), nodev_(nodev) {}
 
 Expected<UniqueFd> RootDir::open(std::string_view path, int flags) const {
   flags |= O_CLOEXEC | O_NOFOLLOW;
@@ -139,7 +149,8 @@ Expected<UniqueFd> RootDir::open(std::string_view path, int flags) const {
   while (path.size() > kPiece) {
     const size_t cut = path.rfind('/', kPiece);
     if (cut == std::string_view::npos) return problem_from(ENAMETOOLONG, "open", host_path(path));
-    holder.reset(open_beneath(dir, std::string(path.substr(0, cut)), O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, !entered_.empty()));
+    holder.reset(open_beneath(dir, std::string(path.substr(0, cut)),
+                              O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, !entered_.empty()));
     if (!holder) return problem_from_errno("open", host_path(path));
     dir = holder.get();
     path.remove_prefix(cut + 1);
@@ -154,7 +165,8 @@ Expected<UniqueFd> RootDir::open(std::string_view path, int flags) const {
 
 // Pinned first, so that nothing of a mount that is not ours to enter is ever opened.
 Expected<UniqueFd> RootDir::open_entered(int dir, std::string_view path, int flags) const {
-  UniqueFd pinned(open_beneath(dir, std::string(path), O_PATH | O_CLOEXEC | O_NOFOLLOW | (flags & O_DIRECTORY), true));
+  UniqueFd pinned(
+      open_beneath(dir, std::string(path), O_PATH | O_CLOEXEC | O_NOFOLLOW | (flags & O_DIRECTORY), true));
   if (!pinned) return problem_from_errno("open", host_path(path));
   const auto stat = stat_fd(pinned.get(), path_);
   if (!stat) return stat.error();
@@ -162,20 +174,25 @@ Expected<UniqueFd> RootDir::open_entered(int dir, std::string_view path, int fla
   if ((flags & O_PATH) != 0) return pinned;
   const std::string proc = "/proc/self/fd/" + std::to_string(pinned.get());
   UniqueFd fd(::open(proc.c_str(), flags & ~O_NOFOLLOW));
-  if (!fd && errno == EPERM && (flags & O_NOATIME) != 0) fd.reset(::open(proc.c_str(), flags & ~(O_NOFOLLOW | O_NOATIME)));
+  if (!fd && errno == EPERM && (flags & O_NOATIME) != 0)
+    fd.reset(::open(proc.c_str(), flags & ~(O_NOFOLLOW | O_NOATIME)));
   if (!fd) return problem_from_errno("open", host_path(path));
   return fd;
 }
 
 bool RootDir::enters(uint64_t mount_id) const {
-  return mount_id == stat_.mount_id || std::find(entered_.begin(), entered_.end(), mount_id) != entered_.end();
+  return mount_id == stat_.mount_id ||
+         std::find(entered_.begin(), entered_.end(), mount_id) != entered_.end();
 }
 
-Expected<UniqueFd> RootDir::open_dir(std::string_view path) const { return open(path, O_PATH | O_DIRECTORY); }
+Expected<UniqueFd> RootDir::open_dir(std::string_view path) const {
+  return open(path, O_PATH | O_DIRECTORY);
+}
 
 void RootDir::see_through(UniqueFd fd) {
   const auto seen = value_or_throw(stat_fd(fd.get(), path_));
-  if (seen.dev != stat_.dev || seen.ino != stat_.ino) throw Error(escaped(path_) + " is another directory in the private view of its mount");
+  if (seen.dev != stat_.dev || seen.ino != stat_.ino)
+    throw Error(escaped(path_) + " is another directory in the private view of its mount");
   fd_ = std::move(fd);
   stat_ = seen;
   nodev_ = true;
@@ -185,7 +202,8 @@ Expected<UniqueFd> RootDir::open_regular(std::string_view path, FileStat* stat) 
   if (nodev_) {
     // The mount refuses devices, O_NONBLOCK passes fifos by, and sockets cannot be opened.
     auto fd = open(path, O_RDONLY | O_NOATIME);
-    if (!fd && (fd.error().code == EACCES || fd.error().code == ENXIO)) return Problem{EINVAL, "not a regular file: " + escaped(host_path(path))};
+    if (!fd && (fd.error().code == EACCES || fd.error().code == ENXIO))
+      return Problem{EINVAL, "not a regular file: " + escaped(host_path(path))};
     if (!fd) return fd;
     const auto found = stat_fd(fd->get(), path_);
     if (!found) return found.error();
@@ -207,13 +225,17 @@ Expected<UniqueFd> RootDir::open_in_root(std::string_view path, int flags) const
   if ((flags & O_PATH) == 0) flags |= O_NONBLOCK | O_NOCTTY;
   const std::string name(path.empty() ? "." : path);
   UniqueFd fd(have_openat2()
-                  ? raw_openat2(fd_.get(), name.c_str(), flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
-                  : walk_beneath(fd_.get(), name, flags));  // without openat2: what lies behind a symlink is not found
+                  ? raw_openat2(fd_.get(), name.c_str(), flags,
+                                RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
+                  : walk_beneath(fd_.get(), name,
+                                 flags));  // without openat2: what lies behind a symlink is not found
   if (!fd) return problem_from_errno("open", host_path(path));
   return fd;
 }
 
-std::string RootDir::host_path(std::string_view path) const { return join_path(path_, path); }
+std::string RootDir::host_path(std::string_view path) const {
+  return join_path(path_, path);
+}
 
 Expected<UniqueFd> reopen_for_reading(int fd, const std::string& object) {
   char proc[40];

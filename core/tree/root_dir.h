@@ -51,15 +51,17 @@ class RootDir {
   // Opens a host path that must be a directory and not a symlink itself. Symlinks in the administrator's
   // part of the path are followed. Throws Error (Exit::usage) naming the path.
   explicit RootDir(const std::string& host_path);
-  // A directory that is open already (not O_PATH), on a mount in which devices cannot be opened: `nodev` is the caller's word for it. `shown` stands for it in messages.
+  // A directory that is open already (not O_PATH), on a mount in which devices cannot be opened: `nodev` is
+  // the caller's word for it. `shown` stands for it in messages.
   RootDir(UniqueFd dir, const std::string& shown, bool nodev);
 
   // The same directory seen through a NodevMount (see there): regular files are then opened in one step.
   // `fd` is the directory in that view; throws Error if it is not the same directory.
   void see_through(UniqueFd fd);
 
-  // Lets paths lead into these mounts too (FileStat::mount_id), by which the administrator put more into the tree. What is on any other stays refused
-  // with EXDEV, before it is opened for reading. Not together with see_through().
+  // Lets paths lead into these mounts too (FileStat::mount_id), by which the administrator put more into the
+  // tree. What is on any other stays refused with EXDEV, before it is opened for reading. Not together with
+  // see_through().
   void enter_mounts(std::vector<uint64_t> mounts) { entered_ = std::move(mounts); }
   bool enters(uint64_t mount_id) const;
 
@@ -71,9 +73,9 @@ class RootDir {
   Expected<UniqueFd> open(std::string_view path, int flags) const;
   // O_PATH | O_DIRECTORY: a place to work in.
   Expected<UniqueFd> open_dir(std::string_view path) const;
-  // A regular file for reading, without ever opening a device swapped in this moment: O_PATH first, fstat, then the very
-  // inode again through /proc/self/fd; or in one step where the mount refuses devices. O_NOATIME where allowed.
-  // errno EINVAL in the Problem when it is not a regular file.
+  // A regular file for reading, without ever opening a device swapped in this moment: O_PATH first, fstat,
+  // then the very inode again through /proc/self/fd; or in one step where the mount refuses devices.
+  // O_NOATIME where allowed. errno EINVAL in the Problem when it is not a regular file.
   Expected<UniqueFd> open_regular(std::string_view path, FileStat* stat = nullptr) const;
   // As above but symlinks are resolved as the guest would see them (RESOLVE_IN_ROOT); for finding out where a
   // path that a package database names really is, and for nothing that is written to.
@@ -93,8 +95,8 @@ class RootDir {
 // The same inode again, for reading, through /proc/self/fd (fd may be O_PATH).
 Expected<UniqueFd> reopen_for_reading(int fd, const std::string& object);
 
-// The directory above an open one ("/" is above itself), for finding out where the administrator's own path lies. A Problem names the
-// directory that was left: what cannot be seen must not be taken for the top.
+// The directory above an open one ("/" is above itself), for finding out where the administrator's own path
+// lies. A Problem names the directory that was left: what cannot be seen must not be taken for the top.
 Expected<UniqueFd> open_above(int dir);
 
 // Splits "a/b/c" into "a/b" and "c"; the directory is "" for a name without a slash.

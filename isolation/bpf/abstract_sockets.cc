@@ -26,22 +26,30 @@ namespace {
 constexpr long kLandlockWithScopes = 6;  // ABI of Linux 6.12
 constexpr int16_t kSlot = -8;            // of the stack: what was read last
 constexpr uint8_t kOther = BPF_REG_7, kWalk = BPF_REG_8, kOurs = BPF_REG_9;
-// Cgroups in cgroups that are looked at on the way up from a socket's; a guest that nests deeper cannot reach its own sockets there.
+// Cgroups in cgroups that are looked at on the way up from a socket's; a guest that nests deeper cannot reach
+// its own sockets there.
 constexpr int kMostLevels = 24;
 
-// Members of the kernel's structures that lead from a socket to its address and to its cgroup's number, and the functions that ask.
+// Members of the kernel's structures that lead from a socket to its address and to its cgroup's number, and
+// the functions that ask.
 struct Offsets {
-  uint32_t socket_sk = 0, unix_addr = 0, address_name = 0, sock_cgroup = 0, cgroup_node = 0, cgroup_parent = 0, state_cgroup = 0, node_id = 0, connect = 0, send = 0;
+  uint32_t socket_sk = 0, unix_addr = 0, address_name = 0, sock_cgroup = 0, cgroup_node = 0,
+           cgroup_parent = 0, state_cgroup = 0, node_id = 0, connect = 0, send = 0;
 };
 
 std::optional<Offsets> offsets_of(const KernelTypes& types) {
-  const auto connect = types.function("bpf_lsm_unix_stream_connect"), send = types.function("bpf_lsm_unix_may_send");
-  const auto socket_sk = types.offset("socket", "sk"), unix_addr = types.offset("unix_sock", "addr"), name = types.offset("unix_address", "name"),
-             data = types.offset("sock", "sk_cgrp_data"), cgroup = types.offset("sock_cgroup_data", "cgroup"), node = types.offset("cgroup", "kn"),
-             self = types.offset("cgroup", "self"), parent = types.offset("cgroup_subsys_state", "parent"), back = types.offset("cgroup_subsys_state", "cgroup"),
-             id = types.offset("kernfs_node", "id");
-  if (!socket_sk || !unix_addr || !name || !data || !cgroup || !node || !self || !parent || !back || !id || !connect || !send) return std::nullopt;
-  return Offsets{*socket_sk, *unix_addr, *name, *data + *cgroup, *node, *self + *parent, *back, *id, *connect, *send};
+  const auto connect = types.function("bpf_lsm_unix_stream_connect"),
+             send = types.function("bpf_lsm_unix_may_send");
+  const auto socket_sk = types.offset("socket", "sk"), unix_addr = types.offset("unix_sock", "addr"),
+             name = types.offset("unix_address", "name"), data = types.offset("sock", "sk_cgrp_data"),
+             cgroup = types.offset("sock_cgroup_data", "cgroup"), node = types.offset("cgroup", "kn"),
+             self = types.offset("cgroup", "self"), parent = types.offset("cgroup_subsys_state", "parent"),
+             back = types.offset("cgroup_subsys_state", "cgroup"), id = types.offset("kernfs_node", "id");
+  if (!socket_sk || !unix_addr || !name || !data || !cgroup || !node || !self || !parent || !back || !id ||
+      !connect || !send)
+    return std::nullopt;
+  return Offsets{*socket_sk,      *unix_addr, *name, *data + *cgroup, *node,
+                 *self + *parent, *back,      *id,   *connect,        *send};
 }
 
 // `bytes` of the kernel's memory at `base` + `offset`, into the slot.
@@ -59,7 +67,8 @@ void follow(BpfProgram& program, uint8_t to, uint8_t base, uint32_t offset) {
   program.load64(to, BPF_REG_10, kSlot);
 }
 
-// kOther is the socket that is asked for. Allowed: one without a name or with one in the file system; one made in our cgroup or below.
+// kOther is the socket that is asked for. Allowed: one without a name or with one in the file system; one
+// made in our cgroup or below.
 void judge(BpfProgram& program, const Offsets& at, uint64_t cgroup) {
   program.set64(kOurs, cgroup);
   follow(program, kWalk, kOther, at.unix_addr);
@@ -88,7 +97,8 @@ struct Hook {
   const char* name;
   bool by_socket;  // its second argument is a socket, not a sock
 };
-constexpr Hook kHooks[] = {{&Offsets::connect, "vs_unix_connect", false}, {&Offsets::send, "vs_unix_send", true}};
+constexpr Hook kHooks[] = {{&Offsets::connect, "vs_unix_connect", false},
+                           {&Offsets::send, "vs_unix_send", true}};
 
 Expected<UniqueFd> load(const Offsets& offsets, const Hook& hook, uint64_t cgroup) {
   BpfProgram program;
@@ -103,11 +113,14 @@ std::string boot_id() {
   return text ? text->substr(0, text->find('\n')) : "";
 }
 
-// Kept as the boot's id and the numbers in their order: five megabytes of the kernel's types are read and searched once a boot (15 ms), not at each start.
+// Kept as the boot's id and the numbers in their order: five megabytes of the kernel's types are read and
+// searched once a boot (15 ms), not at each start.
 std::optional<Offsets> kernel_offsets(const std::string& run) {
   const std::string file = run + "/kernel-offsets", boot = boot_id();
   Offsets at;
-  const std::array all = {&at.socket_sk, &at.unix_addr, &at.address_name, &at.sock_cgroup, &at.cgroup_node, &at.cgroup_parent, &at.state_cgroup, &at.node_id, &at.connect, &at.send};
+  const std::array all = {&at.socket_sk,   &at.unix_addr,     &at.address_name, &at.sock_cgroup,
+                          &at.cgroup_node, &at.cgroup_parent, &at.state_cgroup, &at.node_id,
+                          &at.connect,     &at.send};
   if (const auto kept = read_whole(file, 4096)) {
     std::istringstream words(*kept);
     std::string of_boot, end;
@@ -121,7 +134,8 @@ std::optional<Offsets> kernel_offsets(const std::string& run) {
   at = *found;
   std::string text = boot;
   for (const auto* one : all) text += fmt::format(" {}", *one);
-  static_cast<void>(write_durably(file, text + " end\n", 0600).has_value());  // else it is found again the next time
+  static_cast<void>(
+      write_durably(file, text + " end\n", 0600).has_value());  // else it is found again the next time
   return at;
 }
 
@@ -158,7 +172,8 @@ Result keep_abstract_sockets_in(int cgroup, const std::string& run) {
   // The inode of a cgroup's directory is its number.
   if (::fstat(cgroup, &found) != 0) return problem_from_errno("look at", "a cgroup");
   const auto offsets = kernel_offsets(run);
-  if (!offsets) return Problem{ENOTSUP, "this kernel does not say where it has a socket's address and cgroup"};
+  if (!offsets)
+    return Problem{ENOTSUP, "this kernel does not say where it has a socket's address and cgroup"};
   for (const auto& hook : kHooks) {
     const auto program = load(*offsets, hook, found.st_ino);
     if (!program) return program.error();

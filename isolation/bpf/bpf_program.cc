@@ -10,7 +10,9 @@
 namespace vs::isolation {
 namespace {
 
-long bpf(bpf_cmd command, bpf_attr& attributes) { return ::syscall(SYS_bpf, command, &attributes, sizeof attributes); }
+long bpf(bpf_cmd command, bpf_attr& attributes) {
+  return ::syscall(SYS_bpf, command, &attributes, sizeof attributes);
+}
 
 }  // namespace
 
@@ -29,8 +31,10 @@ void BpfProgram::jump_with(uint8_t code, uint8_t reg, int32_t value, const std::
   add(code, reg, with, 0, value);
 }
 
-Expected<UniqueFd> BpfProgram::load(bpf_prog_type type, bpf_attach_type attach, const std::string& name, uint32_t function) {
-  for (const auto& [at, label] : open_jumps_) code_[at].off = static_cast<int16_t>(labels_.at(label) - at - 1);
+Expected<UniqueFd> BpfProgram::load(bpf_prog_type type, bpf_attach_type attach, const std::string& name,
+                                    uint32_t function) {
+  for (const auto& [at, label] : open_jumps_)
+    code_[at].off = static_cast<int16_t>(labels_.at(label) - at - 1);
   open_jumps_.clear();
   bpf_attr attributes{};
   attributes.prog_type = type;
@@ -65,7 +69,8 @@ Result attach_to_cgroup(int cgroup, int program, bpf_attach_type attach, const s
   return Ok{};
 }
 
-Result load_and_attach(int cgroup, BpfProgram program, bpf_prog_type type, bpf_attach_type attach, const std::string& name) {
+Result load_and_attach(int cgroup, BpfProgram program, bpf_prog_type type, bpf_attach_type attach,
+                       const std::string& name) {
   auto fd = program.load(type, attach, name);
   if (!fd) return fd.error();
   return attach_to_cgroup(cgroup, fd->get(), attach, name);

@@ -1,4 +1,5 @@
-// A few BPF instructions with forward jumps, as <linux/bpf.h> has them, and the two system calls that bring them in force.
+// A few BPF instructions with forward jumps, as <linux/bpf.h> has them, and the two system calls that bring
+// them in force.
 #pragma once
 
 #include <linux/bpf.h>
@@ -17,31 +18,55 @@ class BpfProgram {
  public:
   void move(uint8_t to, uint8_t from) { add(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0); }
   void set(uint8_t to, int32_t value) { add(BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, value); }
-  void set32(uint8_t to, uint32_t value) { add(BPF_ALU | BPF_MOV | BPF_K, to, 0, 0, static_cast<int32_t>(value)); }
+  void set32(uint8_t to, uint32_t value) {
+    add(BPF_ALU | BPF_MOV | BPF_K, to, 0, 0, static_cast<int32_t>(value));
+  }
   void add_constant(uint8_t to, int32_t value) { add(BPF_ALU64 | BPF_ADD | BPF_K, to, 0, 0, value); }
-  void and32(uint8_t to, uint32_t value) { add(BPF_ALU | BPF_AND | BPF_K, to, 0, 0, static_cast<int32_t>(value)); }
+  void and32(uint8_t to, uint32_t value) {
+    add(BPF_ALU | BPF_AND | BPF_K, to, 0, 0, static_cast<int32_t>(value));
+  }
   void shift_right(uint8_t to, int32_t bits) { add(BPF_ALU64 | BPF_RSH | BPF_K, to, 0, 0, bits); }
   void set64(uint8_t to, uint64_t value) {  // two instructions
     add(BPF_LD | BPF_DW | BPF_IMM, to, 0, 0, static_cast<int32_t>(value & 0xffffffff));
     add(0, 0, 0, 0, static_cast<int32_t>(value >> 32));
   }
-  void load8(uint8_t to, uint8_t base, int16_t offset) { add(BPF_LDX | BPF_MEM | BPF_B, to, base, offset, 0); }
-  void load64(uint8_t to, uint8_t base, int16_t offset) { add(BPF_LDX | BPF_MEM | BPF_DW, to, base, offset, 0); }
-  void store64_constant(uint8_t base, int16_t offset, int32_t value) { add(BPF_ST | BPF_MEM | BPF_DW, base, 0, offset, value); }
-  void load32(uint8_t to, uint8_t base, int16_t offset) { add(BPF_LDX | BPF_MEM | BPF_W, to, base, offset, 0); }
-  void store32(uint8_t base, int16_t offset, uint8_t from) { add(BPF_STX | BPF_MEM | BPF_W, base, from, offset, 0); }
-  void store32_constant(uint8_t base, int16_t offset, uint32_t value) { add(BPF_ST | BPF_MEM | BPF_W, base, 0, offset, static_cast<int32_t>(value)); }
+  void load8(uint8_t to, uint8_t base, int16_t offset) {
+    add(BPF_LDX | BPF_MEM | BPF_B, to, base, offset, 0);
+  }
+  void load64(uint8_t to, uint8_t base, int16_t offset) {
+    add(BPF_LDX | BPF_MEM | BPF_DW, to, base, offset, 0);
+  }
+  void store64_constant(uint8_t base, int16_t offset, int32_t value) {
+    add(BPF_ST | BPF_MEM | BPF_DW, base, 0, offset, value);
+  }
+  void load32(uint8_t to, uint8_t base, int16_t offset) {
+    add(BPF_LDX | BPF_MEM | BPF_W, to, base, offset, 0);
+  }
+  void store32(uint8_t base, int16_t offset, uint8_t from) {
+    add(BPF_STX | BPF_MEM | BPF_W, base, from, offset, 0);
+  }
+  void store32_constant(uint8_t base, int16_t offset, uint32_t value) {
+    add(BPF_ST | BPF_MEM | BPF_W, base, 0, offset, static_cast<int32_t>(value));
+  }
   void call(int32_t helper) { add(BPF_JMP | BPF_CALL, 0, 0, 0, helper); }
   void jump(const std::string& label) { jump_with(BPF_JMP | BPF_JA, 0, 0, label); }
   // 32-bit comparisons of a register with a constant.
-  void if_equal(uint8_t reg, uint32_t value, const std::string& label) { jump_with(BPF_JMP32 | BPF_JEQ | BPF_K, reg, static_cast<int32_t>(value), label); }
-  void if_not_equal(uint8_t reg, uint32_t value, const std::string& label) { jump_with(BPF_JMP32 | BPF_JNE | BPF_K, reg, static_cast<int32_t>(value), label); }
+  void if_equal(uint8_t reg, uint32_t value, const std::string& label) {
+    jump_with(BPF_JMP32 | BPF_JEQ | BPF_K, reg, static_cast<int32_t>(value), label);
+  }
+  void if_not_equal(uint8_t reg, uint32_t value, const std::string& label) {
+    jump_with(BPF_JMP32 | BPF_JNE | BPF_K, reg, static_cast<int32_t>(value), label);
+  }
   // Of all 64 bits: a pointer that a helper gave, say; behind it the verifier lets it be used.
   void if_null(uint8_t reg, const std::string& label) { jump_with(BPF_JMP | BPF_JEQ | BPF_K, reg, 0, label); }
   std::string fresh_label() { return "." + std::to_string(fresh_++); }
   // 64-bit comparisons of two registers.
-  void if_above(uint8_t reg, uint8_t with, const std::string& label) { jump_with(BPF_JMP | BPF_JGT | BPF_X, reg, 0, label, with); }
-  void if_same(uint8_t reg, uint8_t with, const std::string& label) { jump_with(BPF_JMP | BPF_JEQ | BPF_X, reg, 0, label, with); }
+  void if_above(uint8_t reg, uint8_t with, const std::string& label) {
+    jump_with(BPF_JMP | BPF_JGT | BPF_X, reg, 0, label, with);
+  }
+  void if_same(uint8_t reg, uint8_t with, const std::string& label) {
+    jump_with(BPF_JMP | BPF_JEQ | BPF_X, reg, 0, label, with);
+  }
   void label(const std::string& name) { labels_[name] = code_.size(); }
   void leave() { add(BPF_JMP | BPF_EXIT, 0, 0, 0, 0); }
   void leave_with(int32_t value) {
@@ -49,9 +74,10 @@ class BpfProgram {
     leave();
   }
 
-  // `attach` is checked at load time for programs of sockets; `name` is for messages and bpftool; `function` is the kernel's (kernel_types.h) where the
-  // program hangs on one.
-  Expected<UniqueFd> load(bpf_prog_type type, bpf_attach_type attach, const std::string& name, uint32_t function = 0);
+  // `attach` is checked at load time for programs of sockets; `name` is for messages and bpftool; `function`
+  // is the kernel's (kernel_types.h) where the program hangs on one.
+  Expected<UniqueFd> load(bpf_prog_type type, bpf_attach_type attach, const std::string& name,
+                          uint32_t function = 0);
 
  private:
   void add(uint8_t code, uint8_t to, uint8_t from, int16_t offset, int32_t constant);
@@ -63,6 +89,7 @@ class BpfProgram {
 };
 
 Result attach_to_cgroup(int cgroup, int program, bpf_attach_type attach, const std::string& name);
-Result load_and_attach(int cgroup, BpfProgram program, bpf_prog_type type, bpf_attach_type attach, const std::string& name);
+Result load_and_attach(int cgroup, BpfProgram program, bpf_prog_type type, bpf_attach_type attach,
+                       const std::string& name);
 
 }  // namespace vs::isolation

@@ -35,7 +35,8 @@ Result allow_harmless_devices(int cgroup) {
   program.leave_with(0);
   program.label("allow");
   program.leave_with(1);
-  return load_and_attach(cgroup, std::move(program), BPF_PROG_TYPE_CGROUP_DEVICE, BPF_CGROUP_DEVICE, "vs_devices");
+  return load_and_attach(cgroup, std::move(program), BPF_PROG_TYPE_CGROUP_DEVICE, BPF_CGROUP_DEVICE,
+                         "vs_devices");
 }
 
 }  // namespace vs::isolation

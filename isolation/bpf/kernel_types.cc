@@ -12,20 +12,30 @@ namespace {
 
 constexpr size_t kMostBytes = 64u << 20;  // Debian's have 5 MB
 
-// What follows a type's header, by its kind. Nothing for a kind that is newer than this program: its length is not known.
+// What follows a type's header, by its kind. Nothing for a kind that is newer than this program: its length
+// is not known.
 std::optional<size_t> bytes_after(const btf_type& type) {
   const size_t count = BTF_INFO_VLEN(type.info);
   switch (BTF_INFO_KIND(type.info)) {
-    case BTF_KIND_INT: return sizeof(uint32_t);
-    case BTF_KIND_ARRAY: return sizeof(btf_array);
+    case BTF_KIND_INT:
+      return sizeof(uint32_t);
+    case BTF_KIND_ARRAY:
+      return sizeof(btf_array);
     case BTF_KIND_STRUCT:
-    case BTF_KIND_UNION: return count * sizeof(btf_member);
-    case BTF_KIND_ENUM: return count * sizeof(btf_enum);
-    case BTF_KIND_FUNC_PROTO: return count * sizeof(btf_param);
-    case BTF_KIND_VAR: return sizeof(btf_var);
-    case BTF_KIND_DATASEC: return count * sizeof(btf_var_secinfo);
-    case BTF_KIND_DECL_TAG: return sizeof(btf_decl_tag);
-    case BTF_KIND_ENUM64: return count * sizeof(btf_enum64);
+    case BTF_KIND_UNION:
+      return count * sizeof(btf_member);
+    case BTF_KIND_ENUM:
+      return count * sizeof(btf_enum);
+    case BTF_KIND_FUNC_PROTO:
+      return count * sizeof(btf_param);
+    case BTF_KIND_VAR:
+      return sizeof(btf_var);
+    case BTF_KIND_DATASEC:
+      return count * sizeof(btf_var_secinfo);
+    case BTF_KIND_DECL_TAG:
+      return sizeof(btf_decl_tag);
+    case BTF_KIND_ENUM64:
+      return count * sizeof(btf_enum64);
     case BTF_KIND_PTR:
     case BTF_KIND_FWD:
     case BTF_KIND_TYPEDEF:
@@ -34,8 +44,10 @@ std::optional<size_t> bytes_after(const btf_type& type) {
     case BTF_KIND_RESTRICT:
     case BTF_KIND_FUNC:
     case BTF_KIND_FLOAT:
-    case BTF_KIND_TYPE_TAG: return 0;
-    default: return std::nullopt;
+    case BTF_KIND_TYPE_TAG:
+      return 0;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -52,7 +64,9 @@ Expected<KernelTypes> KernelTypes::read(const std::string& file) {
   types.types_ = header.hdr_len + header.type_off;
   types.types_end_ = types.types_ + header.type_len;
   types.strings_ = header.hdr_len + header.str_off;
-  if (header.magic != BTF_MAGIC || types.types_end_ > types.bytes_.size() || types.strings_ >= types.bytes_.size()) return problem_from(EBADMSG, "understand", file);
+  if (header.magic != BTF_MAGIC || types.types_end_ > types.bytes_.size() ||
+      types.strings_ >= types.bytes_.size())
+    return problem_from(EBADMSG, "understand", file);
   return types;
 }
 

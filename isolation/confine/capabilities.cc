@@ -13,20 +13,29 @@
 namespace vs::isolation {
 namespace {
 
-constexpr CapabilitySet bit(unsigned capability) { return CapabilitySet{1} << capability; }
+constexpr CapabilitySet bit(unsigned capability) {
+  return CapabilitySet{1} << capability;
+}
 
 }  // namespace
 
-unsigned capability_count() { return static_cast<unsigned>(cap_max_bits()); }
-
-CapabilitySet all_capabilities() { return capability_count() >= 64 ? ~CapabilitySet{0} : bit(capability_count()) - 1; }
-
-CapabilitySet guest_capabilities() {
-  return bit(CAP_CHOWN) | bit(CAP_DAC_OVERRIDE) | bit(CAP_FOWNER) | bit(CAP_FSETID) | bit(CAP_KILL) | bit(CAP_SETGID) | bit(CAP_SETUID) |
-         bit(CAP_SETPCAP) | bit(CAP_NET_BIND_SERVICE) | bit(CAP_SYS_CHROOT) | bit(CAP_SYS_BOOT) | bit(CAP_AUDIT_WRITE) | bit(CAP_SETFCAP);
+unsigned capability_count() {
+  return static_cast<unsigned>(cap_max_bits());
 }
 
-CapabilitySet secure_capabilities() { return guest_capabilities() & ~bit(CAP_SYS_BOOT); }
+CapabilitySet all_capabilities() {
+  return capability_count() >= 64 ? ~CapabilitySet{0} : bit(capability_count()) - 1;
+}
+
+CapabilitySet guest_capabilities() {
+  return bit(CAP_CHOWN) | bit(CAP_DAC_OVERRIDE) | bit(CAP_FOWNER) | bit(CAP_FSETID) | bit(CAP_KILL) |
+         bit(CAP_SETGID) | bit(CAP_SETUID) | bit(CAP_SETPCAP) | bit(CAP_NET_BIND_SERVICE) |
+         bit(CAP_SYS_CHROOT) | bit(CAP_SYS_BOOT) | bit(CAP_AUDIT_WRITE) | bit(CAP_SETFCAP);
+}
+
+CapabilitySet secure_capabilities() {
+  return guest_capabilities() & ~bit(CAP_SYS_BOOT);
+}
 
 std::string capability_name(unsigned number) {
   char* name = cap_to_name(static_cast<cap_value_t>(number));
@@ -34,13 +43,15 @@ std::string capability_name(unsigned number) {
   std::string text = name;
   cap_free(name);
   if (text.starts_with("cap_")) text = text.substr(4);
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   return text;
 }
 
 CapabilitySet capability_named(const std::string& name) {
   std::string lower = name;
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (!lower.starts_with("cap_")) lower = "cap_" + lower;
   cap_value_t value = 0;
   if (cap_from_name(lower.c_str(), &value) != 0 || value < 0 || value >= 64)
@@ -59,12 +70,16 @@ CapabilitySet apply_changes(CapabilitySet set, const std::vector<std::string>& c
 }
 
 Result keep_only(CapabilitySet keep) {
-  ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);  // refused only by kernels without ambient capabilities
+  ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0,
+          0);  // refused only by kernels without ambient capabilities
   // The bounding set first: it takes SETPCAP, which may not be kept.
   for (unsigned number = 0; number < capability_count(); ++number)
-    if (!(keep & bit(number)) && ::prctl(PR_CAPBSET_READ, number, 0, 0, 0) == 1 && ::prctl(PR_CAPBSET_DROP, number, 0, 0, 0) != 0)
+    if (!(keep & bit(number)) && ::prctl(PR_CAPBSET_READ, number, 0, 0, 0) == 1 &&
+        ::prctl(PR_CAPBSET_DROP, number, 0, 0, 0) != 0)
       return problem_from_errno("drop the capability", capability_name(number));
-  struct __user_cap_header_struct header {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_header_struct header {
+    _LINUX_CAPABILITY_VERSION_3, 0
+  };
   struct __user_cap_data_struct data[2];
   if (::capget(&header, data) != 0) return problem_from_errno("read", "capabilities");
   for (unsigned half = 0; half < 2; ++half) {
@@ -79,7 +94,9 @@ Result keep_only(CapabilitySet keep) {
 
 CapabilityState current_capabilities() {
   CapabilityState state;
-  struct __user_cap_header_struct header {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_header_struct header {
+    _LINUX_CAPABILITY_VERSION_3, 0
+  };
   struct __user_cap_data_struct data[2] = {};
   ::capget(&header, data);
   for (unsigned half = 0; half < 2; ++half) {

@@ -34,8 +34,10 @@ constexpr uint64_t kScopeAbstractSockets = 1;
 Result scope_abstract_sockets() {
   LandlockRuleset attributes;
   attributes.scoped = kScopeAbstractSockets;
-  const UniqueFd ruleset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0)));
-  if (!ruleset || ::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) return problem_from_errno("keep the guest from", "abstract sockets of the host");
+  const UniqueFd ruleset(
+      static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0)));
+  if (!ruleset || ::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0)
+    return problem_from_errno("keep the guest from", "abstract sockets of the host");
   return Ok{};
 }
 
@@ -47,7 +49,8 @@ std::vector<std::string> fields_of(const std::string& line) {
 }
 
 bool to_number(const std::string& text, uint32_t& number) {
-  if (text.empty() || text.size() > 10 || text.find_first_not_of("0123456789") != std::string::npos) return false;
+  if (text.empty() || text.size() > 10 || text.find_first_not_of("0123456789") != std::string::npos)
+    return false;
   number = static_cast<uint32_t>(std::stoull(text));
   return number != ~0U;
 }
@@ -82,12 +85,15 @@ Result confine(const Confinement& confinement) {
   ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr, 0, 0, 0);
   for (const auto& [resource, value] : confinement.rlimits) {
     const rlimit limit{value, value};
-    if (::setrlimit(static_cast<__rlimit_resource_t>(resource), &limit) != 0) return problem_from_errno("set", fmt::format("resource limit {}", resource));
+    if (::setrlimit(static_cast<__rlimit_resource_t>(resource), &limit) != 0)
+      return problem_from_errno("set", fmt::format("resource limit {}", resource));
   }
-  if (confinement.nice != 0 && ::setpriority(PRIO_PROCESS, 0, static_cast<int>(confinement.nice)) != 0) return problem_from_errno("set", "S_NICE");
+  if (confinement.nice != 0 && ::setpriority(PRIO_PROCESS, 0, static_cast<int>(confinement.nice)) != 0)
+    return problem_from_errno("set", "S_NICE");
   if (confinement.scope_abstract_sockets)
     if (auto done = scope_abstract_sockets(); !done) return done;
-  if (::syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) return problem_from_errno("close", "descriptors");
+  if (::syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) != 0)
+    return problem_from_errno("close", "descriptors");
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   // A filter may be loaded without no_new_privs while we have SYS_ADMIN: so before the capabilities go.
   if (auto done = load_guest_filter(confinement.filter); !done) return done;
@@ -100,33 +106,43 @@ Expected<GuestUser> find_user(const std::string& name) {
   bool found = false;
   for (std::string line; !found && std::getline(passwd, line);) {
     const auto fields = fields_of(line);
-    if (fields.size() < 6 || fields[0] != name || !to_number(fields[2], user.uid) || !to_number(fields[3], user.gid)) continue;
+    if (fields.size() < 6 || fields[0] != name || !to_number(fields[2], user.uid) ||
+        !to_number(fields[3], user.gid))
+      continue;
     found = true;
     user.name = name;
     user.home = fields[5].empty() ? "/" : fields[5];
     if (fields.size() > 6 && !fields[6].empty()) user.shell = fields[6];
   }
-  if (!found && name != "root") return Problem{ENOENT, fmt::format("the guest has no user '{}' in its /etc/passwd", escaped(name))};
+  if (!found && name != "root")
+    return Problem{ENOENT, fmt::format("the guest has no user '{}' in its /etc/passwd", escaped(name))};
   user.groups = {user.gid};
   std::ifstream group("/etc/group");
   for (std::string line; std::getline(group, line) && user.groups.size() < 1024;) {
     const auto fields = fields_of(line);
     uint32_t gid = 0;
-    if (fields.size() >= 4 && to_number(fields[2], gid) && ("," + fields[3] + ",").find("," + name + ",") != std::string::npos) user.groups.push_back(gid);
+    if (fields.size() >= 4 && to_number(fields[2], gid) &&
+        ("," + fields[3] + ",").find("," + name + ",") != std::string::npos)
+      user.groups.push_back(gid);
   }
   return user;
 }
 
 Result become(const GuestUser& user) {
-  if (::setgroups(user.groups.size(), user.groups.data()) != 0 || ::setresgid(user.gid, user.gid, user.gid) != 0 || ::setresuid(user.uid, user.uid, user.uid) != 0)
+  if (::setgroups(user.groups.size(), user.groups.data()) != 0 ||
+      ::setresgid(user.gid, user.gid, user.gid) != 0 || ::setresuid(user.uid, user.uid, user.uid) != 0)
     return problem_from_errno("become", escaped(user.name));
   if (::chdir(user.home.c_str()) != 0 && ::chdir("/") != 0) return problem_from_errno("go to", "/");
   return Ok{};
 }
 
 std::vector<std::string> guest_environment(const GuestUser& user) {
-  std::vector<std::string> environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "container=vserver", "HOME=" + user.home,
-                                          "USER=" + user.name, "LOGNAME=" + user.name, "SHELL=" + user.shell};
+  std::vector<std::string> environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                          "container=vserver",
+                                          "HOME=" + user.home,
+                                          "USER=" + user.name,
+                                          "LOGNAME=" + user.name,
+                                          "SHELL=" + user.shell};
   for (const char* name : {"TERM", "LANG"})
     if (const char* value = std::getenv(name)) environment.push_back(fmt::format("{}={}", name, value));
   return environment;

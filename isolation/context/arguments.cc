@@ -13,15 +13,20 @@
 namespace vs::isolation {
 
 Arguments::Arguments(std::string program, std::string usage, std::string about, std::string footer)
-    : program_(std::move(program)), usage_(std::move(usage)), about_(std::move(about)), footer_(std::move(footer)) {}
+    : program_(std::move(program)),
+      usage_(std::move(usage)),
+      about_(std::move(about)),
+      footer_(std::move(footer)) {}
 
 void Arguments::flag(const std::string& name, bool& target, const std::string& help) {
   options_.push_back({name, "", help, [&target](const std::string&) { target = true; }});
 }
-void Arguments::value(const std::string& name, const std::string& metavar, std::string& target, const std::string& help) {
+void Arguments::value(const std::string& name, const std::string& metavar, std::string& target,
+                      const std::string& help) {
   options_.push_back({name, metavar, help, [&target](const std::string& text) { target = text; }});
 }
-void Arguments::list(const std::string& name, const std::string& metavar, std::vector<std::string>& target, const std::string& help) {
+void Arguments::list(const std::string& name, const std::string& metavar, std::vector<std::string>& target,
+                     const std::string& help) {
   options_.push_back({name, metavar, help, [&target](const std::string& text) { target.push_back(text); }});
 }
 
@@ -31,7 +36,8 @@ std::string Arguments::help() const {
     const std::string left = option.name + (option.metavar.empty() ? "" : " " + option.metavar);
     text += fmt::format("  {:<24}  {}\n", left, option.help);
   }
-  return text + fmt::format("  {:<24}  {}\n  {:<24}  {}\n\n{}\n", "--help", "this text", "--version", "the version", footer_);
+  return text + fmt::format("  {:<24}  {}\n  {:<24}  {}\n\n{}\n", "--help", "this text", "--version",
+                            "the version", footer_);
 }
 
 std::vector<std::string> Arguments::parse(int argc, char** argv) {
@@ -58,8 +64,10 @@ std::vector<std::string> Arguments::parse(int argc, char** argv) {
     for (const auto& one : options_)
       if (one.name == name) option = &one;
     if (option == nullptr && otherwise_ && otherwise_(word)) continue;
-    if (option == nullptr) throw Error(fmt::format("'{}' is no option; see {} --help", escaped(word), program_), Exit::usage);
-    if (option->metavar.empty() && equal != std::string::npos) throw Error(fmt::format("{} takes no value", name), Exit::usage);
+    if (option == nullptr)
+      throw Error(fmt::format("'{}' is no option; see {} --help", escaped(word), program_), Exit::usage);
+    if (option->metavar.empty() && equal != std::string::npos)
+      throw Error(fmt::format("{} takes no value", name), Exit::usage);
     if (option->metavar.empty())
       option->set("");
     else if (equal != std::string::npos)

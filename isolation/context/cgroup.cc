@@ -31,7 +31,8 @@ constexpr uint64_t kOneShare = 100, kOneShareV1 = 1024;
 Result write_value(const std::string& file, const std::string& value) {
   const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd) return problem_from_errno("open for writing", file);
-  if (::write(fd.get(), value.data(), value.size()) < 0) return problem_from_errno(fmt::format("write {} to", value), file);
+  if (::write(fd.get(), value.data(), value.size()) < 0)
+    return problem_from_errno(fmt::format("write {} to", value), file);
   return Ok{};
 }
 
@@ -51,7 +52,8 @@ uint64_t number_in(const std::string& file) {
   return text.empty() || text[0] < '0' || text[0] > '9' ? 0 : std::stoull(text);
 }
 
-// A zombie keeps a cgroup of version 1 until the host's process 1, its parent since the start command ended, has reaped it; some take seconds.
+// A zombie keeps a cgroup of version 1 until the host's process 1, its parent since the start command ended,
+// has reaped it; some take seconds.
 constexpr auto kReaped = 15s;
 
 bool wait_until(const std::function<bool()>& done, std::chrono::milliseconds limit) {
@@ -92,9 +94,11 @@ Cgroups::Cgroups() {
     if (mount.type == "cgroup2" && v2_.empty()) v2_ = mount.point;
     if (mount.type != "cgroup") continue;
     for (const char* controller : {"memory", "cpu", "pids"})
-      if (("," + mount.options + ",").find(fmt::format(",{},", controller)) != std::string::npos) v1_.emplace(controller, mount.point);
+      if (("," + mount.options + ",").find(fmt::format(",{},", controller)) != std::string::npos)
+        v1_.emplace(controller, mount.point);
   }
-  if (v2_.empty()) throw Error("no cgroup hierarchy of version 2 is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified");
+  if (v2_.empty())
+    throw Error("no cgroup hierarchy of version 2 is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified");
 }
 
 Result Cgroups::make(const std::string& name, const Limits& limits) const {
@@ -112,19 +116,25 @@ Result Cgroups::make(const std::string& name, const Limits& limits) const {
     const char *v2_file, *v1_file;
     std::string v2_text, v1_text;
   };
-  const Setting settings[] = {
-      {"memory", limits.memory, "memory.max", "memory.limit_in_bytes", fmt::to_string(limits.memory), fmt::to_string(limits.memory)},
-      {"cpu", limits.cpu, "cpu.max", "cpu.cfs_quota_us", fmt::format("{} {}", limits.cpu * kCpuPeriodUs / 100, kCpuPeriodUs),
-       fmt::to_string(limits.cpu * kCpuPeriodUs / 100)},
-      {"cpu", limits.share ? kOneShare : 0, "cpu.weight", "cpu.shares", fmt::to_string(kOneShare), fmt::to_string(kOneShareV1)},
-      {"pids", limits.pids, "pids.max", "pids.max", fmt::to_string(limits.pids), fmt::to_string(limits.pids)}};
+  const Setting settings[] = {{"memory", limits.memory, "memory.max", "memory.limit_in_bytes",
+                               fmt::to_string(limits.memory), fmt::to_string(limits.memory)},
+                              {"cpu", limits.cpu, "cpu.max", "cpu.cfs_quota_us",
+                               fmt::format("{} {}", limits.cpu * kCpuPeriodUs / 100, kCpuPeriodUs),
+                               fmt::to_string(limits.cpu * kCpuPeriodUs / 100)},
+                              {"cpu", limits.share ? kOneShare : 0, "cpu.weight", "cpu.shares",
+                               fmt::to_string(kOneShare), fmt::to_string(kOneShareV1)},
+                              {"pids", limits.pids, "pids.max", "pids.max", fmt::to_string(limits.pids),
+                               fmt::to_string(limits.pids)}};
   for (const auto& setting : settings) {
     if (setting.value == 0) continue;
     std::string file = fmt::format("{}/{}", dir, setting.v2_file);
     const std::string* text = &setting.v2_text;
     if (has_word(available, setting.controller)) {
       for (const std::string& above : {v2_, v2_ + kGuestCgroups})
-        if (auto done = write_value(above + "/cgroup.subtree_control", fmt::format("+{}", setting.controller)); !done) return done;
+        if (auto done =
+                write_value(above + "/cgroup.subtree_control", fmt::format("+{}", setting.controller));
+            !done)
+          return done;
     } else if (const auto it = v1_.find(setting.controller); it != v1_.end()) {
       const std::string old = fmt::format("{}/vservers/{}", it->second, name);
       fs::create_directories(old, error);
@@ -132,7 +142,8 @@ Result Cgroups::make(const std::string& name, const Limits& limits) const {
       file = fmt::format("{}/{}", old, setting.v1_file);
       text = &setting.v1_text;
     } else {
-      return Problem{ENOTSUP, fmt::format("this host has no cgroup controller {} for a limit on it", setting.controller)};
+      return Problem{ENOTSUP, fmt::format("this host has no cgroup controller {} for a limit on it",
+                                          setting.controller)};
     }
     if (auto done = write_value(file, *text); !done) return done;
   }
@@ -150,12 +161,15 @@ Expected<UniqueFd> Cgroups::open(const std::string& name) const {
 Result Cgroups::give_processes(const std::string& name, uint32_t owner) const {
   for (const char* file : {"", "/cgroup.procs", "/cgroup.threads", "/cgroup.subtree_control"}) {
     const std::string path_to = path(name) + "/guest" + file;
-    if (::chown(path_to.c_str(), owner, owner) != 0) return problem_from_errno("give to the guest's root", path_to);
+    if (::chown(path_to.c_str(), owner, owner) != 0)
+      return problem_from_errno("give to the guest's root", path_to);
   }
   return Ok{};
 }
 
-Expected<UniqueFd> Cgroups::open_processes(const std::string& name) const { return open(name + "/guest"); }
+Expected<UniqueFd> Cgroups::open_processes(const std::string& name) const {
+  return open(name + "/guest");
+}
 
 Result Cgroups::enter(const std::string& name, bool v2) const {
   for (const auto& [controller, point] : v1_) {
@@ -169,15 +183,22 @@ Result Cgroups::enter(const std::string& name, bool v2) const {
 std::vector<UniqueFd> Cgroups::open_v1_processes(const std::string& name) const {
   std::vector<UniqueFd> fds;
   for (const auto& [controller, point] : v1_) {
-    UniqueFd fd(::open(fmt::format("{}/vservers/{}/cgroup.procs", point, name).c_str(), O_WRONLY | O_CLOEXEC));
+    UniqueFd fd(
+        ::open(fmt::format("{}/vservers/{}/cgroup.procs", point, name).c_str(), O_WRONLY | O_CLOEXEC));
     if (fd) fds.push_back(std::move(fd));  // else the vserver has no limit of that controller
   }
   return fds;
 }
 
-bool Cgroups::exists(const std::string& name) const { return fs::exists(path(name)); }
-bool Cgroups::populated(const std::string& name) const { return value_after(read_value(path(name) + "/cgroup.events"), "populated") != 0; }
-bool Cgroups::frozen(const std::string& name) const { return is_frozen(path(name)); }
+bool Cgroups::exists(const std::string& name) const {
+  return fs::exists(path(name));
+}
+bool Cgroups::populated(const std::string& name) const {
+  return value_after(read_value(path(name) + "/cgroup.events"), "populated") != 0;
+}
+bool Cgroups::frozen(const std::string& name) const {
+  return is_frozen(path(name));
+}
 
 uint64_t Cgroups::processes(const std::string& name) const {
   uint64_t count = 0;
@@ -195,15 +216,19 @@ uint64_t Cgroups::processes(const std::string& name) const {
 uint64_t Cgroups::memory_used(const std::string& name) const {
   if (const uint64_t used = number_in(path(name) + "/memory.current"); used != 0) return used;
   const auto it = v1_.find("memory");
-  return it == v1_.end() ? 0 : number_in(fmt::format("{}/vservers/{}/memory.usage_in_bytes", it->second, name));
+  return it == v1_.end() ? 0
+                         : number_in(fmt::format("{}/vservers/{}/memory.usage_in_bytes", it->second, name));
 }
 
-uint64_t Cgroups::cpu_used_us(const std::string& name) const { return value_after(read_value(path(name) + "/cpu.stat"), "usage_usec"); }
+uint64_t Cgroups::cpu_used_us(const std::string& name) const {
+  return value_after(read_value(path(name) + "/cpu.stat"), "usage_usec");
+}
 
 Result Cgroups::kill(const std::string& name) const {
   if (!exists(name)) return Ok{};
   if (auto done = write_value(path(name) + "/cgroup.kill", "1"); !done) return done;
-  if (!wait_until([&] { return !populated(name); }, 5s)) return problem_from(ETIMEDOUT, "kill all of the cgroup", path(name));
+  if (!wait_until([&] { return !populated(name); }, 5s))
+    return problem_from(ETIMEDOUT, "kill all of the cgroup", path(name));
   return Ok{};
 }
 
@@ -217,7 +242,8 @@ Result Cgroups::remove(const std::string& name) const {
     if (!wait_until([&] { return gone(old); }, kReaped)) return problem_from(EBUSY, "remove the cgroup", old);
     ::rmdir(fmt::format("{}/vservers", point).c_str());
   }
-  if (!wait_until([&] { return gone(path(name)); }, kReaped)) return problem_from(EBUSY, "remove the cgroup", path(name));
+  if (!wait_until([&] { return gone(path(name)); }, kReaped))
+    return problem_from(EBUSY, "remove the cgroup", path(name));
   ::rmdir((v2_ + kGuestCgroups).c_str());  // when it was the last
   return Ok{};
 }
@@ -226,7 +252,8 @@ void Cgroups::sweep(const std::string& prefix) const {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(v2_ + kGuestCgroups, error)) {
     const std::string name = entry.path().filename();
-    if (name.starts_with(prefix) && !populated(name)) remove_below(entry.path()), ::rmdir(entry.path().c_str());
+    if (name.starts_with(prefix) && !populated(name))
+      remove_below(entry.path()), ::rmdir(entry.path().c_str());
   }
   ::rmdir((v2_ + kGuestCgroups).c_str());  // when it was the last
 }

@@ -19,7 +19,9 @@ std::string trimmed(const std::string& text) {
 }
 
 bool is_name(const std::string& key) {
-  return !key.empty() && key.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
+  return !key.empty() &&
+         key.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") ==
+             std::string::npos;
 }
 
 // The value after '=', unquoted. What stands behind it must be a comment.
@@ -35,7 +37,8 @@ std::string unquoted(const std::string& text, const ConfigLine& line) {
     value = text.substr(0, end);
     rest = trimmed(text.substr(end));
   }
-  if (!rest.empty() && rest[0] != '#') bad_config(line, "nothing after the value (a value with blanks stands in quotes)");
+  if (!rest.empty() && rest[0] != '#')
+    bad_config(line, "nothing after the value (a value with blanks stands in quotes)");
   if (!text.starts_with('\'') && value.find_first_of("$`\\") != std::string::npos)
     bad_config(line, "a plain value (this file is not executed: no $, ` or \\)");
   return value;
@@ -44,7 +47,8 @@ std::string unquoted(const std::string& text, const ConfigLine& line) {
 }  // namespace
 
 [[noreturn]] void bad_config(const ConfigLine& line, const std::string& expected) {
-  throw Error(fmt::format("{}: {}: expected {}, found '{}'", line.where, line.key.empty() ? "line" : line.key, expected, escaped(line.value)),
+  throw Error(fmt::format("{}: {}: expected {}, found '{}'", line.where, line.key.empty() ? "line" : line.key,
+                          expected, escaped(line.value)),
               Exit::usage);
 }
 
@@ -79,7 +83,9 @@ std::vector<std::string> words_of(const std::string& value) {
 
 bool yes_or_no(const ConfigLine& line) {
   if (line.value == "yes" || line.value == "1" || line.value == "true" || line.value == "on") return true;
-  if (line.value == "no" || line.value == "0" || line.value == "false" || line.value == "off" || line.value.empty()) return false;
+  if (line.value == "no" || line.value == "0" || line.value == "false" || line.value == "off" ||
+      line.value.empty())
+    return false;
   bad_config(line, "yes or no");
 }
 

@@ -1,4 +1,5 @@
-// Files of KEY="value" lines as the original wrote them, which its scripts sourced. Here they are parsed and never executed.
+// Files of KEY="value" lines as the original wrote them, which its scripts sourced. Here they are parsed and
+// never executed.
 #pragma once
 
 #include <string>
@@ -11,9 +12,10 @@ struct ConfigLine {
   std::string where;  // "FILE:LINE", for messages
 };
 
-// Lines `KEY=value`, `KEY="value"`, `KEY='value'`, an `export ` before them and a comment behind them are allowed; '#' and empty lines are
-// skipped. No expansion of any kind: a value with `$` or a backquote outside of '' is refused, since the shell would have executed it.
-// Throws Error(Exit::usage) naming file, line, and what was expected.
+// Lines `KEY=value`, `KEY="value"`, `KEY='value'`, an `export ` before them and a comment behind them are
+// allowed; '#' and empty lines are skipped. No expansion of any kind: a value with `$` or a backquote outside
+// of '' is refused, since the shell would have executed it. Throws Error(Exit::usage) naming file, line, and
+// what was expected.
 std::vector<ConfigLine> parse_config(const std::string& file, const std::string& text);
 std::vector<ConfigLine> read_config(const std::string& file);
 

@@ -36,7 +36,8 @@ uint64_t namespace_of(const std::string& process, const char* kind) {
   return ::stat(fmt::format("/proc/{}/ns/{}", process, kind).c_str(), &found) == 0 ? found.st_ino : 0;
 }
 
-// Field 22 of /proc/PID/stat; 0 for no such process or one that is dead already. The name in field 2 may hold anything.
+// Field 22 of /proc/PID/stat; 0 for no such process or one that is dead already. The name in field 2 may hold
+// anything.
 uint64_t start_of(pid_t pid) {
   const auto read = read_whole(fmt::format("/proc/{}/stat", pid));  // of one that ends meanwhile: a Problem
   const std::string text = read ? *read : std::string();
@@ -77,22 +78,26 @@ pid_t clone_child(uint64_t flags, int cgroup, UniqueFd& pidfd) {
 void write_id_map(const char* file, unsigned id) {
   const UniqueFd fd(::open(file, O_WRONLY | O_CLOEXEC));
   const std::string line = fmt::format("{} {} 1", id, id);
-  if (!fd || ::write(fd.get(), line.data(), line.size()) < 0) throw Error(problem_from_errno("write", file).message);
+  if (!fd || ::write(fd.get(), line.data(), line.size()) < 0)
+    throw Error(problem_from_errno("write", file).message);
 }
 
 class NamespaceContexts : public Contexts {
  public:
   explicit NamespaceContexts(const Places& places) : dir_(places.run + "/ctx") {}
 
-  Child create(const CreateOptions& options, const std::function<int(unsigned)>& body, ContextInfo& created) override {
+  Child create(const CreateOptions& options, const std::function<int(unsigned)>& body,
+               ContextInfo& created) override {
     UniqueFd lock = options.user ? UniqueFd() : locked();
     const bool registered = !options.user && is_host();
-    if (!registered && (options.number != 0 || !options.name.empty())) throw Error("contexts with a number or a name are made by root on the host");
+    if (!registered && (options.number != 0 || !options.name.empty()))
+      throw Error("contexts with a number or a name are made by root on the host");
     created = {};
     created.number = !registered ? 0 : options.number != 0 ? options.number : next_free();
     created.name = options.name;
     created.facts = options.facts;
-    if (registered && find(created.number)) throw Error(fmt::format("context {} exists already", created.number));
+    if (registered && find(created.number))
+      throw Error(fmt::format("context {} exists already", created.number));
     const uint32_t first_id = options.prepare ? options.prepare(created.number) : 0;
     if (first_id != 0) created.facts["USERNS"] = fmt::to_string(first_id);
     int pipe[2];
@@ -105,13 +110,16 @@ class NamespaceContexts : public Contexts {
     if (options.user || first_id != 0) flags |= CLONE_NEWUSER;
     Child child;
     child.pid = clone_child(flags, options.cgroup, child.pidfd);
-    if (child.pid < 0) throw Error(problem_from_errno("make namespaces for", fmt::format("context {}", created.number)).message);
+    if (child.pid < 0)
+      throw Error(
+          problem_from_errno("make namespaces for", fmt::format("context {}", created.number)).message);
     if (child.pid == 0) {
       go_write.reset();
       lock.reset();  // else whoever is asked for one inside would wait for this process to end
       run_body([&] {
         unsigned number = created.number;
-        if (::read(go_read.get(), &number, sizeof number) != sizeof number) return 125;  // the parent died: so nothing has begun
+        if (::read(go_read.get(), &number, sizeof number) != sizeof number)
+          return 125;  // the parent died: so nothing has begun
         go_read.reset();
         if (options.user) {
           const UniqueFd groups(::open("/proc/self/setgroups", O_WRONLY | O_CLOEXEC));
@@ -121,7 +129,8 @@ class NamespaceContexts : public Contexts {
         } else {
           if (first_id != 0) ok_or_throw(become_root_inside());
           // After it is in its cgroup: this becomes the root it sees.
-          if (::unshare(CLONE_NEWCGROUP) != 0) throw Error(problem_from_errno("make", "a cgroup namespace").message);
+          if (::unshare(CLONE_NEWCGROUP) != 0)
+            throw Error(problem_from_errno("make", "a cgroup namespace").message);
         }
         return body(number);
       });
@@ -136,34 +145,42 @@ class NamespaceContexts : public Contexts {
       write_entry(created);
     else
       created.number = number_of_namespace(created.pid_namespace);
-    if (::write(go_write.get(), &created.number, sizeof created.number) != sizeof created.number) throw Error("the first process of the context died");
+    if (::write(go_write.get(), &created.number, sizeof created.number) != sizeof created.number)
+      throw Error("the first process of the context died");
     return child;
   }
 
   Child enter(const ContextInfo& context, int cgroup, const std::function<int()>& body) override {
     const UniqueFd init(static_cast<int>(::syscall(SYS_pidfd_open, context.init, 0)));
     // The number may be another process's by now; after this look the descriptor cannot be.
-    if (!init || start_of(context.init) != context.init_start) throw Error(fmt::format("context {} has ended", context.number));
+    if (!init || start_of(context.init) != context.init_start)
+      throw Error(fmt::format("context {} has ended", context.number));
     const UniqueFd own(::open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
-    if (::setns(init.get(), CLONE_NEWPID) != 0) throw Error(problem_from_errno("enter the pid namespace of", fmt::format("context {}", context.number)).message);
+    if (::setns(init.get(), CLONE_NEWPID) != 0)
+      throw Error(problem_from_errno("enter the pid namespace of", fmt::format("context {}", context.number))
+                      .message);
     Child child;
     child.pid = clone_child(0, cgroup, child.pidfd);
     const int failed = errno;
     if (child.pid == 0)
       run_body([&] {
         const bool own_users = has_own_user_namespace(context.init);
-        if (::setns(init.get(), CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWNET | (own_users ? CLONE_NEWUSER : 0)) != 0)
-          throw Error(problem_from_errno("enter the namespaces of", fmt::format("context {}", context.number)).message);
+        if (::setns(init.get(), CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWNET |
+                                    (own_users ? CLONE_NEWUSER : 0)) != 0)
+          throw Error(problem_from_errno("enter the namespaces of", fmt::format("context {}", context.number))
+                          .message);
         if (own_users) ok_or_throw(become_root_inside());
         return body();
       });
     ::setns(own.get(), CLONE_NEWPID);  // later children of ours stay outside
-    if (child.pid < 0) throw Error(problem_from(failed, "fork into", fmt::format("context {}", context.number)).message);
+    if (child.pid < 0)
+      throw Error(problem_from(failed, "fork into", fmt::format("context {}", context.number)).message);
     return child;
   }
 
-  // A process of a pid namespace of its own has no number for anybody outside, so no kill, no pidfd and no ptrace reaches them; the host's /proc,
-  // which stays mounted, shows them all. It is read-only, so that /proc/PID/mem is no way in; the body must drop SYS_ADMIN and SYS_PTRACE.
+  // A process of a pid namespace of its own has no number for anybody outside, so no kill, no pidfd and no
+  // ptrace reaches them; the host's /proc, which stays mounted, shows them all. It is read-only, so that
+  // /proc/PID/mem is no way in; the body must drop SYS_ADMIN and SYS_PTRACE.
   Child spectate(const std::function<int()>& body) override {
     Child child;
     child.pid = clone_child(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS, -1, child.pidfd);
@@ -172,7 +189,8 @@ class NamespaceContexts : public Contexts {
       run_body([&] {
         struct mount_attr attributes {};
         attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-        if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0 || ::mount_setattr(AT_FDCWD, "/proc", 0, &attributes, sizeof attributes) != 0)
+        if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0 ||
+            ::mount_setattr(AT_FDCWD, "/proc", 0, &attributes, sizeof attributes) != 0)
           throw Error(problem_from_errno("make read-only", "/proc").message);
         return body();
       });
@@ -184,10 +202,12 @@ class NamespaceContexts : public Contexts {
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(dir_, error)) {
       const std::string name = entry.path().filename();
-      if (name.empty() || name.find_first_not_of("0123456789") != std::string::npos || name.size() > 5) continue;
+      if (name.empty() || name.find_first_not_of("0123456789") != std::string::npos || name.size() > 5)
+        continue;
       if (auto found = find(static_cast<unsigned>(std::stoul(name)))) all.push_back(std::move(*found));
     }
-    std::sort(all.begin(), all.end(), [](const ContextInfo& a, const ContextInfo& b) { return a.number < b.number; });
+    std::sort(all.begin(), all.end(),
+              [](const ContextInfo& a, const ContextInfo& b) { return a.number < b.number; });
     return all;
   }
 
@@ -201,11 +221,16 @@ class NamespaceContexts : public Contexts {
     info.number = number;
     try {
       for (const auto& line : parse_config(file, *text)) {
-        if (line.key == "NAME") info.name = line.value;
-        else if (line.key == "INIT") info.init = static_cast<pid_t>(std::stol(line.value));
-        else if (line.key == "START") info.init_start = std::stoull(line.value);
-        else if (line.key == "PIDNS") info.pid_namespace = std::stoull(line.value);
-        else info.facts[line.key] = line.value;
+        if (line.key == "NAME")
+          info.name = line.value;
+        else if (line.key == "INIT")
+          info.init = static_cast<pid_t>(std::stol(line.value));
+        else if (line.key == "START")
+          info.init_start = std::stoull(line.value);
+        else if (line.key == "PIDNS")
+          info.pid_namespace = std::stoull(line.value);
+        else
+          info.facts[line.key] = line.value;
       }
     } catch (const std::exception&) {  // torn by a crash: as good as none
     }
@@ -253,17 +278,24 @@ class NamespaceContexts : public Contexts {
   std::string entry_file(unsigned number) const { return fmt::format("{}/{}", dir_, number); }
 
   // Contexts of ordinary users are in no register that they could forge; 16384 numbers for display.
-  static unsigned number_of_namespace(uint64_t space) { return kFirstDynamic + static_cast<unsigned>(space % (kLastNumber - kFirstDynamic + 1)); }
+  static unsigned number_of_namespace(uint64_t space) {
+    return kFirstDynamic + static_cast<unsigned>(space % (kLastNumber - kFirstDynamic + 1));
+  }
 
   UniqueFd locked() {
     std::error_code error;
     fs::create_directories(dir_, error);
-    fs::permissions(fs::path(dir_).parent_path(), fs::perms::owner_all | fs::perms::group_exec | fs::perms::group_read | fs::perms::others_exec | fs::perms::others_read, error);
+    fs::permissions(fs::path(dir_).parent_path(),
+                    fs::perms::owner_all | fs::perms::group_exec | fs::perms::group_read |
+                        fs::perms::others_exec | fs::perms::others_read,
+                    error);
     UniqueFd fd(::open((dir_ + "/.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!fd || ::flock(fd.get(), LOCK_EX) != 0) throw Error(problem_from_errno("lock", dir_ + "/.lock").message);
+    if (!fd || ::flock(fd.get(), LOCK_EX) != 0)
+      throw Error(problem_from_errno("lock", dir_ + "/.lock").message);
     struct stat found {};
     const std::string self = fmt::to_string(namespace_of("self", "pid"));
-    if (::fstat(fd.get(), &found) == 0 && found.st_size == 0) ok_or_throw(write_all(fd.get(), self, dir_ + "/.lock"));
+    if (::fstat(fd.get(), &found) == 0 && found.st_size == 0)
+      ok_or_throw(write_all(fd.get(), self, dir_ + "/.lock"));
     return fd;
   }
 
@@ -274,7 +306,8 @@ class NamespaceContexts : public Contexts {
   }
 
   void write_entry(const ContextInfo& info) {
-    std::string text = fmt::format("NAME='{}'\nINIT={}\nSTART={}\nPIDNS={}\n", info.name, info.init, info.init_start, info.pid_namespace);
+    std::string text = fmt::format("NAME='{}'\nINIT={}\nSTART={}\nPIDNS={}\n", info.name, info.init,
+                                   info.init_start, info.pid_namespace);
     for (const auto& [key, value] : info.facts) text += fmt::format("{}='{}'\n", key, value);
     const std::string file = entry_file(info.number), fresh = file + ".new";
     std::ofstream(fresh) << text;  // on tmpfs: nothing to sync
@@ -286,8 +319,12 @@ class NamespaceContexts : public Contexts {
 
 }  // namespace
 
-std::unique_ptr<Contexts> make_contexts(const Places& places) { return std::make_unique<NamespaceContexts>(places); }
+std::unique_ptr<Contexts> make_contexts(const Places& places) {
+  return std::make_unique<NamespaceContexts>(places);
+}
 
-int wait_for(const Child& child) { return wait_for_child(child.pid); }
+int wait_for(const Child& child) {
+  return wait_for_child(child.pid);
+}
 
 }  // namespace vs::isolation

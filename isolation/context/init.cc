@@ -28,7 +28,8 @@ void end_all() {
   ::kill(-1, SIGTERM);
   ::kill(-1, SIGCONT);
   using Clock = std::chrono::steady_clock;
-  for (const auto deadline = Clock::now() + std::chrono::milliseconds(kGraceMs); Clock::now() < deadline; ::usleep(2000)) {
+  for (const auto deadline = Clock::now() + std::chrono::milliseconds(kGraceMs); Clock::now() < deadline;
+       ::usleep(2000)) {
     pid_t gone = 0;
     while ((gone = ::waitpid(-1, nullptr, WNOHANG)) > 0) {
     }
@@ -36,13 +37,15 @@ void end_all() {
   }
 }
 
-// ps inside shows "init", not how the host's administrator called vserver. (Memory and environment of process 1 are out of reach: it is not dumpable.)
+// ps inside shows "init", not how the host's administrator called vserver. (Memory and environment of process
+// 1 are out of reach: it is not dumpable.)
 void show_as_init() {
   ::prctl(PR_SET_NAME, "init");
   const auto read = read_whole("/proc/self/stat");
   if (!read) return;  // no /proc
   const std::string& text = *read;
-  // Fields 48 and 49, arg_start and arg_end; field 3 is behind the name, which may hold anything and is in parentheses.
+  // Fields 48 and 49, arg_start and arg_end; field 3 is behind the name, which may hold anything and is in
+  // parentheses.
   std::istringstream words(text.substr(text.rfind(')') + 1));
   std::string skipped;
   for (int field = 3; field < 48; ++field) words >> skipped;
@@ -77,8 +80,10 @@ int run_init(InitEnds ends, const std::function<int()>& command) {
     } else if (ends == InitEnds::when_asked && (signal == SIGTERM || signal == SIGINT || signal == SIGPWR)) {
       end_all();
       return 0;
-    } else if (ends == InitEnds::with_command && (signal == SIGTERM || signal == SIGHUP || signal == SIGINT || signal == SIGQUIT)) {
-      // From the host's chcontext, which passes on what it gets. From the terminal the command has it already.
+    } else if (ends == InitEnds::with_command &&
+               (signal == SIGTERM || signal == SIGHUP || signal == SIGINT || signal == SIGQUIT)) {
+      // From the host's chcontext, which passes on what it gets. From the terminal the command has it
+      // already.
       if (info.si_code <= 0) ::kill(first, signal);
     }
   }

@@ -26,7 +26,8 @@ constexpr unsigned kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 using Parameters = MountParameters;
 
 Result attach(int mount, int target, const std::string& shown) {
-  if (::move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0) return problem_from_errno("mount on", shown);
+  if (::move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
+    return problem_from_errno("mount on", shown);
   return Ok{};
 }
 
@@ -35,9 +36,13 @@ Expected<UniqueFd> target_dir(const RootDir& root, const std::string& path) {
   const auto [above, name] = split_path(path);
   auto dir = root.open_dir(above);
   if (!dir) return dir.error();
-  if (::mkdirat(dir->get(), std::string(name).c_str(), 0755) != 0 && errno != EEXIST) return problem_from_errno("create in the guest", "/" + escaped(path));
+  if (::mkdirat(dir->get(), std::string(name).c_str(), 0755) != 0 && errno != EEXIST)
+    return problem_from_errno("create in the guest", "/" + escaped(path));
   auto found = root.open_dir(path);
-  if (!found) return problem_from(found.error().code, "open as a place to mount on (a symbolic link is refused) the guest's", "/" + escaped(path));
+  if (!found)
+    return problem_from(found.error().code,
+                        "open as a place to mount on (a symbolic link is refused) the guest's",
+                        "/" + escaped(path));
   return found;
 }
 
@@ -46,7 +51,8 @@ Result attach_new(const RootDir& root, const std::string& path, int mount) {
   return target ? attach(mount, target->get(), "/" + path) : Result(target.error());
 }
 
-Result mount_new(const RootDir& root, const std::string& path, const char* type, const Parameters& parameters, unsigned attributes, UniqueFd* keep) {
+Result mount_new(const RootDir& root, const std::string& path, const char* type, const Parameters& parameters,
+                 unsigned attributes, UniqueFd* keep) {
   auto mount = new_filesystem(type, parameters, attributes);
   if (!mount) return mount.error();
   if (auto done = attach_new(root, path, mount->get()); !done) return done;
@@ -60,17 +66,21 @@ struct Node {
   const char* name;
   unsigned major, minor;
 };
-constexpr Node kNodes[] = {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
-constexpr std::pair<const char*, const char*> kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
-                                                          {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"},         {"console", "null"},
-                                                          {"reboot", "vserver/reboot"}};
+constexpr Node kNodes[] = {{"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
+                           {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+constexpr std::pair<const char*, const char*> kLinks[] = {
+    {"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
+    {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"},         {"console", "null"},
+    {"reboot", "vserver/reboot"}};
 
 // All of it belongs to `owner`, the host's id of the guest's root.
 Result fill_dev(int dev, uint32_t owner) {
   for (const auto& node : kNodes)
-    if (::mknodat(dev, node.name, S_IFCHR | 0666, ::makedev(node.major, node.minor)) != 0) return problem_from_errno("make the device", std::string("/dev/") + node.name);
+    if (::mknodat(dev, node.name, S_IFCHR | 0666, ::makedev(node.major, node.minor)) != 0)
+      return problem_from_errno("make the device", std::string("/dev/") + node.name);
   for (const auto& [name, to] : kLinks)
-    if (::symlinkat(to, dev, name) != 0) return problem_from_errno("make the link", std::string("/dev/") + name);
+    if (::symlinkat(to, dev, name) != 0)
+      return problem_from_errno("make the link", std::string("/dev/") + name);
   for (const char* dir : {"pts", "shm", "vserver"})
     if (::mkdirat(dev, dir, 0755) != 0) return problem_from_errno("create", std::string("/dev/") + dir);
   if (owner == 0) return Ok{};
@@ -78,11 +88,13 @@ Result fill_dev(int dev, uint32_t owner) {
   for (const auto& node : kNodes) names.push_back(node.name);
   for (const auto& [name, to] : kLinks) names.push_back(name);
   for (const char* name : names)
-    if (::fchownat(dev, name, owner, owner, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0) return problem_from_errno("give to the guest's root", std::string("/dev/") + name);
+    if (::fchownat(dev, name, owner, owner, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0)
+      return problem_from_errno("give to the guest's root", std::string("/dev/") + name);
   return Ok{};
 }
 
-Result mount_in(int dir, const char* name, const char* type, const Parameters& parameters, unsigned attributes) {
+Result mount_in(int dir, const char* name, const char* type, const Parameters& parameters,
+                unsigned attributes) {
   const UniqueFd target(::openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!target) return problem_from_errno("open", name);
   auto mount = new_filesystem(type, parameters, attributes);
@@ -93,17 +105,21 @@ Result mount_in(int dir, const char* name, const char* type, const Parameters& p
 
 // A guest has no capability for most of these; that must not be the only lock.
 constexpr const char* kReadOnly[] = {"sys", "irq", "bus", "fs", "sysrq-trigger", "acpi", "scsi", "tty"};
-constexpr const char* kHidden[] = {"kcore", "kallsyms", "keys", "key-users", "kmsg", "timer_list", "sched_debug", "latency_stats", "interrupts", "kpagecount",
-                                   "kpageflags", "kpagecgroup", "slabinfo", "vmallocinfo", "modules", "mtrr"};
+constexpr const char* kHidden[] = {"kcore",      "kallsyms",    "keys",        "key-users",
+                                   "kmsg",       "timer_list",  "sched_debug", "latency_stats",
+                                   "interrupts", "kpagecount",  "kpageflags",  "kpagecgroup",
+                                   "slabinfo",   "vmallocinfo", "modules",     "mtrr"};
 
 Result cover(int proc, const char* name, int with, bool read_only_clone) {
   const UniqueFd target(::openat(proc, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!target) return errno == ENOENT ? Result(Ok{}) : Result(problem_from_errno("open /proc/", name));
-  const UniqueFd clone(::open_tree(read_only_clone ? target.get() : with, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  const UniqueFd clone(::open_tree(read_only_clone ? target.get() : with, "",
+                                   AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
   if (!clone) return problem_from_errno("clone to cover /proc/", name);
   struct mount_attr attributes {};
   attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
-  if (::mount_setattr(clone.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) return problem_from_errno("make read-only /proc/", name);
+  if (::mount_setattr(clone.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0)
+    return problem_from_errno("make read-only /proc/", name);
   return attach(clone.get(), target.get(), std::string("/proc/") + name);
 }
 
@@ -121,18 +137,24 @@ Result restrict_proc(int proc, int dev) {
 
 Expected<UniqueFd> clone_tree(const std::string& path, bool read_only, const IdMapping& ids) {
   const RootDir root(path);
-  UniqueFd clone(::open_tree(root.fd(), "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+  UniqueFd clone(
+      ::open_tree(root.fd(), "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
   if (!clone) return problem_from_errno("clone the mount of", path);
   struct mount_attr attributes {};
   attributes.attr_set = MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0);
   attributes.propagation = MS_PRIVATE;
-  if (::mount_setattr(clone.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0) return problem_from_errno("forbid devices on", path);
+  if (::mount_setattr(clone.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0)
+    return problem_from_errno("forbid devices on", path);
   if (ids.first == 0) return clone;
   attributes = {};
   attributes.attr_set = MOUNT_ATTR_IDMAP;
   attributes.userns_fd = static_cast<uint64_t>(ids.mapping);
   if (::mount_setattr(clone.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0)
-    return problem_from(errno, fmt::format("map the ids of a filesystem of type {} (or of one mounted below), which USERNS needs: it must allow idmapped mounts, at", filesystem_type(root.stat().mount_id)), path);
+    return problem_from(errno,
+                        fmt::format("map the ids of a filesystem of type {} (or of one mounted below), which "
+                                    "USERNS needs: it must allow idmapped mounts, at",
+                                    filesystem_type(root.stat().mount_id)),
+                        path);
   return clone;
 }
 
@@ -141,7 +163,8 @@ Result pivot(int tree) {
   const UniqueFd top(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!top) return problem_from_errno("open", "/");
   if (auto done = attach(tree, top.get(), "/"); !done) return done;
-  if (::fchdir(tree) != 0 || ::syscall(SYS_pivot_root, ".", ".") != 0 || ::umount2(".", MNT_DETACH) != 0 || ::chroot(".") != 0 || ::chdir("/") != 0)
+  if (::fchdir(tree) != 0 || ::syscall(SYS_pivot_root, ".", ".") != 0 || ::umount2(".", MNT_DETACH) != 0 ||
+      ::chroot(".") != 0 || ::chdir("/") != 0)
     return problem_from_errno("make the root of", "the guest");
   return Ok{};
 }
@@ -170,7 +193,8 @@ Expected<GuestMounts> prepare_guest_mounts(const MountPlan& plan, const IdMappin
   if (!reboot) return reboot.error();
   auto tree = clone_tree(plan.root, false, ids);
   if (!tree) return tree.error();
-  auto dev = new_filesystem("tmpfs", {{"mode", "755"}, {"size", "1m"}, {"nr_inodes", "4096"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+  auto dev = new_filesystem("tmpfs", {{"mode", "755"}, {"size", "1m"}, {"nr_inodes", "4096"}},
+                            MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
   if (!dev) return dev.error();
   const mode_t before = ::umask(0);
   const auto filled = fill_dev(dev->get(), ids.first);
@@ -189,8 +213,10 @@ Expected<GuestMounts> prepare_guest_mounts(const MountPlan& plan, const IdMappin
 
 Result enter_guest_root(const MountPlan& plan, GuestMounts mounts) {
   ::umask(0);
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return problem_from_errno("make private", "the mounts of the host");
-  // Of the guest's namespaces, and before the host's are out of sight: a user namespace may have new ones only as long as it sees old ones.
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return problem_from_errno("make private", "the mounts of the host");
+  // Of the guest's namespaces, and before the host's are out of sight: a user namespace may have new ones
+  // only as long as it sees old ones.
   auto proc = new_filesystem("proc", {}, kPlain | MOUNT_ATTR_NOEXEC);
   if (!proc) return proc.error();
   if (!mounts.sys) {
@@ -204,7 +230,11 @@ Result enter_guest_root(const MountPlan& plan, GuestMounts mounts) {
   const RootDir root("/");
   const int dev = mounts.dev.get(), sys = mounts.sys.get();
   if (auto done = attach_new(root, "dev", dev); !done) return done;
-  if (auto done = mount_in(dev, "pts", "devpts", {{"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC); !done) return done;
+  if (auto done = mount_in(dev, "pts", "devpts",
+                           {{"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}},
+                           MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+      !done)
+    return done;
   const UniqueFd asking(::openat(dev, "vserver", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!asking) return problem_from_errno("open", "/dev/vserver");
   if (auto done = attach(mounts.reboot.get(), asking.get(), "/dev/vserver"); !done) return done;
@@ -212,28 +242,38 @@ Result enter_guest_root(const MountPlan& plan, GuestMounts mounts) {
   if (auto done = attach_new(root, "proc", proc->get()); !done) return done;
   if (auto done = restrict_proc(proc->get(), dev); !done) return done;
   if (auto done = attach_new(root, "sys", sys); !done) return done;
-  if (auto done = mount_in(sys, "firmware", "tmpfs", {{"size", "0"}}, kPlain | MOUNT_ATTR_RDONLY); !done && done.error().code != ENOENT) return done;
-  if (auto done = mount_in(sys, "fs/cgroup", "cgroup2", {}, kPlain | MOUNT_ATTR_NOEXEC); !done && done.error().code != ENOENT) return done;
+  if (auto done = mount_in(sys, "firmware", "tmpfs", {{"size", "0"}}, kPlain | MOUNT_ATTR_RDONLY);
+      !done && done.error().code != ENOENT)
+    return done;
+  if (auto done = mount_in(sys, "fs/cgroup", "cgroup2", {}, kPlain | MOUNT_ATTR_NOEXEC);
+      !done && done.error().code != ENOENT)
+    return done;
   UniqueFd run;
   if (auto done = mount_new(root, "run", "tmpfs", {{"mode", "755"}}, kPlain, &run); !done) return done;
   // Writable by all, so it must not fill /run; and Debian's systemd ends when it cannot mount it.
   if (::mkdirat(run.get(), "lock", 0755) != 0) return problem_from_errno("create in the guest", "/run/lock");
-  if (auto done = mount_in(run.get(), "lock", "tmpfs", {{"mode", "1777"}, {"size", "5m"}}, kPlain | MOUNT_ATTR_NOEXEC); !done) return done;
+  if (auto done = mount_in(run.get(), "lock", "tmpfs", {{"mode", "1777"}, {"size", "5m"}},
+                           kPlain | MOUNT_ATTR_NOEXEC);
+      !done)
+    return done;
   if (auto done = attach_binds(root, plan, mounts.binds); !done) return done;
   ::umask(022);
   return Ok{};
 }
 
 Result fresh_proc() {
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) return problem_from_errno("separate", "the mounts of the host");
-  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) return problem_from_errno("mount", "/proc");
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0)
+    return problem_from_errno("separate", "the mounts of the host");
+  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
+    return problem_from_errno("mount", "/proc");
   return Ok{};
 }
 
 Result hide_register(const std::string& run) {
   const auto host = read_whole(run + "/ctx/.lock", 64);
   if (!host) return Ok{};  // a context of an ordinary user, before any of root's
-  auto empty = new_filesystem("tmpfs", {{"mode", "755"}, {"size", "64k"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+  auto empty = new_filesystem("tmpfs", {{"mode", "755"}, {"size", "64k"}},
+                              MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
   if (!empty) return empty.error();
   if (::mkdirat(empty->get(), "ctx", 0755) != 0) return problem_from_errno("create", run + "/ctx");
   const UniqueFd lock(::openat(empty->get(), "ctx/.lock", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));

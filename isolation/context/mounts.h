@@ -1,9 +1,12 @@
-// What a guest sees as its file system: its tree as the root of its mount namespace, and new instances of what must not be the host's.
+// What a guest sees as its file system: its tree as the root of its mount namespace, and new instances of
+// what must not be the host's.
 //
-// Why it is safe though the tree is hostile: the tree is cloned as a mount of its own and becomes the root by pivot_root before anything is looked up in it; the old root is
-// detached, so nothing beneath can lead to the host. After that targets are opened beneath "/" without following a symbolic link, and mounts are
-// made by fsopen and moved onto the open descriptors, never onto a path. Device nodes are made in a tmpfs of ours, and what masks files in /proc
-// is a clone of a node there that we made ourselves. No code of the guest runs meanwhile.
+// Why it is safe though the tree is hostile: the tree is cloned as a mount of its own and becomes the root by
+// pivot_root before anything is looked up in it; the old root is detached, so nothing beneath can lead to the
+// host. After that targets are opened beneath "/" without following a symbolic link, and mounts are made by
+// fsopen and moved onto the open descriptors, never onto a path. Device nodes are made in a tmpfs of ours,
+// and what masks files in /proc is a clone of a node there that we made ourselves. No code of the guest runs
+// meanwhile.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +29,8 @@ struct MountPlan {
   std::string reboot = {};  // host directory of the guest's /dev/vserver, see reboot_place.h
 };
 
-// Mounts that are attached nowhere yet. What a user namespace cannot make is made for it here: the mounts of the host's directories, device nodes, and the sysfs of the host's network.
+// Mounts that are attached nowhere yet. What a user namespace cannot make is made for it here: the mounts of
+// the host's directories, device nodes, and the sysfs of the host's network.
 struct GuestMounts {
   UniqueFd tree, reboot, dev, sys;
   std::vector<UniqueFd> binds;
@@ -40,11 +44,13 @@ struct IdMapping {
 
 // With CAP_SYS_ADMIN and CAP_MKNOD on the host. `own_network`: the guest mounts its sysfs itself.
 Expected<GuestMounts> prepare_guest_mounts(const MountPlan& plan, const IdMapping& ids, bool own_network);
-// In the first process of a new context, with CAP_SYS_ADMIN in its user namespace: all of the above. Ends with "/" as working directory.
+// In the first process of a new context, with CAP_SYS_ADMIN in its user namespace: all of the above. Ends
+// with "/" as working directory.
 Result enter_guest_root(const MountPlan& plan, GuestMounts mounts);
 // For chcontext, which stays in the host's tree: own mount propagation and a /proc of the new pid namespace.
 Result fresh_proc();
-// For its flag hideinfo: an empty directory over the register of contexts, with what tells that this is not the host.
+// For its flag hideinfo: an empty directory over the register of contexts, with what tells that this is not
+// the host.
 Result hide_register(const std::string& run);
 
 }  // namespace vs::isolation

@@ -6,11 +6,11 @@
 namespace vs::isolation {
 
 struct Places {
-  std::string conf = "/etc/vservers";       // VS_VSERVER_CONF: NAME.conf, NAME.sh
+  std::string conf = "/etc/vservers";            // VS_VSERVER_CONF: NAME.conf, NAME.sh
   std::string host_conf = "/etc/vservers.conf";  // VS_VSERVER_HOST_CONF
-  std::string trees = "/vservers";          // VS_VSERVER_TREES: NAME/
-  std::string run = "/run/vservers";        // VS_VSERVER_RUN: ctx/N, NAME.ctx, NAME.held, NAME.lock
-  std::string services = "/etc/vservices";  // VS_VSERVICES: SERVICE.conf
+  std::string trees = "/vservers";               // VS_VSERVER_TREES: NAME/
+  std::string run = "/run/vservers";             // VS_VSERVER_RUN: ctx/N, NAME.ctx, NAME.held, NAME.lock
+  std::string services = "/etc/vservices";       // VS_VSERVICES: SERVICE.conf
 
   std::string vunify_conf() const { return conf + "/vunify.conf"; }
   // The guest's seccomp program, made at start for commands that enter later.

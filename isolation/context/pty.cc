@@ -21,7 +21,9 @@ namespace vs::isolation {
 namespace {
 
 volatile std::sig_atomic_t window_changed = 0;
-void on_window_change(int) { window_changed = 1; }
+void on_window_change(int) {
+  window_changed = 1;
+}
 
 union Control {
   char bytes[CMSG_SPACE(sizeof(int))];
@@ -51,10 +53,14 @@ Expected<UniqueFd> open_multiplexer() {
   const UniqueFd path(::open("/dev/pts/ptmx", O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat found {};
   struct statfs filesystem {};
-  if (!path || ::fstat(path.get(), &found) != 0 || ::fstatfs(path.get(), &filesystem) != 0) return problem_from_errno("look at the guest's", "/dev/pts/ptmx");
+  if (!path || ::fstat(path.get(), &found) != 0 || ::fstatfs(path.get(), &filesystem) != 0)
+    return problem_from_errno("look at the guest's", "/dev/pts/ptmx");
   if (filesystem.f_type != DEVPTS_SUPER_MAGIC || !S_ISCHR(found.st_mode) || found.st_rdev != ::makedev(5, 2))
-    return Problem{EINVAL, "the guest's /dev/pts/ptmx is not what was mounted there; restart the vserver to enter it with a terminal"};
-  UniqueFd master(::open(("/proc/self/fd/" + std::to_string(path.get())).c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC));
+    return Problem{EINVAL,
+                   "the guest's /dev/pts/ptmx is not what was mounted there; restart the vserver to enter it "
+                   "with a terminal"};
+  UniqueFd master(
+      ::open(("/proc/self/fd/" + std::to_string(path.get())).c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC));
   if (!master) return problem_from_errno("open the guest's", "/dev/pts/ptmx");
   return master;
 }
@@ -137,7 +143,8 @@ void relay(int master, int pidfd) {
   pollfd ready[3] = {{::isatty(0) ? 0 : -1, POLLIN, 0}, {master, POLLIN, 0}, {pidfd, POLLIN, 0}};
   for (;;) {
     if (window_changed) window_changed = 0, copy_window_size(input, master);
-    // After the end what is still in the terminal is taken, but nobody is waited for: something may hold it open in the background.
+    // After the end what is still in the terminal is taken, but nobody is waited for: something may hold it
+    // open in the background.
     const int count = ::poll(ready, 3, ended ? 0 : -1);
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) break;

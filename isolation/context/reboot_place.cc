@@ -9,8 +9,12 @@ namespace vs::isolation {
 
 namespace fs = std::filesystem;
 
-std::string reboot_root(const Places& places) { return places.run + "/reboot"; }
-std::string reboot_dir(const Places& places, const std::string& name) { return reboot_root(places) + "/" + name; }
+std::string reboot_root(const Places& places) {
+  return places.run + "/reboot";
+}
+std::string reboot_dir(const Places& places, const std::string& name) {
+  return reboot_root(places) + "/" + name;
+}
 
 Result make_reboot_dir(const Places& places, const std::string& name) {
   std::error_code error;
@@ -22,7 +26,9 @@ Result make_reboot_dir(const Places& places, const std::string& name) {
 
 Result give_reboot_dir(const Places& places, const std::string& name, uint32_t owner) {
   const std::string dir = reboot_dir(places, name), socket = dir + "/" + kRebootSocket;
-  if (::lchown(dir.c_str(), owner, owner) != 0 || (::lchown(socket.c_str(), owner, owner) != 0 && errno != ENOENT)) return problem_from_errno("give to the guest's root", dir);
+  if (::lchown(dir.c_str(), owner, owner) != 0 ||
+      (::lchown(socket.c_str(), owner, owner) != 0 && errno != ENOENT))
+    return problem_from_errno("give to the guest's root", dir);
   return Ok{};
 }
 

@@ -1,11 +1,15 @@
 // Where a guest asks for its restart: /dev/reboot in the guest, run/reboot/NAME/reboot on the host.
 //
-// Why not a socket in the tree, where the original had it: a hostile guest owns its tree. It could put a link or a directory in the place of the socket between any two looks of
-// the host, and it has a /dev of its own that the host does not see. So the host makes the socket in a directory of its own, below /run where no guest has anything, and
-// the guest gets this directory as a read-only mount on /dev/vserver, with /dev/reboot as a link into it. Connecting needs no writable mount; making, renaming or removing does. It is the
-// directory that is mounted and not the socket, so that a rebootmgr that is started later, or again, is reached too. The host never follows a path of the guest.
+// Why not a socket in the tree, where the original had it: a hostile guest owns its tree. It could put a link
+// or a directory in the place of the socket between any two looks of the host, and it has a /dev of its own
+// that the host does not see. So the host makes the socket in a directory of its own, below /run where no
+// guest has anything, and the guest gets this directory as a read-only mount on /dev/vserver, with
+// /dev/reboot as a link into it. Connecting needs no writable mount; making, renaming or removing does. It is
+// the directory that is mounted and not the socket, so that a rebootmgr that is started later, or again, is
+// reached too. The host never follows a path of the guest.
 //
-// The directory is there exactly while the vserver runs and the host has not begun to stop it: who sees process 1 end can so tell a guest's will from the host's.
+// The directory is there exactly while the vserver runs and the host has not begun to stop it: who sees
+// process 1 end can so tell a guest's will from the host's.
 #pragma once
 
 #include <cstdint>

@@ -20,10 +20,13 @@ void run_program(const std::vector<std::string>& command) {
     ::dprintf(2, "cannot run %s\n", argv[0]);
     ::_exit(127);
   }
-  if (const int status = wait_for_child(pid); status != 0) throw Error(fmt::format("{} ended with status {}", command[0], status));
+  if (const int status = wait_for_child(pid); status != 0)
+    throw Error(fmt::format("{} ended with status {}", command[0], status));
 }
 
-int shell_status(int wait_status) { return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status); }
+int shell_status(int wait_status) {
+  return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
+}
 
 int wait_for_child(pid_t pid) {
   int status = 0;

@@ -3,19 +3,22 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "isolation/confine/syscall_filter.h"
 #include "isolation/context/arguments.h"
 #include "isolation/context/init.h"
-#include "isolation/confine/syscall_filter.h"
 
 namespace vs::isolation {
 namespace {
 
 volatile pid_t passed_to = 0;  // for the handler
-void pass(int signal) { ::kill(passed_to, signal); }
+void pass(int signal) {
+  ::kill(passed_to, signal);
+}
 
 }  // namespace
 
-Child start_spectator(Contexts& contexts, CapabilitySet keep, const std::function<void()>& first, const std::function<int()>& body) {
+Child start_spectator(Contexts& contexts, CapabilitySet keep, const std::function<void()>& first,
+                      const std::function<int()>& body) {
   return contexts.spectate([&] {
     first();
     ok_or_throw(filter_namespaces());
@@ -24,12 +27,15 @@ Child start_spectator(Contexts& contexts, CapabilitySet keep, const std::functio
   });
 }
 
-Child start_watching(Contexts& contexts, const std::string& program, const std::vector<std::string>& command, int output) {
-  return start_spectator(contexts, all_capabilities(), [] {}, [&]() -> int {
-    if (output < 0) return run_init(InitEnds::with_command, [&] { return become(program, command); });
-    // One process, whose number is known: it is in its own list.
-    return ::dup2(output, STDOUT_FILENO) < 0 ? 125 : become(program, command);
-  });
+Child start_watching(Contexts& contexts, const std::string& program, const std::vector<std::string>& command,
+                     int output) {
+  return start_spectator(
+      contexts, all_capabilities(), [] {},
+      [&]() -> int {
+        if (output < 0) return run_init(InitEnds::with_command, [&] { return become(program, command); });
+        // One process, whose number is known: it is in its own list.
+        return ::dup2(output, STDOUT_FILENO) < 0 ? 125 : become(program, command);
+      });
 }
 
 int wait_and_pass_on(const Child& child) {

@@ -20,7 +20,9 @@ namespace {
 
 constexpr uint64_t kLastId = 0xfffffffe;  // the one above means "none"
 
-bool overlap(uint64_t first, uint64_t count, uint64_t other_first, uint64_t other_count) { return first < other_first + other_count && other_first < first + count; }
+bool overlap(uint64_t first, uint64_t count, uint64_t other_first, uint64_t other_count) {
+  return first < other_first + other_count && other_first < first + count;
+}
 
 // Lines "user:first:count"; who has some of the ids, or "".
 std::string owner_in(const char* file, uint32_t first) {
@@ -30,7 +32,9 @@ std::string owner_in(const char* file, uint32_t first) {
     std::string user;
     uint64_t other = 0, count = 0;
     char colon = 0;
-    if (std::getline(fields, user, ':') && fields >> other >> colon >> count && overlap(first, kIdsOfGuest, other, count)) return user;
+    if (std::getline(fields, user, ':') && fields >> other >> colon >> count &&
+        overlap(first, kIdsOfGuest, other, count))
+      return user;
   }
   return {};
 }
@@ -47,23 +51,31 @@ uint64_t user_namespace_of(const std::string& process) {
 
 }  // namespace
 
-Expected<uint32_t> first_id_of(unsigned number, uint32_t configured, const std::vector<ContextInfo>& living, const char* subuid, const char* subgid) {
+Expected<uint32_t> first_id_of(unsigned number, uint32_t configured, const std::vector<ContextInfo>& living,
+                               const char* subuid, const char* subgid) {
   const uint32_t first = configured != 0 ? configured : number * kIdsOfGuest;
-  const std::string range = fmt::format("the ids {} to {} of USERNS", first, uint64_t{first} + kIdsOfGuest - 1), advice = "; give it others by USERNS=FIRST in NAME.conf";
+  const std::string range =
+                        fmt::format("the ids {} to {} of USERNS", first, uint64_t{first} + kIdsOfGuest - 1),
+                    advice = "; give it others by USERNS=FIRST in NAME.conf";
   if (first + uint64_t{kIdsOfGuest} - 1 > kLastId) return Problem{ERANGE, range + " are too many" + advice};
   for (const char* file : {subuid, subgid})
-    if (const auto owner = owner_in(file, first); !owner.empty()) return Problem{EEXIST, fmt::format("{} belong to {} in {}{}", range, owner, file, advice)};
+    if (const auto owner = owner_in(file, first); !owner.empty())
+      return Problem{EEXIST, fmt::format("{} belong to {} in {}{}", range, owner, file, advice)};
   for (const auto& other : living) {
     const auto it = other.facts.find("USERNS");
     if (it != other.facts.end() && overlap(first, kIdsOfGuest, std::stoull("0" + it->second), kIdsOfGuest))
-      return Problem{EEXIST, fmt::format("{} are in use by context {} ({}){}", range, other.number, other.name, advice)};
+      return Problem{
+          EEXIST, fmt::format("{} are in use by context {} ({}){}", range, other.number, other.name, advice)};
   }
   return first;
 }
 
 Result map_ids(pid_t pid, uint32_t first) {
   for (const char* kind : {"uid", "gid"})
-    if (auto done = write_map(fmt::format("/proc/{}/{}_map", pid, kind), fmt::format("0 {} {}", first, kIdsOfGuest)); !done) return done;
+    if (auto done =
+            write_map(fmt::format("/proc/{}/{}_map", pid, kind), fmt::format("0 {} {}", first, kIdsOfGuest));
+        !done)
+      return done;
   return Ok{};
 }
 
@@ -91,7 +103,8 @@ Expected<UniqueFd> make_id_mapping(uint32_t first) {
 }
 
 Result become_root_inside() {
-  if (::setgroups(0, nullptr) != 0 || ::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) return problem_from_errno("become", "root of the user namespace");
+  if (::setgroups(0, nullptr) != 0 || ::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0)
+    return problem_from_errno("become", "root of the user namespace");
   return Ok{};
 }
 

@@ -16,8 +16,10 @@ namespace vs::isolation {
 namespace {
 
 // Columns that hold no text of a process's own choice, so that words before PID can be counted.
-constexpr std::string_view kPlainColumns[] = {"F",   "S",    "STAT", "USER", "UID", "EUSER", "RUSER", "EUID", "RUID", "PPID", "PGID", "PGRP", "SID",     "SESS", "TTY",
-                                              "TT",  "NI",   "PRI",  "C",    "%CPU", "%MEM", "GROUP", "GID",  "TIME", "LWP",  "TGID", "NLWP", "ELAPSED", "PSR"};
+constexpr std::string_view kPlainColumns[] = {
+    "F",    "S",     "STAT", "USER", "UID", "EUSER", "RUSER", "EUID",    "RUID", "PPID",
+    "PGID", "PGRP",  "SID",  "SESS", "TTY", "TT",    "NI",    "PRI",     "C",    "%CPU",
+    "%MEM", "GROUP", "GID",  "TIME", "LWP", "TGID",  "NLWP",  "ELAPSED", "PSR"};
 
 struct Word {
   size_t begin, end;
@@ -41,7 +43,8 @@ std::optional<size_t> pid_word(std::string_view header) {
     if (!word) return std::nullopt;
     const auto text = header.substr(word->begin, word->end - word->begin);
     if (text == "PID") return i;
-    if (std::find(std::begin(kPlainColumns), std::end(kPlainColumns), text) == std::end(kPlainColumns)) return std::nullopt;
+    if (std::find(std::begin(kPlainColumns), std::end(kPlainColumns), text) == std::end(kPlainColumns))
+      return std::nullopt;
   }
 }
 
@@ -51,7 +54,9 @@ std::optional<pid_t> number_at(std::string_view line, const Word& word) {
   return static_cast<pid_t>(std::stol(std::string(text)));
 }
 
-std::string label_text(const std::string& number, const std::string& name) { return fmt::format("{:>6} {:<10.10}", number, name); }
+std::string label_text(const std::string& number, const std::string& name) {
+  return fmt::format("{:>6} {:<10.10}", number, name);
+}
 
 }  // namespace
 
@@ -66,7 +71,8 @@ std::string safe_line(std::string_view line) {
   return out;
 }
 
-std::string with_contexts(const std::string& output, const std::function<std::string(pid_t)>& label, bool& found) {
+std::string with_contexts(const std::string& output, const std::function<std::string(pid_t)>& label,
+                          bool& found) {
   std::string out;
   std::optional<size_t> column;
   bool header = true;
@@ -76,7 +82,9 @@ std::string with_contexts(const std::string& output, const std::function<std::st
     if (header) column = pid_word(line);
     if (const auto word = column ? word_number(line, *column) : std::nullopt) {
       const auto pid = header ? std::nullopt : number_at(line, *word);
-      line.insert(word->end, " " + (header ? label_text("CTX", "NAME") : pid ? label(*pid) : std::string(kLabelWidth, ' ')));
+      line.insert(word->end, " " + (header ? label_text("CTX", "NAME")
+                                    : pid  ? label(*pid)
+                                           : std::string(kLabelWidth, ' ')));
     }
     out += line + "\n";
     header = false;
@@ -90,13 +98,17 @@ std::string ContextLabels::of(pid_t pid) const {
   const auto number = contexts_.of_process(pid, living_);
   if (!number) return label_text("?", "UNKNOWN");
   if (*number == kHost) return label_text("0", "MAIN");
-  const auto it = std::find_if(living_.begin(), living_.end(), [&](const ContextInfo& info) { return info.number == *number; });
+  const auto it = std::find_if(living_.begin(), living_.end(),
+                               [&](const ContextInfo& info) { return info.number == *number; });
   return label_text(fmt::to_string(*number), it == living_.end() || it->name.empty() ? "-" : it->name);
 }
 
-std::string ContextLabels::spectator() const { return label_text("1", "ALL_PROCS"); }
+std::string ContextLabels::spectator() const {
+  return label_text("1", "ALL_PROCS");
+}
 
-std::string output_in_context_1(Contexts& contexts, const std::string& program, const std::vector<std::string>& command, pid_t& spectator, int& status) {
+std::string output_in_context_1(Contexts& contexts, const std::string& program,
+                                const std::vector<std::string>& command, pid_t& spectator, int& status) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw Error(problem_from_errno("make", "a pipe").message);
   UniqueFd from(ends[0]), to(ends[1]);

@@ -11,10 +11,14 @@ uint32_t word(const uint8_t* bytes) {
   return value;
 }
 
-Words6 words(const BindAddress& address) { return {word(&address.bytes[0]), word(&address.bytes[4]), word(&address.bytes[8]), word(&address.bytes[12])}; }
+Words6 words(const BindAddress& address) {
+  return {word(&address.bytes[0]), word(&address.bytes[4]), word(&address.bytes[8]),
+          word(&address.bytes[12])};
+}
 
 // Goes to `label` when the first `count` words are those of `address`.
-void if_begins6(BpfProgram& program, const Words6& address, size_t count, uint8_t base, int16_t offset, const std::string& label) {
+void if_begins6(BpfProgram& program, const Words6& address, size_t count, uint8_t base, int16_t offset,
+                const std::string& label) {
   const std::string next = program.fresh_label();
   for (size_t i = 0; i < count; ++i) {
     program.load32(kScratch, base, static_cast<int16_t>(offset + 4 * static_cast<int>(i)));
@@ -45,12 +49,14 @@ void if_ours4(BpfProgram& program, const AddressLists& lists, uint8_t reg, const
   if (lists.loopback != 0) program.if_equal(reg, lists.loopback, label);
 }
 
-void if_ours6(BpfProgram& program, const AddressLists& lists, uint8_t base, int16_t offset, const std::string& label) {
+void if_ours6(BpfProgram& program, const AddressLists& lists, uint8_t base, int16_t offset,
+              const std::string& label) {
   for (const auto& one : lists.v6) if_equal6(program, one, base, offset, label);
   for (const auto& one : lists.loopback6) if_equal6(program, one, base, offset, label);
 }
 
-void if_equal6(BpfProgram& program, const Words6& address, uint8_t base, int16_t offset, const std::string& label) {
+void if_equal6(BpfProgram& program, const Words6& address, uint8_t base, int16_t offset,
+               const std::string& label) {
   if_begins6(program, address, address.size(), base, offset, label);
 }
 

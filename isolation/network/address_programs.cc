@@ -18,8 +18,8 @@ constexpr int16_t kSourceIp4 = offsetof(bpf_sock_addr, msg_src_ip4);
 constexpr int16_t kSourceIp6 = offsetof(bpf_sock_addr, msg_src_ip6);
 const uint32_t kMapped = net(0xffff);
 
-// For programs with the ends of finish(). The verifier refuses instructions that nothing leads to, and which list is empty decides what leads
-// where: so both ends have a way, one that no socket's family takes.
+// For programs with the ends of finish(). The verifier refuses instructions that nothing leads to, and which
+// list is empty decides what leads where: so both ends have a way, one that no socket's family takes.
 void begin_with_ends(BpfProgram& program) {
   begin(program);
   program.load32(kScratch, kContext, offsetof(bpf_sock_addr, family));
@@ -53,12 +53,14 @@ void write_word(BpfProgram& program, int16_t offset, uint32_t value) {
   program.store32(kContext, offset, kScratch);
 }
 void write_words6(BpfProgram& program, int16_t offset, const Words6& address) {
-  for (size_t i = 0; i < address.size(); ++i) write_word(program, static_cast<int16_t>(offset + 4 * static_cast<int>(i)), address[i]);
+  for (size_t i = 0; i < address.size(); ++i)
+    write_word(program, static_cast<int16_t>(offset + 4 * static_cast<int>(i)), address[i]);
 }
 
 // --- bind ------------------------------------------------------------------------------------------------
 
-// The IPv4 address at `offset` of the context: any becomes the first of ours, 127.0.0.1 the own loopback, ours stays, others are refused.
+// The IPv4 address at `offset` of the context: any becomes the first of ours, 127.0.0.1 the own loopback,
+// ours stays, others are refused.
 void bind_ip4(BpfProgram& program, const AddressLists& lists, int16_t offset) {
   program.load32(kAddress, kContext, offset);
   program.if_equal(kAddress, 0, "any4");
@@ -82,7 +84,8 @@ void finish(BpfProgram& program, int error) {
   set_retval_and_refuse(program, error);
 }
 
-// The kernel asks for CAP_NET_BIND_SERVICE over the namespace that the network belongs to, which root of a user namespace does not have; this lets it by.
+// The kernel asks for CAP_NET_BIND_SERVICE over the namespace that the network belongs to, which root of a
+// user namespace does not have; this lets it by.
 void leave_with_low_ports_for(BpfProgram& program, uint32_t user) {
   constexpr int kAllowed = 1, kWithoutCapability = 2;
   program.call(BPF_FUNC_get_current_uid_gid);  // the host's ids; the user's in the lower half
@@ -108,8 +111,10 @@ BpfProgram bind4(const AddressLists& lists) {
   return program;
 }
 
-// Goes to `label` when the socket is for IPv6 only. No helper tells, so it is read from the kernel's own struct: skc_ipv6only of sock_common, the sixth bit after family
-// and state, in every kernel since 3.13. Were it elsewhere in another one, a server would listen on the wrong one of the guest's addresses; the packet filter does not ask.
+// Goes to `label` when the socket is for IPv6 only. No helper tells, so it is read from the kernel's own
+// struct: skc_ipv6only of sock_common, the sixth bit after family and state, in every kernel since 3.13. Were
+// it elsewhere in another one, a server would listen on the wrong one of the guest's addresses; the packet
+// filter does not ask.
 void if_ipv6_only(BpfProgram& program, const std::string& label) {
   constexpr int16_t kBits = 19;
   constexpr uint32_t kIpv6Only = std::endian::native == std::endian::little ? 0x20 : 0x04;
@@ -125,8 +130,9 @@ void if_ipv6_only(BpfProgram& program, const std::string& label) {
   }
 }
 
-// [::] is the first IPv6 address. Where there is none a server for both kinds gets the IPv4 address, one for IPv6 only the loopback address: it has nobody to serve, but it
-// starts, and nginx and sshd as Debian configures them do not without.
+// [::] is the first IPv6 address. Where there is none a server for both kinds gets the IPv4 address, one for
+// IPv6 only the loopback address: it has nobody to serve, but it starts, and nginx and sshd as Debian
+// configures them do not without.
 void bind_any6(BpfProgram& program, const AddressLists& lists) {
   if (!lists.v6.empty()) {
     write_words6(program, kUserIp6, lists.v6.front());
@@ -183,15 +189,20 @@ void bind_source4(BpfProgram& program, uint32_t source) {
 void bind_source6(BpfProgram& program, const Words6& source) {
   program.store32_constant(BPF_REG_10, kStack, AF_INET6);
   program.store32_constant(BPF_REG_10, kStack + 4, 0);
-  for (int i = 0; i < 4; ++i) program.store32_constant(BPF_REG_10, static_cast<int16_t>(kStack + 8 + 4 * i), source[static_cast<size_t>(i)]);
+  for (int i = 0; i < 4; ++i)
+    program.store32_constant(BPF_REG_10, static_cast<int16_t>(kStack + 8 + 4 * i),
+                             source[static_cast<size_t>(i)]);
   program.store32_constant(BPF_REG_10, kStack + 24, 0);
   bind_to_stack(program, sizeof(sockaddr_in6));
 }
 
 // Of an IPv6 socket that speaks IPv4.
-void bind_mapped_source(BpfProgram& program, uint32_t source) { bind_source6(program, {0, 0, kMapped, source}); }
+void bind_mapped_source(BpfProgram& program, uint32_t source) {
+  bind_source6(program, {0, 0, kMapped, source});
+}
 
-// Destination 127.0.0.1 becomes the own loopback, the rest of 127/8 but that is refused; the address is in kAddress. Goes to "loop" or falls through.
+// Destination 127.0.0.1 becomes the own loopback, the rest of 127/8 but that is refused; the address is in
+// kAddress. Goes to "loop" or falls through.
 void look_at_loopback(BpfProgram& program, const AddressLists& lists) {
   if (lists.loopback == 0) return;
   program.if_equal(kAddress, kOne, "loop");
@@ -205,15 +216,18 @@ void look_at_loopback(BpfProgram& program, const AddressLists& lists) {
 // The same for ::1 and the other guests' loopback addresses. Goes to "loop6", to "refuse", or falls through.
 void look_at_loopback6(BpfProgram& program, const AddressLists& lists) {
   if (lists.loopback == 0) return;
-  const std::string one = lists.loopback6.empty() ? "refuse" : "loop6";  // without one of its own: ::1 is the host's
+  const std::string one =
+      lists.loopback6.empty() ? "refuse" : "loop6";  // without one of its own: ::1 is the host's
   if_equal6(program, kOne6, kContext, kUserIp6, one);
   if_equal6(program, {0, 0, 0, 0}, kContext, kUserIp6, one);
   for (const auto& own : lists.loopback6) if_equal6(program, own, kContext, kUserIp6, "loop6");
   if_loopback_net6(program, kContext, kUserIp6, "refuse");
 }
 
-// The IPv4 destination at `offset` of the context, by a socket whose source is set by `bind_source`. Does not fall through.
-void connect_ip4(BpfProgram& program, const AddressLists& lists, int16_t offset, void (*bind_source)(BpfProgram&, uint32_t)) {
+// The IPv4 destination at `offset` of the context, by a socket whose source is set by `bind_source`. Does not
+// fall through.
+void connect_ip4(BpfProgram& program, const AddressLists& lists, int16_t offset,
+                 void (*bind_source)(BpfProgram&, uint32_t)) {
   program.load32(kAddress, kContext, offset);
   look_at_loopback(program, lists);
   if (!lists.v4.empty()) bind_source(program, lists.v4.front());
@@ -330,20 +344,27 @@ struct Hook {
   bpf_attach_type attach;
   BpfProgram (*make)(const AddressLists&);
 };
-constexpr Hook kHooks[] = {{"vs_bind4", BPF_CGROUP_INET4_BIND, bind4},       {"vs_bind6", BPF_CGROUP_INET6_BIND, bind6},
-                           {"vs_connect4", BPF_CGROUP_INET4_CONNECT, connect4}, {"vs_connect6", BPF_CGROUP_INET6_CONNECT, connect6},
-                           {"vs_sendmsg4", BPF_CGROUP_UDP4_SENDMSG, sendmsg4},  {"vs_sendmsg6", BPF_CGROUP_UDP6_SENDMSG, sendmsg6}};
-constexpr Hook kShowHooks[] = {{"vs_sockname4", BPF_CGROUP_INET4_GETSOCKNAME, show4}, {"vs_sockname6", BPF_CGROUP_INET6_GETSOCKNAME, show6},
-                               {"vs_peername4", BPF_CGROUP_INET4_GETPEERNAME, show4}, {"vs_peername6", BPF_CGROUP_INET6_GETPEERNAME, show6},
-                               {"vs_recvmsg4", BPF_CGROUP_UDP4_RECVMSG, show4},       {"vs_recvmsg6", BPF_CGROUP_UDP6_RECVMSG, show6}};
+constexpr Hook kHooks[] = {
+    {"vs_bind4", BPF_CGROUP_INET4_BIND, bind4},          {"vs_bind6", BPF_CGROUP_INET6_BIND, bind6},
+    {"vs_connect4", BPF_CGROUP_INET4_CONNECT, connect4}, {"vs_connect6", BPF_CGROUP_INET6_CONNECT, connect6},
+    {"vs_sendmsg4", BPF_CGROUP_UDP4_SENDMSG, sendmsg4},  {"vs_sendmsg6", BPF_CGROUP_UDP6_SENDMSG, sendmsg6}};
+constexpr Hook kShowHooks[] = {{"vs_sockname4", BPF_CGROUP_INET4_GETSOCKNAME, show4},
+                               {"vs_sockname6", BPF_CGROUP_INET6_GETSOCKNAME, show6},
+                               {"vs_peername4", BPF_CGROUP_INET4_GETPEERNAME, show4},
+                               {"vs_peername6", BPF_CGROUP_INET6_GETPEERNAME, show6},
+                               {"vs_recvmsg4", BPF_CGROUP_UDP4_RECVMSG, show4},
+                               {"vs_recvmsg6", BPF_CGROUP_UDP6_RECVMSG, show6}};
 
 }  // namespace
 
-uint32_t loopback_of_context(unsigned number) { return 0x7f000001u | ((number & 0xffff) << 8); }
+uint32_t loopback_of_context(unsigned number) {
+  return 0x7f000001u | ((number & 0xffff) << 8);
+}
 
 BindAddress loopback6_of_vserver(const std::string& name) {
-  BindAddress address = parse_address("lo:fd5c:9a1e:70b3:7653::/128");  // a unique local prefix (RFC 4193) drawn once for all hosts
-  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  BindAddress address = parse_address(
+      "lo:fd5c:9a1e:70b3:7653::/128");  // a unique local prefix (RFC 4193) drawn once for all hosts
+  uint64_t hash = 0xcbf29ce484222325;   // FNV-1a
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
   for (size_t i = 0; i < 8; ++i) address.bytes[8 + i] = static_cast<uint8_t>(hash >> (56 - 8 * i));
   return address;
@@ -354,10 +375,16 @@ Result tie_to_addresses(int cgroup, const AddressRules& rules) {
   if (auto done = lock_to_addresses(cgroup, rules); !done || rules.own_network) return done;
   const AddressLists lists = lists_of(rules);
   for (const auto& hook : kHooks)
-    if (auto done = load_and_attach(cgroup, hook.make(lists), BPF_PROG_TYPE_CGROUP_SOCK_ADDR, hook.attach, hook.name); !done) return done;
+    if (auto done =
+            load_and_attach(cgroup, hook.make(lists), BPF_PROG_TYPE_CGROUP_SOCK_ADDR, hook.attach, hook.name);
+        !done)
+      return done;
   if (lists.loopback == 0) return Ok{};
   for (const auto& hook : kShowHooks)
-    if (auto done = load_and_attach(cgroup, hook.make(lists), BPF_PROG_TYPE_CGROUP_SOCK_ADDR, hook.attach, hook.name); !done) return done;
+    if (auto done =
+            load_and_attach(cgroup, hook.make(lists), BPF_PROG_TYPE_CGROUP_SOCK_ADDR, hook.attach, hook.name);
+        !done)
+      return done;
   return Ok{};
 }
 
@@ -365,7 +392,9 @@ Result allow_low_ports(int cgroup, uint32_t user) {
   for (const auto attach : {BPF_CGROUP_INET4_BIND, BPF_CGROUP_INET6_BIND}) {
     BpfProgram program;
     leave_with_low_ports_for(program, user);
-    if (auto done = load_and_attach(cgroup, program, BPF_PROG_TYPE_CGROUP_SOCK_ADDR, attach, "vs_low_ports"); !done) return done;
+    if (auto done = load_and_attach(cgroup, program, BPF_PROG_TYPE_CGROUP_SOCK_ADDR, attach, "vs_low_ports");
+        !done)
+      return done;
   }
   return Ok{};
 }

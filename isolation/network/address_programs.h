@@ -1,8 +1,10 @@
-// The programs that tie a cgroup to its addresses on the host's own network stack: bind, connect and send are rewritten for comfort, and a filter on
-// every packet's local address is the lock, since raw sockets and listen() without bind pass the first ones.
+// The programs that tie a cgroup to its addresses on the host's own network stack: bind, connect and send are
+// rewritten for comfort, and a filter on every packet's local address is the lock, since raw sockets and
+// listen() without bind pass the first ones.
 //
-// The instructions are made here, with the addresses in them as constants: no map to look up, no compiler for BPF, no file to load. Attached to
-// a cgroup they live exactly as long as it does, and a guest has no capability to detach them.
+// The instructions are made here, with the addresses in them as constants: no map to look up, no compiler for
+// BPF, no file to load. Attached to a cgroup they live exactly as long as it does, and a guest has no
+// capability to detach them.
 #pragma once
 
 #include <cstdint>
@@ -17,13 +19,16 @@ namespace vs::isolation {
 
 struct AddressRules {
   std::vector<BindAddress> addresses;
-  // The loopback address of its own, in 127/8, in host order; what is 127.0.0.1 inside. 0: the host's loopback is used, as chbind always did.
+  // The loopback address of its own, in 127/8, in host order; what is 127.0.0.1 inside. 0: the host's
+  // loopback is used, as chbind always did.
   uint32_t loopback = 0;
   // The same for ::1. Nothing: ::1 is the host's, and refused where `loopback` is set.
   std::optional<BindAddress> loopback6 = std::nullopt;
-  // The cgroup's processes have a network namespace of their own: only the lock is needed, and leaves all of its loopback alone.
+  // The cgroup's processes have a network namespace of their own: only the lock is needed, and leaves all of
+  // its loopback alone.
   bool own_network = false;
-  // The host's id of who may bind to ports below 1024 without a capability over the host's network: root of a user namespace. 0: nobody.
+  // The host's id of who may bind to ports below 1024 without a capability over the host's network: root of a
+  // user namespace. 0: nobody.
   uint32_t low_ports_for = 0;
 };
 
@@ -32,7 +37,8 @@ uint32_t loopback_of_context(unsigned number);
 // One for each vserver, on lo, from its name: known before the context is, and the same at every start.
 BindAddress loopback6_of_vserver(const std::string& name);
 
-// Attaches all programs to this open cgroup (v2). Problem with the name of the program that the kernel refused.
+// Attaches all programs to this open cgroup (v2). Problem with the name of the program that the kernel
+// refused.
 Result tie_to_addresses(int cgroup, const AddressRules& rules);
 
 // For a cgroup that is not tied: nothing but its `low_ports_for`.

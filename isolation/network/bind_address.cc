@@ -35,7 +35,8 @@ unsigned parse_prefix(const std::string& text, bool v6, const std::string& whole
     return length;
   }
   const unsigned most = v6 ? 128 : 32;
-  if (text.empty() || text.size() > 3 || text.find_first_not_of("0123456789") != std::string::npos || std::stoul(text) > most || std::stoul(text) == 0)
+  if (text.empty() || text.size() > 3 || text.find_first_not_of("0123456789") != std::string::npos ||
+      std::stoul(text) > most || std::stoul(text) == 0)
     bad(whole, fmt::format("a prefix length from 1 to {} or a netmask after '/'", most));
   return static_cast<unsigned>(std::stoul(text));
 }
@@ -46,7 +47,8 @@ Expected<RouteRequest> request_for(const BindAddress& address, uint16_t type, ui
   message.ifa_prefixlen = static_cast<uint8_t>(address.prefix != 0 ? address.prefix : address.v6 ? 128 : 32);
   message.ifa_flags = address.v6 ? IFA_F_NODAD : 0;  // else an IPv6 address cannot be bound for a second
   message.ifa_index = ::if_nametoindex(address.device.c_str());
-  if (message.ifa_index == 0) return problem_from(ENODEV, "find the network interface", escaped(address.device));
+  if (message.ifa_index == 0)
+    return problem_from(ENODEV, "find the network interface", escaped(address.device));
   RouteRequest request(type, flags, message);
   request.add(IFA_LOCAL, address.bytes.data(), address.size());
   request.add(IFA_ADDRESS, address.bytes.data(), address.size());
@@ -74,7 +76,8 @@ BindAddress parse_address(const std::string& text) {
     address = behind;
     address.device = rest.substr(0, colon);
   }
-  if (const size_t slash = text.find('/'); slash != std::string::npos) address.prefix = parse_prefix(text.substr(slash + 1), address.v6, text);
+  if (const size_t slash = text.find('/'); slash != std::string::npos)
+    address.prefix = parse_prefix(text.substr(slash + 1), address.v6, text);
   return address;
 }
 
@@ -123,7 +126,8 @@ Result add_alias(const BindAddress& address, const std::string& label) {
   const ifa_cacheinfo never_chosen{0, ~0U, 0, 0};
   if (address.v6 && address.device == "lo") request->add(IFA_CACHEINFO, &never_chosen, sizeof never_chosen);
   const int failed = request->send();
-  if (failed != 0) return problem_from(failed, "add the address", fmt::format("{} on {}", address.text(), address.device));
+  if (failed != 0)
+    return problem_from(failed, "add the address", fmt::format("{} on {}", address.text(), address.device));
   return Ok{};
 }
 
@@ -131,7 +135,9 @@ Result remove_alias(const BindAddress& address) {
   auto request = request_for(address, RTM_DELADDR, 0);
   if (!request) return request.error().code == ENODEV ? Result(Ok{}) : Result(request.error());
   const int failed = request->send();
-  if (failed != 0 && failed != EADDRNOTAVAIL) return problem_from(failed, "remove the address", fmt::format("{} on {}", address.text(), address.device));
+  if (failed != 0 && failed != EADDRNOTAVAIL)
+    return problem_from(failed, "remove the address",
+                        fmt::format("{} on {}", address.text(), address.device));
   return Ok{};
 }
 

@@ -1,4 +1,5 @@
-// Addresses that a process tree is tied to: "eth0:192.168.1.2/24", "192.168.1.4", "fd00::5/64", a host name, or an interface's name.
+// Addresses that a process tree is tied to: "eth0:192.168.1.2/24", "192.168.1.4", "fd00::5/64", a host name,
+// or an interface's name.
 #pragma once
 
 #include <netinet/in.h>
@@ -14,11 +15,11 @@ namespace vs::isolation {
 
 struct BindAddress {
   bool v6 = false;
-  std::array<uint8_t, 16> bytes{};  // network order; the first 4 for IPv4
-  unsigned prefix = 0;              // 0: not said
-  std::string device;               // "": not said
+  std::array<uint8_t, 16> bytes{};             // network order; the first 4 for IPv4
+  unsigned prefix = 0;                         // 0: not said
+  std::string device;                          // "": not said
   size_t size() const { return v6 ? 16 : 4; }  // of bytes
-  std::string text() const;         // without prefix: "192.168.1.2"
+  std::string text() const;                    // without prefix: "192.168.1.2"
   bool operator==(const BindAddress&) const = default;
 };
 
@@ -36,7 +37,8 @@ void add_address_of(const sockaddr* from, std::vector<BindAddress>& found);
 
 // Whether the address is on its device already.
 bool is_present(const BindAddress& address);
-// Adding and removing an alias by rtnetlink. Adding what is there is EEXIST in the Problem, removing what is not there succeeds.
+// Adding and removing an alias by rtnetlink. Adding what is there is EEXIST in the Problem, removing what is
+// not there succeeds.
 Result add_alias(const BindAddress& address, const std::string& label);
 Result remove_alias(const BindAddress& address);
 

@@ -5,9 +5,9 @@
 
 #include "core/error.h"
 #include "core/escape.h"
+#include "isolation/context/cgroup.h"
 #include "isolation/network/address_programs.h"
 #include "isolation/network/bind_address.h"
-#include "isolation/context/cgroup.h"
 
 namespace vs::isolation {
 
@@ -19,8 +19,10 @@ void bind_self(const std::vector<std::string>& given, bool silent) {
       rules.addresses.push_back(address);
       shown += " " + address.text();
     }
-  if (rules.addresses.empty()) throw Error(fmt::format("'{}' has no address", escaped(given.at(0))), Exit::usage);
-  if (rules.addresses.size() > kMostAddresses) throw Error(fmt::format("at most {} addresses", kMostAddresses), Exit::usage);
+  if (rules.addresses.empty())
+    throw Error(fmt::format("'{}' has no address", escaped(given.at(0))), Exit::usage);
+  if (rules.addresses.size() > kMostAddresses)
+    throw Error(fmt::format("at most {} addresses", kMostAddresses), Exit::usage);
   const Cgroups cgroups;
   cgroups.sweep(".chbind.");  // of those that ended: nobody stays to remove them
   const std::string name = fmt::format(".chbind.{}", ::getpid());

@@ -12,8 +12,9 @@ namespace {
 
 constexpr uint8_t kPacket = BPF_REG_9;  // its network header
 
-// The addresses are read where they lie: with a helper that copies them a packet took 25 ns more, of 100. The kernel had `size` bytes of the header in one piece before it looked at them itself; a packet of
-// which that is not so goes to "drop".
+// The addresses are read where they lie: with a helper that copies them a packet took 25 ns more, of 100. The
+// kernel had `size` bytes of the header in one piece before it looked at them itself; a packet of which that
+// is not so goes to "drop".
 void look_at_header(BpfProgram& program, int32_t size) {
   program.load32(kPacket, kContext, offsetof(__sk_buff, data));
   program.load32(kScratch, kContext, offsetof(__sk_buff, data_end));
@@ -53,7 +54,8 @@ void look_at_ip6(BpfProgram& program, const AddressLists& lists, bool egress) {
   if_ours6(program, lists, kPacket, egress ? kSource6 : kDestination6, "pass");
 }
 
-// In a network of its own all of its loopback is its own, and link-local addresses are what the kernel made of its interfaces.
+// In a network of its own all of its loopback is its own, and link-local addresses are what the kernel made
+// of its interfaces.
 void let_own_network_pass(BpfProgram& program, bool six, bool egress) {
   const int16_t local = six ? (egress ? kSource6 : kDestination6) : (egress ? kSource4 : kDestination4);
   program.load32(kAddress, kPacket, local);
@@ -94,8 +96,10 @@ BpfProgram packet_filter(const AddressLists& lists, bool own_network, bool egres
 Result lock_to_addresses(int cgroup, const AddressRules& rules) {
   const AddressLists lists = lists_of(rules);
   for (const bool egress : {true, false})
-    if (auto done = load_and_attach(cgroup, packet_filter(lists, rules.own_network, egress), BPF_PROG_TYPE_CGROUP_SKB, egress ? BPF_CGROUP_INET_EGRESS : BPF_CGROUP_INET_INGRESS,
-                                    egress ? "vs_egress" : "vs_ingress"); !done)
+    if (auto done = load_and_attach(
+            cgroup, packet_filter(lists, rules.own_network, egress), BPF_PROG_TYPE_CGROUP_SKB,
+            egress ? BPF_CGROUP_INET_EGRESS : BPF_CGROUP_INET_INGRESS, egress ? "vs_egress" : "vs_ingress");
+        !done)
       return done;
   return Ok{};
 }

@@ -1,5 +1,5 @@
-// The lock on a guest's addresses: no packet leaves or enters its sockets by another local address. It holds for raw sockets and for listen() without bind, which no
-// other hook sees.
+// The lock on a guest's addresses: no packet leaves or enters its sockets by another local address. It holds
+// for raw sockets and for listen() without bind, which no other hook sees.
 #pragma once
 
 #include "core/error.h"

@@ -37,14 +37,17 @@ bool is_bridge(const std::string& device) {
   return socket && ::ioctl(socket.get(), SIOCETHTOOL, &request) == 0 && std::string(info.driver) == "bridge";
 }
 
-// Interface names have 15 characters and vservers' 64: a hash, and the whole name as the alias that "ip link" shows.
+// Interface names have 15 characters and vservers' 64: a hash, and the whole name as the alias that "ip link"
+// shows.
 std::string host_name_of(const std::string& vserver, size_t index) {
   uint32_t hash = 0x811c9dc5;  // FNV-1a
   for (const char c : vserver) hash = (hash ^ static_cast<unsigned char>(c)) * 0x01000193;
   return fmt::format("vs{:08x}.{}", hash, index);
 }
 
-Result done_or(int failed, const char* what, const std::string& object) { return failed == 0 ? Result(Ok{}) : Result(problem_from(failed, what, object)); }
+Result done_or(int failed, const char* what, const std::string& object) {
+  return failed == 0 ? Result(Ok{}) : Result(problem_from(failed, what, object));
+}
 
 ifinfomsg link_named(const std::string& name, bool up) {
   ifinfomsg message{};
@@ -103,12 +106,15 @@ Result add_route(bool v6, const BindAddress* to, const BindAddress* gateway, con
   if (to != nullptr) request.add(RTA_DST, to->bytes.data(), to->size());
   if (gateway != nullptr) request.add(RTA_GATEWAY, gateway->bytes.data(), gateway->size());
   if (!device.empty()) request.add(RTA_OIF, ::if_nametoindex(device.c_str()));
-  return done_or(request.send(), "add a route to", fmt::format("{}{}", to == nullptr ? "all through " + gateway->text() : to->text(), device.empty() ? "" : " by " + device));
+  return done_or(request.send(), "add a route to",
+                 fmt::format("{}{}", to == nullptr ? "all through " + gateway->text() : to->text(),
+                             device.empty() ? "" : " by " + device));
 }
 
 // Of this namespace. One that this kernel does not have (IPv6 switched off) is none to set.
 void set_interface_sysctl(const char* family, const std::string& name, const char* key, const char* value) {
-  const UniqueFd fd(::open(fmt::format("/proc/sys/net/{}/conf/{}/{}", family, name, key).c_str(), O_WRONLY | O_CLOEXEC));
+  const UniqueFd fd(
+      ::open(fmt::format("/proc/sys/net/{}/conf/{}/{}", family, name, key).c_str(), O_WRONLY | O_CLOEXEC));
   if (fd) static_cast<void>(::write(fd.get(), value, 1) == 1);
 }
 
@@ -118,10 +124,12 @@ Result on_device(BindAddress address, const std::string& device) {
 }
 
 bool has_family(const std::vector<BindAddress>& addresses, bool v6) {
-  return std::any_of(addresses.begin(), addresses.end(), [v6](const BindAddress& one) { return one.v6 == v6; });
+  return std::any_of(addresses.begin(), addresses.end(),
+                     [v6](const BindAddress& one) { return one.v6 == v6; });
 }
 
-// The guest may send what it likes to this end: only what comes from its addresses is taken, and no advice on routes.
+// The guest may send what it likes to this end: only what comes from its addresses is taken, and no advice on
+// routes.
 Result set_up_host_end(const PrivateLink& link) {
   set_interface_sysctl("ipv4", link.host_name, "rp_filter", "1");
   set_interface_sysctl("ipv4", link.host_name, "accept_redirects", "0");
@@ -138,7 +146,8 @@ Result set_up_host_end(const PrivateLink& link) {
   return Ok{};
 }
 
-Result make_links(const std::vector<PrivateLink>& links, int guest_network, const std::function<void(const std::string&)>& hold) {
+Result make_links(const std::vector<PrivateLink>& links, int guest_network,
+                  const std::function<void(const std::string&)>& hold) {
   for (const auto& link : links) {
     if (!link.host_name.empty()) hold(link.host_name);
     if (auto done = make_link(link, guest_network); !done) return done;
@@ -149,7 +158,8 @@ Result make_links(const std::vector<PrivateLink>& links, int guest_network, cons
 }
 
 Result set_up_guest_end(const PrivateLink& link) {
-  set_interface_sysctl("ipv4", link.name, "arp_notify", "1");  // neighbours remember the interface of the last start
+  set_interface_sysctl("ipv4", link.name, "arp_notify",
+                       "1");  // neighbours remember the interface of the last start
   for (auto address : link.addresses) {
     if (link.kind == LinkKind::routed) address.prefix = 0;
     if (auto done = on_device(address, link.name); !done) return done;
@@ -167,14 +177,24 @@ Result set_up_guest_end(const PrivateLink& link) {
 
 }  // namespace
 
-Expected<std::vector<PrivateLink>> plan_private_network(const std::string& vserver, const std::vector<BindAddress>& addresses) {
+Expected<std::vector<PrivateLink>> plan_private_network(const std::string& vserver,
+                                                        const std::vector<BindAddress>& addresses) {
   std::vector<PrivateLink> links;
   for (const auto& address : addresses) {
-    auto found = std::find_if(links.begin(), links.end(), [&](const PrivateLink& one) { return one.device == address.device; });
+    auto found = std::find_if(links.begin(), links.end(),
+                              [&](const PrivateLink& one) { return one.device == address.device; });
     if (found == links.end()) {
-      if (!address.device.empty() && ::if_nametoindex(address.device.c_str()) == 0) return problem_from(ENODEV, "find the network interface", escaped(address.device));
-      const LinkKind kind = address.device.empty() ? LinkKind::routed : is_bridge(address.device) ? LinkKind::bridged : LinkKind::macvlan;
-      links.push_back({kind, fmt::format("eth{}", links.size()), kind == LinkKind::macvlan ? "" : host_name_of(vserver, links.size()), address.device, "vserver " + vserver, {}});
+      if (!address.device.empty() && ::if_nametoindex(address.device.c_str()) == 0)
+        return problem_from(ENODEV, "find the network interface", escaped(address.device));
+      const LinkKind kind = address.device.empty()      ? LinkKind::routed
+                            : is_bridge(address.device) ? LinkKind::bridged
+                                                        : LinkKind::macvlan;
+      links.push_back({kind,
+                       fmt::format("eth{}", links.size()),
+                       kind == LinkKind::macvlan ? "" : host_name_of(vserver, links.size()),
+                       address.device,
+                       "vserver " + vserver,
+                       {}});
       found = std::prev(links.end());
     }
     found->addresses.push_back(address);
@@ -182,11 +202,14 @@ Expected<std::vector<PrivateLink>> plan_private_network(const std::string& vserv
   return links;
 }
 
-Result make_private_network(const std::vector<PrivateLink>& links, const std::vector<BindAddress>& gateways, int host_network, const std::function<void(const std::string&)>& hold) {
+Result make_private_network(const std::vector<PrivateLink>& links, const std::vector<BindAddress>& gateways,
+                            int host_network, const std::function<void(const std::string&)>& hold) {
   const UniqueFd own(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
-  if (!own || ::setns(host_network, CLONE_NEWNET) != 0) return problem_from_errno("go to", "the host's network namespace");
+  if (!own || ::setns(host_network, CLONE_NEWNET) != 0)
+    return problem_from_errno("go to", "the host's network namespace");
   const auto made = make_links(links, own.get(), hold);
-  if (::setns(own.get(), CLONE_NEWNET) != 0) return problem_from_errno("go back to", "the guest's network namespace");
+  if (::setns(own.get(), CLONE_NEWNET) != 0)
+    return problem_from_errno("go back to", "the guest's network namespace");
   if (!made) return made;
   if (auto done = set_up("lo"); !done) return done;
   for (const auto& link : links)

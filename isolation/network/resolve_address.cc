@@ -17,8 +17,12 @@ std::vector<BindAddress> resolve_address(const std::string& text) {
   if (found.empty()) {
     addrinfo* answers = nullptr;
     const int failed = ::getaddrinfo(text.c_str(), nullptr, nullptr, &answers);
-    if (failed != 0) throw Error(fmt::format("'{}' is no address, no network interface, and no known name: {}", escaped(text), ::gai_strerror(failed)), Exit::usage);
-    for (const addrinfo* one = answers; one != nullptr; one = one->ai_next) add_address_of(one->ai_addr, found);
+    if (failed != 0)
+      throw Error(fmt::format("'{}' is no address, no network interface, and no known name: {}",
+                              escaped(text), ::gai_strerror(failed)),
+                  Exit::usage);
+    for (const addrinfo* one = answers; one != nullptr; one = one->ai_next)
+      add_address_of(one->ai_addr, found);
     ::freeaddrinfo(answers);
   }
   return found;

@@ -11,7 +11,8 @@
 
 namespace vs::isolation {
 
-RouteRequest::RouteRequest(uint16_t type, uint16_t flags, const void* message, size_t size) : bytes_(sizeof(nlmsghdr), '\0') {
+RouteRequest::RouteRequest(uint16_t type, uint16_t flags, const void* message, size_t size)
+    : bytes_(sizeof(nlmsghdr), '\0') {
   nlmsghdr header{};
   header.nlmsg_type = type;
   header.nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
@@ -20,9 +21,13 @@ RouteRequest::RouteRequest(uint16_t type, uint16_t flags, const void* message, s
   pad();
 }
 
-void RouteRequest::pad() { bytes_.resize(NLMSG_ALIGN(bytes_.size())); }
+void RouteRequest::pad() {
+  bytes_.resize(NLMSG_ALIGN(bytes_.size()));
+}
 
-void RouteRequest::add(uint16_t type, const void* data, size_t size) { end(begin(type, data, size)); }
+void RouteRequest::add(uint16_t type, const void* data, size_t size) {
+  end(begin(type, data, size));
+}
 
 size_t RouteRequest::begin(uint16_t type, const void* head, size_t size) {
   const size_t begun = bytes_.size();

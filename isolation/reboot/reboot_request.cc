@@ -37,16 +37,21 @@ Expected<RebootSocket> RebootSocket::make(int dir, const std::string& shown) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   // By the descriptor: a path may be longer than a socket's name can be.
-  const auto end = fmt::format_to_n(address.sun_path, sizeof address.sun_path - 1, "/proc/self/fd/{}/{}", dir, kRebootSocket);
+  const auto end = fmt::format_to_n(address.sun_path, sizeof address.sun_path - 1, "/proc/self/fd/{}/{}", dir,
+                                    kRebootSocket);
   *end.out = 0;
   const mode_t before = ::umask(0177);
-  const bool bound = made.listener_ && ::bind(made.listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  const bool bound =
+      made.listener_ &&
+      ::bind(made.listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
   const int failed = errno;
   ::umask(before);
   if (!bound) return problem_from(failed, "make the socket", shown);
   // Root inside is another id of the host where it has a user namespace: the directory is its own then.
   struct stat owner {};
-  if (::fstat(dir, &owner) != 0 || ::fchownat(dir, kRebootSocket, owner.st_uid, owner.st_gid, AT_SYMLINK_NOFOLLOW) != 0) return problem_from_errno("give to the guest's root", shown);
+  if (::fstat(dir, &owner) != 0 ||
+      ::fchownat(dir, kRebootSocket, owner.st_uid, owner.st_gid, AT_SYMLINK_NOFOLLOW) != 0)
+    return problem_from_errno("give to the guest's root", shown);
   if (::listen(made.listener_.get(), kQueue) != 0) return problem_from_errno("listen at", shown);
   return made;
 }
@@ -56,7 +61,9 @@ int RebootSocket::waits_for(Clock::time_point now) const {
   return now >= next_accept_ ? listener_.get() : -1;
 }
 
-RebootSocket::Clock::time_point RebootSocket::wake_at() const { return connection_ ? deadline_ : next_accept_; }
+RebootSocket::Clock::time_point RebootSocket::wake_at() const {
+  return connection_ ? deadline_ : next_accept_;
+}
 
 RebootWish RebootSocket::finish(Clock::time_point now) {
   connection_.reset();

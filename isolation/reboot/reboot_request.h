@@ -1,7 +1,9 @@
 // What one vserver asks over its socket, and how often it may.
 //
-// Whoever writes here is root in a hostile guest. So per vserver: one connection at a time, sixteen bytes of it, two seconds for them; the next is taken a tenth of a
-// second later, the rest waits in a queue of the kernel's that is short. Complaints are counted, not written, after a few. Descriptors that are sent along are closed by the kernel.
+// Whoever writes here is root in a hostile guest. So per vserver: one connection at a time, sixteen bytes of
+// it, two seconds for them; the next is taken a tenth of a second later, the rest waits in a queue of the
+// kernel's that is short. Complaints are counted, not written, after a few. Descriptors that are sent along
+// are closed by the kernel.
 #pragma once
 
 #include <chrono>

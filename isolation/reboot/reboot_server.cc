@@ -23,8 +23,8 @@
 #include <map>
 #include <optional>
 
-#include "core/escape.h"
 #include "core/durable/host_lock.h"
+#include "core/escape.h"
 #include "isolation/context/arguments.h"
 #include "isolation/context/reboot_place.h"
 #include "isolation/reboot/reboot_request.h"
@@ -68,7 +68,10 @@ class RebootServer {
   void run();
 
  private:
-  bool serves(const std::string& name) const { return options_.names.empty() || std::find(options_.names.begin(), options_.names.end(), name) != options_.names.end(); }
+  bool serves(const std::string& name) const {
+    return options_.names.empty() ||
+           std::find(options_.names.begin(), options_.names.end(), name) != options_.names.end();
+  }
   void look_around();
   void watch_init(const std::string& name, Guest& guest);
   void hear(const std::string& name, Guest& guest, Clock::time_point now);
@@ -92,11 +95,14 @@ uint64_t inode_of(const std::string& path) {
   return ::stat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode) ? found.st_ino : 0;
 }
 
-bool RebootServer::still_there(const std::string& name, const Guest& guest) const { return inode_of(reboot_dir(runtime_.places, name)) == guest.dir; }
+bool RebootServer::still_there(const std::string& name, const Guest& guest) const {
+  return inode_of(reboot_dir(runtime_.places, name)) == guest.dir;
+}
 
 // The directories are looked at as a whole at each change: simpler than each event, and none can be lost.
 void RebootServer::look_around() {
-  for (auto it = guests_.begin(); it != guests_.end();) it = still_there(it->first, it->second) ? std::next(it) : guests_.erase(it);
+  for (auto it = guests_.begin(); it != guests_.end();)
+    it = still_there(it->first, it->second) ? std::next(it) : guests_.erase(it);
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(reboot_root(runtime_.places), error)) {
     const std::string name = entry.path().filename();
@@ -134,10 +140,13 @@ void RebootServer::watch_init(const std::string& name, Guest& guest) {
 void RebootServer::hear(const std::string& name, Guest& guest, Clock::time_point now) {
   const RebootWish wish = guest.socket->look(now);
   if (wish == RebootWish::restart || wish == RebootWish::halt) {
-    runtime_.log.info(fmt::format("vserver {} asks to be {}", name, wish == RebootWish::restart ? "restarted" : "stopped"));
+    runtime_.log.info(
+        fmt::format("vserver {} asks to be {}", name, wish == RebootWish::restart ? "restarted" : "stopped"));
     want(name, wish == RebootWish::restart ? Action::restart : Action::stop);
   } else if (wish == RebootWish::invalid && guest.complaints++ < kComplaints) {
-    runtime_.log.error(fmt::format("invalid request from vserver {}: '{}'{}", name, escaped(guest.socket->text()), guest.complaints == kComplaints ? "; no more of it are told" : ""));
+    runtime_.log.error(fmt::format("invalid request from vserver {}: '{}'{}", name,
+                                   escaped(guest.socket->text()),
+                                   guest.complaints == kComplaints ? "; no more of it are told" : ""));
   }
 }
 
@@ -161,7 +170,10 @@ void RebootServer::conclude(const std::string& name, const Guest& guest, std::op
     want(name, Action::start_again);
   } else {
     runtime_.log.info(fmt::format("vserver {} has {}", name,
-                                  killed && WTERMSIG(*status) == SIGINT ? "halted" : status ? "ended by itself" : "ended; whether to reboot is known of vservers started below rebootmgr only: it stays stopped"));
+                                  killed && WTERMSIG(*status) == SIGINT ? "halted"
+                                  : status                              ? "ended by itself"
+                                           : "ended; whether to reboot is known of vservers started below "
+                                             "rebootmgr only: it stays stopped"));
     want(name, Action::clean);
   }
 }
@@ -174,7 +186,8 @@ void RebootServer::want(const std::string& name, Action action) {
 
 int work(Runtime& runtime, const std::string& name, Action action) {
   try {
-    if (action == Action::restart) read_spec(runtime.places, name);  // a file with a mistake must not end a vserver that runs
+    if (action == Action::restart)
+      read_spec(runtime.places, name);  // a file with a mistake must not end a vserver that runs
     if (action == Action::restart || action == Action::stop) stop_vserver(runtime, name);
     if (action == Action::restart || action == Action::start_again) start_vserver(runtime, name);
     if (action == Action::clean) running_context(runtime, name);
@@ -186,9 +199,11 @@ int work(Runtime& runtime, const std::string& name, Action action) {
 }
 
 void RebootServer::begin_jobs(Clock::time_point now) {
-  auto working = static_cast<size_t>(std::count_if(jobs_.begin(), jobs_.end(), [](const auto& one) { return one.second.worker != 0; }));
+  auto working = static_cast<size_t>(
+      std::count_if(jobs_.begin(), jobs_.end(), [](const auto& one) { return one.second.worker != 0; }));
   for (auto& [name, job] : jobs_) {
-    if (job.action == Action::none || job.worker != 0 || now < job.not_before || working == kWorkers) continue;
+    if (job.action == Action::none || job.worker != 0 || now < job.not_before || working == kWorkers)
+      continue;
     const Action action = std::exchange(job.action, Action::none);
     const pid_t pid = ::fork();
     if (pid == 0) {
@@ -218,7 +233,8 @@ void tell_ready() {
   if (address.sun_path[0] == '@') address.sun_path[0] = 0;
   const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   constexpr char kReady[] = "READY=1";
-  static_cast<void>(::sendto(fd.get(), kReady, sizeof kReady - 1, MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), size) > 0);
+  static_cast<void>(::sendto(fd.get(), kReady, sizeof kReady - 1, MSG_NOSIGNAL,
+                             reinterpret_cast<const sockaddr*>(&address), size) > 0);
 }
 
 void RebootServer::reap() {
@@ -235,7 +251,8 @@ void RebootServer::reap() {
 }
 
 int milliseconds_until(Clock::time_point when, Clock::time_point now) {
-  return static_cast<int>(std::clamp<long>(std::chrono::duration_cast<std::chrono::milliseconds>(when - now).count() + 1, 0, 60'000));
+  return static_cast<int>(std::clamp<long>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(when - now).count() + 1, 0, 60'000));
 }
 
 void RebootServer::run() {
@@ -250,9 +267,13 @@ void RebootServer::run() {
   for (const int signal : {SIGTERM, SIGINT, SIGCHLD}) ::sigaddset(&signals, signal);
   ::sigprocmask(SIG_BLOCK, &signals, &before_);
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-  const UniqueFd arrived(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)), changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (!arrived || !changes || ::inotify_add_watch(changes.get(), reboot_root(runtime_.places).c_str(), IN_CREATE | IN_DELETE | IN_ONLYDIR) < 0 ||
-      ::inotify_add_watch(changes.get(), (runtime_.places.run + "/ctx").c_str(), IN_MOVED_TO | IN_ONLYDIR) < 0)
+  const UniqueFd arrived(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)),
+      changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!arrived || !changes ||
+      ::inotify_add_watch(changes.get(), reboot_root(runtime_.places).c_str(),
+                          IN_CREATE | IN_DELETE | IN_ONLYDIR) < 0 ||
+      ::inotify_add_watch(changes.get(), (runtime_.places.run + "/ctx").c_str(), IN_MOVED_TO | IN_ONLYDIR) <
+          0)
     throw Error(problem_from_errno("watch", reboot_root(runtime_.places)).message);
   if (options_.start) starter_ = ::fork();
   if (options_.start && starter_ == 0) {
@@ -267,18 +288,21 @@ void RebootServer::run() {
     std::vector<pollfd> polled = {{arrived.get(), POLLIN, 0}, {changes.get(), POLLIN, 0}};
     auto wake = now + 60s;
     for (const auto& [name, job] : jobs_)
-      if (job.action != Action::none && job.worker == 0 && job.not_before > now) wake = std::min(wake, job.not_before);
+      if (job.action != Action::none && job.worker == 0 && job.not_before > now)
+        wake = std::min(wake, job.not_before);
     for (const auto& [name, guest] : guests_) {
       if (guest.socket) {
         const int waits_for = guest.socket->waits_for(now);
         if (waits_for >= 0) polled.push_back({waits_for, POLLIN, 0});
         if (guest.socket->wake_at() > now) wake = std::min(wake, guest.socket->wake_at());
       }
-      // Readable when it has ended, hung up when its status can be asked: from then on a look now and then does.
+      // Readable when it has ended, hung up when its status can be asked: from then on a look now and then
+      // does.
       if (guest.init && !guest.ended) polled.push_back({guest.init.get(), POLLIN, 0});
       if (guest.ended) wake = std::min(wake, now + 10ms);
     }
-    if (::poll(polled.data(), polled.size(), milliseconds_until(wake, now)) < 0 && errno != EINTR) throw Error(problem_from_errno("wait for", "requests").message);
+    if (::poll(polled.data(), polled.size(), milliseconds_until(wake, now)) < 0 && errno != EINTR)
+      throw Error(problem_from_errno("wait for", "requests").message);
     signalfd_siginfo signal{};
     while (::read(arrived.get(), &signal, sizeof signal) == sizeof signal)
       if (signal.ssi_signo != SIGCHLD) going = false;
@@ -303,6 +327,8 @@ void RebootServer::run() {
 
 }  // namespace
 
-void serve_reboots(Runtime& runtime, const RebootServerOptions& options) { RebootServer(runtime, options).run(); }
+void serve_reboots(Runtime& runtime, const RebootServerOptions& options) {
+  RebootServer(runtime, options).run();
+}
 
 }  // namespace vs::isolation

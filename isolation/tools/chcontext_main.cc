@@ -19,16 +19,16 @@
 
 #include "core/error.h"
 #include "core/escape.h"
-#include "isolation/context/arguments.h"
 #include "isolation/confine/capabilities.h"
-#include "isolation/context/cgroup.h"
 #include "isolation/confine/confine.h"
+#include "isolation/confine/syscall_filter.h"
+#include "isolation/context/arguments.h"
+#include "isolation/context/cgroup.h"
 #include "isolation/context/context.h"
 #include "isolation/context/init.h"
 #include "isolation/context/mounts.h"
 #include "isolation/context/places.h"
 #include "isolation/context/spectator.h"
-#include "isolation/confine/syscall_filter.h"
 
 namespace {
 
@@ -53,16 +53,23 @@ void check_flags(Options& options) {
       at = comma + 1;
     }
   for (const auto& word : words)
-    if (std::find_if(std::begin(kFlags), std::end(kFlags), [&](const char* one) { return word == one; }) == std::end(kFlags))
-      throw Error(fmt::format("'{}' is no flag: lock, sched, nproc, private, fakeinit, hideinfo, ulimit", escaped(word)), Exit::usage);
+    if (std::find_if(std::begin(kFlags), std::end(kFlags), [&](const char* one) { return word == one; }) ==
+        std::end(kFlags))
+      throw Error(fmt::format("'{}' is no flag: lock, sched, nproc, private, fakeinit, hideinfo, ulimit",
+                              escaped(word)),
+                  Exit::usage);
   options.flags = words;
 }
 
-// nproc and ulimit: what this process may use at most, for all of the context together. The other limits go on holding for each process.
+// nproc and ulimit: what this process may use at most, for all of the context together. The other limits go
+// on holding for each process.
 Limits limits_of_context(const Options& options) {
   const auto limit_of = [](int resource) {
     rlimit limit{};
-    return ::getrlimit(static_cast<__rlimit_resource_t>(resource), &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : 0;
+    return ::getrlimit(static_cast<__rlimit_resource_t>(resource), &limit) == 0 &&
+                   limit.rlim_cur != RLIM_INFINITY
+               ? limit.rlim_cur
+               : 0;
   };
   Limits limits;
   if (options.has("nproc") || options.has("ulimit")) limits.pids = limit_of(RLIMIT_NPROC);
@@ -73,10 +80,13 @@ Limits limits_of_context(const Options& options) {
 
 unsigned wanted_number(const Options& options) {
   if (options.contexts.empty()) return 0;
-  if (options.contexts.size() > 1) throw Error("several contexts at once need a kernel with contexts", Exit::usage);
+  if (options.contexts.size() > 1)
+    throw Error("several contexts at once need a kernel with contexts", Exit::usage);
   const std::string& text = options.contexts[0];
-  if (text.empty() || text.size() > 5 || text.find_first_not_of("0123456789") != std::string::npos || std::stoul(text) > kLastNumber || std::stoul(text) == kHost)
-    throw Error(fmt::format("--ctx {}: expected a number from 1 to {}", escaped(text), kLastNumber), Exit::usage);
+  if (text.empty() || text.size() > 5 || text.find_first_not_of("0123456789") != std::string::npos ||
+      std::stoul(text) > kLastNumber || std::stoul(text) == kHost)
+    throw Error(fmt::format("--ctx {}: expected a number from 1 to {}", escaped(text), kLastNumber),
+                Exit::usage);
   return static_cast<unsigned>(std::stoul(text));
 }
 
@@ -88,25 +98,31 @@ void say(const Options& options, const std::string& text) {
 
 void set_names(const Options& options) {
   if (!options.hostname.empty()) {
-    if (::sethostname(options.hostname.c_str(), options.hostname.size()) != 0) throw Error(problem_from_errno("set the host name", options.hostname).message);
+    if (::sethostname(options.hostname.c_str(), options.hostname.size()) != 0)
+      throw Error(problem_from_errno("set the host name", options.hostname).message);
     say(options, "Host name is now " + options.hostname);
   }
   if (!options.domainname.empty()) {
     const std::string domain = options.domainname == "none" ? "" : options.domainname;
-    if (::setdomainname(domain.c_str(), domain.size()) != 0) throw Error(problem_from_errno("set the domain name", domain).message);
+    if (::setdomainname(domain.c_str(), domain.size()) != 0)
+      throw Error(problem_from_errno("set the domain name", domain).message);
     say(options, "Domain name is now " + options.domainname);
   }
 }
 
-CapabilitySet kept(const Options& options) { return apply_changes(options.secure ? secure_capabilities() : all_capabilities(), options.capabilities); }
+CapabilitySet kept(const Options& options) {
+  return apply_changes(options.secure ? secure_capabilities() : all_capabilities(), options.capabilities);
+}
 
 void lower(const Options& options, bool ordinary_user) {
   if (options.has("lock")) ok_or_throw(filter_namespaces());
-  // An ordinary user has them in his own user namespace only, where they reach nothing; and goes on as what he was.
+  // An ordinary user has them in his own user namespace only, where they reach nothing; and goes on as what
+  // he was.
   ok_or_throw(keep_only(ordinary_user ? 0 : kept(options)));
 }
 
-int inside_new(const Options& options, const std::vector<std::string>& command, unsigned number, bool ordinary_user) {
+int inside_new(const Options& options, const std::vector<std::string>& command, unsigned number,
+               bool ordinary_user) {
   if (options.disconnect) ::setsid();
   ok_or_throw(fresh_proc());
   if (options.has("hideinfo")) ok_or_throw(hide_register(places_from_environment().run));
@@ -117,9 +133,12 @@ int inside_new(const Options& options, const std::vector<std::string>& command, 
   return run_init(InitEnds::with_command, [&] { return become("chcontext", command); });
 }
 
-int wait_unless_disconnected(const Child& child, const Options& options) { return options.disconnect ? 0 : wait_and_pass_on(child); }
+int wait_unless_disconnected(const Child& child, const Options& options) {
+  return options.disconnect ? 0 : wait_and_pass_on(child);
+}
 
-int create(const Options& options, const std::vector<std::string>& command, Contexts& contexts, unsigned number) {
+int create(const Options& options, const std::vector<std::string>& command, Contexts& contexts,
+           unsigned number) {
   CreateOptions create;
   create.number = number;
   create.user = ::geteuid() != 0;
@@ -136,7 +155,8 @@ int create(const Options& options, const std::vector<std::string>& command, Cont
     ok_or_throw(cgroups.enter(name, true));  // and the child with us
   }
   ContextInfo created;
-  const Child child = contexts.create(create, [&](unsigned given) { return inside_new(options, command, given, create.user); }, created);
+  const Child child = contexts.create(
+      create, [&](unsigned given) { return inside_new(options, command, given, create.user); }, created);
   const int status = wait_unless_disconnected(child, options);
   if (!options.disconnect) contexts.find(created.number);  // finds it dead and removes its entry
   return status;
@@ -145,16 +165,20 @@ int create(const Options& options, const std::vector<std::string>& command, Cont
 int run(int argc, char** argv) {
   Options options;
   Arguments arguments("chcontext", "[OPTION...] COMMAND [WORD...]",
-                      "Runs a command in a new security context: it sees and reaches only processes of its own. Root may give the number of one: that is entered, or made.\n"
+                      "Runs a command in a new security context: it sees and reaches only processes of its "
+                      "own. Root may give the number of one: that is entered, or made.\n"
                       "Context 1 sees all processes of all contexts and can signal none.",
-                      "Exit codes: the command's own; 125 when it could not be tried, 126 when it could not be run, 127 when it was not found.\n"
+                      "Exit codes: the command's own; 125 when it could not be tried, 126 when it could not "
+                      "be run, 127 when it was not found.\n"
                       "Example:    chcontext --secure --hostname lab /bin/sh");
   arguments.list("--ctx", "N", options.contexts, "this context");
   arguments.list("--cap", "NAME", options.capabilities, "keep (NAME) or take (!NAME) a capability");
   arguments.flag("--secure", options.secure, "keep only capabilities that do not reach out of the context");
-  arguments.list("--flag", "FLAG[,FLAG...]", options.flags, "lock, sched, nproc, private, fakeinit, hideinfo, ulimit; see chcontext(8)");
+  arguments.list("--flag", "FLAG[,FLAG...]", options.flags,
+                 "lock, sched, nproc, private, fakeinit, hideinfo, ulimit; see chcontext(8)");
   arguments.value("--hostname", "NAME", options.hostname, "host name in the context");
-  arguments.value("--domainname", "NAME", options.domainname, "NIS domain name in the context; none for an empty one");
+  arguments.value("--domainname", "NAME", options.domainname,
+                  "NIS domain name in the context; none for an empty one");
   arguments.flag("--disconnect", options.disconnect, "in the background, in a session of its own");
   arguments.flag("--silent", options.silent, "do not print the number");
   const auto command = arguments.parse(argc, argv);
@@ -169,16 +193,19 @@ int run(int argc, char** argv) {
       set_names(options);
       say(options, fmt::format("New security context is {}", kSpectator));
     };
-    const Child child =
-        start_spectator(*contexts, kept(options), first, [&] { return run_init(InitEnds::with_command, [&] { return become("chcontext", command); }); });
+    const Child child = start_spectator(*contexts, kept(options), first, [&] {
+      return run_init(InitEnds::with_command, [&] { return become("chcontext", command); });
+    });
     return wait_unless_disconnected(child, options);
   }
   const auto existing = number == 0 ? std::optional<ContextInfo>() : contexts->find(number);
   if (!existing) return create(options, command, *contexts, number);
   if (::geteuid() != 0) throw Error("only root may enter a context");
-  if (existing->facts.contains("FLAGS") && existing->facts.at("FLAGS") == "private") throw Error(fmt::format("context {} is private: nobody enters it", number));
+  if (existing->facts.contains("FLAGS") && existing->facts.at("FLAGS") == "private")
+    throw Error(fmt::format("context {} is private: nobody enters it", number));
   if (!existing->name.empty())
-    throw Error(fmt::format("context {} is vserver {}; enter it by: vserver {} exec COMMAND", number, existing->name, existing->name));
+    throw Error(fmt::format("context {} is vserver {}; enter it by: vserver {} exec COMMAND", number,
+                            existing->name, existing->name));
   const Child child = contexts->enter(*existing, -1, [&] {
     set_names(options);
     say(options, fmt::format("New security context is {}", number));

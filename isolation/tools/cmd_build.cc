@@ -13,17 +13,16 @@
 
 #include "core/durable/durable_file.h"
 #include "core/error.h"
-#include "core/tree/root_dir.h"
 #include "core/escape.h"
 #include "core/tree/root_dir.h"
 #include "isolation/context/arguments.h"
+#include "isolation/context/run_program.h"
+#include "isolation/tools/vserver_verbs.h"
 #include "isolation/trees/clone.h"
 #include "isolation/trees/guest_tools.h"
-#include "isolation/vserver/lifecycle.h"
-#include "isolation/context/run_program.h"
 #include "isolation/trees/store_lock.h"
 #include "isolation/trees/tree.h"
-#include "isolation/tools/vserver_verbs.h"
+#include "isolation/vserver/lifecycle.h"
 
 namespace vs::isolation {
 namespace {
@@ -37,14 +36,19 @@ struct Build {
 Build parse(const VerbOptions& options) {
   Build build;
   Arguments arguments("vserver NAME build", "[OPTION...]",
-                      "Makes the tree and NAME.conf. skeleton: only what any tree has; template: unpacks --from, a tar file; debootstrap: a Debian of --suite from the mirrors of this\n"
+                      "Makes the tree and NAME.conf. skeleton: only what any tree has; template: unpacks "
+                      "--from, a tar file; debootstrap: a Debian of --suite from the mirrors of this\n"
                       "host, by mmdebstrap; rpm: the packages in directory --from, or in files\n"
-                      "named there, by rpm, with their scripts; clone: a copy of vserver --from, which must not run: what vunify shares is shared with it,\n"
+                      "named there, by rpm, with their scripts; clone: a copy of vserver --from, which must "
+                      "not run: what vunify shares is shared with it,\n"
                       "the rest reflinked where the filesystem can.",
-                      "Exit codes: 0 done, 1 failed and nothing is left, 2 usage.\nExample:    vserver web1 build --method debootstrap --ip 192.168.1.2/24 --ondev eth0");
+                      "Exit codes: 0 done, 1 failed and nothing is left, 2 usage.\nExample:    vserver web1 "
+                      "build --method debootstrap --ip 192.168.1.2/24 --ondev eth0");
   arguments.value("--method", "METHOD", build.method, "skeleton, template, clone, debootstrap or rpm");
-  arguments.value("--from", "FILE|DIR|NAME", build.from, "what template unpacks, rpm installs (FILE,... or DIR) or clone copies");
-  arguments.value("--suite", "SUITE", build.suite, "the release for debootstrap; this host's own if not said");
+  arguments.value("--from", "FILE|DIR|NAME", build.from,
+                  "what template unpacks, rpm installs (FILE,... or DIR) or clone copies");
+  arguments.value("--suite", "SUITE", build.suite,
+                  "the release for debootstrap; this host's own if not said");
   arguments.value("--packages", "NAME,...", build.packages, "packages beside the minimum for debootstrap");
   arguments.value("--ip", "ADDRESS", build.ip, "IPROOT of NAME.conf");
   arguments.value("--ondev", "INTERFACE", build.device, "IPROOTDEV of NAME.conf");
@@ -53,7 +57,8 @@ Build parse(const VerbOptions& options) {
   words.insert(words.end(), options.words.begin(), options.words.end());
   std::vector<char*> argv;
   for (auto& word : words) argv.push_back(word.data());
-  if (!arguments.parse(static_cast<int>(argv.size()), argv.data()).empty()) throw Error("build: expected options only; see vserver NAME build --help", Exit::usage);
+  if (!arguments.parse(static_cast<int>(argv.size()), argv.data()).empty())
+    throw Error("build: expected options only; see vserver NAME build --help", Exit::usage);
   return build;
 }
 
@@ -63,7 +68,8 @@ std::vector<std::string> apt_sources() {
   std::error_code error;
   if (fs::file_size("/etc/apt/sources.list", error) > 0 && !error) files.push_back("/etc/apt/sources.list");
   for (const auto& entry : fs::directory_iterator("/etc/apt/sources.list.d", error))
-    if (entry.path().extension() == ".list" || entry.path().extension() == ".sources") files.push_back(entry.path());
+    if (entry.path().extension() == ".list" || entry.path().extension() == ".sources")
+      files.push_back(entry.path());
   return files;
 }
 
@@ -82,12 +88,15 @@ std::vector<std::string> rpm_files(const std::string& from) {
   return files;
 }
 
-// In one transaction, so that rpm sees to the order; what a package needs and is not there is told by rpm, and nothing is left.
+// In one transaction, so that rpm sees to the order; what a package needs and is not there is told by rpm,
+// and nothing is left.
 void install_rpms(const std::string& from, const std::string& tree) {
   const auto files = rpm_files(from);
-  // What scripts want before any package is there. No more: a file that is there keeps rpm from putting its own.
+  // What scripts want before any package is there. No more: a file that is there keeps rpm from putting its
+  // own.
   const std::string dev = tree + "/dev", null = dev + "/null";
-  if (::mkdir(dev.c_str(), 0755) != 0 || ::mknod(null.c_str(), S_IFCHR | 0666, ::makedev(1, 3)) != 0) throw Error(problem_from_errno("make", null).message);
+  if (::mkdir(dev.c_str(), 0755) != 0 || ::mknod(null.c_str(), S_IFCHR | 0666, ::makedev(1, 3)) != 0)
+    throw Error(problem_from_errno("make", null).message);
   std::vector<std::string> command = {"rpm", "--root", tree, "-i"};
   // Debian's rpm refuses to install unless told that this is not the host.
   if (::access("/etc/debian_version", F_OK) == 0) command.push_back("--force-debian");
@@ -112,7 +121,9 @@ void fill(Runtime& runtime, const Build& build, const std::string& tree) {
     std::vector<std::string> command = {"mmdebstrap", "--quiet", "--variant=minbase"};
     if (!build.packages.empty()) command.push_back("--include=" + build.packages);
     const std::string own = host_release(), suite = build.suite.empty() ? own : build.suite;
-    if (suite.empty()) throw Error("build: this host's /etc/os-release names no release (VERSION_CODENAME); say --suite", Exit::usage);
+    if (suite.empty())
+      throw Error("build: this host's /etc/os-release names no release (VERSION_CODENAME); say --suite",
+                  Exit::usage);
     command.insert(command.end(), {suite, tree});
     // They name one release; for another one the public mirror is right.
     const auto sources = suite == own ? apt_sources() : std::vector<std::string>();
@@ -123,11 +134,17 @@ void fill(Runtime& runtime, const Build& build, const std::string& tree) {
   } else if (build.method == "clone") {
     check_vserver_name(build.from);
     // The copy goes by paths: nobody may be in the tree meanwhile.
-    if (running_context(runtime, build.from)) throw Error(fmt::format("vserver {} is running; stop it to clone it", build.from));
-    const auto counts = clone_tree(fmt::format("{}/{}", runtime.places.trees, build.from), tree, runtime.places.vunify_conf(), runtime.log);
-    if (counts.copied > 0) runtime.log.warning(fmt::format("{} shared files are in use or have as many names as possible and were copied", counts.copied));
+    if (running_context(runtime, build.from))
+      throw Error(fmt::format("vserver {} is running; stop it to clone it", build.from));
+    const auto counts = clone_tree(fmt::format("{}/{}", runtime.places.trees, build.from), tree,
+                                   runtime.places.vunify_conf(), runtime.log);
+    if (counts.copied > 0)
+      runtime.log.warning(fmt::format(
+          "{} shared files are in use or have as many names as possible and were copied", counts.copied));
   } else if (build.method != "skeleton") {
-    throw Error(fmt::format("build: '{}' is no method: skeleton, template, clone, debootstrap, rpm", escaped(build.method)), Exit::usage);
+    throw Error(fmt::format("build: '{}' is no method: skeleton, template, clone, debootstrap, rpm",
+                            escaped(build.method)),
+                Exit::usage);
   }
   if (build.method == "clone") return;  // a clone is what its model is
   ok_or_throw(make_skeleton(tree));
@@ -151,8 +168,10 @@ int cmd_build(const VerbOptions& options) {
   const Build build = parse(options);
   Log log(Verbosity::normal, "vserver");
   Runtime runtime = make_runtime(log);
-  const std::string conf = fmt::format("{}/{}.conf", runtime.places.conf, options.name), tree = fmt::format("{}/{}", runtime.places.trees, options.name);
-  if (::access(conf.c_str(), F_OK) == 0) throw Error(fmt::format("vserver {} exists: {}", options.name, conf));
+  const std::string conf = fmt::format("{}/{}.conf", runtime.places.conf, options.name),
+                    tree = fmt::format("{}/{}", runtime.places.trees, options.name);
+  if (::access(conf.c_str(), F_OK) == 0)
+    throw Error(fmt::format("vserver {} exists: {}", options.name, conf));
   const std::string text = conf_text(build);
   parse_spec(options.name, "build", text);  // what is wrong is told before anything is made
   std::error_code error;
@@ -175,17 +194,21 @@ int cmd_delete(const VerbOptions& options) {
   if (!options.words.empty()) throw Error("delete takes no words", Exit::usage);
   Log log(Verbosity::normal, "vserver");
   Runtime runtime = make_runtime(log);
-  const std::string conf = fmt::format("{}/{}.conf", runtime.places.conf, options.name), tree = fmt::format("{}/{}", runtime.places.trees, options.name);
-  if (running_context(runtime, options.name)) throw Error(fmt::format("vserver {} is running; stop it first", options.name));
+  const std::string conf = fmt::format("{}/{}.conf", runtime.places.conf, options.name),
+                    tree = fmt::format("{}/{}", runtime.places.trees, options.name);
+  if (running_context(runtime, options.name))
+    throw Error(fmt::format("vserver {} is running; stop it first", options.name));
   const bool has_tree = ::access(tree.c_str(), F_OK) == 0;
-  if (!has_tree && ::access(conf.c_str(), F_OK) != 0) throw Error(fmt::format("there is no vserver '{}'", options.name));
+  if (!has_tree && ::access(conf.c_str(), F_OK) != 0)
+    throw Error(fmt::format("there is no vserver '{}'", options.name));
   if (has_tree) {
     const auto locks = lock_stores(RootDir(tree), runtime.places.vunify_conf());
     ok_or_throw(remove_tree(tree));
   }
   // The configuration last: as long as anything is there the vserver is known.
   for (const auto& file : {conf, fmt::format("{}/{}.sh", runtime.places.conf, options.name)})
-    if (::unlink(file.c_str()) != 0 && errno != ENOENT) throw Error(problem_from_errno("remove", file).message);
+    if (::unlink(file.c_str()) != 0 && errno != ENOENT)
+      throw Error(problem_from_errno("remove", file).message);
   if (!options.silent) fmt::print("Server {} is deleted\n", options.name);
   return 0;
 }

@@ -1,7 +1,7 @@
 // enter, exec, suexec, service, chkconfig: a command inside.
 #include "core/error.h"
-#include "isolation/vserver/lifecycle.h"
 #include "isolation/tools/vserver_verbs.h"
+#include "isolation/vserver/lifecycle.h"
 
 namespace vs::isolation {
 namespace {
@@ -18,7 +18,9 @@ void need_words(const VerbOptions& options, size_t least, const char* expected) 
 
 }  // namespace
 
-int cmd_enter(const VerbOptions& options) { return run_inside(options, {"root", true, {}}); }
+int cmd_enter(const VerbOptions& options) {
+  return run_inside(options, {"root", true, {}});
+}
 
 int cmd_exec(const VerbOptions& options) {
   need_words(options, 1, "a command");
@@ -32,7 +34,8 @@ int cmd_suexec(const VerbOptions& options) {
 
 int cmd_service(const VerbOptions& options) {
   need_words(options, 2, "a service and what to do with it");
-  if (options.words[0].find('/') != std::string::npos) throw Error("a service has no '/' in its name", Exit::usage);
+  if (options.words[0].find('/') != std::string::npos)
+    throw Error("a service has no '/' in its name", Exit::usage);
   std::vector<std::string> command = options.words;
   command[0] = "/etc/init.d/" + command[0];
   return run_inside(options, {"root", false, command});

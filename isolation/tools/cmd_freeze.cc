@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "isolation/vserver/lifecycle.h"
 #include "isolation/tools/vserver_verbs.h"
+#include "isolation/vserver/lifecycle.h"
 
 namespace vs::isolation {
 namespace {
@@ -11,7 +11,8 @@ namespace {
 int set_frozen(const VerbOptions& options, bool frozen) {
   Log log(Verbosity::normal, "vserver");
   Runtime runtime = make_runtime(log);
-  if (!running_context(runtime, options.name)) throw Error(fmt::format("vserver {} is not running", options.name));
+  if (!running_context(runtime, options.name))
+    throw Error(fmt::format("vserver {} is not running", options.name));
   ok_or_throw(runtime.cgroups.freeze(options.name, frozen));
   if (!options.silent) fmt::print("Server {} is {}\n", options.name, frozen ? "frozen" : "running");
   return 0;
@@ -19,7 +20,11 @@ int set_frozen(const VerbOptions& options, bool frozen) {
 
 }  // namespace
 
-int cmd_freeze(const VerbOptions& options) { return set_frozen(options, true); }
-int cmd_thaw(const VerbOptions& options) { return set_frozen(options, false); }
+int cmd_freeze(const VerbOptions& options) {
+  return set_frozen(options, true);
+}
+int cmd_thaw(const VerbOptions& options) {
+  return set_frozen(options, false);
+}
 
 }  // namespace vs::isolation

@@ -1,13 +1,15 @@
 // start, stop, restart: what changes whether a vserver runs.
 #include <fmt/format.h>
 
-#include "isolation/vserver/lifecycle.h"
 #include "isolation/tools/vserver_verbs.h"
+#include "isolation/vserver/lifecycle.h"
 
 namespace vs::isolation {
 namespace {
 
-Verbosity verbosity_of(const VerbOptions& options) { return options.verbose ? Verbosity::verbose : options.silent ? Verbosity::quiet : Verbosity::normal; }
+Verbosity verbosity_of(const VerbOptions& options) {
+  return options.verbose ? Verbosity::verbose : options.silent ? Verbosity::quiet : Verbosity::normal;
+}
 
 int with_runtime(const VerbOptions& options, void (*change)(Runtime&, const std::string&), const char* said) {
   Log log(verbosity_of(options), "vserver");
@@ -20,14 +22,21 @@ int with_runtime(const VerbOptions& options, void (*change)(Runtime&, const std:
 
 }  // namespace
 
-int cmd_start(const VerbOptions& options) { return with_runtime(options, start_vserver, "running"); }
-int cmd_stop(const VerbOptions& options) { return with_runtime(options, stop_vserver, "not running"); }
+int cmd_start(const VerbOptions& options) {
+  return with_runtime(options, start_vserver, "running");
+}
+int cmd_stop(const VerbOptions& options) {
+  return with_runtime(options, stop_vserver, "not running");
+}
 int cmd_restart(const VerbOptions& options) {
-  return with_runtime(options, [](Runtime& runtime, const std::string& name) {
-    read_spec(runtime.places, name);  // a file with a mistake must not end a vserver that runs
-    stop_vserver(runtime, name);
-    start_vserver(runtime, name);
-  }, "running");
+  return with_runtime(
+      options,
+      [](Runtime& runtime, const std::string& name) {
+        read_spec(runtime.places, name);  // a file with a mistake must not end a vserver that runs
+        stop_vserver(runtime, name);
+        start_vserver(runtime, name);
+      },
+      "running");
 }
 
 }  // namespace vs::isolation

@@ -5,15 +5,18 @@
 
 #include "core/error.h"
 #include "core/size_text.h"
-#include "isolation/vserver/lifecycle.h"
-#include "isolation/trees/project_quota.h"
 #include "isolation/context/user_namespace.h"
 #include "isolation/tools/vserver_verbs.h"
+#include "isolation/trees/project_quota.h"
+#include "isolation/vserver/lifecycle.h"
 
 namespace vs::isolation {
 namespace {
 
-std::string uptime_text(long seconds) { return fmt::format("{}d {:02}:{:02}:{:02}", seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60); }
+std::string uptime_text(long seconds) {
+  return fmt::format("{}d {:02}:{:02}:{:02}", seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60,
+                     seconds % 60);
+}
 
 std::string fact(const ContextInfo& context, const char* key) {
   const auto it = context.facts.find(key);
@@ -41,12 +44,16 @@ int cmd_status(const VerbOptions& options) {
   }
   const std::string started = fact(*context, "STARTED");
   const long now = std::time(nullptr);
-  fmt::print("Server {} is running{}\n{} processes running\n", options.name, runtime.cgroups.frozen(options.name) ? ", frozen" : "", runtime.cgroups.processes(options.name));
+  fmt::print("Server {} is running{}\n{} processes running\n", options.name,
+             runtime.cgroups.frozen(options.name) ? ", frozen" : "", runtime.cgroups.processes(options.name));
   fmt::print("Vserver uptime: {}\n", uptime_text(started.empty() ? 0 : now - std::stol(started)));
   if (const auto disk = disk_use(read_spec(runtime.places, options.name).root, options.name))
-    fmt::print("Disk: {} of {}\n", size_text(disk->used), disk->limit == 0 ? "all there is" : size_text(disk->limit));
-  if (const auto first = fact(*context, "USERNS"); !first.empty()) fmt::print("User ids: {} to {} of the host\n", first, std::stoul(first) + kIdsOfGuest - 1);
-  fmt::print("Context: {}\nAddresses: {}\nGuards: {}\n", context->number, fact(*context, "ADDRESSES"), fact(*context, "GUARDS"));
+    fmt::print("Disk: {} of {}\n", size_text(disk->used),
+               disk->limit == 0 ? "all there is" : size_text(disk->limit));
+  if (const auto first = fact(*context, "USERNS"); !first.empty())
+    fmt::print("User ids: {} to {} of the host\n", first, std::stoul(first) + kIdsOfGuest - 1);
+  fmt::print("Context: {}\nAddresses: {}\nGuards: {}\n", context->number, fact(*context, "ADDRESSES"),
+             fact(*context, "GUARDS"));
   return 0;
 }
 

@@ -1,4 +1,5 @@
-// fmt's library from its own headers, for programs that are linked statically: Debian packages it as a shared one only.
+// fmt's library from its own headers, for programs that are linked statically: Debian packages it as a shared
+// one only.
 #include <fmt/format-inl.h>
 
 // Declared extern in fmt/format.h.

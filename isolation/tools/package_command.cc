@@ -9,8 +9,8 @@
 #include "core/error.h"
 #include "core/escape.h"
 #include "isolation/context/arguments.h"
-#include "isolation/vserver/lifecycle.h"
 #include "isolation/tools/program_beside.h"
+#include "isolation/vserver/lifecycle.h"
 
 namespace vs::isolation {
 namespace {
@@ -31,7 +31,8 @@ void split(const std::vector<std::string>& given, const PackageTool& tool, Optio
   const auto border = std::find(given.begin(), given.end(), "--");
   options.names.assign(given.begin(), border);
   if (border != given.end()) options.words.assign(border + 1, given.end());
-  if (options.names.empty() || options.words.empty()) throw Error(fmt::format("expected NAME... -- WORD...; see {} --help", tool.program), Exit::usage);
+  if (options.names.empty() || options.words.empty())
+    throw Error(fmt::format("expected NAME... -- WORD...; see {} --help", tool.program), Exit::usage);
   if (options.names != std::vector<std::string>{"ALL"}) {
     for (const auto& name : options.names) check_vserver_name(name);
     return;
@@ -42,7 +43,8 @@ void split(const std::vector<std::string>& given, const PackageTool& tool, Optio
   std::sort(options.names.begin(), options.names.end());
 }
 
-std::vector<std::string> inside(const PackageTool& tool, const std::string& name, const std::vector<std::string>& words) {
+std::vector<std::string> inside(const PackageTool& tool, const std::string& name,
+                                const std::vector<std::string>& words) {
   std::vector<std::string> command = {program_beside("vserver"), name, "exec", tool.inside};
   command.insert(command.end(), words.begin(), words.end());
   return command;
@@ -69,16 +71,21 @@ int run_in(const PackageTool& tool, const std::string& name, const Options& opti
   }
   if (!options.keep_shared && tool.changes(options.words))
     if (const int status = release(tool, name, options); status != 0) {
-      fmt::print(stderr, "{}: error: vserver {}: vunify release ended with status {}; nothing was tried\n", tool.program, name, status);
+      fmt::print(stderr, "{}: error: vserver {}: vunify release ended with status {}; nothing was tried\n",
+                 tool.program, name, status);
       return 125;
     }
   const int status = status_of(inside(tool, name, options.words));
-  if (status != 0) fmt::print(stderr, "{}: error: vserver {}: {} ended with status {}\n", tool.program, name, tool.inside, status);
+  if (status != 0)
+    fmt::print(stderr, "{}: error: vserver {}: {} ended with status {}\n", tool.program, name, tool.inside,
+               status);
   return status;
 }
 
 bool is_package_name(const std::string& text) {
-  const auto good = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.'; };
+  const auto good = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.';
+  };
   return text.size() > 1 && text[0] != '-' && std::all_of(text.begin(), text.end(), good);
 }
 
@@ -104,11 +111,15 @@ std::vector<std::string> packages_to_change(const std::string& simulated) {
 int run_package_tool(const PackageTool& tool, int argc, char** argv) {
   return run_tool(tool.program, 125, [&] {
     Options options;
-    Arguments arguments(tool.program, fmt::format("[OPTION...] NAME...|ALL -- WORD OF {}...", tool.inside),
-                        fmt::format("Runs {} with these words inside of vservers that run, one after the other; ALL are those that run. Where shared files are sealed a command that changes packages\n"
-                                    "gets private copies of theirs first (vunify release).",
-                                    tool.inside),
-                        fmt::format("Exit codes: 0 done in all; else that of the first that failed, each was named; 125 when it could not be tried.\nExample:    {}", tool.example));
+    Arguments arguments(
+        tool.program, fmt::format("[OPTION...] NAME...|ALL -- WORD OF {}...", tool.inside),
+        fmt::format("Runs {} with these words inside of vservers that run, one after the other; ALL are "
+                    "those that run. Where shared files are sealed a command that changes packages\n"
+                    "gets private copies of theirs first (vunify release).",
+                    tool.inside),
+        fmt::format("Exit codes: 0 done in all; else that of the first that failed, each was named; 125 when "
+                    "it could not be tried.\nExample:    {}",
+                    tool.example));
     arguments.flag("--unify", options.unify, "run vunify afterwards: what is equal again is shared again");
     arguments.flag("--keep-shared", options.keep_shared, "release nothing");
     arguments.value("--vunify-config", "FILE", options.vunify_config, "configuration file for vunify");

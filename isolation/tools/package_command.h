@@ -1,7 +1,9 @@
 // One command of a package manager in several vservers: vapt and vrpm.
 //
-// What unify shares cannot be replaced inside a guest where the guard seals it. So before a command that changes packages `vunify release` gives the guest private copies: of the
-// packages that apt says it will replace, else of all. That program knows which guard is in force, and does nothing where guests may write by themselves.
+// What unify shares cannot be replaced inside a guest where the guard seals it. So before a command that
+// changes packages `vunify release` gives the guest private copies: of the packages that apt says it will
+// replace, else of all. That program knows which guard is in force, and does nothing where guests may write
+// by themselves.
 #pragma once
 
 #include <string>
@@ -21,7 +23,8 @@ struct PackageTool {
 
 int run_package_tool(const PackageTool& tool, int argc, char** argv);
 
-// Installed packages that a run of `apt-get --simulate` would replace or remove. The text comes from the guest: what is no name of a package is left out.
+// Installed packages that a run of `apt-get --simulate` would replace or remove. The text comes from the
+// guest: what is no name of a package is left out.
 std::vector<std::string> packages_to_change(const std::string& simulated);
 
 }  // namespace vs::isolation

@@ -29,7 +29,8 @@ constexpr size_t kMostOutput = 4 << 20;
 
 int run(const std::vector<std::string>& command, std::string* output) {
   int ends[2] = {-1, -1};
-  if (output != nullptr && ::pipe2(ends, O_CLOEXEC) != 0) throw Error(problem_from_errno("make", "a pipe").message);
+  if (output != nullptr && ::pipe2(ends, O_CLOEXEC) != 0)
+    throw Error(problem_from_errno("make", "a pipe").message);
   UniqueFd from(ends[0]), to(ends[1]);
   const pid_t pid = ::fork();
   if (pid < 0) throw Error(problem_from_errno("start", command.at(0)).message);
@@ -42,7 +43,8 @@ int run(const std::vector<std::string>& command, std::string* output) {
   // The terminal's interrupt is for the command, which tells what became of it.
   const auto interrupt = ::signal(SIGINT, SIG_IGN), quit = ::signal(SIGQUIT, SIG_IGN);
   char buffer[16384];
-  for (ssize_t got; from && ((got = ::read(from.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR));)
+  for (ssize_t got;
+       from && ((got = ::read(from.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR));)
     if (got > 0 && output->size() < kMostOutput) output->append(buffer, static_cast<size_t>(got));
   const int status = wait_for_child(pid);
   ::signal(SIGINT, interrupt);
@@ -52,7 +54,11 @@ int run(const std::vector<std::string>& command, std::string* output) {
 
 }  // namespace
 
-int status_of(const std::vector<std::string>& command) { return run(command, nullptr); }
-int output_of(const std::vector<std::string>& command, std::string& output) { return run(command, &output); }
+int status_of(const std::vector<std::string>& command) {
+  return run(command, nullptr);
+}
+int output_of(const std::vector<std::string>& command, std::string& output) {
+  return run(command, &output);
+}
 
 }  // namespace vs::isolation

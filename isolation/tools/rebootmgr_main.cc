@@ -4,8 +4,8 @@
 
 #include "core/durable/durable_file.h"
 #include "core/error.h"
-#include "isolation/context/arguments.h"
 #include "isolation/confine/confine.h"
+#include "isolation/context/arguments.h"
 #include "isolation/reboot/reboot_server.h"
 
 namespace {
@@ -17,10 +17,13 @@ int run(int argc, char** argv) {
   RebootServerOptions options;
   std::string pidfile;
   Arguments arguments("rebootmgr", "[OPTION...] [NAME...]",
-                      "Restarts or stops vservers that ask for it: by vreboot or vhalt at their /dev/reboot, or by reboot(2). All of them, or those named. Stays in the foreground and tells on\n"
-                      "stderr what it does; ends at SIGTERM, the vservers run on. How reboot(2) was meant is known only of vservers that were\n"
+                      "Restarts or stops vservers that ask for it: by vreboot or vhalt at their /dev/reboot, "
+                      "or by reboot(2). All of them, or those named. Stays in the foreground and tells on\n"
+                      "stderr what it does; ends at SIGTERM, the vservers run on. How reboot(2) was meant is "
+                      "known only of vservers that were\n"
                       "started below rebootmgr: by --start, or by itself.",
-                      "Exit codes: 0 told to end, 1 failed, 2 usage, 11 another one runs.\nExample:    rebootmgr --pidfile /run/rebootmgr.pid web1 web2");
+                      "Exit codes: 0 told to end, 1 failed, 2 usage, 11 another one runs.\nExample:    "
+                      "rebootmgr --pidfile /run/rebootmgr.pid web1 web2");
   arguments.value("--pidfile", "FILE", pidfile, "write the number of the process there; removed at the end");
   arguments.flag("--start", options.start, "run 'vservers start' as a child first");
   options.names = arguments.parse(argc, argv);

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/error.h"
-#include "isolation/context/arguments.h"
 #include "isolation/confine/capabilities.h"
+#include "isolation/context/arguments.h"
 
 namespace {
 
@@ -17,10 +17,12 @@ using namespace vs::isolation;
 
 void show() {
   const auto state = current_capabilities();
-  fmt::print("{:<20} {:<10} {:<10} {:<11} {}\n", "Capability", "Effective", "Permitted", "Inheritable", "Ceiling");
+  fmt::print("{:<20} {:<10} {:<10} {:<11} {}\n", "Capability", "Effective", "Permitted", "Inheritable",
+             "Ceiling");
   for (unsigned number = 0; number < capability_count(); ++number) {
     const auto mark = [number](CapabilitySet set) { return (set >> number) & 1 ? "X" : "."; };
-    fmt::print("{:<20} {:<10} {:<10} {:<11} {}\n", capability_name(number), mark(state.effective), mark(state.permitted), mark(state.inheritable), mark(state.bounding));
+    fmt::print("{:<20} {:<10} {:<10} {:<11} {}\n", capability_name(number), mark(state.effective),
+               mark(state.permitted), mark(state.inheritable), mark(state.bounding));
   }
 }
 
@@ -28,9 +30,11 @@ int run(int argc, char** argv) {
   bool secure = false, shown = false;
   CapabilitySet taken = 0;
   Arguments arguments("reducecap", "[--secure] [--show] [--NAME...] [COMMAND [WORD...]]",
-                      "Runs a command that, with all it starts, can never gain the capabilities taken away, not by set-id programs either. --NAME takes one: --NET_RAW.\n"
+                      "Runs a command that, with all it starts, can never gain the capabilities taken away, "
+                      "not by set-id programs either. --NAME takes one: --NET_RAW.\n"
                       "For an ordinary user, who has none to take, set-id programs gain nothing at all.",
-                      "Exit codes: the command's own; 125 when it could not be tried, 126 when it could not be run, 127 when it was not found.\n"
+                      "Exit codes: the command's own; 125 when it could not be tried, 126 when it could not "
+                      "be run, 127 when it was not found.\n"
                       "Example:    reducecap --secure /bin/sh");
   arguments.flag("--secure", secure, "keep only what does not reach out of a vserver");
   arguments.flag("--show", shown, "print the capabilities, after what the other options take");
@@ -40,7 +44,8 @@ int run(int argc, char** argv) {
     return true;
   });
   const auto command = arguments.parse(argc, argv);
-  if (command.empty() && !shown) throw Error("expected a command, or --show; see reducecap --help", Exit::usage);
+  if (command.empty() && !shown)
+    throw Error("expected a command, or --show; see reducecap --help", Exit::usage);
   const CapabilitySet keep = (secure ? secure_capabilities() : all_capabilities()) & ~taken;
   if (::geteuid() == 0)
     ok_or_throw(keep_only(keep));

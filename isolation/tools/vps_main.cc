@@ -18,14 +18,18 @@ using namespace vs::isolation;
 // Into a pipe ps writes lines of any length; on a terminal they must leave room for our columns.
 void set_width() {
   winsize size{};
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) ::setenv("COLUMNS", fmt::to_string(std::max(size.ws_col - kLabelWidth - 1, 20)).c_str(), 1);
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    ::setenv("COLUMNS", fmt::to_string(std::max(size.ws_col - kLabelWidth - 1, 20)).c_str(), 1);
 }
 
 int run(int argc, char** argv) {
   Arguments arguments("vps", "[OPTION OF PS...]",
-                      "Runs ps in context 1, so over the processes of all contexts, and puts the number of the context and the name of the vserver behind the column PID: 0 MAIN is the\n"
-                      "host, 1 ALL_PROCS ps itself, ? one whose context cannot be found, since it has ended say. All options are those of ps. Root only.",
-                      "Exit codes: that of ps; 125 when it could not be tried, 126 when ps could not be run, 127 when it was not found.\nExample:    vps axf");
+                      "Runs ps in context 1, so over the processes of all contexts, and puts the number of "
+                      "the context and the name of the vserver behind the column PID: 0 MAIN is the\n"
+                      "host, 1 ALL_PROCS ps itself, ? one whose context cannot be found, since it has ended "
+                      "say. All options are those of ps. Root only.",
+                      "Exit codes: that of ps; 125 when it could not be tried, 126 when ps could not be run, "
+                      "127 when it was not found.\nExample:    vps axf");
   auto command = arguments.pass_through(argc, argv);
   command.insert(command.begin(), "ps");
   if (::geteuid() != 0) throw Error("must be run by root");
@@ -36,8 +40,11 @@ int run(int argc, char** argv) {
   const std::string output = output_in_context_1(*contexts, "vps", command, ps, status);
   const ContextLabels labels(*contexts);
   bool found = false;
-  fmt::print("{}", with_contexts(output, [&](pid_t pid) { return pid == ps ? labels.spectator() : labels.of(pid); }, found));
-  if (!found && status == 0) fmt::print(stderr, "vps: no column PID before those of free text, so no contexts are shown\n");
+  fmt::print("{}",
+             with_contexts(
+                 output, [&](pid_t pid) { return pid == ps ? labels.spectator() : labels.of(pid); }, found));
+  if (!found && status == 0)
+    fmt::print(stderr, "vps: no column PID before those of free text, so no contexts are shown\n");
   return status;
 }
 

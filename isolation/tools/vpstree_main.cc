@@ -17,13 +17,16 @@ using namespace vs::isolation;
 
 int run(int argc, char** argv) {
   Arguments arguments("vpstree", "[OPTION OF PSTREE...]",
-                      "Runs pstree in context 1, so over the processes of all contexts. All options are those of pstree. Names are escaped. Root only.",
-                      "Exit codes: that of pstree; 125 when it could not be tried, 126 when pstree could not be run, 127 when it was not found.\nExample:    vpstree -p");
+                      "Runs pstree in context 1, so over the processes of all contexts. All options are "
+                      "those of pstree. Names are escaped. Root only.",
+                      "Exit codes: that of pstree; 125 when it could not be tried, 126 when pstree could not "
+                      "be run, 127 when it was not found.\nExample:    vpstree -p");
   auto command = arguments.pass_through(argc, argv);
   command.insert(command.begin(), "pstree");
   if (::geteuid() != 0) throw Error("must be run by root");
   winsize size{};
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) ::setenv("COLUMNS", fmt::to_string(size.ws_col).c_str(), 1);
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    ::setenv("COLUMNS", fmt::to_string(size.ws_col).c_str(), 1);
   const auto contexts = make_contexts(places_from_environment());
   pid_t pstree = 0;
   int status = 0;

@@ -1,4 +1,5 @@
-// vreboot, vhalt: inside a vserver, ask the host for its restart or its end. Static and without anything of ours: it runs in trees of any kind.
+// vreboot, vhalt: inside a vserver, ask the host for its restart or its end. Static and without anything of
+// ours: it runs in trees of any kind.
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -12,7 +13,8 @@ namespace {
 
 constexpr const char kHelp[] =
     "usage: %s [--socket PATH]\n"
-    "Inside a vserver: asks the host to restart it (vreboot) or to stop it (vhalt). Done by rebootmgr on the host, in the guest's own way of shutting down.\n\n"
+    "Inside a vserver: asks the host to restart it (vreboot) or to stop it (vhalt). Done by rebootmgr on the "
+    "host, in the guest's own way of shutting down.\n\n"
     "Options:\n"
     "  --socket PATH             where to ask (/dev/reboot)\n"
     "  --help                    this text\n"
@@ -48,8 +50,10 @@ int main(int argc, char** argv) {
   }
   std::strcpy(address.sun_path, path);
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0 || ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return failed(program, "ask rebootmgr of the host at", path);
+  if (fd < 0 || ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return failed(program, "ask rebootmgr of the host at", path);
   const std::string_view wish = std::strstr(program, "halt") != nullptr ? "halt\n" : "reboot\n";
-  if (::send(fd, wish.data(), wish.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(wish.size())) return failed(program, "write to", path);
+  if (::send(fd, wish.data(), wish.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(wish.size()))
+    return failed(program, "write to", path);
   return 0;
 }

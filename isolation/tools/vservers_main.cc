@@ -9,10 +9,10 @@
 
 #include "core/error.h"
 #include "core/escape.h"
-#include "isolation/context/arguments.h"
 #include "isolation/confine/confine.h"
-#include "isolation/vserver/lifecycle.h"
+#include "isolation/context/arguments.h"
 #include "isolation/context/run_program.h"
+#include "isolation/vserver/lifecycle.h"
 
 namespace {
 
@@ -27,7 +27,8 @@ ByPriority at_boot(Runtime& runtime, const HostSettings& settings, bool& trouble
   for (const auto& name : configured(runtime.places)) {
     try {
       const auto spec = read_spec(runtime.places, name);
-      if (spec.onboot && (settings.profile.empty() || settings.profile == spec.profile)) order[spec.priority].push_back(name);
+      if (spec.onboot && (settings.profile.empty() || settings.profile == spec.profile))
+        order[spec.priority].push_back(name);
     } catch (const Error& error) {
       runtime.log.error(error.what());
       trouble = true;
@@ -47,7 +48,8 @@ int change_one(Runtime& runtime, const std::string& name, void (*change)(Runtime
 }
 
 // Side by side, each in a child, where BACKGROUND is set.
-bool change_group(Runtime& runtime, const std::vector<std::string>& names, bool side_by_side, void (*change)(Runtime&, const std::string&)) {
+bool change_group(Runtime& runtime, const std::vector<std::string>& names, bool side_by_side,
+                  void (*change)(Runtime&, const std::string&)) {
   bool good = true;
   std::vector<pid_t> children;
   for (const auto& name : names) {
@@ -64,7 +66,8 @@ bool change_group(Runtime& runtime, const std::vector<std::string>& names, bool 
 
 bool start_all(Runtime& runtime, const HostSettings& settings) {
   bool trouble = false;
-  for (const auto& [priority, names] : at_boot(runtime, settings, trouble)) trouble = !change_group(runtime, names, settings.background, start_vserver) || trouble;
+  for (const auto& [priority, names] : at_boot(runtime, settings, trouble))
+    trouble = !change_group(runtime, names, settings.background, start_vserver) || trouble;
   return !trouble;
 }
 
@@ -81,20 +84,24 @@ bool stop_all(Runtime& runtime, const HostSettings& settings) {
     order[-priority].push_back(context.name);
   }
   bool good = true;
-  for (const auto& [priority, names] : order) good = change_group(runtime, names, settings.background, stop_vserver) && good;
+  for (const auto& [priority, names] : order)
+    good = change_group(runtime, names, settings.background, stop_vserver) && good;
   return good;
 }
 
 void show_all(Runtime& runtime) {
-  for (const auto& name : configured(runtime.places)) fmt::print("Server {} is {}running\n", name, running_context(runtime, name) ? "" : "not ");
+  for (const auto& name : configured(runtime.places))
+    fmt::print("Server {} is {}running\n", name, running_context(runtime, name) ? "" : "not ");
 }
 
 int run(int argc, char** argv) {
   bool silent = false, nodev = false;
-  Arguments arguments("vservers", "start|stop|restart|reload|status",
-                      "start: starts the vservers with ONBOOT=yes by ascending PRIORITY, side by side where BACKGROUND=yes in /etc/vservers.conf. stop: stops all that run, by\n"
-                      "descending PRIORITY. reload does what restart does.",
-                      "Exit codes: 0 done, 1 failed for at least one, each was named, 2 usage.\nExample:    vservers start");
+  Arguments arguments(
+      "vservers", "start|stop|restart|reload|status",
+      "start: starts the vservers with ONBOOT=yes by ascending PRIORITY, side by side where BACKGROUND=yes "
+      "in /etc/vservers.conf. stop: stops all that run, by\n"
+      "descending PRIORITY. reload does what restart does.",
+      "Exit codes: 0 done, 1 failed for at least one, each was named, 2 usage.\nExample:    vservers start");
   arguments.flag("--silent", silent, "say only what went wrong");
   arguments.flag("--nodev", nodev, "do not add or remove network addresses");
   const auto words = arguments.parse(argc, argv);
@@ -109,7 +116,8 @@ int run(int argc, char** argv) {
   if (verb == "status") return show_all(runtime), 0;
   if (verb == "start") return start_all(runtime, settings) ? 0 : 1;
   if (verb == "stop") return stop_all(runtime, settings) ? 0 : 1;
-  if (verb != "restart" && verb != "reload") throw Error(fmt::format("'{}' is no verb; see vservers --help", escaped(verb)), Exit::usage);
+  if (verb != "restart" && verb != "reload")
+    throw Error(fmt::format("'{}' is no verb; see vservers --help", escaped(verb)), Exit::usage);
   const bool stopped = stop_all(runtime, settings);
   return start_all(runtime, settings) && stopped ? 0 : 1;
 }

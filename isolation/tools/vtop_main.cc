@@ -1,6 +1,7 @@
 // vtop: top over all contexts.
 //
-// On a terminal top draws by itself, and escapes the names of processes by itself; there is a test that the packaged one does.
+// On a terminal top draws by itself, and escapes the names of processes by itself; there is a test that the
+// packaged one does.
 #include <unistd.h>
 
 #include "core/error.h"
@@ -14,8 +15,10 @@ using namespace vs::isolation;
 
 int run(int argc, char** argv) {
   Arguments arguments("vtop", "[OPTION OF TOP...]",
-                      "Runs top in context 1: it shows the processes of all contexts, and its commands to signal and renice reach none. All options are those of top. Root only.",
-                      "Exit codes: that of top; 125 when it could not be tried, 126 when top could not be run, 127 when it was not found.\nExample:    vtop -b -n 1");
+                      "Runs top in context 1: it shows the processes of all contexts, and its commands to "
+                      "signal and renice reach none. All options are those of top. Root only.",
+                      "Exit codes: that of top; 125 when it could not be tried, 126 when top could not be "
+                      "run, 127 when it was not found.\nExample:    vtop -b -n 1");
   auto command = arguments.pass_through(argc, argv);
   command.insert(command.begin(), "top");
   if (::geteuid() != 0) throw Error("must be run by root");

@@ -9,9 +9,9 @@
 #include <csignal>
 #include <vector>
 
-#include "core/tree/dir_reader.h"
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
+#include "core/tree/dir_reader.h"
 #include "core/tree/root_dir.h"
 #include "isolation/context/run_program.h"
 #include "isolation/trees/sealed_window.h"
@@ -47,7 +47,8 @@ Expected<UniqueFd> open_making(const RootDir& to, std::string_view path) {
   const auto [above, name] = split_path(path);
   auto dir = open_making(to, above);
   if (!dir) return dir;
-  if (::mkdirat(dir->get(), std::string(name).c_str(), 0700) != 0 && errno != EEXIST) return problem_from_errno("create", to.host_path(path));
+  if (::mkdirat(dir->get(), std::string(name).c_str(), 0700) != 0 && errno != EEXIST)
+    return problem_from_errno("create", to.host_path(path));
   return to.open_dir(path);
 }
 
@@ -60,11 +61,15 @@ Result link_one(SealKeeper& keeper, const RootDir& from, const RootDir& to, cons
   const auto dir = open_making(to, above);
   if (!dir) return dir.error();
   return in_unsealed_moment(keeper, file->get(), from.host_path(path), [&] {
-    return ::linkat(AT_FDCWD, fmt::format("/proc/self/fd/{}", file->get()).c_str(), dir->get(), std::string(name).c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+    return ::linkat(AT_FDCWD, fmt::format("/proc/self/fd/{}", file->get()).c_str(), dir->get(),
+                    std::string(name).c_str(), AT_SYMLINK_FOLLOW) == 0
+               ? 0
+               : errno;
   });
 }
 
-// In the process of its own; one byte for each path tells what became of it. Ends early when nobody listens any more: between two windows.
+// In the process of its own; one byte for each path tells what became of it. Ends early when nobody listens
+// any more: between two windows.
 int link_all(const RootDir& from, const RootDir& to, const std::vector<std::string>& paths, int report) {
   ::setsid();
   ::signal(SIGPIPE, SIG_IGN);
@@ -73,7 +78,8 @@ int link_all(const RootDir& from, const RootDir& to, const std::vector<std::stri
   ok_or_throw(keeper.start());
   for (const auto& path : paths) {
     const auto linked = link_one(keeper, from, to, path);
-    const bool can_be_copied = !linked && (linked.error().code == EAGAIN || linked.error().code == EMLINK || linked.error().code == EXDEV);
+    const bool can_be_copied = !linked && (linked.error().code == EAGAIN || linked.error().code == EMLINK ||
+                                           linked.error().code == EXDEV);
     if (!linked && !can_be_copied) {
       ::dprintf(2, "%s\n", linked.error().message.c_str());
       return 1;
@@ -104,13 +110,15 @@ CloneCounts link_sealed(const RootDir& from, const RootDir& to, const std::vecto
   char buffer[4096];
   for (ssize_t got; (got = ::read(reading.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR);)
     for (ssize_t i = 0; i < got; ++i) ++(buffer[i] == 'l' ? counts.linked : counts.copied);
-  if (wait_for_child(worker) != 0) throw Error(fmt::format("could not link what {} shares into {}", from.path(), to.path()));
+  if (wait_for_child(worker) != 0)
+    throw Error(fmt::format("could not link what {} shares into {}", from.path(), to.path()));
   return counts;
 }
 
 }  // namespace
 
-CloneCounts clone_tree(const std::string& from, const std::string& to, const std::string& vunify_conf, Log& log) {
+CloneCounts clone_tree(const std::string& from, const std::string& to, const std::string& vunify_conf,
+                       Log& log) {
   CloneCounts counts;
   {
     const RootDir source(from), target(to);
@@ -119,7 +127,8 @@ CloneCounts clone_tree(const std::string& from, const std::string& to, const std
       std::vector<std::string> sealed;
       find_sealed(source, "", sealed);
       if (!sealed.empty()) counts = link_sealed(source, target, sealed);
-      log.verbose(fmt::format("{} names of shared files linked, {} shared files copied", counts.linked, counts.copied));
+      log.verbose(fmt::format("{} names of shared files linked, {} shared files copied", counts.linked,
+                              counts.copied));
     }
   }
   // What is there already is left alone, so this is the rest; and owner, mode and times of all directories.

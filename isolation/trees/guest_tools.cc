@@ -16,7 +16,8 @@ namespace {
 
 constexpr size_t kMostBytes = 16 << 20;
 
-// VS_VREBOOT names it on hosts laid out otherwise. Not beside the running program: that runs from a mount that has no directory.
+// VS_VREBOOT names it on hosts laid out otherwise. Not beside the running program: that runs from a mount
+// that has no directory.
 std::optional<std::string> program() {
   if (const char* given = std::getenv("VS_VREBOOT")) return given;
   for (const char* path : {"/usr/sbin/vreboot", "/usr/local/sbin/vreboot"})
@@ -37,17 +38,23 @@ Expected<bool> install_guest_tools(const std::string& tree) {
   for (const char* name : {"usr", "local", "sbin"}) {
     auto above = root.open_dir(where);
     if (!above) return false;
-    if (::mkdirat(above->get(), name, 0755) != 0 && errno != EEXIST) return problem_from_errno("create", root.host_path(where + "/" + name));
+    if (::mkdirat(above->get(), name, 0755) != 0 && errno != EEXIST)
+      return problem_from_errno("create", root.host_path(where + "/" + name));
     where += (where.empty() ? "" : "/") + std::string(name);
     auto below = root.open_dir(where);
     if (!below) return false;
     dir = std::move(*below);
   }
-  const UniqueFd file(::openat(dir.get(), "vreboot", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755));
-  if (!file) return errno == EEXIST ? Expected<bool>(true) : Expected<bool>(problem_from_errno("create", root.host_path(where + "/vreboot")));
+  const UniqueFd file(
+      ::openat(dir.get(), "vreboot", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755));
+  if (!file)
+    return errno == EEXIST ? Expected<bool>(true)
+                           : Expected<bool>(problem_from_errno("create", root.host_path(where + "/vreboot")));
   if (auto done = write_all(file.get(), *content, where + "/vreboot"); !done) return done.error();
-  if (::fchmod(file.get(), 0755) != 0) return problem_from_errno("change the mode of", root.host_path(where + "/vreboot"));
-  if (::symlinkat("vreboot", dir.get(), "vhalt") != 0 && errno != EEXIST) return problem_from_errno("create", root.host_path(where + "/vhalt"));
+  if (::fchmod(file.get(), 0755) != 0)
+    return problem_from_errno("change the mode of", root.host_path(where + "/vreboot"));
+  if (::symlinkat("vreboot", dir.get(), "vhalt") != 0 && errno != EEXIST)
+    return problem_from_errno("create", root.host_path(where + "/vhalt"));
   return true;
 }
 

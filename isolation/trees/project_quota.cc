@@ -13,8 +13,8 @@
 #include <cerrno>
 #include <vector>
 
-#include "core/tree/dir_reader.h"
 #include "core/store/project.h"
+#include "core/tree/dir_reader.h"
 #include "core/tree/root_dir.h"
 
 namespace vs::isolation {
@@ -23,7 +23,9 @@ namespace {
 constexpr uint64_t kQuotaBlock = 1024;  // what if_dqblk counts limits in
 
 int quota(int fd, unsigned command, uint32_t project, void* what) {
-  return ::syscall(SYS_quotactl_fd, fd, static_cast<unsigned>(QCMD(command, PRJQUOTA)), project, what) == 0 ? 0 : errno;
+  return ::syscall(SYS_quotactl_fd, fd, static_cast<unsigned>(QCMD(command, PRJQUOTA)), project, what) == 0
+             ? 0
+             : errno;
 }
 
 Result need_quota(int fd, const std::string& tree) {
@@ -31,21 +33,29 @@ Result need_quota(int fd, const std::string& tree) {
   state.qs_version = FS_QSTAT_VERSION;
   const int failed = quota(fd, Q_XGETQSTAT, 0, &state);
   if (failed == 0 && (state.qs_flags & FS_QUOTA_PDQ_ENFD) != 0) return Ok{};
-  return Problem{failed == 0 ? ENOTSUP : failed, fmt::format("DISK needs project quota, which the filesystem of {} has not in force: ext4 made with -O quota,project or xfs, mounted with prjquota", tree)};
+  return Problem{failed == 0 ? ENOTSUP : failed,
+                 fmt::format("DISK needs project quota, which the filesystem of {} has not in force: ext4 "
+                             "made with -O quota,project or xfs, mounted with prjquota",
+                             tree)};
 }
 
 // Gives one open file or directory the project, unless it is sealed and shared.
 Result assign(int fd, uint32_t project, const std::string& shown) {
   fsxattr attributes{};
   struct stat found {};
-  if (::fstat(fd, &found) != 0 || ::ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return problem_from_errno("ask for the project of", shown);
-  const bool dir = S_ISDIR(found.st_mode), sealed = (attributes.fsx_xflags & (FS_XFLAG_IMMUTABLE | FS_XFLAG_APPEND)) != 0;
+  if (::fstat(fd, &found) != 0 || ::ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0)
+    return problem_from_errno("ask for the project of", shown);
+  const bool dir = S_ISDIR(found.st_mode),
+             sealed = (attributes.fsx_xflags & (FS_XFLAG_IMMUTABLE | FS_XFLAG_APPEND)) != 0;
   if (!dir && sealed) return Ok{};
-  const uint32_t flags = dir && project != 0 ? attributes.fsx_xflags | FS_XFLAG_PROJINHERIT : attributes.fsx_xflags & ~static_cast<uint32_t>(FS_XFLAG_PROJINHERIT);
+  const uint32_t flags = dir && project != 0
+                             ? attributes.fsx_xflags | FS_XFLAG_PROJINHERIT
+                             : attributes.fsx_xflags & ~static_cast<uint32_t>(FS_XFLAG_PROJINHERIT);
   if (attributes.fsx_projid == project && attributes.fsx_xflags == flags) return Ok{};
   attributes.fsx_projid = project;
   attributes.fsx_xflags = flags;
-  if (::ioctl(fd, FS_IOC_FSSETXATTR, &attributes) != 0) return problem_from_errno("set the project of", shown);
+  if (::ioctl(fd, FS_IOC_FSSETXATTR, &attributes) != 0)
+    return problem_from_errno("set the project of", shown);
   return Ok{};
 }
 
@@ -105,7 +115,9 @@ Result limit_disk(const std::string& tree, const std::string& name, uint64_t byt
 std::optional<DiskUse> disk_use(const std::string& tree, const std::string& name) {
   const UniqueFd top(::open(tree.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if_dqblk found{};
-  if (!top || inherited_project(top.get()) != project_of_vserver(name) || quota(top.get(), Q_GETQUOTA, project_of_vserver(name), &found) != 0) return std::nullopt;
+  if (!top || inherited_project(top.get()) != project_of_vserver(name) ||
+      quota(top.get(), Q_GETQUOTA, project_of_vserver(name), &found) != 0)
+    return std::nullopt;
   return DiskUse{found.dqb_curspace, found.dqb_bhardlimit * kQuotaBlock};
 }
 

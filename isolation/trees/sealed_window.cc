@@ -33,20 +33,26 @@ Expected<Before> look(int fd, const std::string& shown) {
 Result seal_as_before(int fd, const Before& before, const Seal& seal, const std::string& shown) {
   const auto right = reseal(fd, before.file_class, before.xattrs, shown, seal, [] {});
   if (!right) return right.error();
-  if (!*right) return Problem{EBUSY, "owner, mode, time or attributes of " + shown + " could not be made what they were: a guest that shares it keeps changing them"};
+  if (!*right)
+    return Problem{EBUSY,
+                   "owner, mode, time or attributes of " + shown +
+                       " could not be made what they were: a guest that shares it keeps changing them"};
   return Ok{};
 }
 
 }  // namespace
 
-void expect_lease_signals() { ::signal(SIGIO, SIG_IGN); }
+void expect_lease_signals() {
+  ::signal(SIGIO, SIG_IGN);
+}
 
 bool is_sealed(int fd) {
   const auto flags = inode_flags(fd, "");
   return flags && (*flags & kSealFlags) != 0;
 }
 
-Result in_unsealed_moment(SealKeeper& keeper, int fd, const std::string& shown, const std::function<int()>& change) {
+Result in_unsealed_moment(SealKeeper& keeper, int fd, const std::string& shown,
+                          const std::function<int()>& change) {
   const auto before = look(fd, shown);
   if (!before) return before.error();
   auto lease = Lease::take(fd, shown);
@@ -54,7 +60,8 @@ Result in_unsealed_moment(SealKeeper& keeper, int fd, const std::string& shown, 
   // It knows the immutable attribute only; files that a guest made append-only are shared with nobody.
   if ((before->sealed_by & FS_IMMUTABLE_FL) != 0)
     if (auto done = keeper.hand_over({&fd, 1}); !done) return done;
-  const Seal seal{[&] { return change_inode_flags(fd, before->sealed_by, true, shown); }, [&] { return change_inode_flags(fd, before->sealed_by, false, shown); }};
+  const Seal seal{[&] { return change_inode_flags(fd, before->sealed_by, true, shown); },
+                  [&] { return change_inode_flags(fd, before->sealed_by, false, shown); }};
   if (auto lifted = seal.lift(); !lifted) return lifted;
   die_if_told("unseal");
   const int failed = change();

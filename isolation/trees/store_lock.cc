@@ -41,11 +41,14 @@ std::vector<HostLock> lock_stores(const RootDir& tree, const std::string& vunify
   const auto lock = [&](int at, const std::string& path, const std::string& shown) {
     const UniqueFd store(::openat(at, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     struct stat found {};
-    if (!store || ::fstat(store.get(), &found) != 0 || found.st_dev != tree.stat().dev || found.st_ino == locked || !check_private_dir(store.get(), path)) return;
+    if (!store || ::fstat(store.get(), &found) != 0 || found.st_dev != tree.stat().dev ||
+        found.st_ino == locked || !check_private_dir(store.get(), path))
+      return;
     locks.emplace_back(store.get(), "lock", shown);
     locked = found.st_ino;
   };
-  if (const std::string configured = configured_store(vunify_conf); configured.starts_with('/')) lock(AT_FDCWD, configured, configured + "/lock");
+  if (const std::string configured = configured_store(vunify_conf); configured.starts_with('/'))
+    lock(AT_FDCWD, configured, configured + "/lock");
   const UniqueFd top = top_of_mount(tree);
   lock(top.get(), ".unify", ".unify/lock of the filesystem of " + tree.path());
   return locks;

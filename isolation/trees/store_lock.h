@@ -1,4 +1,5 @@
-// The lock of vunify's store, for what unseals files that a store's masters are: while it is held no run of vunify has a window of its own open, nor begins to.
+// The lock of vunify's store, for what unseals files that a store's masters are: while it is held no run of
+// vunify has a window of its own open, nor begins to.
 #pragma once
 
 #include <string>
@@ -9,8 +10,9 @@
 
 namespace vs::isolation {
 
-// Locks of the stores on the filesystem of `tree`: the one at its default place, .unify at the top of the mount, and the one that `vunify_conf` names, where they exist. Throws Error(Exit::locked)
-// when a run holds one.
+// Locks of the stores on the filesystem of `tree`: the one at its default place, .unify at the top of the
+// mount, and the one that `vunify_conf` names, where they exist. Throws Error(Exit::locked) when a run holds
+// one.
 std::vector<HostLock> lock_stores(const RootDir& tree, const std::string& vunify_conf);
 
 }  // namespace vs::isolation

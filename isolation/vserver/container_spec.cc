@@ -20,7 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 using Setter = std::function<void(const ConfigLine&, ContainerSpec&)>;
 
-constexpr const char* kFlags[] = {"lock", "sched", "nproc", "private", "fakeinit", "hideinfo", "ulimit", "minit"};
+constexpr const char* kFlags[] = {"lock",     "sched",    "nproc",  "private",
+                                  "fakeinit", "hideinfo", "ulimit", "minit"};
 constexpr const char* kGuards[] = {"abstract-sockets"};
 
 uint64_t bytes_of(const ConfigLine& line) {
@@ -38,14 +39,18 @@ uint64_t bytes_of(const ConfigLine& line) {
 }
 
 std::string host_name(const ConfigLine& line) {
-  const auto good = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '.' || c == '_'; };
-  if (line.value.size() > 64 || !std::all_of(line.value.begin(), line.value.end(), good)) bad_config(line, "a host name");
+  const auto good = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '.' || c == '_';
+  };
+  if (line.value.size() > 64 || !std::all_of(line.value.begin(), line.value.end(), good))
+    bad_config(line, "a host name");
   return line.value;
 }
 
 void take_addresses(const ConfigLine& line, ContainerSpec& spec) {
   const auto words = words_of(line.value);
-  if (words.empty() || words == std::vector<std::string>{"0.0.0.0"} || words == std::vector<std::string>{"ALL"}) {
+  if (words.empty() || words == std::vector<std::string>{"0.0.0.0"} ||
+      words == std::vector<std::string>{"ALL"}) {
     spec.tied = false;
     return;
   }
@@ -66,7 +71,8 @@ void take_gateways(const ConfigLine& line, ContainerSpec& spec) {
       gateway = parse_address(word);
     } catch (const Error&) {
     }
-    if (gateway == BindAddress{} || !gateway.device.empty() || gateway.prefix != 0) bad_config({line.key, word, line.where}, "ADDRESS of a gateway, one for IPv4 and one for IPv6");
+    if (gateway == BindAddress{} || !gateway.device.empty() || gateway.prefix != 0)
+      bad_config({line.key, word, line.where}, "ADDRESS of a gateway, one for IPv4 and one for IPv6");
     spec.gateways.push_back(gateway);
   }
 }
@@ -78,15 +84,23 @@ void take_ulimit(const ConfigLine& line, ContainerSpec& spec) {
     int resource;
     uint64_t unit;
   };
-  constexpr Kind kinds[] = {{"-u", RLIMIT_NPROC, 1}, {"-n", RLIMIT_NOFILE, 1},    {"-f", RLIMIT_FSIZE, 1024}, {"-v", RLIMIT_AS, 1024}, {"-d", RLIMIT_DATA, 1024},
-                            {"-s", RLIMIT_STACK, 1024}, {"-c", RLIMIT_CORE, 1024}, {"-l", RLIMIT_MEMLOCK, 1024}, {"-t", RLIMIT_CPU, 1}};
+  constexpr Kind kinds[] = {
+      {"-u", RLIMIT_NPROC, 1},   {"-n", RLIMIT_NOFILE, 1},     {"-f", RLIMIT_FSIZE, 1024},
+      {"-v", RLIMIT_AS, 1024},   {"-d", RLIMIT_DATA, 1024},    {"-s", RLIMIT_STACK, 1024},
+      {"-c", RLIMIT_CORE, 1024}, {"-l", RLIMIT_MEMLOCK, 1024}, {"-t", RLIMIT_CPU, 1}};
   const auto words = words_of(line.value);
   for (size_t i = 0; i < words.size(); ++i) {
     if (words[i] == "-H" || words[i] == "-S" || words[i] == "-HS") continue;
-    const auto* kind = std::find_if(std::begin(kinds), std::end(kinds), [&](const Kind& one) { return words[i] == one.option; });
-    if (kind == std::end(kinds) || i + 1 == words.size()) bad_config(line, "options of ulimit with values: -u -n -f -v -d -s -c -l -t");
+    const auto* kind = std::find_if(std::begin(kinds), std::end(kinds),
+                                    [&](const Kind& one) { return words[i] == one.option; });
+    if (kind == std::end(kinds) || i + 1 == words.size())
+      bad_config(line, "options of ulimit with values: -u -n -f -v -d -s -c -l -t");
     ++i;
-    spec.rlimits.emplace_back(kind->resource, words[i] == "unlimited" ? RLIM_INFINITY : static_cast<uint64_t>(number_of({line.key, words[i], line.where}, 0, 1L << 50)) * kind->unit);
+    spec.rlimits.emplace_back(
+        kind->resource,
+        words[i] == "unlimited"
+            ? RLIM_INFINITY
+            : static_cast<uint64_t>(number_of({line.key, words[i], line.where}, 0, 1L << 50)) * kind->unit);
   }
 }
 
@@ -100,7 +114,8 @@ void take_binds(const ConfigLine& line, ContainerSpec& spec) {
       bind.read_only = true;
       bind.guest.resize(bind.guest.size() - 3);
     }
-    if (!bind.host.starts_with('/') || !bind.guest.starts_with('/') || bind.guest.size() < 2) bad_config(line, "/host/directory:/guest/directory[:ro] ...");
+    if (!bind.host.starts_with('/') || !bind.guest.starts_with('/') || bind.guest.size() < 2)
+      bad_config(line, "/host/directory:/guest/directory[:ro] ...");
     spec.binds.push_back(bind);
   }
 }
@@ -111,7 +126,8 @@ std::vector<std::string> known_words(const ConfigLine& line, const Words& known)
   for (const char* one : known) all += (all.empty() ? "" : " ") + std::string(one);
   const auto words = words_of(line.value);
   for (const auto& word : words)
-    if (std::find(std::begin(known), std::end(known), word) == std::end(known)) bad_config({line.key, word, line.where}, "one of: " + all);
+    if (std::find(std::begin(known), std::end(known), word) == std::end(known))
+      bad_config({line.key, word, line.where}, "one of: " + all);
   return words;
 }
 
@@ -124,7 +140,11 @@ void take_guards(const ConfigLine& line, ContainerSpec& spec) {
 }
 
 InitStyle init_style(const ConfigLine& line) {
-  const std::map<std::string, InitStyle> styles = {{"auto", InitStyle::automatic}, {"systemd", InitStyle::systemd}, {"sysv", InitStyle::sysv}, {"rc", InitStyle::rc}, {"plain", InitStyle::plain}};
+  const std::map<std::string, InitStyle> styles = {{"auto", InitStyle::automatic},
+                                                   {"systemd", InitStyle::systemd},
+                                                   {"sysv", InitStyle::sysv},
+                                                   {"rc", InitStyle::rc},
+                                                   {"plain", InitStyle::plain}};
   const auto it = styles.find(line.value);
   if (it == styles.end()) bad_config(line, "auto, systemd, sysv, rc or plain");
   return it->second;
@@ -143,7 +163,9 @@ void take_capabilities(const ConfigLine& line, ContainerSpec& spec) {
 
 // yes, no, or the first of the host's ids that it gets.
 void take_user_namespace(const ConfigLine& line, ContainerSpec& spec) {
-  const bool number = !line.value.empty() && line.value.find_first_not_of("0123456789") == std::string::npos && line.value.size() <= 10;
+  const bool number = !line.value.empty() &&
+                      line.value.find_first_not_of("0123456789") == std::string::npos &&
+                      line.value.size() <= 10;
   spec.user_namespace = number || yes_or_no(line);
   // Below are the host's own users.
   if (number) spec.first_id = static_cast<uint32_t>(number_of(line, kIdsOfGuest, 0xffffffffL - kIdsOfGuest));
@@ -152,28 +174,43 @@ void take_user_namespace(const ConfigLine& line, ContainerSpec& spec) {
 const std::map<std::string, Setter>& setters() {
   static const std::map<std::string, Setter> table = {
       {"IPROOT", take_addresses},
-      {"IPROOTDEV", [](const ConfigLine& line, ContainerSpec& spec) { spec.device = line.value == "none" ? "" : line.value; }},
+      {"IPROOTDEV", [](const ConfigLine& line,
+                       ContainerSpec& spec) { spec.device = line.value == "none" ? "" : line.value; }},
       {"IPROOTMASK", [](const ConfigLine&, ContainerSpec&) {}},   // looked at when all addresses are known
       {"IPROOTBCAST", [](const ConfigLine&, ContainerSpec&) {}},  // the kernel makes it of address and mask
       {"ONBOOT", [](const ConfigLine& line, ContainerSpec& spec) { spec.onboot = yes_or_no(line); }},
-      {"PRIORITY", [](const ConfigLine& line, ContainerSpec& spec) { spec.priority = number_of(line, 0, 999); }},
+      {"PRIORITY",
+       [](const ConfigLine& line, ContainerSpec& spec) { spec.priority = number_of(line, 0, 999); }},
       {"PROFILE", [](const ConfigLine& line, ContainerSpec& spec) { spec.profile = host_name(line); }},
       {"S_CAPS", take_capabilities},
-      {"S_CONTEXT", [](const ConfigLine& line, ContainerSpec& spec) { spec.context = line.value.empty() ? 0 : static_cast<unsigned>(number_of(line, 2, 49151)); }},
-      {"S_DOMAINNAME", [](const ConfigLine& line, ContainerSpec& spec) { spec.domainname = host_name(line); }},
+      {"S_CONTEXT",
+       [](const ConfigLine& line, ContainerSpec& spec) {
+         spec.context = line.value.empty() ? 0 : static_cast<unsigned>(number_of(line, 2, 49151));
+       }},
+      {"S_DOMAINNAME",
+       [](const ConfigLine& line, ContainerSpec& spec) { spec.domainname = host_name(line); }},
       {"S_HOSTNAME", [](const ConfigLine& line, ContainerSpec& spec) { spec.hostname = host_name(line); }},
-      {"S_NICE", [](const ConfigLine& line, ContainerSpec& spec) { spec.nice = line.value.empty() ? 0 : number_of(line, -20, 19); }},
-      {"S_FLAGS", [](const ConfigLine& line, ContainerSpec& spec) { spec.flags = known_words(line, kFlags); }},
+      {"S_NICE", [](const ConfigLine& line,
+                    ContainerSpec& spec) { spec.nice = line.value.empty() ? 0 : number_of(line, -20, 19); }},
+      {"S_FLAGS",
+       [](const ConfigLine& line, ContainerSpec& spec) { spec.flags = known_words(line, kFlags); }},
       {"ULIMIT", take_ulimit},
-      {"NETWORK", [](const ConfigLine& line, ContainerSpec& spec) {
+      {"NETWORK",
+       [](const ConfigLine& line, ContainerSpec& spec) {
          if (line.value != "shared" && line.value != "private") bad_config(line, "shared or private");
          spec.private_network = line.value == "private";
        }},
       {"GATEWAY", take_gateways},
       {"INIT", [](const ConfigLine& line, ContainerSpec& spec) { spec.init = init_style(line); }},
       {"MEMORY", [](const ConfigLine& line, ContainerSpec& spec) { spec.limits.memory = bytes_of(line); }},
-      {"CPU", [](const ConfigLine& line, ContainerSpec& spec) { spec.limits.cpu = static_cast<uint64_t>(number_of(line, 1, 100000)); }},
-      {"PIDS", [](const ConfigLine& line, ContainerSpec& spec) { spec.limits.pids = static_cast<uint64_t>(number_of(line, 1, 1L << 22)); }},
+      {"CPU",
+       [](const ConfigLine& line, ContainerSpec& spec) {
+         spec.limits.cpu = static_cast<uint64_t>(number_of(line, 1, 100000));
+       }},
+      {"PIDS",
+       [](const ConfigLine& line, ContainerSpec& spec) {
+         spec.limits.pids = static_cast<uint64_t>(number_of(line, 1, 1L << 22));
+       }},
       {"DISK", [](const ConfigLine& line, ContainerSpec& spec) { spec.disk = bytes_of(line); }},
       {"BIND", take_binds},
       {"USERNS", take_user_namespace},
@@ -191,12 +228,20 @@ unsigned mask_of(const ConfigLine& line) {
 
 }  // namespace
 
-bool ContainerSpec::has_flag(const std::string& flag) const { return std::find(flags.begin(), flags.end(), flag) != flags.end(); }
+bool ContainerSpec::has_flag(const std::string& flag) const {
+  return std::find(flags.begin(), flags.end(), flag) != flags.end();
+}
 
 void check_vserver_name(const std::string& name) {
-  const auto good = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-'; };
-  if (name.empty() || name.size() > 64 || name[0] == '.' || name[0] == '-' || !std::all_of(name.begin(), name.end(), good))
-    throw Error(fmt::format("'{}' cannot name a vserver: expected up to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit", escaped(name)), Exit::usage);
+  const auto good = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
+  };
+  if (name.empty() || name.size() > 64 || name[0] == '.' || name[0] == '-' ||
+      !std::all_of(name.begin(), name.end(), good))
+    throw Error(fmt::format("'{}' cannot name a vserver: expected up to 64 letters, digits, '.', '_' and "
+                            "'-', beginning with a letter or digit",
+                            escaped(name)),
+                Exit::usage);
 }
 
 ContainerSpec parse_spec(const std::string& name, const std::string& file, const std::string& text) {
@@ -213,7 +258,8 @@ ContainerSpec parse_spec(const std::string& name, const std::string& file, const
     if (line.key == "IPROOT") told_addresses = true;
     if (line.key == "IPROOTMASK" && !line.value.empty()) mask = mask_of(line);
   }
-  if (gateway && !spec.private_network) bad_config(*gateway, "NETWORK=private with it: on the host's network its own routes hold");
+  if (gateway && !spec.private_network)
+    bad_config(*gateway, "NETWORK=private with it: on the host's network its own routes hold");
   spec.tied = told_addresses && spec.tied;
   for (auto& address : spec.addresses) {
     if (address.device.empty()) address.device = spec.device;
@@ -225,7 +271,8 @@ ContainerSpec parse_spec(const std::string& name, const std::string& file, const
 ContainerSpec read_spec(const Places& places, const std::string& name) {
   check_vserver_name(name);
   const std::string file = fmt::format("{}/{}.conf", places.conf, name);
-  if (::access(file.c_str(), F_OK) != 0) throw Error(fmt::format("there is no vserver '{}': {} does not exist", name, file));
+  if (::access(file.c_str(), F_OK) != 0)
+    throw Error(fmt::format("there is no vserver '{}': {} does not exist", name, file));
   ContainerSpec spec = parse_spec(name, file, value_or_throw(read_whole(file, 1 << 20), Exit::usage));
   spec.root = fmt::format("{}/{}", places.trees, name);
   return spec;
@@ -236,7 +283,8 @@ std::vector<std::string> configured(const Places& places) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(places.conf, error)) {
     const std::string file = entry.path().filename();
-    if (!file.ends_with(".conf") || file == "vunify.conf" || file == "vbackup.conf") continue;  // the settings of our other programs
+    if (!file.ends_with(".conf") || file == "vunify.conf" || file == "vbackup.conf")
+      continue;  // the settings of our other programs
     const std::string name = file.substr(0, file.size() - 5);
     try {
       check_vserver_name(name);
@@ -252,10 +300,14 @@ HostSettings read_host_settings(const Places& places) {
   HostSettings settings;
   if (::access(places.host_conf.c_str(), F_OK) != 0) return settings;
   for (const auto& line : read_config(places.host_conf)) {
-    if (line.key == "BACKGROUND") settings.background = yes_or_no(line);
-    else if (line.key == "PROFILE") settings.profile = line.value;
-    else if (line.key == "STOP_TIMEOUT") settings.stop_seconds = number_of(line, 0, 3600);
-    else bad_config({line.key, line.key, line.where}, "BACKGROUND, PROFILE or STOP_TIMEOUT");
+    if (line.key == "BACKGROUND")
+      settings.background = yes_or_no(line);
+    else if (line.key == "PROFILE")
+      settings.profile = line.value;
+    else if (line.key == "STOP_TIMEOUT")
+      settings.stop_seconds = number_of(line, 0, 3600);
+    else
+      bad_config({line.key, line.key, line.where}, "BACKGROUND, PROFILE or STOP_TIMEOUT");
   }
   return settings;
 }

@@ -7,15 +7,17 @@
 
 #include "core/durable/durable_file.h"
 #include "isolation/confine/confine.h"
+#include "isolation/context/pty.h"
 #include "isolation/vserver/guest_init.h"
 #include "isolation/vserver/lifecycle.h"
-#include "isolation/context/pty.h"
 
 namespace vs::isolation {
 namespace {
 
 volatile pid_t interrupted_child = 0;  // for the handler
-void pass_on(int signal) { ::kill(interrupted_child, signal); }
+void pass_on(int signal) {
+  ::kill(interrupted_child, signal);
+}
 
 }  // namespace
 
@@ -33,10 +35,12 @@ int exec_in_context(Runtime& runtime, const ContextInfo& context, const ExecOpti
   confinement.filter = value_or_throw(read_whole(runtime.places.filter_file(context.name)));
   const unsigned terminals = options.instead ? 0 : terminals_of_caller();
   int sockets[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) throw Error(problem_from_errno("make", "a socket pair").message);
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0)
+    throw Error(problem_from_errno("make", "a socket pair").message);
   UniqueFd ours(sockets[0]), theirs(sockets[1]);
   const Child child = runtime.contexts->enter(context, cgroup.get(), [&]() -> int {
-    for (const auto& v1 : v1_cgroups) ok_or_throw(write_all(v1.get(), "0", "the cgroup.procs of the vserver"));
+    for (const auto& v1 : v1_cgroups)
+      ok_or_throw(write_all(v1.get(), "0", "the cgroup.procs of the vserver"));
     if (::chdir("/") != 0) return 125;
     ::setsid();  // else /dev/tty inside would be the terminal of who runs this
     if (options.instead) ok_or_throw(own_standard_files());
@@ -55,7 +59,8 @@ int exec_in_context(Runtime& runtime, const ContextInfo& context, const ExecOpti
   const UniqueFd master = terminals != 0 ? receive_terminal(ours.get()) : UniqueFd();
   if (master) relay(master.get(), child.pidfd.get());
   pollfd ended{child.pidfd.get(), POLLIN, 0};
-  if (options.limit_seconds > 0 && ::poll(&ended, 1, static_cast<int>(options.limit_seconds * 1000)) == 0) ::kill(child.pid, SIGKILL);
+  if (options.limit_seconds > 0 && ::poll(&ended, 1, static_cast<int>(options.limit_seconds * 1000)) == 0)
+    ::kill(child.pid, SIGKILL);
   const int status = wait_for(child);
   for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP}) ::signal(signal, SIG_DFL);
   return status;

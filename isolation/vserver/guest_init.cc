@@ -20,7 +20,9 @@ namespace fs = std::filesystem;
 constexpr int kStartLevel = 2;  // Debian's; the others are links to the same scripts
 constexpr int kStopLevel = 0;
 
-bool executable(const char* path) { return ::access(path, X_OK) == 0; }
+bool executable(const char* path) {
+  return ::access(path, X_OK) == 0;
+}
 
 const char* runlevel_script() {
   for (const char* path : {"/etc/init.d/rc", "/etc/rc.d/rc"})
@@ -45,7 +47,8 @@ int run_rc_directory(int level) {
   for (const char kind : {'K', 'S'})
     for (const auto& script : scripts)
       // In level 0 the S scripts halt the machine; the machine is not ours to halt.
-      if (script[0] == kind && (kind == 'K' || level != kStopLevel)) run_and_wait({dir + "/" + script, kind == 'K' ? "stop" : "start"});
+      if (script[0] == kind && (kind == 'K' || level != kStopLevel))
+        run_and_wait({dir + "/" + script, kind == 'K' ? "stop" : "start"});
   return 0;
 }
 
@@ -64,11 +67,16 @@ InitStyle detect_init(const ContainerSpec& spec) {
 
 const char* init_style_name(InitStyle style) {
   switch (style) {
-    case InitStyle::systemd: return "systemd";
-    case InitStyle::sysv: return "sysv";
-    case InitStyle::rc: return "rc";
-    case InitStyle::plain: return "plain";
-    case InitStyle::automatic: break;
+    case InitStyle::systemd:
+      return "systemd";
+    case InitStyle::sysv:
+      return "sysv";
+    case InitStyle::rc:
+      return "rc";
+    case InitStyle::plain:
+      return "plain";
+    case InitStyle::automatic:
+      break;
   }
   return "auto";
 }
@@ -80,7 +88,8 @@ InitStyle init_style_named(const std::string& name) {
 }
 
 Result own_standard_files() {
-  const UniqueFd in(::open("/dev/null", O_RDONLY | O_NOFOLLOW | O_CLOEXEC)), out(::open("/run/boot.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640));
+  const UniqueFd in(::open("/dev/null", O_RDONLY | O_NOFOLLOW | O_CLOEXEC)),
+      out(::open("/run/boot.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640));
   if (!in || !out) return problem_from_errno("open in the guest", "/run/boot.log");
   ::dup2(in.get(), 0);
   ::dup2(out.get(), 1);
@@ -91,22 +100,30 @@ Result own_standard_files() {
 int run_guest_init(InitStyle style) {
   if (style == InitStyle::sysv) return exec_command({"/sbin/init"}, guest_environment({}));
   // In a container systemd reads its options from its own command line. There is no terminal to log in at.
-  if (style == InitStyle::systemd) return exec_command({"/lib/systemd/systemd", "--system", "systemd.getty_auto=0"}, guest_environment({}));
+  if (style == InitStyle::systemd)
+    return exec_command({"/lib/systemd/systemd", "--system", "systemd.getty_auto=0"}, guest_environment({}));
   return run_init(InitEnds::when_asked, [style] {
     if (style == InitStyle::plain) return 0;
-    if (const char* script = runlevel_script()) return exec_command({script, std::to_string(kStartLevel)}, guest_environment({}));
+    if (const char* script = runlevel_script())
+      return exec_command({script, std::to_string(kStartLevel)}, guest_environment({}));
     return run_rc_directory(kStartLevel);
   });
 }
 
-bool has_shutdown(InitStyle style) { return style == InitStyle::sysv || style == InitStyle::rc; }
+bool has_shutdown(InitStyle style) {
+  return style == InitStyle::sysv || style == InitStyle::rc;
+}
 
 int run_guest_shutdown(InitStyle style) {
-  if (style == InitStyle::sysv) return exec_command({"/sbin/init", std::to_string(kStopLevel)}, guest_environment({}));
-  if (const char* script = runlevel_script()) return exec_command({script, std::to_string(kStopLevel)}, guest_environment({}));
+  if (style == InitStyle::sysv)
+    return exec_command({"/sbin/init", std::to_string(kStopLevel)}, guest_environment({}));
+  if (const char* script = runlevel_script())
+    return exec_command({script, std::to_string(kStopLevel)}, guest_environment({}));
   return run_rc_directory(kStopLevel);
 }
 
-int end_signal(InitStyle style) { return style == InitStyle::systemd ? SIGRTMIN + 4 : SIGTERM; }
+int end_signal(InitStyle style) {
+  return style == InitStyle::systemd ? SIGRTMIN + 4 : SIGTERM;
+}
 
 }  // namespace vs::isolation

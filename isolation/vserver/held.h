@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "isolation/network/bind_address.h"
 #include "isolation/context/places.h"
+#include "isolation/network/bind_address.h"
 
 namespace vs::isolation {
 
@@ -13,7 +13,7 @@ class Held {
  public:
   Held(const Places& places, const std::string& name);
   bool exists() const;
-  void begin() const;                            // an empty list
+  void begin() const;                                                // an empty list
   void add(const std::string& kind, const std::string& what) const;  // before it is taken
   struct Thing {
     std::string kind, what;

@@ -29,7 +29,8 @@ void run_hook(const Places& places, const std::string& name, const char* phase) 
   const std::string script = fmt::format("{}/{}.sh", places.conf, name);
   if (::access(script.c_str(), F_OK) != 0) return;
   if (::access(script.c_str(), X_OK) != 0) throw Error(fmt::format("{} is not executable", script));
-  if (const int status = run_on_host({script, phase, name}); status != 0) throw Error(fmt::format("{} {} {} ended with status {}", script, phase, name, status));
+  if (const int status = run_on_host({script, phase, name}); status != 0)
+    throw Error(fmt::format("{} {} {} ended with status {}", script, phase, name, status));
 }
 
 }  // namespace vs::isolation

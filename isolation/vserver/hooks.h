@@ -7,7 +7,8 @@
 
 namespace vs::isolation {
 
-// `phase` is pre-start, post-start, pre-stop or post-stop. Nothing where there is no NAME.sh; throws Error where it fails or is not executable.
+// `phase` is pre-start, post-start, pre-stop or post-stop. Nothing where there is no NAME.sh; throws Error
+// where it fails or is not executable.
 void run_hook(const Places& places, const std::string& name, const char* phase);
 
 }  // namespace vs::isolation

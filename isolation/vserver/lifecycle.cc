@@ -15,11 +15,11 @@
 
 #include "core/durable/host_lock.h"
 #include "isolation/context/die_if_told.h"
+#include "isolation/context/reboot_place.h"
+#include "isolation/network/private_network.h"
 #include "isolation/vserver/guest_init.h"
 #include "isolation/vserver/held.h"
 #include "isolation/vserver/hooks.h"
-#include "isolation/network/private_network.h"
-#include "isolation/context/reboot_place.h"
 #include "isolation/vserver/start_steps.h"
 
 namespace vs::isolation {
@@ -27,7 +27,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// --- locks -----------------------------------------------------------------------------------------------------
+// --- locks
+// -----------------------------------------------------------------------------------------------------
 
 UniqueFd run_dir(const Places& places) {
   std::error_code error;
@@ -39,14 +40,17 @@ UniqueFd run_dir(const Places& places) {
 
 class Lock {
  public:
-  Lock(const Places& places, const std::string& name) : dir_(run_dir(places)), lock_(dir_.get(), name + ".lock", fmt::format("{}/{}.lock", places.run, name)) {}
+  Lock(const Places& places, const std::string& name)
+      : dir_(run_dir(places)),
+        lock_(dir_.get(), name + ".lock", fmt::format("{}/{}.lock", places.run, name)) {}
 
  private:
   UniqueFd dir_;
   HostLock lock_;
 };
 
-// --- what is held and how it is given back -------------------------------------------------------------------
+// --- what is held and how it is given back
+// -------------------------------------------------------------------
 
 Result give_back(Runtime& runtime, const Held::Thing& thing) {
   if (thing.kind == "address") return remove_alias(parse_address(thing.what));
@@ -58,8 +62,9 @@ Result give_back(Runtime& runtime, const Held::Thing& thing) {
   return Ok{};
 }
 
-// In the opposite order of taking, after the end of all processes: the first one of a guest whose start was killed may still be taking things. What cannot be given back is told and
-// stays on the list for the next command.
+// In the opposite order of taking, after the end of all processes: the first one of a guest whose start was
+// killed may still be taking things. What cannot be given back is told and stays on the list for the next
+// command.
 void give_all_back(Runtime& runtime, const std::string& name) {
   const Held held(runtime.places, name);
   bool failed = false;
@@ -82,7 +87,8 @@ void give_all_back(Runtime& runtime, const std::string& name) {
   if (!failed) held.end();
 }
 
-// --- stop ----------------------------------------------------------------------------------------------------
+// --- stop
+// ----------------------------------------------------------------------------------------------------
 
 bool ended_within(const ContextInfo& context, long seconds) {
   const UniqueFd init(static_cast<int>(::syscall(SYS_pidfd_open, context.init, 0)));
@@ -117,7 +123,8 @@ void ask_to_end(Runtime& runtime, const ContextInfo& context, const std::string&
 std::optional<ContextInfo> context_of(Runtime& runtime, const std::string& name) {
   auto found = runtime.contexts->find_named(name);
   // An entry is there from the first moment; a start that was killed half way left no state file.
-  if (found && ::access(fmt::format("{}/{}.ctx", runtime.places.run, name).c_str(), F_OK) != 0) return std::nullopt;
+  if (found && ::access(fmt::format("{}/{}.ctx", runtime.places.run, name).c_str(), F_OK) != 0)
+    return std::nullopt;
   return found;
 }
 

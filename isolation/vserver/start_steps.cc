@@ -14,24 +14,26 @@
 #include <filesystem>
 
 #include "core/durable/durable_file.h"
-#include "isolation/network/address_programs.h"
-#include "isolation/confine/confine.h"
 #include "isolation/bpf/device_filter.h"
+#include "isolation/confine/confine.h"
+#include "isolation/confine/syscall_filter.h"
 #include "isolation/context/die_if_told.h"
+#include "isolation/context/mounts.h"
+#include "isolation/context/reboot_place.h"
+#include "isolation/context/user_namespace.h"
+#include "isolation/network/address_programs.h"
+#include "isolation/trees/project_quota.h"
 #include "isolation/vserver/guest_init.h"
 #include "isolation/vserver/hooks.h"
-#include "isolation/context/mounts.h"
-#include "isolation/trees/project_quota.h"
-#include "isolation/context/reboot_place.h"
-#include "isolation/confine/syscall_filter.h"
-#include "isolation/context/user_namespace.h"
 
 namespace vs::isolation {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string held_address(const BindAddress& address) { return fmt::format("{}:{}/{}", address.device, address.text(), address.prefix); }
+std::string held_address(const BindAddress& address) {
+  return fmt::format("{}:{}/{}", address.device, address.text(), address.prefix);
+}
 
 // In words for status. Throws Error naming a promised guard that this host does not have.
 std::string guards_in_force(Start& start) {
@@ -40,17 +42,21 @@ std::string guards_in_force(Start& start) {
   if (spec.user_namespace) guards += " user-namespace";
   if (spec.tied) guards += " addresses";
   if (spec.private_network) return guards + " network";  // abstract sockets are of a network namespace, too
-  if (std::find(spec.waived.begin(), spec.waived.end(), "abstract-sockets") != spec.waived.end()) return guards;
+  if (std::find(spec.waived.begin(), spec.waived.end(), "abstract-sockets") != spec.waived.end())
+    return guards;
   start.abstract_sockets = abstract_socket_guard(start.runtime.places.run);
   if (start.abstract_sockets == AbstractSocketGuard::none)
     throw Error(
-        "the guard abstract-sockets is not available: it needs bpf in the kernel's list of security modules (boot option lsm=...,bpf with all that /sys/kernel/security/lsm "
-        "lists before it) or Landlock of Linux 6.12. Guests could connect to abstract unix sockets of this host; GUARD=\"!abstract-sockets\" starts the vserver all the same");
+        "the guard abstract-sockets is not available: it needs bpf in the kernel's list of security modules "
+        "(boot option lsm=...,bpf with all that /sys/kernel/security/lsm "
+        "lists before it) or Landlock of Linux 6.12. Guests could connect to abstract unix sockets of this "
+        "host; GUARD=\"!abstract-sockets\" starts the vserver all the same");
   return guards + " abstract-sockets";
 }
 
 void check_guards(Start& start) {
-  if (!fs::is_directory(start.spec.root)) throw Error(fmt::format("the tree of vserver {} does not exist: {}", start.spec.name, start.spec.root));
+  if (!fs::is_directory(start.spec.root))
+    throw Error(fmt::format("the tree of vserver {} does not exist: {}", start.spec.name, start.spec.root));
   start.guards = guards_in_force(start);
 }
 
@@ -67,8 +73,11 @@ void add_loopback6(Start& start) {
 
 void limit_space(Start& start) {
   for (const auto& other : configured(start.runtime.places))
-    if (start.spec.disk != 0 && other != start.spec.name && project_of_vserver(other) == project_of_vserver(start.spec.name))
-      throw Error(fmt::format("vservers {} and {} would be one project for DISK; one of them needs another name", start.spec.name, other));
+    if (start.spec.disk != 0 && other != start.spec.name &&
+        project_of_vserver(other) == project_of_vserver(start.spec.name))
+      throw Error(
+          fmt::format("vservers {} and {} would be one project for DISK; one of them needs another name",
+                      start.spec.name, other));
   ok_or_throw(limit_disk(start.spec.root, start.spec.name, start.spec.disk));
 }
 
@@ -86,7 +95,9 @@ void add_addresses(Start& start) {
   for (const auto& address : start.spec.addresses) {
     if (address.device.empty()) continue;
     // eth0:name, eth0:name1, ... as ifconfig shows them.
-    const std::string label = fmt::format("{}:{}{}", address.device, start.spec.name, count == 0 ? "" : fmt::to_string(count)).substr(0, IFNAMSIZ - 1);
+    const std::string label =
+        fmt::format("{}:{}{}", address.device, start.spec.name, count == 0 ? "" : fmt::to_string(count))
+            .substr(0, IFNAMSIZ - 1);
     ++count;
     if (is_present(address)) continue;  // not ours to remove
     start.held.add("address", held_address(address));
@@ -97,18 +108,22 @@ void add_addresses(Start& start) {
 void make_cgroup(Start& start) {
   const auto& spec = start.spec;
   // Before it is held: what is held is killed when the start fails.
-  if (start.runtime.cgroups.populated(spec.name)) throw Error(fmt::format("a cgroup of that name has processes already: {}", start.runtime.cgroups.path(spec.name)));
+  if (start.runtime.cgroups.populated(spec.name))
+    throw Error(fmt::format("a cgroup of that name has processes already: {}",
+                            start.runtime.cgroups.path(spec.name)));
   start.held.add("cgroup", spec.name);
   ok_or_throw(start.runtime.cgroups.make(spec.name, spec.limits));
   const UniqueFd cgroup = value_or_throw(start.runtime.cgroups.open(spec.name));
   ok_or_throw(allow_harmless_devices(cgroup.get()));
-  if (start.abstract_sockets == AbstractSocketGuard::bpf) ok_or_throw(keep_abstract_sockets_in(cgroup.get(), start.runtime.places.run));
+  if (start.abstract_sockets == AbstractSocketGuard::bpf)
+    ok_or_throw(keep_abstract_sockets_in(cgroup.get(), start.runtime.places.run));
   start.cgroup = value_or_throw(start.runtime.cgroups.open_processes(spec.name));
 }
 
 // For process 1, and in a file for commands that enter later.
 void make_filter(Start& start) {
-  start.filter = value_or_throw(make_guest_filter({.shared_network = !start.spec.private_network, .keep_projects = start.spec.disk != 0}));
+  start.filter = value_or_throw(make_guest_filter(
+      {.shared_network = !start.spec.private_network, .keep_projects = start.spec.disk != 0}));
   const std::string file = start.runtime.places.filter_file(start.spec.name);
   start.held.add("file", file);
   const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
@@ -127,7 +142,8 @@ Confinement confinement_of(const Start& start) {
   confinement.keep = spec.keep();
   confinement.filter = start.filter;
   confinement.scope_abstract_sockets = start.abstract_sockets == AbstractSocketGuard::landlock;
-  if (spec.user_namespace) return confinement;  // its process 1 cannot raise limits: complete_user_namespace() did
+  if (spec.user_namespace)
+    return confinement;  // its process 1 cannot raise limits: complete_user_namespace() did
   confinement.nice = spec.nice;
   confinement.rlimits = spec.rlimits;
   return confinement;
@@ -138,7 +154,8 @@ Result set_names(const ContainerSpec& spec) {
   if (::sethostname(host.c_str(), host.size()) != 0) return problem_from_errno("set the host name", host);
   if (spec.domainname.empty()) return Ok{};
   const std::string domain = spec.domainname == "none" ? "" : spec.domainname;
-  if (::setdomainname(domain.c_str(), domain.size()) != 0) return problem_from_errno("set the domain name", domain);
+  if (::setdomainname(domain.c_str(), domain.size()) != 0)
+    return problem_from_errno("set the domain name", domain);
   return Ok{};
 }
 
@@ -147,7 +164,8 @@ void tie(Start& start, unsigned number) {
   const auto& spec = start.spec;
   const UniqueFd cgroup = value_or_throw(start.runtime.cgroups.open(spec.name));
   if (!spec.tied) {
-    if (start.first_id != 0 && !spec.private_network) ok_or_throw(allow_low_ports(cgroup.get(), start.first_id));
+    if (start.first_id != 0 && !spec.private_network)
+      ok_or_throw(allow_low_ports(cgroup.get(), start.first_id));
     return;
   }
   AddressRules rules{.addresses = spec.addresses, .own_network = spec.private_network};
@@ -170,14 +188,17 @@ void prepare_user_namespace(Start& start, unsigned number) {
   const auto& spec = start.spec;
   start.first_id = value_or_throw(first_id_of(number, spec.first_id, start.runtime.contexts->list()));
   const UniqueFd mapping = value_or_throw(make_id_mapping(start.first_id));
-  start.mounts = value_or_throw(prepare_guest_mounts(mount_plan_of(start), {mapping.get(), start.first_id}, spec.private_network));
+  start.mounts = value_or_throw(
+      prepare_guest_mounts(mount_plan_of(start), {mapping.get(), start.first_id}, spec.private_network));
   ok_or_throw(start.runtime.cgroups.give_processes(spec.name, start.first_id));
   ok_or_throw(give_reboot_dir(start.runtime.places, spec.name, start.first_id));
 }
 
 Result make_network(Start& start) {
   const auto hold = [&start](const std::string& link) { start.held.add("link", link); };
-  if (auto done = make_private_network(start.links, start.spec.gateways, start.host_network.get(), hold); !done) return done;
+  if (auto done = make_private_network(start.links, start.spec.gateways, start.host_network.get(), hold);
+      !done)
+    return done;
   die_if_told("network");
   return Ok{};
 }
@@ -187,14 +208,20 @@ void complete_user_namespace(Start& start, const Child& child) {
   const auto& spec = start.spec;
   for (const auto& [resource, value] : spec.rlimits) {
     const rlimit limit{value, value};
-    if (::prlimit(child.pid, static_cast<__rlimit_resource>(resource), &limit, nullptr) != 0) throw Error(problem_from_errno("set", fmt::format("resource limit {}", resource)).message);
+    if (::prlimit(child.pid, static_cast<__rlimit_resource>(resource), &limit, nullptr) != 0)
+      throw Error(problem_from_errno("set", fmt::format("resource limit {}", resource)).message);
   }
-  if (spec.nice != 0 && ::setpriority(PRIO_PROCESS, static_cast<id_t>(child.pid), static_cast<int>(spec.nice)) != 0) throw Error(problem_from_errno("set", "S_NICE").message);
-  for (const auto& v1 : start.runtime.cgroups.open_v1_processes(spec.name)) ok_or_throw(write_all(v1.get(), fmt::to_string(child.pid), "the cgroup.procs of the vserver"));
+  if (spec.nice != 0 &&
+      ::setpriority(PRIO_PROCESS, static_cast<id_t>(child.pid), static_cast<int>(spec.nice)) != 0)
+    throw Error(problem_from_errno("set", "S_NICE").message);
+  for (const auto& v1 : start.runtime.cgroups.open_v1_processes(spec.name))
+    ok_or_throw(write_all(v1.get(), fmt::to_string(child.pid), "the cgroup.procs of the vserver"));
   if (!spec.private_network) return;
-  if (::setns(child.pidfd.get(), CLONE_NEWNET) != 0) throw Error(problem_from_errno("enter the network of", spec.name).message);
+  if (::setns(child.pidfd.get(), CLONE_NEWNET) != 0)
+    throw Error(problem_from_errno("enter the network of", spec.name).message);
   const Result made = make_network(start);
-  if (::setns(start.host_network.get(), CLONE_NEWNET) != 0) throw Error(problem_from_errno("go back to", "the network of the host").message);
+  if (::setns(start.host_network.get(), CLONE_NEWNET) != 0)
+    throw Error(problem_from_errno("go back to", "the network of the host").message);
   ok_or_throw(made);
 }
 
@@ -216,7 +243,8 @@ Result prepare_guest(Start& start, InitStyle& style) {
   return confine(confinement_of(start));
 }
 
-// Process 1 of the guest. `report` tells the starting command the init's style, or what failed; it is closed by exec, or before our own init goes on.
+// Process 1 of the guest. `report` tells the starting command the init's style, or what failed; it is closed
+// by exec, or before our own init goes on.
 int guest_body(Start& start, int report) {
   InitStyle style = InitStyle::plain;
   Result prepared = Ok{};
@@ -225,7 +253,8 @@ int guest_body(Start& start, int report) {
   } catch (const Error& error) {
     prepared = Problem{0, error.what()};
   }
-  const std::string message = prepared ? fmt::format("+{}", init_style_name(style)) : "-" + prepared.error().message;
+  const std::string message =
+      prepared ? fmt::format("+{}", init_style_name(style)) : "-" + prepared.error().message;
   if (::write(report, message.data(), message.size()) < 0 || !prepared) return 125;
   if (style == InitStyle::rc || style == InitStyle::plain) ::syscall(SYS_close_range, 3, ~0U, 0);
   return run_guest_init(style);
@@ -241,7 +270,10 @@ void spawn_context(Start& start) {
   options.name = spec.name;
   options.cgroup = start.cgroup.get();
   options.network = spec.private_network;
-  options.facts = {{"CGROUP", spec.name}, {"GUARDS", start.guards}, {"KEEP", fmt::format("{:x}", spec.keep())}, {"STARTED", fmt::to_string(std::time(nullptr))},
+  options.facts = {{"CGROUP", spec.name},
+                   {"GUARDS", start.guards},
+                   {"KEEP", fmt::format("{:x}", spec.keep())},
+                   {"STARTED", fmt::to_string(std::time(nullptr))},
                    {"SCOPED", confinement_of(start).scope_abstract_sockets ? "1" : "0"}};
   std::string shown;
   for (const auto& address : spec.addresses) shown += (shown.empty() ? "" : " ") + address.text();
@@ -251,11 +283,10 @@ void spawn_context(Start& start) {
     tie(start, number);
     return start.first_id;
   };
-  if (spec.user_namespace) options.complete = [&start](const Child& child) { complete_user_namespace(start, child); };
+  if (spec.user_namespace)
+    options.complete = [&start](const Child& child) { complete_user_namespace(start, child); };
   const Child child = start.runtime.contexts->create(
-      options,
-      [&](unsigned) { return guest_body(start, write_end.get()); },
-      start.context);
+      options, [&](unsigned) { return guest_body(start, write_end.get()); }, start.context);
   start.mounts.reset();
   start.held.add("context", fmt::to_string(start.context.number));
   write_end.reset();
@@ -263,8 +294,10 @@ void spawn_context(Start& start) {
   char buffer[4096];
   for (ssize_t got; (got = ::read(read_end.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR);)
     if (got > 0) message.append(buffer, static_cast<size_t>(got));
-  if (message.starts_with('-')) throw Error(fmt::format("vserver {} could not be started: {}", spec.name, message.substr(1)));
-  if (message.empty()) throw Error(fmt::format("vserver {} could not be started: its first process ended", spec.name));
+  if (message.starts_with('-'))
+    throw Error(fmt::format("vserver {} could not be started: {}", spec.name, message.substr(1)));
+  if (message.empty())
+    throw Error(fmt::format("vserver {} could not be started: its first process ended", spec.name));
   start.context.facts["INIT"] = message.substr(1);
   start.held.add("init", message.substr(1));
 }
@@ -272,7 +305,8 @@ void spawn_context(Start& start) {
 void write_state(Start& start) {
   const std::string file = fmt::format("{}/{}.ctx", start.runtime.places.run, start.spec.name);
   start.held.add("file", file);
-  ok_or_throw(write_durably(file, fmt::format("S_CONTEXT={}\nS_PROFILE={}\n", start.context.number, start.spec.profile), 0644));
+  ok_or_throw(write_durably(
+      file, fmt::format("S_CONTEXT={}\nS_PROFILE={}\n", start.context.number, start.spec.profile), 0644));
 }
 
 constexpr Step kSteps[] = {
@@ -289,6 +323,8 @@ constexpr Step kSteps[] = {
 
 }  // namespace
 
-std::span<const Step> start_steps() { return kSteps; }
+std::span<const Step> start_steps() {
+  return kSteps;
+}
 
 }  // namespace vs::isolation

@@ -1,5 +1,5 @@
-// The steps of a start, in their order. Each writes what it takes to the list of what is held before it takes it; a failure at any, or a kill, has all of it given
-// back (lifecycle.h). README.md has the same table.
+// The steps of a start, in their order. Each writes what it takes to the list of what is held before it takes
+// it; a failure at any, or a kill, has all of it given back (lifecycle.h). README.md has the same table.
 #pragma once
 
 #include <optional>
@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "isolation/bpf/abstract_sockets.h"
+#include "isolation/context/mounts.h"
 #include "isolation/network/bind_address.h"
+#include "isolation/network/private_network.h"
 #include "isolation/vserver/held.h"
 #include "isolation/vserver/lifecycle.h"
-#include "isolation/context/mounts.h"
-#include "isolation/network/private_network.h"
 
 namespace vs::isolation {
 
@@ -20,14 +20,14 @@ struct Start {
   Runtime& runtime;
   const ContainerSpec& spec;
   Held held;
-  UniqueFd cgroup;     // where the processes go
+  UniqueFd cgroup;  // where the processes go
   ContextInfo context;
   std::string guards;
   std::string filter;                    // of system calls
   std::optional<BindAddress> loopback6;  // where the host has IPv6
   std::vector<PrivateLink> links;        // NETWORK=private
   UniqueFd host_network;
-  uint32_t first_id = 0;                 // of the host's ids, with USERNS
+  uint32_t first_id = 0;                   // of the host's ids, with USERNS
   std::optional<GuestMounts> mounts = {};  // with USERNS: made by the host's root
   AbstractSocketGuard abstract_sockets = AbstractSocketGuard::none;
 };

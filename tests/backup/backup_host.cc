@@ -21,7 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string shell(const std::string& script) { return must_run({"bash", "-euc", script}); }
+std::string shell(const std::string& script) {
+  return must_run({"bash", "-euc", script});
+}
 
 void make_socket(const std::string& dir) {
   const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
@@ -43,9 +45,13 @@ std::string vbackup_path() {
   return given != nullptr ? given : VS_BINARY_DIR "/vbackup";
 }
 
-BackupHost::BackupHost(const std::string& place) : place_(place.empty() ? dir_ / "trees" : place) { fs::create_directories(place_); }
+BackupHost::BackupHost(const std::string& place) : place_(place.empty() ? dir_ / "trees" : place) {
+  fs::create_directories(place_);
+}
 
-std::map<std::string, std::string> BackupHost::trees() const { return {{"alpha", tree("alpha")}, {"beta", tree("beta")}}; }
+std::map<std::string, std::string> BackupHost::trees() const {
+  return {{"alpha", tree("alpha")}, {"beta", tree("beta")}};
+}
 
 void BackupHost::make_guests() {
   // alpha has one of everything, beta shares some of it.
@@ -115,9 +121,12 @@ RunResult BackupHost::create(const Command& more, const RunOptions& options) con
   return run(line, options);
 }
 
-RunResult BackupHost::vbackup(const std::string& verb, const Command& more, const RunOptions& options) const { return run(command(verb, more), options); }
+RunResult BackupHost::vbackup(const std::string& verb, const Command& more, const RunOptions& options) const {
+  return run(command(verb, more), options);
+}
 
-std::map<std::string, std::string> BackupHost::restored(const std::string& name, const std::string& time) const {
+std::map<std::string, std::string> BackupHost::restored(const std::string& name,
+                                                        const std::string& time) const {
   // On the same filesystem as the trees, so that it can keep what they can.
   const std::string target = place_ + "-" + name;
   Command more{"--target", target};
@@ -131,11 +140,14 @@ std::string BackupHost::last_stamp() const {
   std::string last;
   for (const auto& entry : fs::directory_iterator(set())) {
     const std::string name = entry.path().filename();
-    if (name.starts_with("alpha-") && name.ends_with(".tar.zst")) last = std::max(last, name.substr(name.size() - 24, 16));
+    if (name.starts_with("alpha-") && name.ends_with(".tar.zst"))
+      last = std::max(last, name.substr(name.size() - 24, 16));
   }
   return last;
 }
 
-void BackupHost::let_clock_pass() { std::this_thread::sleep_for(std::chrono::milliseconds(2100)); }
+void BackupHost::let_clock_pass() {
+  std::this_thread::sleep_for(std::chrono::milliseconds(2100));
+}
 
 }  // namespace vs::test

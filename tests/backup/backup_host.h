@@ -26,7 +26,8 @@ class BackupHost {
   void change(int round);
 
   Command command(const std::string& verb, const Command& more = {}) const;
-  RunResult create(const Command& more = {}, const RunOptions& options = {}) const;  // with --tree, --state, --to
+  RunResult create(const Command& more = {},
+                   const RunOptions& options = {}) const;  // with --tree, --state, --to
   RunResult vbackup(const std::string& verb, const Command& more = {}, const RunOptions& options = {}) const;
   // Restores everything as of `time` ("" the last) into a fresh directory; the trees there.
   std::map<std::string, std::string> restored(const std::string& name, const std::string& time = "") const;

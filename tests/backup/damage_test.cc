@@ -17,7 +17,8 @@ using testing::HasSubstr;
 
 std::string file_of(const BackupHost& host, const std::string& prefix, const std::string& suffix) {
   for (const auto& entry : fs::directory_iterator(host.set()))
-    if (const std::string name = entry.path().filename(); name.starts_with(prefix) && name.ends_with(suffix)) return entry.path();
+    if (const std::string name = entry.path().filename(); name.starts_with(prefix) && name.ends_with(suffix))
+      return entry.path();
   return {};
 }
 
@@ -25,7 +26,8 @@ void flip(const std::string& path, off_t at) {
   const int fd = ::open(path.c_str(), O_RDWR);
   unsigned char byte = 0;
   ASSERT_EQ(::pread(fd, &byte, 1, at), 1);
-  byte ^= 0x08;  // not 0x10: in the descriptor of a frame that bit means nothing to zstd, and its bytes are what they were
+  byte ^= 0x08;  // not 0x10: in the descriptor of a frame that bit means nothing to zstd, and its bytes are
+                 // what they were
   ASSERT_EQ(::pwrite(fd, &byte, 1, at), 1);
   ::close(fd);
 }
@@ -41,16 +43,25 @@ class DamageTest : public testing::Test {
 
 TEST_F(DamageTest, AFlippedBitAnywhereIsFound) {
   std::mt19937 random(7);
-  for (const auto& [prefix, suffix] : {std::pair{"alpha-full", ".tar.zst"}, {"pool-1", ".tar.zst"}, {"beta-full", ".tar.zst"}, {"alpha-full", ".catalog"}, {"pool-1", ".catalog"}}) {
+  for (const auto& [prefix, suffix] : {std::pair{"alpha-full", ".tar.zst"},
+                                       {"pool-1", ".tar.zst"},
+                                       {"beta-full", ".tar.zst"},
+                                       {"alpha-full", ".catalog"},
+                                       {"pool-1", ".catalog"}}) {
     const std::string path = file_of(host_, prefix, suffix);
     const auto size = static_cast<off_t>(fs::file_size(path));
-    const std::string stored = std::string_view(suffix) == ".tar.zst" ? must_run({"sh", "-c", "zstd -qdc \"$1\" | sha256sum", "sh", path}) : "";
+    const std::string stored = std::string_view(suffix) == ".tar.zst"
+                                   ? must_run({"sh", "-c", "zstd -qdc \"$1\" | sha256sum", "sh", path})
+                                   : "";
     for (int i = 0; i < 25; ++i) {
-      const off_t at = i == 0 ? 0 : i == 1 ? size - 1 : static_cast<off_t>(random() % static_cast<uint64_t>(size));
+      const off_t at = i == 0   ? 0
+                       : i == 1 ? size - 1
+                                : static_cast<off_t>(random() % static_cast<uint64_t>(size));
       flip(path, at);
       const RunResult result = host_.vbackup("check");
       // A few bits mean nothing to zstd, as which of sixteen numbers a skippable frame has.
-      if (result.exit_code == 0 && std::string_view(suffix) == ".tar.zst" && must_run({"sh", "-c", "zstd -qdc \"$1\" | sha256sum", "sh", path}) == stored) {
+      if (result.exit_code == 0 && std::string_view(suffix) == ".tar.zst" &&
+          must_run({"sh", "-c", "zstd -qdc \"$1\" | sha256sum", "sh", path}) == stored) {
         flip(path, at);
         continue;
       }
@@ -95,7 +106,8 @@ TEST_F(DamageTest, ALostCatalogIsReadFromWithin) {
   const std::string target = host_.scratch("out");
   const RunResult result = host_.vbackup("restore", {"--target", target, "--all"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_EQ(difference(before, everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})), "");
+  EXPECT_EQ(difference(before, everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})),
+            "");
 }
 
 TEST_F(DamageTest, ALostPoolArchiveIsMadeAgainByTheNextFull) {
@@ -112,7 +124,8 @@ TEST_F(DamageTest, ALostIndexCostsOnlyReading) {
   fs::remove_all(host_.scratch("state"));
   const RunResult result = host_.create({"--json"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_FALSE(fs::exists(host_.set() + "/pool-2.tar.zst")) << "what the pool has is found again by what it is";
+  EXPECT_FALSE(fs::exists(host_.set() + "/pool-2.tar.zst"))
+      << "what the pool has is found again by what it is";
 }
 
 TEST_F(DamageTest, LeftoversOfAKilledRunAreSwept) {
@@ -125,7 +138,9 @@ TEST_F(DamageTest, LeftoversOfAKilledRunAreSwept) {
 
 TEST_F(DamageTest, ASecondRunAtTheSameTimeIsToldSo) {
   const int fd = ::open((host_.set() + "/.lock").c_str(), O_RDWR | O_CLOEXEC);
-  const RunResult result = run({"flock", host_.set() + "/.lock", "bash", "-c", "'" + vbackup_path() + "' create --to '" + host_.set() + "' --state '" + host_.scratch("state") + "' --tree alpha='" + host_.tree("alpha") + "'"});
+  const RunResult result = run({"flock", host_.set() + "/.lock", "bash", "-c",
+                                "'" + vbackup_path() + "' create --to '" + host_.set() + "' --state '" +
+                                    host_.scratch("state") + "' --tree alpha='" + host_.tree("alpha") + "'"});
   ::close(fd);
   EXPECT_EQ(result.exit_code, 11) << result.err;
 }

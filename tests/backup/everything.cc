@@ -39,7 +39,9 @@ class Collector {
   }
 
  private:
-  [[noreturn]] static void fail(const std::string& what) { throw std::runtime_error(what + ": " + std::strerror(errno)); }
+  [[noreturn]] static void fail(const std::string& what) {
+    throw std::runtime_error(what + ": " + std::strerror(errno));
+  }
 
   static std::string attributes(const std::string& proc) {
     std::string names(65536, '\0'), text;
@@ -70,8 +72,10 @@ class Collector {
       long flags = 0;
       fsxattr extended{};
       if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0)
-        text += fmt::format(" flags {:x}", flags & (FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL | FS_SYNC_FL));
-      if (::ioctl(fd, FS_IOC_FSGETXATTR, &extended) == 0) text += fmt::format(" project {}", extended.fsx_projid);
+        text += fmt::format(" flags {:x}", flags & (FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL |
+                                                    FS_NOATIME_FL | FS_SYNC_FL));
+      if (::ioctl(fd, FS_IOC_FSGETXATTR, &extended) == 0)
+        text += fmt::format(" project {}", extended.fsx_projid);
     }
     if (S_ISREG(s.st_mode)) {
       const auto size = static_cast<size_t>(s.st_size);
@@ -105,17 +109,22 @@ class Collector {
     if (list == nullptr) fail("list " + path);
     std::vector<std::string> names;
     while (const dirent* entry = ::readdir(list))
-      if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0) names.emplace_back(entry->d_name);
+      if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0)
+        names.emplace_back(entry->d_name);
     ::closedir(list);
     std::sort(names.begin(), names.end());
     for (const auto& name : names) {
       if (::fstatat(dir, name.c_str(), &s, AT_SYMLINK_NOFOLLOW) != 0) fail("stat " + name);
       if (S_ISSOCK(s.st_mode) && !options_.sockets) continue;
       const bool openable = S_ISREG(s.st_mode) || S_ISDIR(s.st_mode);
-      const int fd = ::openat(dir, name.c_str(), openable ? O_RDONLY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC : O_PATH | O_NOFOLLOW | O_CLOEXEC);
+      const int fd = ::openat(
+          dir, name.c_str(),
+          openable ? O_RDONLY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC : O_PATH | O_NOFOLLOW | O_CLOEXEC);
       if (fd < 0) fail("open " + path + "/" + name);
-      if (S_ISDIR(s.st_mode)) directory(fd, path + "/" + name);
-      else describe(fd, path + "/" + name, s);
+      if (S_ISDIR(s.st_mode))
+        directory(fd, path + "/" + name);
+      else
+        describe(fd, path + "/" + name, s);
       ::close(fd);
     }
   }
@@ -141,8 +150,10 @@ std::string difference(const Everything& expected, const Everything& actual) {
   };
   for (const auto& [path, what] : expected) {
     const auto it = actual.find(path);
-    if (it == actual.end()) say(escaped(path) + ": missing");
-    else if (it->second != what) say(escaped(path) + "\n    was " + escaped(what) + "\n    is  " + escaped(it->second));
+    if (it == actual.end())
+      say(escaped(path) + ": missing");
+    else if (it->second != what)
+      say(escaped(path) + "\n    was " + escaped(what) + "\n    is  " + escaped(it->second));
   }
   for (const auto& [path, what] : actual)
     if (!expected.contains(path)) say(escaped(path) + ": appeared: " + escaped(what));

@@ -60,7 +60,8 @@ class FreezeDeltaTest : public testing::Test {
   }
   std::vector<std::string> consistencies() const {
     std::vector<std::string> all;
-    for (const auto& archive : ArchiveSet(dir_ / "set", false).history("guest")) all.push_back(archive.header.consistency);
+    for (const auto& archive : ArchiveSet(dir_ / "set", false).history("guest"))
+      all.push_back(archive.header.consistency);
     return all;
   }
 
@@ -76,7 +77,9 @@ class FreezeDeltaTest : public testing::Test {
 
 TEST_F(FreezeDeltaTest, AddsWhatChangedWhileTheGuestStandsStillAndThawsIt) {
   FakeFreezer freezer(dir_ / "tree");
-  const auto results = freeze_delta({{"guest", dir_ / "tree"}, {"stubborn", dir_ / "other"}, {"stopped", dir_ / "other"}}, freeze_, freezer, options_, context_);
+  const auto results =
+      freeze_delta({{"guest", dir_ / "tree"}, {"stubborn", dir_ / "other"}, {"stopped", dir_ / "other"}},
+                   freeze_, freezer, options_, context_);
   ASSERT_EQ(results.size(), 3u);
   EXPECT_TRUE(results[0].frozen);
   EXPECT_EQ(freezer.frozen_, 0) << "still frozen";

@@ -13,11 +13,16 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::IsSupersetOf;
 
-Names verbs() { return verbs_of("vbackup"); }
-Names options_of_all_verbs() { return test::options_of_all_verbs("vbackup"); }
+Names verbs() {
+  return verbs_of("vbackup");
+}
+Names options_of_all_verbs() {
+  return test::options_of_all_verbs("vbackup");
+}
 
 TEST(BackupDocsTest, HelpOfEveryVerbEndsWithExitCodesAndAnExample) {
-  ASSERT_THAT(verbs(), IsSupersetOf({"create", "list", "show", "restore", "check", "diff", "forget", "prune"}));
+  ASSERT_THAT(verbs(),
+              IsSupersetOf({"create", "list", "show", "restore", "check", "diff", "forget", "prune"}));
   for (const auto& verb : verbs()) {
     const std::string help = help_of("vbackup " + verb);
     EXPECT_THAT(help, HasSubstr("Exit codes: 0")) << verb;
@@ -30,7 +35,8 @@ TEST(BackupDocsTest, ManPageHasEveryVerbAndOptionAndNoOther) {
   for (const auto& verb : verbs()) EXPECT_THAT(page, HasSubstr(".B vbackup " + verb));
   const Names named = options_named_in(page);
   EXPECT_THAT(less(options_of_all_verbs(), named), IsEmpty()) << "not in vbackup.8";
-  EXPECT_THAT(less(less(named, options_of_all_verbs()), {"--version", "--help"}), IsEmpty()) << "in vbackup.8, but no option";
+  EXPECT_THAT(less(less(named, options_of_all_verbs()), {"--version", "--help"}), IsEmpty())
+      << "in vbackup.8, but no option";
 }
 
 TEST(BackupDocsTest, CompletionsKnowEveryVerbAndOptionAndNoOther) {
@@ -45,7 +51,8 @@ TEST(BackupDocsTest, CompletionsKnowEveryVerbAndOptionAndNoOther) {
 TEST(BackupDocsTest, ConfigurationFileShowsOptionsThatExist) {
   Names options;
   for (const auto& option : options_of_all_verbs()) options.insert(option.substr(2));
-  EXPECT_THAT(less(all_matches(file_text("packaging/conf/vbackup.conf"), "(?:^|\n)#?([a-z-]+) = "), options), IsEmpty());
+  EXPECT_THAT(less(all_matches(file_text("packaging/conf/vbackup.conf"), "(?:^|\n)#?([a-z-]+) = "), options),
+              IsEmpty());
 }
 
 TEST(BackupDocsTest, TheUnitCallsOptionsThatExist) {

@@ -220,7 +220,8 @@ TEST_F(BadInputTest, NothingIsLinkedInAGuestWhosePackageDatabaseIsGarbage) {
   FakeGuest("gamma", dir_ / "gamma", {shared_package("pkg", "usr/share/pkg", 4)});
   write_file(dir_ / "alpha/var/lib/dpkg/status", "what\nis\nthis\n");
   const auto before = snapshot_of(dir_ / "alpha");
-  const auto result = vunify("run", {"--scope", "all", "--tree", tree("alpha"), "--tree", tree("beta"), "--tree", "gamma=" + dir_ / "gamma"});
+  const auto result = vunify("run", {"--scope", "all", "--tree", tree("alpha"), "--tree", tree("beta"),
+                                     "--tree", "gamma=" + dir_ / "gamma"});
   EXPECT_EQ(result.exit_code, 3) << shown(result);
   EXPECT_THAT(result.err, HasSubstr("alpha: package database var/lib/dpkg/status: line 1: expected"));
   EXPECT_THAT(result.err, HasSubstr("unknown_packages"));
@@ -235,7 +236,8 @@ TEST_F(BadInputTest, APathThatIsNotThereIsNotExplained) {
   const auto none = vunify("explain", {"--tree", tree("alpha"), "alpha", "/no/such/file"});
   EXPECT_EQ(none.exit_code, 1) << shown(none);
   EXPECT_THAT(none.err, HasSubstr("no/such/file"));
-  const auto some = vunify("explain", {"--tree", tree("alpha"), "alpha", "usr/share/pkg/pkg-0", "/no/such/file"});
+  const auto some =
+      vunify("explain", {"--tree", tree("alpha"), "alpha", "usr/share/pkg/pkg-0", "/no/such/file"});
   EXPECT_EQ(some.exit_code, 3) << shown(some);
   EXPECT_THAT(some.out, HasSubstr("pkg-0"));
   EXPECT_THAT(some.err, HasSubstr("no/such/file"));
@@ -300,8 +302,8 @@ TEST_F(BadInputTest, APlanWhosePathsLeaveTheTreeIsRefused) {
   }
 }
 
-// Where the mount point is, and whether a tree or the store lies in another tree, is found by going up. A directory that cannot be opened
-// then is not the top.
+// Where the mount point is, and whether a tree or the store lies in another tree, is found by going up. A
+// directory that cannot be opened then is not the top.
 TEST_F(BadInputTest, ADirectoryThatCannotBeOpenedOnTheWayUpIsNotTheTop) {
   if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
   const Command words = command("scan", {"--tree", tree("alpha"), "--tree", tree("beta")});

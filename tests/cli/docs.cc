@@ -34,7 +34,9 @@ Names less(Names a, const Names& b) {
   return a;
 }
 
-std::string help_of(const std::string& program_and_verb) { return must_run({"bash", "-c", VS_BINARY_DIR "/" + program_and_verb + " --help"}); }
+std::string help_of(const std::string& program_and_verb) {
+  return must_run({"bash", "-c", VS_BINARY_DIR "/" + program_and_verb + " --help"});
+}
 
 Names options_in(const std::string& help) {
   Names names;
@@ -60,22 +62,30 @@ Names options_of_all_verbs(const std::string& program) {
 }
 
 std::string man_text(const std::string& page) {
-  const std::string source = std::regex_replace(file_text("packaging/man/" + page), std::regex("\\\\f[BIRP]"), "");
+  const std::string source =
+      std::regex_replace(file_text("packaging/man/" + page), std::regex("\\\\f[BIRP]"), "");
   return std::regex_replace(source, std::regex("\\\\-"), "-");
 }
 
-Names options_named_in(const std::string& text) { return all_matches(text, "(--[a-z][a-z-]*[a-z])"); }
-
-Names completed_by_bash(const std::string& program, const std::string& words) {
-  return all_matches(must_run({"bash", "-c", "source '" VS_SOURCE_DIR "/packaging/completions/" + program + ".bash'; COMP_WORDS=(" + program + " " + words +
-                                                 "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _" + program + "; printf '%s\\n' \"${COMPREPLY[@]}\""}),
-                     "([^\n]+)");
+Names options_named_in(const std::string& text) {
+  return all_matches(text, "(--[a-z][a-z-]*[a-z])");
 }
 
-Names unknown_options_of_call(const std::string& file, const std::string& call_pattern, const std::string& program) {
+Names completed_by_bash(const std::string& program, const std::string& words) {
+  return all_matches(
+      must_run({"bash", "-c",
+                "source '" VS_SOURCE_DIR "/packaging/completions/" + program + ".bash'; COMP_WORDS=(" +
+                    program + " " + words + "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _" + program +
+                    "; printf '%s\\n' \"${COMPREPLY[@]}\""}),
+      "([^\n]+)");
+}
+
+Names unknown_options_of_call(const std::string& file, const std::string& call_pattern,
+                              const std::string& program) {
   const std::string text = file_text("packaging/systemd/" + file);
   std::smatch found;
-  EXPECT_TRUE(std::regex_search(text, found, std::regex("(?:" + call_pattern + ")\\s*([a-z]+)([^\n]*)"))) << file << " does not call " << program;
+  EXPECT_TRUE(std::regex_search(text, found, std::regex("(?:" + call_pattern + ")\\s*([a-z]+)([^\n]*)")))
+      << file << " does not call " << program;
   if (found.empty()) return {};
   return less(options_named_in(found[2]), options_in(help_of(program + " " + found[1].str())));
 }

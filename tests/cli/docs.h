@@ -8,7 +8,7 @@ namespace vs::test {
 
 using Names = std::set<std::string>;
 
-std::string file_text(const std::string& path);  // of a file of the source tree
+std::string file_text(const std::string& path);                          // of a file of the source tree
 Names all_matches(const std::string& text, const std::string& pattern);  // the first group of each match
 Names joined(Names a, const Names& b);
 Names less(Names a, const Names& b);
@@ -25,6 +25,7 @@ Names options_named_in(const std::string& text);
 // What bash offers for these words, the last of them being completed.
 Names completed_by_bash(const std::string& program, const std::string& words);
 // `program verb` as a unit or script (packaging/systemd/FILE) calls it: options that the verb does not have.
-Names unknown_options_of_call(const std::string& file, const std::string& call_pattern, const std::string& program);
+Names unknown_options_of_call(const std::string& file, const std::string& call_pattern,
+                              const std::string& program);
 
 }  // namespace vs::test

@@ -1,4 +1,5 @@
-// What is written down agrees with the programs: man pages, completions, configuration file and units against `--help`.
+// What is written down agrees with the programs: man pages, completions, configuration file and units against
+// `--help`.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -20,13 +21,18 @@ using testing::IsEmpty;
 using testing::IsSupersetOf;
 
 // Of vunify.
-Names verbs() { return verbs_of("vunify"); }
-Names options_of_all_verbs() { return test::options_of_all_verbs("vunify"); }
+Names verbs() {
+  return verbs_of("vunify");
+}
+Names options_of_all_verbs() {
+  return test::options_of_all_verbs("vunify");
+}
 
 // --- The help itself ---------------------------------------------------------------------------------------
 
 TEST(DocsTest, HelpOfEveryVerbEndsWithExitCodesAndAnExample) {
-  ASSERT_THAT(verbs(), IsSupersetOf({"scan", "plan", "apply", "run", "status", "report", "explain", "check", "release", "undo", "recover", "gc"}));
+  ASSERT_THAT(verbs(), IsSupersetOf({"scan", "plan", "apply", "run", "status", "report", "explain", "check",
+                                     "release", "undo", "recover", "gc"}));
   for (const auto& verb : verbs()) {
     const std::string help = help_of("vunify " + verb);
     EXPECT_THAT(help, HasSubstr("Exit codes: 0")) << verb;
@@ -44,7 +50,8 @@ TEST(DocsTest, ManPageOfVunifyHasEveryVerb) {
 TEST(DocsTest, ManPageOfVunifyHasEveryOptionAndNoOther) {
   const Names named = options_named_in(man_text("vunify.8"));
   EXPECT_THAT(less(options_of_all_verbs(), named), IsEmpty()) << "not in vunify.8";
-  EXPECT_THAT(less(less(named, options_of_all_verbs()), {"--version", "--now"}), IsEmpty()) << "in vunify.8, but no option";
+  EXPECT_THAT(less(less(named, options_of_all_verbs()), {"--version", "--now"}), IsEmpty())
+      << "in vunify.8, but no option";
 }
 
 TEST(DocsTest, ManPageOfVduHasEveryOptionAndNoOther) {
@@ -63,14 +70,16 @@ TEST(DocsTest, ManPageExplainsEveryReason) {
 
 TEST(DocsTest, ManPageNamesEveryFieldOfTheSummary) {
   const std::string page = man_text("vunify.8");
-  const std::string section = page.substr(page.find(".SH JSON"), page.find(".SH FILES") - page.find(".SH JSON"));
+  const std::string section =
+      page.substr(page.find(".SH JSON"), page.find(".SH FILES") - page.find(".SH JSON"));
   const auto summary = nlohmann::json::parse(summary_json(RunSummary{}, PhaseTimer{}));
   for (const auto& [key, _] : summary.items()) EXPECT_THAT(section, HasSubstr(key));
 }
 
 TEST(DocsTest, ManPageHasEveryExitCode) {
   const std::string page = man_text("vunify.8");
-  for (const Exit code : {Exit::done, Exit::failed, Exit::usage, Exit::skipped, Exit::stale_plan, Exit::locked, Exit::interrupted})
+  for (const Exit code : {Exit::done, Exit::failed, Exit::usage, Exit::skipped, Exit::stale_plan,
+                          Exit::locked, Exit::interrupted})
     EXPECT_THAT(page, HasSubstr("\n.TP\n.B " + std::to_string(static_cast<int>(code)) + "\n"));
 }
 
@@ -85,7 +94,8 @@ TEST(DocsTest, ManPagesTellTheDefaultExcludes) {
 
 TEST(DocsTest, BashCompletesEveryVerbAndOptionAndNoOther) {
   EXPECT_EQ(completed_by_bash("vunify", "''"), joined(verbs(), {"--help", "--version"}));
-  for (const auto& verb : verbs()) EXPECT_EQ(completed_by_bash("vunify", verb + " --"), options_in(help_of("vunify " + verb))) << verb;
+  for (const auto& verb : verbs())
+    EXPECT_EQ(completed_by_bash("vunify", verb + " --"), options_in(help_of("vunify " + verb))) << verb;
   EXPECT_EQ(completed_by_bash("vdu", "--"), options_in(help_of("vdu")));
 }
 
@@ -97,7 +107,8 @@ TEST(DocsTest, BashCompletesValuesAndDirectories) {
 }
 
 TEST(DocsTest, BashCompletesNamesOfVserversWithoutRunningAnything) {
-  EXPECT_EQ(completed_by_bash("vunify", "explain --tree web = /a --tree mail = /b ''"), (Names{"mail", "web"}));
+  EXPECT_EQ(completed_by_bash("vunify", "explain --tree web = /a --tree mail = /b ''"),
+            (Names{"mail", "web"}));
 }
 
 TEST(DocsTest, ZshKnowsEveryVerbAndOptionAndNoOther) {
@@ -124,7 +135,10 @@ TEST(DocsTest, ConfigurationFileShowsOptionsThatExistAndAllThatAreShared) {
 
 TEST(DocsTest, TheConfigurationFileAsShippedIsAccepted) {
   // Whatever status says of this machine's filesystems: the file is no reason for complaint.
-  const std::string said = must_run({"bash", "-c", VS_BINARY_DIR "/vunify status --config '" VS_SOURCE_DIR "/packaging/conf/vunify.conf' --tree x=/usr/share 2>&1 || true"});
+  const std::string said =
+      must_run({"bash", "-c",
+                VS_BINARY_DIR "/vunify status --config '" VS_SOURCE_DIR
+                              "/packaging/conf/vunify.conf' --tree x=/usr/share 2>&1 || true"});
   EXPECT_THAT(said, testing::Not(HasSubstr("vunify.conf:")));
 }
 

@@ -49,7 +49,8 @@ TEST(CancelDeathTest, TheSecondSigintEndsTheProcess) {
       testing::KilledBySignal(SIGINT), "");
 }
 
-// The kernel tells of a broken lease by SIGIO, whose default is to end the process: any guest could end a run.
+// The kernel tells of a broken lease by SIGIO, whose default is to end the process: any guest could end a
+// run.
 TEST(CancelDeathTest, ABrokenLeaseOrPipeDoesNotEndTheProcess) {
   EXPECT_EXIT(
       {

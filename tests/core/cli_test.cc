@@ -87,8 +87,16 @@ TEST_F(CliTest, GivesTheExitCodeOfTheVerb) {
 
 // CLI11 leaves with 100 and more; scripts are promised 2.
 TEST_F(CliTest, EveryBadUsageIsExitCodeTwo) {
-  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
-           {}, {"fly"}, {"go", "--none"}, {"go", "-j"}, {"go", "-j", "many"}, {"go", "-j", "-3"}, {"go", "-j", "3x"}, {"go", "-j", "99999999999999999999"}, {"look", "-n"}}) {
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{},
+                                             {"fly"},
+                                             {"go", "--none"},
+                                             {"go", "-j"},
+                                             {"go", "-j", "many"},
+                                             {"go", "-j", "-3"},
+                                             {"go", "-j", "3x"},
+                                             {"go", "-j", "99999999999999999999"},
+                                             {"look", "-n"}}) {
     ran_.clear();
     EXPECT_EQ(run(words), 2) << testing::PrintToString(words);
     EXPECT_EQ(ran_, "");

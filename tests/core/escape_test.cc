@@ -22,7 +22,9 @@ TEST(EscapeTest, ShowsControlCharactersBackslashAndInvalidUtf8AsText) {
 
 // C1 controls are commands to terminals as ESC is; overlong forms and surrogates are no UTF-8.
 TEST(EscapeTest, TakesNoDisguiseOfAControlCharacter) {
-  EXPECT_EQ(escaped("\xc2\x9b" "31m"), "\\xc2\\x9b31m");
+  EXPECT_EQ(escaped("\xc2\x9b"
+                    "31m"),
+            "\\xc2\\x9b31m");
   EXPECT_EQ(escaped("\xc0\x8a"), "\\xc0\\x8a");
   EXPECT_EQ(escaped("\xed\xa0\x80"), "\\xed\\xa0\\x80");
   EXPECT_EQ(escaped("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");
@@ -31,7 +33,8 @@ TEST(EscapeTest, TakesNoDisguiseOfAControlCharacter) {
 
 // All characters of the property Bidi_Control: one of them makes "gpj.exe" read as "exe.jpg".
 TEST(EscapeTest, ShowsEveryBidirectionalControl) {
-  for (const std::string control : {"\u061c", "\u200e", "\u200f", "\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069"})
+  for (const std::string control : {"\u061c", "\u200e", "\u200f", "\u202a", "\u202b", "\u202c", "\u202d",
+                                    "\u202e", "\u2066", "\u2067", "\u2068", "\u2069"})
     EXPECT_EQ(escaped(control).find("\\x"), 0u) << escaped(control);
 }
 
@@ -39,7 +42,8 @@ TEST(EscapeTest, UnescapeGivesBackTheBytesOfEveryString) {
   std::mt19937 random(20261124);
   for (int i = 0; i < 20000; ++i) {
     std::string bytes(random() % 24, '\0');
-    for (auto& c : bytes) c = static_cast<char>(random() % 4 == 0 ? "\\xn0a"[random() % 5] : static_cast<char>(random()));
+    for (auto& c : bytes)
+      c = static_cast<char>(random() % 4 == 0 ? "\\xn0a"[random() % 5] : static_cast<char>(random()));
     const std::string text = escaped(bytes);
     std::string back;
     ASSERT_TRUE(unescape(text, back)) << text;
@@ -50,7 +54,8 @@ TEST(EscapeTest, UnescapeGivesBackTheBytesOfEveryString) {
 
 TEST(EscapeTest, UnescapeRefusesWhatEscapedNeverWrites) {
   std::string bytes;
-  for (const char* text : {"\\", "a\\", "\\q", "\\x", "\\x1", "\\xg0", "\\x0g", "\\xAB"}) EXPECT_FALSE(unescape(text, bytes)) << text;
+  for (const char* text : {"\\", "a\\", "\\q", "\\x", "\\x1", "\\xg0", "\\x0g", "\\xAB"})
+    EXPECT_FALSE(unescape(text, bytes)) << text;
 }
 
 TEST(EscapeTest, HtmlHoldsNoMarkup) {

@@ -25,7 +25,8 @@ using testing::HasSubstr;
 class GuestFreezerTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (::geteuid() != 0 || cgroup2_mount().empty() || !fs::exists("/usr/bin/busybox")) GTEST_SKIP() << "needs root, a cgroup hierarchy of version 2, busybox-static";
+    if (::geteuid() != 0 || cgroup2_mount().empty() || !fs::exists("/usr/bin/busybox"))
+      GTEST_SKIP() << "needs root, a cgroup hierarchy of version 2, busybox-static";
     tree_ = dir_ / "tree";
     fs::create_directories(tree_);
     fs::copy_file("/usr/bin/busybox", tree_ + "/busybox");
@@ -37,17 +38,25 @@ class GuestFreezerTest : public testing::Test {
     guest_.reset();
     other_.reset();
     for (const char* below : {"/guest/inner", "/guest", ""})
-      for (int i = 0; i < 200 && ::rmdir((cgroup_ + below).c_str()) != 0 && errno == EBUSY; ++i) std::this_thread::sleep_for(10ms);
+      for (int i = 0; i < 200 && ::rmdir((cgroup_ + below).c_str()) != 0 && errno == EBUSY; ++i)
+        std::this_thread::sleep_for(10ms);
   }
-  // A process with the tree (or the host's root) for its root, in a cgroup below ours, which writes all the time.
+  // A process with the tree (or the host's root) for its root, in a cgroup below ours, which writes all the
+  // time.
   std::unique_ptr<test::Process> process_in(const std::string& cgroup, const std::string& root) const {
-    const std::string loop = root == "/" ? "exec sleep 60" : "exec chroot '" + root + "' /busybox sh -c 'while :; do echo x >> /count; done'";
-    auto process = std::make_unique<test::Process>(test::Command{"sh", "-c", "echo 0 > '" + cgroup_ + cgroup + "/cgroup.procs'; " + loop});
-    for (int i = 0; i < 500 && procs(cgroup).find(std::to_string(process->pid())) == std::string::npos; ++i) std::this_thread::sleep_for(5ms);
+    const std::string loop =
+        root == "/" ? "exec sleep 60"
+                    : "exec chroot '" + root + "' /busybox sh -c 'while :; do echo x >> /count; done'";
+    auto process = std::make_unique<test::Process>(
+        test::Command{"sh", "-c", "echo 0 > '" + cgroup_ + cgroup + "/cgroup.procs'; " + loop});
+    for (int i = 0; i < 500 && procs(cgroup).find(std::to_string(process->pid())) == std::string::npos; ++i)
+      std::this_thread::sleep_for(5ms);
     std::this_thread::sleep_for(30ms);  // exec of chroot
     return process;
   }
-  std::string procs(const std::string& cgroup) const { return test::read_file(cgroup_ + cgroup + "/cgroup.procs"); }
+  std::string procs(const std::string& cgroup) const {
+    return test::read_file(cgroup_ + cgroup + "/cgroup.procs");
+  }
   Guest guest() const { return {"guest", "--tree", RootDir(tree_)}; }
   uintmax_t written() const { return fs::exists(tree_ + "/count") ? fs::file_size(tree_ + "/count") : 0; }
   bool writes() const {

@@ -24,7 +24,8 @@ std::string all_kinds(Verbosity verbosity) {
 TEST(LogTest, ShowsWhatTheVerbosityAsksFor) {
   EXPECT_EQ(all_kinds(Verbosity::quiet), "prog: error: E\n");
   EXPECT_EQ(all_kinds(Verbosity::normal), "prog: error: E\nprog: warning: W\nprog: I\n");
-  EXPECT_EQ(all_kinds(Verbosity::debug), "prog: error: E\nprog: warning: W\nprog: I\nprog: V\nprog: debug: D\n");
+  EXPECT_EQ(all_kinds(Verbosity::debug),
+            "prog: error: E\nprog: warning: W\nprog: I\nprog: V\nprog: debug: D\n");
 }
 
 TEST(LogTest, TellsAKindOfTroubleOnceWithItsNumberAndAnExample) {
@@ -33,7 +34,9 @@ TEST(LogTest, TellsAKindOfTroubleOnceWithItsNumberAndAnExample) {
   for (const char* text : {"/a/x: full", "/a/y: full"}) log.remember_first("no_space", text);
   log.tell_number("no_space", 2, "no room");
   log.tell_number("busy", 3, "in use");
-  EXPECT_EQ(GetCapturedStderr(), "prog: warning: 2 x no_space (no room), the first: /a/x: full\nprog: warning: 3 x busy (in use)\n");
+  EXPECT_EQ(
+      GetCapturedStderr(),
+      "prog: warning: 2 x no_space (no room), the first: /a/x: full\nprog: warning: 3 x busy (in use)\n");
 }
 
 TEST(LogTest, CountsObjectsThatFailedAlsoWhenQuiet) {

@@ -15,7 +15,9 @@
 namespace vs::unit {
 namespace {
 
-[[noreturn]] void refused(const std::string& tried) { throw std::runtime_error("test set-up: " + tried + ": " + std::strerror(errno)); }
+[[noreturn]] void refused(const std::string& tried) {
+  throw std::runtime_error("test set-up: " + tried + ": " + std::strerror(errno));
+}
 
 void unseal(int dir, const char* name) {
   const UniqueFd fd(::openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
@@ -46,7 +48,8 @@ void empty(int dir) {
 ScratchDir::ScratchDir() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-    limit.rlim_cur = limit.rlim_max;  // deep trees, and what the code under test raises itself in the programs
+    limit.rlim_cur =
+        limit.rlim_max;  // deep trees, and what the code under test raises itself in the programs
     ::setrlimit(RLIMIT_NOFILE, &limit);
   }
   const char* place = std::getenv("TMPDIR");
@@ -86,7 +89,9 @@ std::string read_file(const std::string& path) {
   }
 }
 
-void make_dirs(const std::string& path) { std::filesystem::create_directories(path); }
+void make_dirs(const std::string& path) {
+  std::filesystem::create_directories(path);
+}
 
 void make_symlink(const std::string& target, const std::string& path) {
   make_dirs(std::filesystem::path(path).parent_path());
@@ -109,7 +114,9 @@ bool exists(const std::string& path) {
   return ::lstat(path.c_str(), &found) == 0;
 }
 
-uint64_t ino_of(const std::string& path) { return lstat_of(path).st_ino; }
+uint64_t ino_of(const std::string& path) {
+  return lstat_of(path).st_ino;
+}
 
 void set_mtime(const std::string& path, int64_t ns) {
   const timespec times[2] = {{0, UTIME_OMIT}, {ns / 1'000'000'000, ns % 1'000'000'000}};
@@ -128,6 +135,8 @@ std::string make_deep(const std::string& top, const std::string& name, size_t de
   return path;
 }
 
-bool is_root() { return ::geteuid() == 0; }
+bool is_root() {
+  return ::geteuid() == 0;
+}
 
 }  // namespace vs::unit

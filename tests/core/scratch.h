@@ -11,8 +11,8 @@
 
 namespace vs::unit {
 
-// A fresh directory below $TMPDIR or, without one, the build directory: there, unlike below /tmp, is a filesystem that
-// knows the immutable flag. Removed with all it holds, sealed or deeper than PATH_MAX.
+// A fresh directory below $TMPDIR or, without one, the build directory: there, unlike below /tmp, is a
+// filesystem that knows the immutable flag. Removed with all it holds, sealed or deeper than PATH_MAX.
 class ScratchDir {
  public:
   ScratchDir();
@@ -27,7 +27,8 @@ class ScratchDir {
 };
 
 // All of these throw std::runtime_error when the system refuses: a test that cannot be set up must not pass.
-void write_file(const std::string& path, std::string_view content, unsigned mode = 0644);  // makes parents; replaces nothing but the content
+void write_file(const std::string& path, std::string_view content,
+                unsigned mode = 0644);  // makes parents; replaces nothing but the content
 std::string read_file(const std::string& path);
 void make_dirs(const std::string& path);
 void make_symlink(const std::string& target, const std::string& path);
@@ -37,8 +38,8 @@ bool exists(const std::string& path);  // a dangling symlink does
 uint64_t ino_of(const std::string& path);
 void set_mtime(const std::string& path, int64_t ns);
 
-// A chain of `depth` directories "name/name/...", made step by step, so it may be longer than PATH_MAX; returns the
-// relative path and, in `deepest`, a descriptor of the last one.
+// A chain of `depth` directories "name/name/...", made step by step, so it may be longer than PATH_MAX;
+// returns the relative path and, in `deepest`, a descriptor of the last one.
 std::string make_deep(const std::string& top, const std::string& name, size_t depth, UniqueFd& deepest);
 
 bool is_root();

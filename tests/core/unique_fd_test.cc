@@ -6,8 +6,12 @@
 namespace vs {
 namespace {
 
-bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
-int some_fd() { return ::open("/", O_PATH | O_CLOEXEC); }
+bool is_open(int fd) {
+  return ::fcntl(fd, F_GETFD) >= 0;
+}
+int some_fd() {
+  return ::open("/", O_PATH | O_CLOEXEC);
+}
 
 TEST(UniqueFdTest, ClosesWhenItsOwnerGoes) {
   int raw = -1;

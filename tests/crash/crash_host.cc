@@ -70,7 +70,9 @@ size_t most_steps(size_t sampled) {
   return std::getenv("VS_CRASH_FULL") != nullptr ? std::numeric_limits<size_t>::max() : sampled;
 }
 
-bool anything_left_out() { return std::getenv("VS_CRASH_ONLY") != nullptr; }
+bool anything_left_out() {
+  return std::getenv("VS_CRASH_ONLY") != nullptr;
+}
 
 bool left_out(const std::string& syscall) {
   const char* only = std::getenv("VS_CRASH_ONLY");

@@ -77,7 +77,8 @@ std::string without_link_lines(const std::string& changes) {
   std::istringstream lines(changes);
   std::string rest;
   for (std::string line; std::getline(lines, line);)
-    if (!line.empty() && !line.starts_with("guest ") && line.find("no longer one file") == std::string::npos) rest += "\n" + line;
+    if (!line.empty() && !line.starts_with("guest ") && line.find("no longer one file") == std::string::npos)
+      rest += "\n" + line;
   return rest;
 }
 
@@ -118,9 +119,10 @@ TEST_P(FailingCallTest, IsToldAndLosesNothing) {
       const bool silent = result.exit_code != 0 && !names_trouble(result, error);
       EXPECT_FALSE(silent) << what << ": " << shown(result);
       told += result.exit_code != 0;
-      // Exit 1 may be a stop in the middle of a group of hard links, when neither going on nor back was possible: the journal tells
-      // recovery to complete it. Everything else has to be right at once.
-      std::string trouble = result.exit_code == 1 ? without_link_lines(host.changes_since(before)) : host.changes_since(before);
+      // Exit 1 may be a stop in the middle of a group of hard links, when neither going on nor back was
+      // possible: the journal tells recovery to complete it. Everything else has to be right at once.
+      std::string trouble =
+          result.exit_code == 1 ? without_link_lines(host.changes_since(before)) : host.changes_since(before);
       trouble += host.trouble_after_recovery(before);
       EXPECT_EQ(trouble, "") << what << ": " << shown(result);
       if ((silent || !trouble.empty()) && ++failed == kMostFailures) return;
@@ -129,7 +131,8 @@ TEST_P(FailingCallTest, IsToldAndLosesNothing) {
   EXPECT_TRUE(told > 10U || anything_left_out()) << "hardly any failure was told: " << told;
 }
 
-// A run that could not do all of it (exit 3) says why on stderr: each kind once, with an example and a number.
+// A run that could not do all of it (exit 3) says why on stderr: each kind once, with an example and a
+// number.
 TEST(FailingRunTest, SaysEachKindOfTroubleOnce) {
   VS_NEEDS_FILESYSTEM("ext4");
   if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
@@ -137,7 +140,8 @@ TEST(FailingRunTest, SaysEachKindOfTroubleOnce) {
   for (const char* syscall : {"linkat", "renameat2"})
     for (const bool quiet : {false, true}) {
       host.reset();
-      const auto result = run(with_injection(host.command("run", quiet ? Command{"-q"} : Command{}), syscall, "error=ENOSPC", "1+"));
+      const auto result = run(with_injection(host.command("run", quiet ? Command{"-q"} : Command{}), syscall,
+                                             "error=ENOSPC", "1+"));
       EXPECT_EQ(result.exit_code, 3) << shown(result);
       EXPECT_TRUE(names_trouble(result, "ENOSPC")) << shown(result);
       EXPECT_NE(result.err.find(" x no_space ("), std::string::npos) << shown(result);
@@ -146,7 +150,8 @@ TEST(FailingRunTest, SaysEachKindOfTroubleOnce) {
     }
 }
 
-// Two names of one inode that become names of two would be a change that no guest asked for, and none may see.
+// Two names of one inode that become names of two would be a change that no guest asked for, and none may
+// see.
 TEST(FailingReleaseTest, HardLinksStayTogether) {
   VS_NEEDS_FILESYSTEM("ext4");
   if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
@@ -158,13 +163,16 @@ TEST(FailingReleaseTest, HardLinksStayTogether) {
     return stat.st_ino;
   };
   task.prepare(host);
-  for (const auto& [syscall, error] : {std::pair{"renameat2", "EIO"}, {"openat2", "EMFILE"}, {"fcntl", "EAGAIN"}, {"linkat", "ENOSPC"}}) {
+  for (const auto& [syscall, error] :
+       {std::pair{"renameat2", "EIO"}, {"openat2", "EMFILE"}, {"fcntl", "EAGAIN"}, {"linkat", "ENOSPC"}}) {
     const Command command = host.command(task.verb, task.options);
-    const auto ordinals = call_ordinals(command, syscall, std::string_view(syscall) == "fcntl" ? Command{"F_SETLEASE"} : host.trace_marks());
+    const auto ordinals = call_ordinals(
+        command, syscall, std::string_view(syscall) == "fcntl" ? Command{"F_SETLEASE"} : host.trace_marks());
     for (const unsigned when : ordinals) {
       host.reset();
       task.prepare(host);
-      const auto result = run(with_injection(command, syscall, std::string("error=") + error, std::to_string(when)));
+      const auto result =
+          run(with_injection(command, syscall, std::string("error=") + error, std::to_string(when)));
       EXPECT_EQ(inode("two-0"), inode("two-link")) << syscall << " at " << when << ": " << shown(result);
     }
     host.reset();

@@ -30,7 +30,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string bytes(reinterpret_cast<const char*>(data), size);
   {
     bool given = false;
-    EntryStream stream([&]() -> vs::Expected<std::string> { return std::exchange(given, true) ? std::string() : bytes; });
+    EntryStream stream(
+        [&]() -> vs::Expected<std::string> { return std::exchange(given, true) ? std::string() : bytes; });
     read_entries(stream);
   }
   const std::string path = "/tmp/fuzz-archive-" + std::to_string(::getpid());

@@ -1,4 +1,5 @@
-// The records of a catalog: whatever the bytes are, parsing ends, and what it lets through is what a restore relies on.
+// The records of a catalog: whatever the bytes are, parsing ends, and what it lets through is what a restore
+// relies on.
 #include <cstdlib>
 #include <string_view>
 
@@ -16,7 +17,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (decode_dir(bytes, entries)) {
     for (size_t i = 0; i < entries.size(); ++i) {
       const std::string& name = entries[i].name;
-      if (i > 0 && (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos || name.size() > 255)) std::abort();
+      if (i > 0 && (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos ||
+                    name.size() > 255))
+        std::abort();
       if (i > 1 && entries[i - 1].name >= name) std::abort();
     }
     // What was understood is written as it was read.

@@ -16,8 +16,11 @@ void check(const ParsedPlan& parsed) {
   const LinkPlan& plan = parsed.plan;
   uint32_t victim = 0, name = 0;
   for (const auto& group : plan.groups) {
-    if (group.begin != victim || group.end <= group.begin || group.end > plan.victims.size() || group.keys.empty()) std::abort();
-    if (group.package >= plan.packages.size() || group.digest.size() != digest_size(group.algorithm)) std::abort();
+    if (group.begin != victim || group.end <= group.begin || group.end > plan.victims.size() ||
+        group.keys.empty())
+      std::abort();
+    if (group.package >= plan.packages.size() || group.digest.size() != digest_size(group.algorithm))
+      std::abort();
     for (; victim < group.end; ++victim) {
       if (plan.victims[victim].begin != name || plan.victims[victim].end <= name) std::abort();
       name = plan.victims[victim].end;

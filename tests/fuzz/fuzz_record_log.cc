@@ -1,10 +1,11 @@
-// Fuzzes the record log, and the journal that is written in it: the bytes as a log, and, so that the checksum is no wall, the bytes as
-// bodies of records of a journal, cut at "%%". Seeds: tests/testdata/fuzz/record_log/.
+// Fuzzes the record log, and the journal that is written in it: the bytes as a log, and, so that the checksum
+// is no wall, the bytes as bodies of records of a journal, cut at "%%". Seeds:
+// tests/testdata/fuzz/record_log/.
 #include <cstdlib>
 #include <string_view>
 
-#include "core/error.h"
 #include "core/durable/record_log.h"
+#include "core/error.h"
 #include "unify/change/journal.h"
 
 namespace {

@@ -109,8 +109,9 @@ TEST_P(AttackTest, NoByteOfAnotherGuestEverAppears) {
 INSTANTIATE_TEST_SUITE_P(Filesystems, AttackTest, testing::Values("ext4", "xfs", "btrfs"),
                          [](const auto& tested) { return tested.param; });
 
-// One guest, one attack: in the moment in which a shared file is unsealed it renames it over a file that is about to be exchanged for another
-// master. What it renamed must be there afterwards, whoever sealed what meanwhile (unify/change/stray_masters.h).
+// One guest, one attack: in the moment in which a shared file is unsealed it renames it over a file that is
+// about to be exchanged for another master. What it renamed must be there afterwards, whoever sealed what
+// meanwhile (unify/change/stray_masters.h).
 class RenamingGuest {
  public:
   static constexpr int kPairs = 5;
@@ -127,7 +128,8 @@ class RenamingGuest {
           const int over = static_cast<int>(random() % kPairs);
           const bool free = std::find(renamed_.begin(), renamed_.end(), over) == renamed_.end();
           if (renamed_[static_cast<size_t>(i)] >= 0 || !free) continue;
-          if (::rename((guest_ / shared(i)).c_str(), (guest_ / own(over, round_)).c_str()) == 0) renamed_[static_cast<size_t>(i)] = over;
+          if (::rename((guest_ / shared(i)).c_str(), (guest_ / own(over, round_)).c_str()) == 0)
+            renamed_[static_cast<size_t>(i)] = over;
         }
     });
   }
@@ -153,39 +155,52 @@ TEST(RenameAttackTest, WhatIsRenamedOverAFileInExchangeStays) {
   options.scope = "all";
   TestHost host(options);
   const FakeGuest& alpha = host.guest("alpha");
-  const auto content = [](const std::string& path, int number) { return tagged_bytes(fmt::format("{} {}", path, number), 6000); };
+  const auto content = [](const std::string& path, int number) {
+    return tagged_bytes(fmt::format("{} {}", path, number), 6000);
+  };
   int renamed = 0, put_back = 0;
   for (int round = 0; round < 25; ++round) {
     for (int i = 0; i < RenamingGuest::kPairs; ++i)
       for (const auto& guest : host.guests())
-        if (::access((guest / RenamingGuest::shared(i)).c_str(), F_OK) != 0) write_fake_file(guest.root(), {RenamingGuest::shared(i), content("shared", i)});
+        if (::access((guest / RenamingGuest::shared(i)).c_str(), F_OK) != 0)
+          write_fake_file(guest.root(), {RenamingGuest::shared(i), content("shared", i)});
     const auto linked = host.vunify("run");
-    for (int i = 0; i < RenamingGuest::kPairs; ++i) ASSERT_TRUE(is_immutable(alpha / RenamingGuest::shared(i))) << shown(linked);
+    for (int i = 0; i < RenamingGuest::kPairs; ++i)
+      ASSERT_TRUE(is_immutable(alpha / RenamingGuest::shared(i))) << shown(linked);
     // The master of each shared one is to get one more name, and alpha's own a master.
     for (int i = 0; i < RenamingGuest::kPairs; ++i) {
-      write_fake_file(host.guest("beta").root(), {fmt::format("usr/share/attack/more-{}-{}", i, round), content("shared", i)});
-      write_fake_file(host.guest("beta").root(), {fmt::format("usr/share/attack/equal-{}-{}", i, round), content("own", 1000 * round + i)});
+      write_fake_file(host.guest("beta").root(),
+                      {fmt::format("usr/share/attack/more-{}-{}", i, round), content("shared", i)});
+      write_fake_file(host.guest("beta").root(), {fmt::format("usr/share/attack/equal-{}-{}", i, round),
+                                                  content("own", 1000 * round + i)});
       write_fake_file(alpha.root(), {RenamingGuest::own(i, round), content("own", 1000 * round + i)});
     }
     RenamingGuest attacker(alpha, round);
     attacker.begin();
-    const auto result = run(with_injection(host.command("run", {"--stats", "-j2"}), "renameat2", round % 2 ? "delay_enter=3000" : "delay_exit=3000", "1+"));
+    const auto result = run(with_injection(host.command("run", {"--stats", "-j2"}), "renameat2",
+                                           round % 2 ? "delay_enter=3000" : "delay_exit=3000", "1+"));
     const auto went = attacker.end();
     EXPECT_THAT(result.exit_code, AnyOf(0, 3)) << "round " << round << ": " << shown(result);
     put_back += static_cast<int>(counted(result.err, "put back "));
     EXPECT_EQ(host.vunify("recover").exit_code, 0);
     for (int i = 0; i < RenamingGuest::kPairs; ++i) {
       const int over = went[static_cast<size_t>(i)];
-      EXPECT_EQ(::access((alpha / RenamingGuest::shared(i)).c_str(), F_OK) == 0, over < 0) << "round " << round << ", shared file " << i;
+      EXPECT_EQ(::access((alpha / RenamingGuest::shared(i)).c_str(), F_OK) == 0, over < 0)
+          << "round " << round << ", shared file " << i;
       if (over < 0) continue;
       ++renamed;
-      EXPECT_TRUE(read_file(alpha / RenamingGuest::own(over, round)) == content("shared", i)) << "round " << round << ": what was renamed over " << RenamingGuest::own(over, round) << " is lost\n" << shown(result);
+      EXPECT_TRUE(read_file(alpha / RenamingGuest::own(over, round)) == content("shared", i))
+          << "round " << round << ": what was renamed over " << RenamingGuest::own(over, round)
+          << " is lost\n"
+          << shown(result);
     }
     ASSERT_THAT(host.store_defects(), IsEmpty());
     if (HasFailure()) break;
   }
   EXPECT_EQ(host.vunify("check").exit_code, 0);
-  fmt::print("{} shared files were renamed over others while they were unsealed, {} exchanges were taken back\n", renamed, put_back);
+  fmt::print(
+      "{} shared files were renamed over others while they were unsealed, {} exchanges were taken back\n",
+      renamed, put_back);
   EXPECT_GT(put_back, 0);
 }
 

@@ -197,7 +197,8 @@ TEST(DisasterTest, AStoreInsideAGuestIsRefused) {
 class SlowRun {
  public:
   explicit SlowRun(const TestHost& host, unsigned seconds = 3)
-      : process_(with_injection(host.command("run", {"-j1"}), "renameat2", fmt::format("delay_exit={}000000", seconds), "3")) {
+      : process_(with_injection(host.command("run", {"-j1"}), "renameat2",
+                                fmt::format("delay_exit={}000000", seconds), "3")) {
     for (int i = 0; i < 500 && process_.running();
          ++i, std::this_thread::sleep_for(std::chrono::milliseconds(10)))
       if (std::error_code error; !fs::is_empty(host.store() + "/staging", error) && !error) return;

@@ -28,7 +28,8 @@ class EachPoolTest : public testing::Test {
     for (const int pool : {0, 1}) {
       pools_.push_back(std::make_unique<LoopFilesystem>("ext4", 32));
       for (const char* name : {"a", "b"})
-        guests_.emplace_back(name + std::to_string(pool), pools_.back()->path() + "/" + name, std::vector<FakePackage>{shared_package("pkg", "usr/share/pkg", 6)});
+        guests_.emplace_back(name + std::to_string(pool), pools_.back()->path() + "/" + name,
+                             std::vector<FakePackage>{shared_package("pkg", "usr/share/pkg", 6)});
     }
   }
 
@@ -42,14 +43,20 @@ class EachPoolTest : public testing::Test {
 
   const std::string& pool(size_t i) const { return pools_[i]->path(); }
   bool unified(size_t pool) const {
-    struct ::stat a{}, b{};
-    return ::stat((guests_[2 * pool] / kShared).c_str(), &a) == 0 && ::stat((guests_[2 * pool + 1] / kShared).c_str(), &b) == 0 && a.st_ino == b.st_ino &&
+    struct ::stat a {
+    }, b{};
+    return ::stat((guests_[2 * pool] / kShared).c_str(), &a) == 0 &&
+           ::stat((guests_[2 * pool + 1] / kShared).c_str(), &b) == 0 && a.st_ino == b.st_ino &&
            is_immutable(guests_[2 * pool] / kShared);
   }
-  bool interrupted() const { return fs::exists(dir_ / "state/journal") && fs::file_size(dir_ / "state/journal") > 0; }
+  bool interrupted() const {
+    return fs::exists(dir_ / "state/journal") && fs::file_size(dir_ / "state/journal") > 0;
+  }
   // A run on this pool that is killed while names are exchanged.
   void interrupt(size_t i) {
-    ASSERT_TRUE(run(with_injection(command("run", {"--pool", pool(i), "-j", "1"}), "renameat2", "signal=KILL", "2")).killed());
+    ASSERT_TRUE(
+        run(with_injection(command("run", {"--pool", pool(i), "-j", "1"}), "renameat2", "signal=KILL", "2"))
+            .killed());
     ASSERT_TRUE(interrupted());
   }
 

@@ -1,4 +1,5 @@
-// A guest whose directories hand down a project of its own (a quota): shared, released, and interrupted in between. Runs where the kernel has quotas (tests/vm/unify_quota.sh).
+// A guest whose directories hand down a project of its own (a quota): shared, released, and interrupted in
+// between. Runs where the kernel has quotas (tests/vm/unify_quota.sh).
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -28,14 +29,17 @@ class ProjectTest : public testing::Test {
     } catch (const std::exception& error) {
       GTEST_SKIP() << "this kernel has no project quota: " << error.what();
     }
-    must_run({"find", alpha().root(), "(", "-type", "d", "-o", "-type", "f", ")", "-exec", "chattr", "-p", "4711", "{}", "+"});
+    must_run({"find", alpha().root(), "(", "-type", "d", "-o", "-type", "f", ")", "-exec", "chattr", "-p",
+              "4711", "{}", "+"});
     must_run({"find", alpha().root(), "-type", "d", "-exec", "chattr", "+P", "{}", "+"});
   }
   const FakeGuest& alpha() const { return host_->guest("alpha"); }
   // Of each path.
   std::vector<std::string> projects(const std::vector<std::string>& paths) const {
     std::vector<std::string> found;
-    for (const auto& path : paths) found.push_back(must_run({"sh", "-c", "lsattr -d -p \"$1\" | awk '{ printf \"%s\", $1 }'", "sh", path}));
+    for (const auto& path : paths)
+      found.push_back(
+          must_run({"sh", "-c", "lsattr -d -p \"$1\" | awk '{ printf \"%s\", $1 }'", "sh", path}));
     return found;
   }
   std::string file(int i) const { return alpha() / fmt::format("usr/share/tool/tool-{}", i); }
@@ -68,8 +72,10 @@ TEST_F(ProjectTest, AKilledRunLeavesNoMasterWithAGuestsProject) {
   const auto before = host_->snapshots();
   bool interrupted = false;
   for (const int at : {3, 5, 8}) {
-    // Between the exchange, which is refused at first and then allowed, and the call that gives the master its own project back.
-    const auto killed = run(with_injection(host_->command("run", {"-j1"}), "renameat2", "signal=KILL", std::to_string(at)));
+    // Between the exchange, which is refused at first and then allowed, and the call that gives the master
+    // its own project back.
+    const auto killed =
+        run(with_injection(host_->command("run", {"-j1"}), "renameat2", "signal=KILL", std::to_string(at)));
     interrupted = interrupted || killed.killed();
     EXPECT_EQ(host_->vunify("recover").exit_code, 0);
     EXPECT_THAT(projects(host_->masters()), Each("0")) << "killed at renameat2 number " << at;

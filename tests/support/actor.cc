@@ -255,8 +255,8 @@ size_t Actor::names_of(const InodePtr& inode) const {
 bool Actor::remove_name(const std::string& name) {
   const bool dir = names_.at(name)->type == 'd';
   int removed = -1;
-  // A directory put there in the very moment of an exchange stands in staging for some microseconds, with the shared file in its place
-  // (SECURITY.md, "Exchange").
+  // A directory put there in the very moment of an exchange stands in staging for some microseconds, with the
+  // shared file in its place (SECURITY.md, "Exchange").
   for (int tries = 0; tries < 1000; ++tries) {
     removed = ::unlinkat(dir_, name.c_str(), dir ? AT_REMOVEDIR : 0);
     if (removed == 0 || !dir || errno != ENOTDIR) break;

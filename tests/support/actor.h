@@ -10,13 +10,18 @@
 
 namespace vs::test {
 
-constexpr size_t kMostActorNames = 60;     // an actor's directory does not grow without end
+constexpr size_t kMostActorNames = 60;         // an actor's directory does not grow without end
 constexpr size_t kLargestActorFile = 200'000;  // nor do its files
 
-inline int64_t ns(const timespec& time) { return time.tv_sec * 1'000'000'000LL + time.tv_nsec; }
-inline timespec from_ns(int64_t time) { return {time / 1'000'000'000, time % 1'000'000'000}; }
+inline int64_t ns(const timespec& time) {
+  return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
+}
+inline timespec from_ns(int64_t time) {
+  return {time / 1'000'000'000, time % 1'000'000'000};
+}
 
-// In files by what it does: actor.cc (the model, and reading back), actor_bytes.cc, actor_names.cc (names and class), actor_kinds.cc (other types, package records).
+// In files by what it does: actor.cc (the model, and reading back), actor_bytes.cc, actor_names.cc (names and
+// class), actor_kinds.cc (other types, package records).
 class Actor {
  public:
   explicit Actor(ActorOptions options);  // chroots into the tree and learns what stands in its directory

@@ -1,4 +1,5 @@
-// What an actor puts in the place of files: other types, directories that are no directories, forged package records.
+// What an actor puts in the place of files: other types, directories that are no directories, forged package
+// records.
 #include "tests/support/actor.h"
 
 #include <fcntl.h>
@@ -64,8 +65,9 @@ void Actor::become_socket() {
   if (const std::string name = any_name("f"); !name.empty()) put_special(name, 's', "");
 }
 
-// Opening a fifo for writing without waiting works only while somebody reads from it. A fifo that was put in a file's place in the
-// moment of a look is opened and closed again within microseconds (SECURITY.md); nobody may stay.
+// Opening a fifo for writing without waiting works only while somebody reads from it. A fifo that was put in
+// a file's place in the moment of a look is opened and closed again within microseconds (SECURITY.md); nobody
+// may stay.
 void Actor::probe_fifo() {
   const std::string name = any_name("p");
   if (name.empty()) return;

@@ -32,7 +32,8 @@ class AttackHost {
 
  private:
   std::string outside() const { return host_->pool() + "/outside"; }
-  // A file of the host on another filesystem than the pool. (Not one of /etc: other processes of the machine open those.)
+  // A file of the host on another filesystem than the pool. (Not one of /etc: other processes of the machine
+  // open those.)
   std::string secret() const { return elsewhere_ / "secret"; }
   void make_outside();
   void add_actors(const std::string& guest);

@@ -100,7 +100,8 @@ std::optional<std::string> LoopFilesystem::impossible(const std::string& type) {
   return why;
 }
 
-LoopFilesystem::LoopFilesystem(const std::string& type, uint64_t mebibytes, const std::string& mkfs_options, const std::string& mount_options)
+LoopFilesystem::LoopFilesystem(const std::string& type, uint64_t mebibytes, const std::string& mkfs_options,
+                               const std::string& mount_options)
     : type_(type), mount_point_(dir_ / "pool") {
   // The least mkfs accepts: xfs 300 MiB, btrfs 109 MiB. The image is sparse.
   const uint64_t least = type == "xfs" ? 320 : type == "btrfs" ? 256 : 32;

@@ -32,7 +32,8 @@ class LoopFilesystem {
   // Why this machine cannot do it (not root, no mkfs, no loop devices); nothing when it can.
   static std::optional<std::string> impossible(const std::string& type);
   // `mkfs_options` is for small disks and few inodes: "-N 300", say. Throws on failure.
-  LoopFilesystem(const std::string& type, uint64_t mebibytes, const std::string& mkfs_options = "", const std::string& mount_options = "");
+  LoopFilesystem(const std::string& type, uint64_t mebibytes, const std::string& mkfs_options = "",
+                 const std::string& mount_options = "");
   ~LoopFilesystem();
   LoopFilesystem(const LoopFilesystem&) = delete;
   LoopFilesystem& operator=(const LoopFilesystem&) = delete;

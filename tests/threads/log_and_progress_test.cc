@@ -29,14 +29,16 @@ class Terminal {
     ::close(slave);
     reader_ = std::jthread([this] {
       char buffer[4096];
-      for (ssize_t got = 0; (got = ::read(master_.get(), buffer, sizeof buffer)) > 0;) text_.append(buffer, static_cast<size_t>(got));
+      for (ssize_t got = 0; (got = ::read(master_.get(), buffer, sizeof buffer)) > 0;)
+        text_.append(buffer, static_cast<size_t>(got));
     });
   }
   ~Terminal() { end(); }
   // Everything shown; stderr is what it was before.
   const std::string& end() {
     std::fflush(stderr);
-    if (saved_) ::dup2(saved_.get(), STDERR_FILENO);  // the last descriptor of the terminal: its reader meets the end
+    if (saved_)
+      ::dup2(saved_.get(), STDERR_FILENO);  // the last descriptor of the terminal: its reader meets the end
     saved_.reset();
     if (reader_.joinable()) reader_.join();
     return text_;
@@ -66,11 +68,13 @@ TEST(LogThreadsTest, LinesStayWholeAndAreCounted) {
   EXPECT_EQ(log.failed_objects(), kWorkers * 100u);
   log.finish();
   const std::string& text = terminal.end();
-  for (unsigned worker = 0; worker < kWorkers; ++worker) EXPECT_EQ(count(text, "p: info of " + std::to_string(worker) + " end\r\n"), 100u);
+  for (unsigned worker = 0; worker < kWorkers; ++worker)
+    EXPECT_EQ(count(text, "p: info of " + std::to_string(worker) + " end\r\n"), 100u);
   EXPECT_EQ(count(text, "p: warning: object of "), Log::kNamed);
 }
 
-// The progress line is drawn by whoever comes first after its time, and cleared by whoever writes a line of the log.
+// The progress line is drawn by whoever comes first after its time, and cleared by whoever writes a line of
+// the log.
 TEST(ProgressThreadsTest, DrawingAndLoggingDoNotDisturbEachOther) {
   Terminal terminal;
   Log log(Verbosity::normal, "p");

@@ -1,5 +1,6 @@
-// The stage bodies of scan, verify and apply, run by plain threads over shared data as the passes run them. Under the preset tsan a
-// data race fails the test; without it, these show that the outcome is whole. (fixture.h runs no TBB code.)
+// The stage bodies of scan, verify and apply, run by plain threads over shared data as the passes run them.
+// Under the preset tsan a data race fails the test; without it, these show that the outcome is whole.
+// (fixture.h runs no TBB code.)
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -31,12 +32,15 @@ class StageBodiesTest : public unit::HostTest {
   }
 };
 
-// --- Scan ---------------------------------------------------------------------------------------------------------------
+// --- Scan
+// ---------------------------------------------------------------------------------------------------------------
 
 // One visitor for all threads, a directory's own state in between: as UnifyVisitor hands its sums over.
 class SummingVisitor final : public ScanVisitor {
  public:
-  std::unique_ptr<DirectoryVisitor> enter(uint32_t, std::string_view, const FileStat&) override { return std::make_unique<Directory>(*this); }
+  std::unique_ptr<DirectoryVisitor> enter(uint32_t, std::string_view, const FileStat&) override {
+    return std::make_unique<Directory>(*this);
+  }
   uint64_t files = 0, bytes = 0;
 
  private:
@@ -87,14 +91,16 @@ TEST_F(StageBodiesTest, OneRootServesAllThreads) {
   unit::in_threads([&](unsigned) {
     for (size_t i = 0; i < 40; ++i) {
       FileStat stat;
-      const auto fd = host().guests[0].root.open_regular("d" + std::to_string(i % 8) + "/f" + std::to_string(i), &stat);
+      const auto fd =
+          host().guests[0].root.open_regular("d" + std::to_string(i % 8) + "/f" + std::to_string(i), &stat);
       if (fd) bytes += stat.size;
     }
   });
   EXPECT_EQ(bytes, kWorkers * (40u * 41u / 2));
 }
 
-// --- Verify -------------------------------------------------------------------------------------------------------------
+// --- Verify
+// -------------------------------------------------------------------------------------------------------------
 
 TEST_F(StageBodiesTest, GroupsAreVerifiedByAVerifierAThread) {
   fill(120);
@@ -112,11 +118,13 @@ TEST_F(StageBodiesTest, GroupsAreVerifiedByAVerifierAThread) {
   ASSERT_EQ(verdicts.size(), alone.size());
   for (size_t g = 0; g < verdicts.size(); ++g) {
     ASSERT_EQ(verdicts[g].contents.size(), alone[g].contents.size());
-    for (size_t i = 0; i < alone[g].contents.size(); ++i) EXPECT_EQ(verdicts[g].contents[i].victims, alone[g].contents[i].victims);
+    for (size_t i = 0; i < alone[g].contents.size(); ++i)
+      EXPECT_EQ(verdicts[g].contents[i].victims, alone[g].contents[i].victims);
   }
 }
 
-// --- Apply --------------------------------------------------------------------------------------------------------------
+// --- Apply
+// --------------------------------------------------------------------------------------------------------------
 
 // Each step for all works of a batch before the next, as Applier::run_batch does it.
 TEST_F(StageBodiesTest, WorksArePreparedLinkedAndSettledByAnyThread) {
@@ -131,7 +139,8 @@ TEST_F(StageBodiesTest, WorksArePreparedLinkedAndSettledByAnyThread) {
     works[g].begin = group.begin;
     works[g].end = group.end;
     works[g].first_staged = staged;
-    for (uint32_t v = group.begin; v < group.end; ++v) staged += host().link_plan.victims[v].end - host().link_plan.victims[v].begin;
+    for (uint32_t v = group.begin; v < group.end; ++v)
+      staged += host().link_plan.victims[v].end - host().link_plan.victims[v].begin;
   }
   for_each_job(works.size(), [&](size_t i) { linker.prepare(works[i]); });
   for (auto& work : works) work.master_index = host().masters.add(work.master.record);
@@ -139,14 +148,16 @@ TEST_F(StageBodiesTest, WorksArePreparedLinkedAndSettledByAnyThread) {
   for_each_job(works.size(), [&](size_t i) { linker.settle(works[i]); });
   EXPECT_EQ(host().counts.files_linked, host().link_plan.file_count());
   EXPECT_THAT(host().staging(), IsEmpty());
-  for (const auto& stored : host().store->list_masters()) EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name)));
+  for (const auto& stored : host().store->list_masters())
+    EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name)));
 }
 
 // Guests change what they like meanwhile; the counters and lists of refused victims are shared or merged.
 TEST_F(StageBodiesTest, RefusedVictimsAndGivenBackOnesAreCountedOnce) {
   fill(120);
   host().plan();
-  for (size_t i = 0; i < 120; i += 3) host().file("b", "d" + std::to_string(i % 8) + "/f" + std::to_string(i), std::string(i + 1, 'z'));
+  for (size_t i = 0; i < 120; i += 3)
+    host().file("b", "d" + std::to_string(i % 8) + "/f" + std::to_string(i), std::string(i + 1, 'z'));
   Linker linker = host().linker();
   std::vector<GroupWork> works;
   for (uint32_t g = 0; g < host().link_plan.groups.size(); ++g) works.push_back(host().work(g, linker));
@@ -159,8 +170,8 @@ TEST_F(StageBodiesTest, RefusedVictimsAndGivenBackOnesAreCountedOnce) {
   EXPECT_THAT(host().staging(), IsEmpty());
 }
 
-// In each guest a name of each master had been renamed, while that was unsealed, over a file in exchange: all are given back at once, some by
-// windows on one master.
+// In each guest a name of each master had been renamed, while that was unsealed, over a file in exchange: all
+// are given back at once, some by windows on one master.
 TEST_F(StageBodiesTest, StrayMastersAreGivenBackByAnyThread) {
   constexpr size_t kGroups = 30;
   for (size_t i = 0; i < kGroups; ++i) host().everywhere("f" + std::to_string(i), std::string(i + 1, 'x'));
@@ -193,10 +204,12 @@ TEST_F(StageBodiesTest, StrayMastersAreGivenBackByAnyThread) {
     EXPECT_EQ(unit::ino_of(host().store_path() + "/staging/" + job.staged), job.put);
   }
   EXPECT_THAT(exchanger.strays().changed(), IsEmpty());
-  for (const auto& stored : host().store->list_masters()) EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name)));
+  for (const auto& stored : host().store->list_masters())
+    EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name)));
 }
 
-// --- Masters and index: looked up by all threads, changed between passes by one --------------------------------------
+// --- Masters and index: looked up by all threads, changed between passes by one
+// --------------------------------------
 
 TEST_F(StageBodiesTest, MastersAndIndexAreReadByAllThreads) {
   fill(60);
@@ -218,14 +231,16 @@ TEST_F(StageBodiesTest, MastersAndIndexAreReadByAllThreads) {
       const auto content = host().index->known(host().files.devices[0], row);
       known += content && content->content.low == row.ino;
       const auto master = host().masters.find(row.ino);
-      masters += master && !host().masters.answering({row.ino, 2}).empty() && host().masters[*master].ino == row.ino;
+      masters +=
+          master && !host().masters.answering({row.ino, 2}).empty() && host().masters[*master].ino == row.ino;
     }
   });
   EXPECT_EQ(known, kWorkers * rows.size());
   EXPECT_EQ(masters, kWorkers * rows.size());
 }
 
-// A reader sees the old or the new while one thread writes (recovery and reports read beside nobody, but readers of LMDB may).
+// A reader sees the old or the new while one thread writes (recovery and reports read beside nobody, but
+// readers of LMDB may).
 TEST_F(StageBodiesTest, TheIndexIsReadWhileOneThreadWrites) {
   fill(60);
   host().scan();
@@ -235,8 +250,11 @@ TEST_F(StageBodiesTest, TheIndexIsReadWhileOneThreadWrites) {
     for (int round = 0; round < 5; ++round) {
       std::vector<Index::Learned> learned;
       for (const auto& row : rows) {
-        if (worker == 0) learned.push_back({1, row, {{row.ino, row.ino}, 0, true, {}, 0}});
-        else if (const auto content = host().index->known(1, row); content && content->content != Key128{row.ino, row.ino}) wrong = true;
+        if (worker == 0)
+          learned.push_back({1, row, {{row.ino, row.ino}, 0, true, {}, 0}});
+        else if (const auto content = host().index->known(1, row);
+                 content && content->content != Key128{row.ino, row.ino})
+          wrong = true;
       }
       host().index->learn(learned);
     }

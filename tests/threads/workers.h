@@ -1,4 +1,5 @@
-// Plain threads over a list of jobs, as a parallel pass runs its stage bodies: no TBB, so the thread sanitizer sees everything.
+// Plain threads over a list of jobs, as a parallel pass runs its stage bodies: no TBB, so the thread
+// sanitizer sees everything.
 #pragma once
 
 #include <atomic>
@@ -13,7 +14,8 @@ inline constexpr unsigned kWorkers = 4;
 template <class Body>
 void in_threads(const Body& body) {
   std::vector<std::jthread> threads;
-  for (unsigned worker = 0; worker < kWorkers; ++worker) threads.emplace_back([&body, worker] { body(worker); });
+  for (unsigned worker = 0; worker < kWorkers; ++worker)
+    threads.emplace_back([&body, worker] { body(worker); });
 }
 
 // `body(job)` for each job in [0, jobs), the next one to whichever thread is free.

@@ -26,7 +26,8 @@ class PlainVisitor final : public ScanVisitor {
  private:
   class Directory final : public DirectoryVisitor {
    public:
-    Directory(const Host& host, uint32_t guest, uint64_t ino) : host_(host), packages_(host.files.packages[guest]), owned_(packages_.dir(ino)) {}
+    Directory(const Host& host, uint32_t guest, uint64_t ino)
+        : host_(host), packages_(host.files.packages[guest]), owned_(packages_.dir(ino)) {}
     std::optional<uint32_t> wants(const DirEntry& entry) override {
       if (host_.masters.find(entry.ino)) return std::nullopt;
       if (host_.rules.scope == Scope::all) return kNoPackage;  // no test of the later passes has records then
@@ -79,9 +80,15 @@ std::string digest_of(DigestAlgorithm algorithm, std::string_view content) {
   return digester.finish();
 }
 
-bool is_sealed(const std::string& path) { return (value_or_throw(inode_flags(open_for_flags(path).get(), path)) & kImmutableFlag) != 0; }
-void seal(const std::string& path) { ok_or_throw(change_inode_flags(open_for_flags(path).get(), kImmutableFlag, true, path)); }
-void unseal(const std::string& path) { ok_or_throw(change_inode_flags(open_for_flags(path).get(), kImmutableFlag, false, path)); }
+bool is_sealed(const std::string& path) {
+  return (value_or_throw(inode_flags(open_for_flags(path).get(), path)) & kImmutableFlag) != 0;
+}
+void seal(const std::string& path) {
+  ok_or_throw(change_inode_flags(open_for_flags(path).get(), kImmutableFlag, true, path));
+}
+void unseal(const std::string& path) {
+  ok_or_throw(change_inode_flags(open_for_flags(path).get(), kImmutableFlag, false, path));
+}
 
 Host::Host(const std::vector<std::string>& names) {
   std::signal(SIGIO, SIG_IGN);  // as install_signal_handlers() does: a broken lease must not end the test
@@ -95,7 +102,8 @@ Host::Host(const std::vector<std::string>& names) {
   rules.scope = Scope::all;
 }
 
-void Host::file(const std::string& guest, const std::string& name, std::string_view content, unsigned mode) const {
+void Host::file(const std::string& guest, const std::string& name, std::string_view content,
+                unsigned mode) const {
   write_file(path(guest, name), content, mode);
   set_mtime(path(guest, name), kMtime);
 }
@@ -110,7 +118,8 @@ void Host::link(const std::string& guest, const std::string& from, const std::st
 }
 
 bool Host::shared(const std::string& name) const {
-  return std::all_of(guests.begin(), guests.end(), [&](const Guest& guest) { return ino(guest.name, name) == ino(guests[0].name, name); });
+  return std::all_of(guests.begin(), guests.end(),
+                     [&](const Guest& guest) { return ino(guest.name, name) == ino(guests[0].name, name); });
 }
 
 void Host::record(const std::string& guest, Record record) {
@@ -118,7 +127,8 @@ void Host::record(const std::string& guest, Record record) {
   records_[guest].push_back(std::move(record));
 }
 
-void Host::record(const std::string& guest, const std::string& name, std::string_view content, DigestAlgorithm algorithm) {
+void Host::record(const std::string& guest, const std::string& name, std::string_view content,
+                  DigestAlgorithm algorithm) {
   Record made;
   made.path = name;
   made.algorithm = algorithm;
@@ -131,8 +141,10 @@ void Host::scan() {
   for (uint32_t i = 0; i < guests.size(); ++i) {
     PackageIndexBuilder builder;
     for (const auto& one : records_[guests[i].name]) {
-      const uint32_t package = builder.add_package({one.package, one.version, one.arch, one.package, PackageKind::dpkg});
-      if (!builder.add_file(one.path, package, one.algorithm, one.digest, one.flags)) throw std::runtime_error("test set-up: record " + one.path);
+      const uint32_t package =
+          builder.add_package({one.package, one.version, one.arch, one.package, PackageKind::dpkg});
+      if (!builder.add_file(one.path, package, one.algorithm, one.digest, one.flags))
+        throw std::runtime_error("test set-up: record " + one.path);
     }
     files.packages.push_back(std::move(builder).build(guests[i].root, "test"));
     files.devices.push_back(guests[i].root.stat().dev);
@@ -157,9 +169,13 @@ void Host::scan_guest(uint32_t number) {
   }
 }
 
-void Host::find_candidates() { candidates = unify::find_candidates(files, rules, masters); }
+void Host::find_candidates() {
+  candidates = unify::find_candidates(files, rules, masters);
+}
 
-VerifyInput Host::verify_input() const { return {guests, files.table, candidates, files.packages, files.devices, masters, store.get(), rules}; }
+VerifyInput Host::verify_input() const {
+  return {guests, files.table, candidates, files.packages, files.devices, masters, store.get(), rules};
+}
 
 std::vector<GroupVerdict> Host::verify() {
   const VerifyInput input = verify_input();
@@ -169,7 +185,9 @@ std::vector<GroupVerdict> Host::verify() {
   return verdicts;
 }
 
-void Host::make_plan(Index* learning, bool reflink) { link_plan = unify::make_plan(verify_input(), verify(), reflink, learning, files.counts); }
+void Host::make_plan(Index* learning, bool reflink) {
+  link_plan = unify::make_plan(verify_input(), verify(), reflink, learning, files.counts);
+}
 
 void Host::plan() {
   scan();
@@ -183,7 +201,8 @@ GroupWork Host::work(uint32_t group, Linker& linker) {
   work.begin = link_plan.groups[group].begin;
   work.end = link_plan.groups[group].end;
   work.first_staged = link_plan.victims[work.begin].begin;  // unique in the plan
-  if (!link_plan.groups[group].master.empty()) work.master_index = masters.find_name(link_plan.groups[group].master);
+  if (!link_plan.groups[group].master.empty())
+    work.master_index = masters.find_name(link_plan.groups[group].master);
   linker.prepare(work);
   if (work.ready && work.master.fresh) {
     ok_or_throw(store->sync());
@@ -219,15 +238,21 @@ JournalRun Host::journal_run(const std::string& run) const {
   return journal;
 }
 
-std::vector<std::string> Host::staging() const { return names_in(store_path() + "/staging"); }
-std::vector<std::string> Host::lost() const { return names_in(store_path() + "/lost"); }
+std::vector<std::string> Host::staging() const {
+  return names_in(store_path() + "/staging");
+}
+std::vector<std::string> Host::lost() const {
+  return names_in(store_path() + "/lost");
+}
 
 std::string cannot_seal() {
   if (!is_root()) return "sealing needs root";
   const ScratchDir dir;
   const UniqueFd fd(::open(dir.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const auto probed = make_immutable_guard()->probe(fd.get());
-  return probed ? "" : "the immutable guard does not work below " + dir.path() + ": " + probed.error().message + " (set TMPDIR to a directory on ext4)";
+  return probed ? ""
+                : "the immutable guard does not work below " + dir.path() + ": " + probed.error().message +
+                      " (set TMPDIR to a directory on ext4)";
 }
 
 }  // namespace vs::unit

@@ -1,5 +1,5 @@
-// A small host in a scratch directory: guests as plain trees, one store beside them, the state directory, and the passes
-// one by one, run by plain loops (no TBB: the thread sanitizer cannot see through it).
+// A small host in a scratch directory: guests as plain trees, one store beside them, the state directory, and
+// the passes one by one, run by plain loops (no TBB: the thread sanitizer cannot see through it).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "tests/core/scratch.h"
-#include "unify/plan/guest_files.h"
 #include "unify/change/journal.h"
 #include "unify/change/linker.h"
-#include "unify/scan/scanner.h"
+#include "unify/plan/guest_files.h"
 #include "unify/plan/verify.h"
+#include "unify/scan/scanner.h"
 
 namespace vs::unit {
 
@@ -29,7 +29,8 @@ struct Context {
   RunContext run{log, progress, timer, cancel, 2};
 };
 
-// The immutable guard, and what a guest does around the moment in which a master is unsealed. Hooks run in the thread of the linker.
+// The immutable guard, and what a guest does around the moment in which a master is unsealed. Hooks run in
+// the thread of the linker.
 class HookedGuard final : public unify::Guard {
  public:
   std::function<void(int fd)> after_unseal, before_seal, after_seal;
@@ -41,7 +42,9 @@ class HookedGuard final : public unify::Guard {
   Result probe(int scratch_dir) const override { return real_->probe(scratch_dir); }
   Result seal(int fd, const std::string& object) const override;
   Result unseal(int fd, const std::string& object) const override;
-  Expected<bool> is_sealed(int fd, const std::string& object) const override { return real_->is_sealed(fd, object); }
+  Expected<bool> is_sealed(int fd, const std::string& object) const override {
+    return real_->is_sealed(fd, object);
+  }
 
  private:
   std::unique_ptr<unify::Guard> real_ = unify::make_immutable_guard();
@@ -59,17 +62,22 @@ class Host {
   explicit Host(const std::vector<std::string>& names = {"a", "b"});
 
   // Paths of the host.
-  std::string path(const std::string& guest, const std::string& name = "") const { return dir_ / (guest + (name.empty() ? "" : "/" + name)); }
+  std::string path(const std::string& guest, const std::string& name = "") const {
+    return dir_ / (guest + (name.empty() ? "" : "/" + name));
+  }
   std::string dir() const { return dir_.path(); }
   std::string state() const { return dir_ / "state"; }
   std::string store_path() const { return dir_ / ".unify"; }
   std::string master_path(const std::string& name) const { return store_path() + "/masters/" + name; }
 
   // A file of a guest, with one mtime for all so that they are of one class.
-  void file(const std::string& guest, const std::string& name, std::string_view content, unsigned mode = 0644) const;
+  void file(const std::string& guest, const std::string& name, std::string_view content,
+            unsigned mode = 0644) const;
   void everywhere(const std::string& name, std::string_view content, unsigned mode = 0644) const;
   void link(const std::string& guest, const std::string& from, const std::string& to) const;
-  std::string content(const std::string& guest, const std::string& name) const { return read_file(path(guest, name)); }
+  std::string content(const std::string& guest, const std::string& name) const {
+    return read_file(path(guest, name));
+  }
   uint64_t ino(const std::string& guest, const std::string& name) const { return ino_of(path(guest, name)); }
   // Both names are one inode.
   bool shared(const std::string& name) const;
@@ -83,7 +91,8 @@ class Host {
     std::string package = "pkg", version = "1", arch = "amd64";
   };
   void record(const std::string& guest, Record record);
-  void record(const std::string& guest, const std::string& path, std::string_view content, unify::DigestAlgorithm algorithm);
+  void record(const std::string& guest, const std::string& path, std::string_view content,
+              unify::DigestAlgorithm algorithm);
 
   // The passes, each with what the ones before left in the members below.
   void scan();
@@ -97,7 +106,9 @@ class Host {
 
   // One group of the plan, and its steps as apply does them; the master is then known to table and index.
   unify::GroupWork work(uint32_t group, unify::Linker& linker);
-  unify::Linker linker() { return {*store, *guard, planned(), masters, nullptr, rules.ignore_mtime, counts, context.log}; }
+  unify::Linker linker() {
+    return {*store, *guard, planned(), masters, nullptr, rules.ignore_mtime, counts, context.log};
+  }
   unify::Exchanger exchanger() { return {*store, *guard, masters, nullptr, counts, context.log}; }
   // plan(), then all groups linked and settled.
   void unify();

@@ -23,7 +23,8 @@ class SurveyTest : public unit::HostTest {
   }
   Savings look() {
     options_.trees.clear();
-    for (const char* guest : {"a", "b", "c"}) options_.trees.push_back(std::string(guest) + "=" + host().path(guest));
+    for (const char* guest : {"a", "b", "c"})
+      options_.trees.push_back(std::string(guest) + "=" + host().path(guest));
     options_.state = host().state();
     options_.store = host().store_path();
     options_.guard = "immutable";
@@ -73,7 +74,8 @@ TEST_F(SurveyTest, TheNumbersAddUp) {
     on_disk += guest.on_disk;
     EXPECT_EQ(guest.on_disk, guest.exclusive + guest.shared) << guest.name;
   }
-  EXPECT_NEAR(static_cast<double>(fair), static_cast<double>(savings.disk_used), 8) << "fair shares sum to the disk in use";
+  EXPECT_NEAR(static_cast<double>(fair), static_cast<double>(savings.disk_used), 8)
+      << "fair shares sum to the disk in use";
   EXPECT_EQ(on_disk - savings.disk_used, savings.saved);
 }
 

@@ -15,21 +15,26 @@
 namespace vs::unify {
 namespace {
 
-// Names a batch. One journal fsync and one filesystem sync a batch; old inodes and their leases are held until it is settled, so
-// it bounds descriptors and how long a guest's open for writing may wait.
+// Names a batch. One journal fsync and one filesystem sync a batch; old inodes and their leases are held
+// until it is settled, so it bounds descriptors and how long a guest's open for writing may wait.
 constexpr uint32_t kBatchNames = 2048;
-// Groups whose masters are made and synced together, for the batches to come: a sync of the whole filesystem costs tens of milliseconds
-// however little there is to write (20 guests: 3.9 s of 24 when each batch had its own). It bounds descriptors and what an interrupted run made in vain.
+// Groups whose masters are made and synced together, for the batches to come: a sync of the whole filesystem
+// costs tens of milliseconds however little there is to write (20 guests: 3.9 s of 24 when each batch had its
+// own). It bounds descriptors and what an interrupted run made in vain.
 constexpr size_t kGroupsAtOnce = 2048;
-// An open for writing that had passed its path look-up before the exchange reaches the lease within this time, or the guest's process
-// did not run at all.
+// An open for writing that had passed its path look-up before the exchange reaches the lease within this
+// time, or the guest's process did not run at all.
 constexpr auto kSettle = std::chrono::milliseconds(10);
 
 class Applier {
  public:
   Applier(const ApplyInput& input, RunContext& context)
-      : input_(input), context_(context), linker_(input.store, input.guard, input.files, input.masters, &keeper_, input.ignore_mtime, counts_, context.log),
-        journal_(input.state_dir + "/journal", input.run), history_(input.state_dir, input.run) {
+      : input_(input),
+        context_(context),
+        linker_(input.store, input.guard, input.files, input.masters, &keeper_, input.ignore_mtime, counts_,
+                context.log),
+        journal_(input.state_dir + "/journal", input.run),
+        history_(input.state_dir, input.run) {
     result_.skipped.resize(input.files.guests.size());
   }
 
@@ -52,7 +57,9 @@ class Applier {
 
  private:
   const LinkPlan& plan() const { return input_.files.plan; }
-  uint32_t names_in(uint32_t begin, uint32_t end) const { return plan().victims[end - 1].end - plan().victims[begin].begin; }
+  uint32_t names_in(uint32_t begin, uint32_t end) const {
+    return plan().victims[end - 1].end - plan().victims[begin].begin;
+  }
 
   // Large groups are cut so that a batch keeps its size.
   void queue_all() {
@@ -75,7 +82,8 @@ class Applier {
     return work;
   }
 
-  // The master that the plan names, or one made meanwhile (by an earlier batch of the same group), unless it is full.
+  // The master that the plan names, or one made meanwhile (by an earlier batch of the same group), unless it
+  // is full.
   void choose_master(GroupWork& work) {
     const PlanGroup& group = plan().groups[work.group];
     for (const auto& key : group.keys)
@@ -86,7 +94,8 @@ class Applier {
         }
   }
   static bool suits(const MasterRecord& record, const PlanGroup& group) {
-    return record.name == group.master || (record.content == group.content && record.size == group.size && record.file_class.xattrs == group.xattrs);
+    return record.name == group.master || (record.content == group.content && record.size == group.size &&
+                                           record.file_class.xattrs == group.xattrs);
   }
 
   using Batch = std::vector<GroupWork>;
@@ -108,8 +117,8 @@ class Applier {
     return batch;
   }
 
-  // A group that needs several batches is in one of them only: a master has one window at a time, and the next part looks for the
-  // master that this one made.
+  // A group that needs several batches is in one of them only: a master has one window at a time, and the
+  // next part looks for the master that this one made.
   std::vector<Batch> take_batches() {
     std::vector<Batch> batches;
     std::optional<uint32_t> last_group;
@@ -162,7 +171,8 @@ class Applier {
     tbb::parallel_for(size_t{0}, batch.size(), [&](size_t i) { what(batch[i]); });
   }
 
-  // Before any guest gets a name of them, new masters are on disk and in the index. False: the disk refused; these masters stay unused, for gc.
+  // Before any guest gets a name of them, new masters are on disk and in the index. False: the disk refused;
+  // these masters stay unused, for gc.
   bool keep_new_masters(const std::vector<GroupWork*>& works) {
     std::vector<MasterRecord> fresh;
     for (const GroupWork* work : works)
@@ -178,7 +188,8 @@ class Applier {
       if (!work->ready || !work->master.fresh) continue;
       work->master_index = input_.masters.add(work->master.record);
       ++result_.masters_made;
-      if (const auto stat = stat_fd(work->master.fd.get(), work->master.record.name)) bytes_of_masters_ += stat->blocks * 512;
+      if (const auto stat = stat_fd(work->master.fd.get(), work->master.record.name))
+        bytes_of_masters_ += stat->blocks * 512;
     }
     return true;
   }
@@ -186,22 +197,30 @@ class Applier {
   void refuse(uint32_t victim, Reason reason) {
     const Victim& v = plan().victims[victim];
     for (uint32_t n = v.begin; n < v.end; ++n)
-      ++result_.skipped[input_.files.table.guest(input_.files.table.rows()[plan().names[n]])][static_cast<size_t>(reason)];
+      ++result_.skipped[input_.files.table.guest(input_.files.table.rows()[plan().names[n]])]
+                       [static_cast<size_t>(reason)];
   }
   void refuse_all(const GroupWork& work, Reason reason) {
     for (uint32_t v = work.begin; v < work.end; ++v) refuse(v, reason);
   }
 
-  // What this run verified is remembered, so that the next one goes on with linking. (Not what a plan file says: nobody here has read it.)
+  // What this run verified is remembered, so that the next one goes on with linking. (Not what a plan file
+  // says: nobody here has read it.)
   void leave_for_next_run(const GroupWork& work) {
     refuse_all(work, Reason::out_of_time);
-    context_.log.remember_first(reason_name(Reason::out_of_time), escaped(input_.files.table.path(input_.files.table.rows()[plan().names[plan().victims[work.begin].begin]])));
+    context_.log.remember_first(
+        reason_name(Reason::out_of_time),
+        escaped(input_.files.table.path(
+            input_.files.table.rows()[plan().names[plan().victims[work.begin].begin]])));
     const PlanGroup& group = plan().groups[work.group];
-    if (input_.run.verb != "run" || group.keys.size() != 1) return;  // several keys: which member has which key is known to the verifier only
+    if (input_.run.verb != "run" || group.keys.size() != 1)
+      return;  // several keys: which member has which key is known to the verifier only
     for (uint32_t v = work.begin; v < work.end; ++v) {
       const FileRow& row = input_.files.table.rows()[plan().names[plan().victims[v].begin]];
       if (row.ctime_ns < group.read_at_ns - kRacyNs)
-        left_.push_back({input_.devices[input_.files.table.guest(row)], row, {group.content, group.xattrs, true, group.keys[0], 0}});
+        left_.push_back({input_.devices[input_.files.table.guest(row)],
+                         row,
+                         {group.content, group.xattrs, true, group.keys[0], 0}});
     }
   }
 
@@ -212,7 +231,8 @@ class Applier {
       for (const auto& [victim, reason] : work.refused) refuse(victim, reason);
       for (const auto& [r, victim] : work.linked) {
         const FileRow& row = input_.files.table.rows()[r];
-        steps.push_back({input_.files.guests[input_.files.table.guest(row)].name, input_.files.table.path(row), work.master.record.name, victim});
+        steps.push_back({input_.files.guests[input_.files.table.guest(row)].name,
+                         input_.files.table.path(row), work.master.record.name, victim});
       }
       if (work.unusable_master) {
         input_.masters.retire(*work.unusable_master);
@@ -256,6 +276,8 @@ class Applier {
 
 }  // namespace
 
-ApplyResult apply_plan(const ApplyInput& input, RunContext& context) { return Applier(input, context).run(); }
+ApplyResult apply_plan(const ApplyInput& input, RunContext& context) {
+  return Applier(input, context).run();
+}
 
 }  // namespace vs::unify

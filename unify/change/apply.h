@@ -1,12 +1,13 @@
-// Pass 9: does what a plan says, in batches, each journaled before it is begun and left whole whatever happens.
+// Pass 9: does what a plan says, in batches, each journaled before it is begun and left whole whatever
+// happens.
 #pragma once
 
 #include <span>
 
 #include "core/run_context.h"
+#include "unify/change/linker.h"
 #include "unify/plan/guest_files.h"
 #include "unify/plan/index.h"
-#include "unify/change/linker.h"
 
 namespace vs::unify {
 
@@ -32,10 +33,12 @@ struct ApplyResult {
   std::vector<ReasonCounts> skipped;  // one a guest; names of victims
 };
 
-// For guards that share inodes. Throws Error only for what ends the run (journal or index cannot be written); what was begun is finished first.
+// For guards that share inodes. Throws Error only for what ends the run (journal or index cannot be written);
+// what was begun is finished first.
 ApplyResult apply_plan(const ApplyInput& input, RunContext& context);
 
-// For the reflink guard: extents of equal files become shared, the kernel comparing. Nothing to journal: each step is whole.
+// For the reflink guard: extents of equal files become shared, the kernel comparing. Nothing to journal: each
+// step is whole.
 ApplyResult apply_reflinks(const ApplyInput& input, RunContext& context);
 
 }  // namespace vs::unify

@@ -10,9 +10,9 @@
 #include <cerrno>
 #include <optional>
 
-#include "core/tree/dir_reader.h"
 #include "core/escape.h"
 #include "core/store/project.h"
+#include "core/tree/dir_reader.h"
 #include "unify/change/journal.h"
 #include "unify/change/master_maker.h"
 
@@ -23,7 +23,8 @@ namespace {
 constexpr int kPatience = 16;
 
 bool rename_exchange(const Store& store, const std::string& staged, const GuestName& name) {
-  return ::syscall(SYS_renameat2, store.staging_fd(), staged.c_str(), name.dir, name.name.c_str(), RENAME_EXCHANGE) == 0;
+  return ::syscall(SYS_renameat2, store.staging_fd(), staged.c_str(), name.dir, name.name.c_str(),
+                   RENAME_EXCHANGE) == 0;
 }
 
 // A name of `ino` in the directory, other than the one we know: where a guest moved it to.
@@ -45,15 +46,19 @@ Result Exchanger::swap(const char* doing, const std::string& staged, const Guest
   return refused.error().code == EXDEV ? swap_as_project(doing, staged, name, refused) : refused;
 }
 
-Result Exchanger::swap_as_project(const char* doing, const std::string& staged, const GuestName& name, const Result& refused) const {
+Result Exchanger::swap_as_project(const char* doing, const std::string& staged, const GuestName& name,
+                                  const Result& refused) const {
   const UniqueFd dir(::openat(name.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const uint32_t project = dir ? inherited_project(dir.get()) : 0;
-  const UniqueFd ours(project != 0 ? ::openat(store_.staging_fd(), staged.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1);
+  const UniqueFd ours(project != 0 ? ::openat(store_.staging_fd(), staged.c_str(),
+                                              O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+                                   : -1);
   const auto stat = ours ? stat_fd(ours.get(), name.shown) : Expected<FileStat>(refused.error());
   if (!stat || !S_ISREG(stat->mode)) return refused;
   const uint32_t before = project_of(ours.get());
   if (auto set = set_project(ours.get(), project, name.shown); !set) return set;
-  const Result swapped = rename_exchange(store_, staged, name) ? Result(Ok{}) : Result(problem_from_errno(doing, name.shown));
+  const Result swapped =
+      rename_exchange(store_, staged, name) ? Result(Ok{}) : Result(problem_from_errno(doing, name.shown));
   if (swapped && !masters_.find(stat->ino)) return Ok{};
   if (auto set = set_project(ours.get(), before, name.shown); !set) log_.object_failed(set.error().message);
   return swapped;
@@ -72,7 +77,8 @@ Result Exchanger::swap_unsealed(const std::string& staged, const GuestName& name
 
 // Nothing when it cannot be told; the log says why.
 std::optional<uint64_t> Exchanger::staged_ino(const std::string& staged, const std::string& shown) {
-  const auto stat = stat_at(store_.staging_fd(), staged.c_str(), store_.path() + "/staging/" + staged + ", which came from " + shown);
+  const auto stat = stat_at(store_.staging_fd(), staged.c_str(),
+                            store_.path() + "/staging/" + staged + ", which came from " + shown);
   if (stat) return stat->ino;
   log_.object_failed(stat.error().message);
   return std::nullopt;
@@ -89,16 +95,20 @@ Result Exchanger::remove(const std::string& staged, const std::string& shown) {
   return ino ? strays_.with_unsealed({*ino}, unlink) : refused;
 }
 
-// A master has its name in the store, where links are counted: what is kept of it is a copy, which can also be moved out.
+// A master has its name in the store, where links are counted: what is kept of it is a copy, which can also
+// be moved out.
 Result Exchanger::move_to_lost(const std::string& staged, const std::string& kept, const std::string& shown) {
-  if (::syscall(SYS_renameat2, store_.staging_fd(), staged.c_str(), store_.lost_fd(), kept.c_str(), RENAME_NOREPLACE) == 0) return Ok{};
+  if (::syscall(SYS_renameat2, store_.staging_fd(), staged.c_str(), store_.lost_fd(), kept.c_str(),
+                RENAME_NOREPLACE) == 0)
+    return Ok{};
   const Result refused = problem_from_errno("keep " + store_.path() + "/lost/" + kept + " for", shown);
   const auto ino = refused.error().code == EPERM ? staged_ino(staged, shown) : std::nullopt;
   const auto master = ino ? strays_.find(*ino) : std::nullopt;
   if (!master) return refused;
   const auto copy = private_copy(store_, *master);
   if (!copy) return copy.error();
-  if (::linkat(copy->get(), "", store_.lost_fd(), kept.c_str(), AT_EMPTY_PATH) != 0) return problem_from_errno("keep " + store_.path() + "/lost/" + kept + " for", shown);
+  if (::linkat(copy->get(), "", store_.lost_fd(), kept.c_str(), AT_EMPTY_PATH) != 0)
+    return problem_from_errno("keep " + store_.path() + "/lost/" + kept + " for", shown);
   const auto removed = remove(staged, shown);
   if (!removed) ::unlinkat(store_.lost_fd(), kept.c_str(), 0);
   return removed;
@@ -107,17 +117,20 @@ Result Exchanger::move_to_lost(const std::string& staged, const std::string& kep
 bool Exchanger::keep_as_lost(const std::string& staged, const std::string& shown) {
   const std::string kept = new_run_id() + "-" + staged;
   if (auto moved = move_to_lost(staged, kept, shown); !moved) {
-    log_.object_failed(moved.error().message + "; it stays in " + store_.path() + "/staging/" + staged + " for vunify recover");
+    log_.object_failed(moved.error().message + "; it stays in " + store_.path() + "/staging/" + staged +
+                       " for vunify recover");
     return false;
   }
-  log_.object_failed(fmt::format("{}: could not be put back (the guest moved or removed it meanwhile, or see above); what it had is kept as {}/lost/{}",
-                                escaped(shown), store_.path(), kept));
+  log_.object_failed(
+      fmt::format("{}: could not be put back (the guest moved or removed it meanwhile, or see above); what "
+                  "it had is kept as {}/lost/{}",
+                  escaped(shown), store_.path(), kept));
   return true;
 }
 
-// Each round puts what is in staging where the guest's name is. Did what we put there the round before (first: new_ino) come out,
-// then the guest did nothing meanwhile and all is in place. Otherwise something newer of the guest came out, and the next
-// round puts that back.
+// Each round puts what is in staging where the guest's name is. Did what we put there the round before
+// (first: new_ino) come out, then the guest did nothing meanwhile and all is in place. Otherwise something
+// newer of the guest came out, and the next round puts that back.
 Exchange Exchanger::put_back(const std::string& staged, const GuestName& name, uint64_t new_ino) {
   GuestName at = name;
   uint64_t expected = new_ino;
@@ -129,19 +142,23 @@ Exchange Exchanger::put_back(const std::string& staged, const GuestName& name, u
         if (at.name.empty()) break;
         continue;
       }
-      if (swapped.error().code == EPERM && round + 1 < kPatience) continue;  // another sealed one may stand there by now
+      if (swapped.error().code == EPERM && round + 1 < kPatience)
+        continue;  // another sealed one may stand there by now
       log_.object_failed(swapped.error().message);
       break;
     }
     const auto came_out = staged_ino(staged, name.shown);
-    if (!came_out) return Exchange::stuck;  // one exchange back is right unless the guest did something in this very moment
+    if (!came_out)
+      return Exchange::stuck;  // one exchange back is right unless the guest did something in this very
+                               // moment
     if (*came_out != expected) {
       if (!placing) return Exchange::stuck;
       expected = *placing;
       continue;
     }
     if (expected == new_ino) return Exchange::put_back;
-    // Not ours, then it is an inode that the guest has replaced itself: without a name it would be gone already.
+    // Not ours, then it is an inode that the guest has replaced itself: without a name it would be gone
+    // already.
     const Result removed = remove(staged, name.shown);
     if (removed) return Exchange::put_back;
     log_.object_failed(removed.error().message);
@@ -150,7 +167,8 @@ Exchange Exchanger::put_back(const std::string& staged, const GuestName& name, u
   return keep_as_lost(staged, name.shown) ? Exchange::lost : Exchange::stuck;
 }
 
-Expected<Exchange> Exchanger::exchange(const std::string& staged, const GuestName& name, uint64_t new_ino, uint64_t old_ino) {
+Expected<Exchange> Exchanger::exchange(const std::string& staged, const GuestName& name, uint64_t new_ino,
+                                       uint64_t old_ino) {
   if (const Result swapped = swap("exchange", staged, name); !swapped) return swapped.error();
   if (staged_ino(staged, name.shown) == old_ino) return Exchange::done;
   return put_back(staged, name, new_ino);

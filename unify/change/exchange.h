@@ -1,16 +1,19 @@
-// The one step that changes a guest's tree: a name in the store's staging directory and a name in the guest change
-// places, atomically, and what came out is looked at.
+// The one step that changes a guest's tree: a name in the store's staging directory and a name in the guest
+// change places, atomically, and what came out is looked at.
 //
-// Argument. renameat2(RENAME_EXCHANGE) leaves no moment without the name, no temporary name in the guest, and loses no inode: what the guest
-// had is in staging, where only the host can reach it by name. Which inode that is cannot be told to the kernel beforehand, so it is looked at
-// afterwards; if the guest had put something else there in between (new file, directory, device), it is exchanged back at once. A guest that
-// replaces the name a second time within these microseconds gets its latest inode, found by what comes out of the next exchange. One that moved the name away
-// meanwhile has moved our inode: it is searched in the same directory and exchanged there. What cannot be placed goes
-// to the store's lost/ with a line that names it; it is never deleted. What a guest renamed a master's name over, while that master was unsealed, needs it
+// Argument. renameat2(RENAME_EXCHANGE) leaves no moment without the name, no temporary name in the guest, and
+// loses no inode: what the guest had is in staging, where only the host can reach it by name. Which inode
+// that is cannot be told to the kernel beforehand, so it is looked at afterwards; if the guest had put
+// something else there in between (new file, directory, device), it is exchanged back at once. A guest that
+// replaces the name a second time within these microseconds gets its latest inode, found by what comes out of
+// the next exchange. One that moved the name away meanwhile has moved our inode: it is searched in the same
+// directory and exchanged there. What cannot be placed goes to the store's lost/ with a line that names it;
+// it is never deleted. What a guest renamed a master's name over, while that master was unsealed, needs it
 // unsealed once more (stray_masters.h).
 //
-// A guest with a quota of its own (DISK of the runtime) has directories that hand their project down, and the filesystem lets in nothing of another one. A private copy
-// gets the guest's project, and counts for it from then on. A master has it for the one call, in its window, and then its own again: it counts for nobody.
+// A guest with a quota of its own (DISK of the runtime) has directories that hand their project down, and the
+// filesystem lets in nothing of another one. A private copy gets the guest's project, and counts for it from
+// then on. A master has it for the one call, in its window, and then its own again: it counts for nobody.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +22,8 @@
 
 #include "core/error.h"
 #include "core/log.h"
-#include "unify/store/store.h"
 #include "unify/change/stray_masters.h"
+#include "unify/store/store.h"
 
 namespace vs::unify {
 
@@ -34,25 +37,29 @@ struct GuestName {
 enum class Exchange {
   done,      // the guest's name has new_ino, staging has old_ino
   put_back,  // something else was there; the guest has its own again, staging has new_ino
-  lost,      // as put_back, but what the guest had could not be put back: it is in lost/, the message was logged
-  stuck,     // as lost, but not even that could be done: it is in staging, where it must stay for recovery
+  lost,   // as put_back, but what the guest had could not be put back: it is in lost/, the message was logged
+  stuck,  // as lost, but not even that could be done: it is in staging, where it must stay for recovery
 };
 
 // May be used by several threads, each with names of its own.
 class Exchanger {
  public:
   // All must outlive it. `keeper`: see StrayMasters.
-  Exchanger(const Store& store, const Guard& guard, const MasterTable& masters, SealKeeper* keeper, WindowCounts& counts, Log& log)
+  Exchanger(const Store& store, const Guard& guard, const MasterTable& masters, SealKeeper* keeper,
+            WindowCounts& counts, Log& log)
       : store_(store), masters_(masters), log_(log), strays_(store, guard, masters, keeper, counts, log) {}
 
   // `staged` in staging is new_ino. A Problem means that nothing was exchanged.
-  Expected<Exchange> exchange(const std::string& staged, const GuestName& name, uint64_t new_ino, uint64_t old_ino);
+  Expected<Exchange> exchange(const std::string& staged, const GuestName& name, uint64_t new_ino,
+                              uint64_t old_ino);
 
-  // The guest's name has new_ino and staging what the guest shall get back. After this staging has new_ino (or nothing, when the
-  // guest removed it); the guest has what it should. Used for undoing a good exchange and by recovery. Never `done`.
+  // The guest's name has new_ino and staging what the guest shall get back. After this staging has new_ino
+  // (or nothing, when the guest removed it); the guest has what it should. Used for undoing a good exchange
+  // and by recovery. Never `done`.
   Exchange put_back(const std::string& staged, const GuestName& name, uint64_t new_ino);
 
-  // Moves a staging entry to lost/ under a name that tells when and whence (of a master: a copy of it). False: it is still in staging. Either is logged.
+  // Moves a staging entry to lost/ under a name that tells when and whence (of a master: a copy of it).
+  // False: it is still in staging. Either is logged.
   bool keep_as_lost(const std::string& staged, const std::string& shown);
 
   // Of a staging entry that nobody needs any more.
@@ -62,7 +69,8 @@ class Exchanger {
 
  private:
   Result swap(const char* doing, const std::string& staged, const GuestName& name) const;
-  Result swap_as_project(const char* doing, const std::string& staged, const GuestName& name, const Result& refused) const;
+  Result swap_as_project(const char* doing, const std::string& staged, const GuestName& name,
+                         const Result& refused) const;
   Result swap_unsealed(const std::string& staged, const GuestName& name);
   std::optional<uint64_t> staged_ino(const std::string& staged, const std::string& shown);
   Result move_to_lost(const std::string& staged, const std::string& kept, const std::string& shown);

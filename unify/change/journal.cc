@@ -79,15 +79,20 @@ bool take_batch(std::string_view bytes, JournalBatch& batch) {
 }
 
 [[noreturn]] void damaged(const std::string& file, size_t record, const char* expected) {
-  throw Error(fmt::format("{}: record {}: expected {}; the file is intact but not understood, so nothing was changed", escaped(file), record + 1, expected));
+  throw Error(
+      fmt::format("{}: record {}: expected {}; the file is intact but not understood, so nothing was changed",
+                  escaped(file), record + 1, expected));
 }
 
-std::string run_file(const std::string& state_dir, const std::string& run_id) { return state_dir + "/runs/" + run_id; }
+std::string run_file(const std::string& state_dir, const std::string& run_id) {
+  return state_dir + "/runs/" + run_id;
+}
 
 }  // namespace
 
 Journal::Journal(const std::string& file, const JournalRun& run) : file_(file) {
-  if (read_journal(file)) throw Error(file + " tells of an interrupted run; vunify recover must finish it first");
+  if (read_journal(file))
+    throw Error(file + " tells of an interrupted run; vunify recover must finish it first");
   log_ = value_or_throw(RecordLogWriter::open(file));
   log_->append(kRun, run_bytes(run));
   ok_or_throw(log_->sync());
@@ -116,7 +121,8 @@ UnfinishedRun parse_journal(const RecordLog& log, const std::string& file) {
     const LogRecord& record = log.records[i];
     JournalBatch batch;
     if (i == 0) {
-      if (record.type != kRun || !take_run(record.body, unfinished.run)) damaged(file, i, "a run record, version 1");
+      if (record.type != kRun || !take_run(record.body, unfinished.run))
+        damaged(file, i, "a run record, version 1");
     } else if (record.type == kIntent) {
       if (!take_batch(record.body, batch)) damaged(file, i, "an intent");
       unfinished.batches.push_back(std::move(batch));
@@ -160,13 +166,15 @@ void RunHistory::add(std::vector<HistoryStep> steps) {
 
 std::optional<RecordedRun> find_run(const std::string& state_dir, const std::string& run_id) {
   const std::string file = run_file(state_dir, run_id);
-  if (run_id.find('/') != std::string::npos) throw Error("'" + escaped(run_id) + "' is no run id", Exit::usage);
+  if (run_id.find('/') != std::string::npos)
+    throw Error("'" + escaped(run_id) + "' is no run id", Exit::usage);
   const auto log = value_or_throw(read_record_log(file));
   if (log.records.empty()) return std::nullopt;
   RecordedRun recorded;
   for (size_t i = 0; i < log.records.size(); ++i) {
     if (i == 0) {
-      if (log.records[0].type != kRun || !take_run(log.records[0].body, recorded.run)) damaged(file, 0, "a run record, version 1");
+      if (log.records[0].type != kRun || !take_run(log.records[0].body, recorded.run))
+        damaged(file, 0, "a run record, version 1");
       continue;
     }
     FieldReader in(log.records[i].body);
@@ -184,7 +192,10 @@ std::optional<RecordedRun> find_run(const std::string& state_dir, const std::str
 
 RecordedRun read_run(const std::string& state_dir, const std::string& run_id) {
   auto recorded = find_run(state_dir, run_id);
-  if (!recorded) throw Error("no run " + escaped(run_id) + " is recorded in " + state_dir + "/runs; vunify status lists them", Exit::usage);
+  if (!recorded)
+    throw Error(
+        "no run " + escaped(run_id) + " is recorded in " + state_dir + "/runs; vunify status lists them",
+        Exit::usage);
   return std::move(*recorded);
 }
 
@@ -195,7 +206,8 @@ std::vector<std::string> list_runs(const std::string& state_dir) {
   for (std::filesystem::directory_iterator it(dir, error), end; !error && it != end; it.increment(error))
     runs.push_back(it->path().filename().string());
   // None was made yet is no error; one that cannot be read must not look like a history without runs.
-  if (error && error != std::errc::no_such_file_or_directory) throw Error(problem_from(error.value(), "list the recorded runs in", dir).message);
+  if (error && error != std::errc::no_such_file_or_directory)
+    throw Error(problem_from(error.value(), "list the recorded runs in", dir).message);
   std::sort(runs.begin(), runs.end());
   return runs;
 }
@@ -210,8 +222,10 @@ std::map<std::pair<std::string, std::string>, uint64_t> known_link_groups(const 
     std::map<uint32_t, size_t> names;
     for (const auto& step : recorded->steps) ++names[step.victim];
     for (const auto& step : recorded->steps) {
-      if (names[step.victim] > 1) groups[{step.guest, step.path}] = run_number << 32 | step.victim;
-      else groups.erase({step.guest, step.path});
+      if (names[step.victim] > 1)
+        groups[{step.guest, step.path}] = run_number << 32 | step.victim;
+      else
+        groups.erase({step.guest, step.path});
     }
   }
   return groups;
@@ -219,7 +233,8 @@ std::map<std::pair<std::string, std::string>, uint64_t> known_link_groups(const 
 
 namespace {
 
-// Which runs the link groups of today come from, as known_link_groups() reads them: the newest run that tells of a name counts.
+// Which runs the link groups of today come from, as known_link_groups() reads them: the newest run that tells
+// of a name counts.
 class LinkGroupSources {
  public:
   explicit LinkGroupSources(size_t runs) : names_(runs), overrides_(runs) {}
@@ -245,7 +260,8 @@ class LinkGroupSources {
   std::vector<bool> needed(size_t prunable) const {
     std::vector<bool> needed(names_.size(), true);
     for (size_t run = 0; run < prunable; ++run)
-      needed[run] = names_[run] != 0 || std::any_of(overrides_[run].begin(), overrides_[run].end(), [&](size_t older) { return needed[older]; });
+      needed[run] = names_[run] != 0 || std::any_of(overrides_[run].begin(), overrides_[run].end(),
+                                                    [&](size_t older) { return needed[older]; });
     return needed;
   }
 
@@ -269,7 +285,8 @@ size_t prune_runs(const std::string& state_dir, size_t keep) {
   for (size_t i = 0; i < prunable; ++i) {
     if (needed[i]) continue;
     const std::string file = run_file(state_dir, runs[i]);
-    if (::unlink(file.c_str()) != 0) throw Error(problem_from_errno("remove the record of an old run", file).message);
+    if (::unlink(file.c_str()) != 0)
+      throw Error(problem_from_errno("remove the record of an old run", file).message);
     ++removed;
   }
   return removed;

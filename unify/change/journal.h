@@ -1,7 +1,7 @@
 // What a run is about to do, on disk before it does it; read back by recovery. Format: journal.md.
 //
-// One journal a state directory, <state>/journal. It holds the batches of one run of one store, is emptied when the run ended well, and
-// whatever is in it otherwise is for recover_store() (recovery.h).
+// One journal a state directory, <state>/journal. It holds the batches of one run of one store, is emptied
+// when the run ended well, and whatever is in it otherwise is for recover_store() (recovery.h).
 #pragma once
 
 #include <map>
@@ -20,11 +20,11 @@ enum class StepKind : uint32_t {
 
 // One name about to be exchanged with a staging entry.
 struct JournalStep {
-  std::string staged;      // name in staging/
-  std::string guest;       // name of the guest
-  std::string path;        // in it
-  uint64_t new_ino = 0;    // what the guest's name gets
-  uint64_t old_ino = 0;    // what it had
+  std::string staged;    // name in staging/
+  std::string guest;     // name of the guest
+  std::string path;      // in it
+  uint64_t new_ino = 0;  // what the guest's name gets
+  uint64_t old_ino = 0;  // what it had
 };
 
 struct JournalBatch {
@@ -35,9 +35,9 @@ struct JournalBatch {
 };
 
 struct JournalRun {
-  std::string run;       // run id
+  std::string run;  // run id
   std::string verb;
-  std::string store;     // path, for messages
+  std::string store;  // path, for messages
   std::string store_id;
   struct Tree {
     std::string name, path;
@@ -83,17 +83,20 @@ struct RecordedRun {
   JournalRun run;
   std::vector<HistoryStep> steps;
 };
-// Names that were hard links of one another before they were unified, by (guest, path), as the newest run that tells of them says:
-// releasing gives them one copy again, and only them.
+// Names that were hard links of one another before they were unified, by (guest, path), as the newest run
+// that tells of them says: releasing gives them one copy again, and only them.
 std::map<std::pair<std::string, std::string>, uint64_t> known_link_groups(const std::string& state_dir);
-// Nothing for one that is not there or has no whole record: a power cut leaves that of a run that had linked nothing yet. Both
-// throw Error naming the file when it cannot be read or understood; read_run() also when there is no such run.
+// Nothing for one that is not there or has no whole record: a power cut leaves that of a run that had linked
+// nothing yet. Both throw Error naming the file when it cannot be read or understood; read_run() also when
+// there is no such run.
 std::optional<RecordedRun> find_run(const std::string& state_dir, const std::string& run_id);
 RecordedRun read_run(const std::string& state_dir, const std::string& run_id);
-std::vector<std::string> list_runs(const std::string& state_dir);  // oldest first; throws Error when the directory cannot be read
-// Removes the records of the oldest runs beyond the newest `keep`, but of none that known_link_groups() needs. Returns how many. What is removed
-// can not be undone any more (its files can be released).
+std::vector<std::string> list_runs(
+    const std::string& state_dir);  // oldest first; throws Error when the directory cannot be read
+// Removes the records of the oldest runs beyond the newest `keep`, but of none that known_link_groups()
+// needs. Returns how many. What is removed can not be undone any more (its files can be released).
 size_t prune_runs(const std::string& state_dir, size_t keep);
-std::string new_run_id();  // "20261124T054033Z-1234", the second of a process "...-1234.1": sorts by time, unique on this host
+std::string new_run_id();  // "20261124T054033Z-1234", the second of a process "...-1234.1": sorts by time,
+                           // unique on this host
 
 }  // namespace vs::unify

@@ -13,12 +13,15 @@
 namespace vs::unify {
 namespace {
 
-// Masters up to this size are read once a group and kept while its victims are compared; larger ones are read beside each victim.
+// Masters up to this size are read once a group and kept while its victims are compared; larger ones are read
+// beside each victim.
 constexpr uint64_t kKeepWhole = 8u << 20;
 constexpr size_t kBlock = 256 * 1024;
 
 // A guest's file that is not what the plan says any more. No message: a living guest is no trouble.
-Problem changed() { return {ESTALE, ""}; }
+Problem changed() {
+  return {ESTALE, ""};
+}
 
 Result read_exactly(int fd, char* buffer, size_t size, uint64_t offset, const std::string& object) {
   size_t done = 0;
@@ -75,7 +78,8 @@ void Linker::prepare(GroupWork& work) {
   if (reason == Reason::io_error) log_.object_failed(master.error().message);
   log_.remember_first(reason_name(reason), master.error().message);
   for (uint32_t v = work.begin; v < work.end; ++v)
-    if (std::none_of(work.refused.begin(), work.refused.end(), [&](const auto& one) { return one.first == v; }))
+    if (std::none_of(work.refused.begin(), work.refused.end(),
+                     [&](const auto& one) { return one.first == v; }))
       work.refused.emplace_back(v, reason);
 }
 
@@ -84,7 +88,8 @@ void Linker::announce(const GroupWork& work, JournalBatch& batch) const {
   for (uint32_t v = work.begin; v < work.end; ++v)
     for (uint32_t n = 0; n < names_of(v); ++n) {
       const uint32_t r = files_.plan.names[files_.plan.victims[v].begin + n];
-      batch.steps.push_back({staged_name(work, v, n), guest(r).name, files_.table.path(row(r)), work.master.record.ino, row(r).ino});
+      batch.steps.push_back({staged_name(work, v, n), guest(r).name, files_.table.path(row(r)),
+                             work.master.record.ino, row(r).ino});
     }
 }
 
@@ -95,7 +100,8 @@ Expected<GuestName> Linker::locate(uint32_t r, UniqueFd& dir) const {
   return GuestName{dir.get(), std::string(files_.table.name(row(r))), shown(r)};
 }
 
-Result Linker::same_bytes(int victim_fd, const GroupWork& work, const std::string& bytes, const std::string& object) const {
+Result Linker::same_bytes(int victim_fd, const GroupWork& work, const std::string& bytes,
+                          const std::string& object) const {
   const uint64_t size = work.master.record.size;
   static thread_local std::string theirs(kBlock, '\0'), ours(kBlock, '\0');
   for (uint64_t offset = 0; offset < size; offset += kBlock) {
@@ -103,7 +109,9 @@ Result Linker::same_bytes(int victim_fd, const GroupWork& work, const std::strin
     if (auto read = read_exactly(victim_fd, theirs.data(), length, offset, object); !read) return read;
     const char* expected = bytes.data() + offset;
     if (bytes.empty()) {
-      if (auto read = read_exactly(work.master.fd.get(), ours.data(), length, offset, work.master.shown); !read) return read;
+      if (auto read = read_exactly(work.master.fd.get(), ours.data(), length, offset, work.master.shown);
+          !read)
+        return read;
       expected = ours.data();
     }
     if (std::memcmp(theirs.data(), expected, length) != 0) return changed();
@@ -111,7 +119,8 @@ Result Linker::same_bytes(int victim_fd, const GroupWork& work, const std::strin
   return Ok{};
 }
 
-// The victim is pinned by a descriptor, is what was scanned, nobody writes to it or can begin to unnoticed, and it equals the master.
+// The victim is pinned by a descriptor, is what was scanned, nobody writes to it or can begin to unnoticed,
+// and it equals the master.
 Expected<SwappedVictim> Linker::check_victim(GroupWork& work, uint32_t v, const std::string& bytes) {
   const Victim& names = files_.plan.victims[v];
   const uint32_t r = files_.plan.names[names.begin];
@@ -130,7 +139,8 @@ Expected<SwappedVictim> Linker::check_victim(GroupWork& work, uint32_t v, const 
   if (ignore_mtime_) own.mtime_ns = work.master.record.file_class.mtime_ns;
   if (own != work.master.record.file_class || victim.before.size != work.master.record.size) return changed();
   if (auto same = same_bytes(victim.fd.get(), work, bytes, shown(r)); !same) return same.error();
-  for (uint32_t n = 0; n < names_of(v); ++n) victim.names.push_back({staged_name(work, v, n), files_.plan.names[names.begin + n], false});
+  for (uint32_t n = 0; n < names_of(v); ++n)
+    victim.names.push_back({staged_name(work, v, n), files_.plan.names[names.begin + n], false});
   return victim;
 }
 
@@ -146,8 +156,10 @@ Result Linker::swap_names(GroupWork& work, SwappedVictim& victim) {
     const auto exchanged = exchanger_.exchange(name.staged, *place, new_ino, victim.before.ino);
     name.exchanged = exchanged && *exchanged == Exchange::done;
     if (name.exchanged) continue;
-    if (exchanged && *exchanged == Exchange::stuck) work.left_in_staging = true;
-    else remove_staged(work, name);  // the master's name, if anything
+    if (exchanged && *exchanged == Exchange::stuck)
+      work.left_in_staging = true;
+    else
+      remove_staged(work, name);  // the master's name, if anything
     return exchanged ? changed() : exchanged.error();
   }
   return Ok{};
@@ -188,8 +200,8 @@ bool Linker::unchanged(const SwappedVictim& victim, uint64_t xattrs) const {
   if (!hash) log_.object_failed(hash.error().message);
   if (!now || !hash || *hash != xattrs || !victim.lease.unbroken()) return false;
   FileStat expected = victim.before;
-  expected.ctime_ns = now->ctime_ns;    // moved by the exchange
-  expected.blocks = now->blocks;        // delayed allocation
+  expected.ctime_ns = now->ctime_ns;  // moved by the exchange
+  expected.blocks = now->blocks;      // delayed allocation
   expected.mount_id = now->mount_id;
   return *now == expected;
 }
@@ -204,8 +216,14 @@ void Linker::link(GroupWork& work) {
       return;
     }
     const bool no_lease = problem.code == EINVAL && problem.message.starts_with("take a lease");
-    work.refused.emplace_back(v, no_lease ? Reason::lease_refused : problem.code == EINVAL || problem.code == EACCES ? Reason::changed_meanwhile : reason);
-    log_.remember_first(reason_name(work.refused.back().second), problem.message.empty() ? escaped(shown(files_.plan.names[files_.plan.victims[v].begin])) : problem.message);
+    work.refused.emplace_back(v, no_lease ? Reason::lease_refused
+                                 : problem.code == EINVAL || problem.code == EACCES
+                                     ? Reason::changed_meanwhile
+                                     : reason);
+    log_.remember_first(reason_name(work.refused.back().second),
+                        problem.message.empty()
+                            ? escaped(shown(files_.plan.names[files_.plan.victims[v].begin]))
+                            : problem.message);
     if (reason == Reason::io_error && !problem.message.empty()) log_.object_failed(problem.message);
   };
   std::string bytes;
@@ -220,7 +238,9 @@ void Linker::link(GroupWork& work) {
     return;
   }
   for (uint32_t v = work.begin; v < work.end; ++v) {
-    if (std::any_of(work.refused.begin(), work.refused.end(), [&](const auto& one) { return one.first == v; })) continue;
+    if (std::any_of(work.refused.begin(), work.refused.end(),
+                    [&](const auto& one) { return one.first == v; }))
+      continue;
     if (work.full) {
       work.deferred.push_back(v);
       continue;
@@ -243,7 +263,8 @@ void Linker::link(GroupWork& work) {
 void Linker::settle(GroupWork& work) {
   std::vector<SwappedVictim*> to_return;
   for (auto& victim : work.swapped) {
-    if (work.verdict >= MasterWindow::Verdict::tainted || !unchanged(victim, work.master.record.file_class.xattrs)) {
+    if (work.verdict >= MasterWindow::Verdict::tainted ||
+        !unchanged(victim, work.master.record.file_class.xattrs)) {
       to_return.push_back(&victim);
       continue;
     }
@@ -255,7 +276,8 @@ void Linker::settle(GroupWork& work) {
   if (!to_return.empty()) return_victims(work, to_return);
   if (work.window) work.verdict = std::max(work.verdict, work.window->close());
   work.window.reset();
-  // Closing the last descriptor frees the old inode on disk, which takes as long as the exchange: here all threads share that.
+  // Closing the last descriptor frees the old inode on disk, which takes as long as the exchange: here all
+  // threads share that.
   work.swapped.clear();
 }
 

@@ -1,12 +1,15 @@
-// Linking the victims of one group to its master: stage bodies of apply, plain functions over data that know nothing of threads.
+// Linking the victims of one group to its master: stage bodies of apply, plain functions over data that know
+// nothing of threads.
 //
 // A group goes through three steps, each called for all groups of a batch before the next (apply.cc):
 //   prepare  find or make the master; the batch's new masters are then synced to disk
-//   link     per victim: prove it is still what the plan says, nobody writes to it, and its bytes are the master's; exchange; seal the master
-//   settle   a little later: each victim's old inode, in staging and out of the guest's reach, must still be what it was; only then it is deleted,
+//   link     per victim: prove it is still what the plan says, nobody writes to it, and its bytes are the
+//   master's; exchange; seal the master settle   a little later: each victim's old inode, in staging and out
+//   of the guest's reach, must still be what it was; only then it is deleted,
 //            else the guest gets it back
-// The master is unsealed in link only, but its lease lasts until settle, so that a victim can be given back whatever a guest does meanwhile.
-// Up to settle no byte of a guest exists only in a shared inode, so whatever goes wrong before can be undone from staging.
+// The master is unsealed in link only, but its lease lasts until settle, so that a victim can be given back
+// whatever a guest does meanwhile. Up to settle no byte of a guest exists only in a shared inode, so whatever
+// goes wrong before can be undone from staging.
 #pragma once
 
 #include <atomic>
@@ -36,20 +39,22 @@ struct SwappedVictim {
 };
 
 struct GroupWork {
-  uint32_t group = 0;           // in the plan
-  uint32_t begin = 0, end = 0;  // victims still to do
-  uint32_t first_staged = 0;    // number of the first staging name that belongs to this work
+  uint32_t group = 0;                    // in the plan
+  uint32_t begin = 0, end = 0;           // victims still to do
+  uint32_t first_staged = 0;             // number of the first staging name that belongs to this work
   std::optional<uint32_t> master_index;  // in the master table, for an existing one
-  std::optional<uint32_t> unusable_master;  // was found to be not what the index knows: gets no names any more
+  std::optional<uint32_t>
+      unusable_master;  // was found to be not what the index knows: gets no names any more
   OpenMaster master;
   std::unique_ptr<MasterWindow> window;  // from link to settle, in which the work must stay where it is
-  bool ready = false;           // prepared: `master` is valid
-  bool full = false;            // the filesystem allows no more links to it
-  bool left_in_staging = false; // a name there could not be removed: the batch is not done, recovery removes it
+  bool ready = false;                    // prepared: `master` is valid
+  bool full = false;                     // the filesystem allows no more links to it
+  bool left_in_staging =
+      false;  // a name there could not be removed: the batch is not done, recovery removes it
   MasterWindow::Verdict verdict = MasterWindow::Verdict::intact;
   std::vector<SwappedVictim> swapped;
   std::vector<std::pair<uint32_t, Reason>> refused;
-  std::vector<uint32_t> deferred;  // victims that need another master
+  std::vector<uint32_t> deferred;                     // victims that need another master
   std::vector<std::pair<uint32_t, uint32_t>> linked;  // settled: (row, victim)
 };
 
@@ -61,8 +66,15 @@ struct LinkerCounts : WindowCounts {
 
 class Linker {
  public:
-  Linker(const Store& store, const Guard& guard, PlannedFiles files, const MasterTable& masters, SealKeeper* keeper, bool ignore_mtime, LinkerCounts& counts, Log& log)
-      : store_(store), guard_(guard), files_(files), masters_(masters), ignore_mtime_(ignore_mtime), counts_(counts), log_(log),
+  Linker(const Store& store, const Guard& guard, PlannedFiles files, const MasterTable& masters,
+         SealKeeper* keeper, bool ignore_mtime, LinkerCounts& counts, Log& log)
+      : store_(store),
+        guard_(guard),
+        files_(files),
+        masters_(masters),
+        ignore_mtime_(ignore_mtime),
+        counts_(counts),
+        log_(log),
         exchanger_(store, guard, masters, keeper, counts, log) {}
 
   void prepare(GroupWork& work);
@@ -76,10 +88,13 @@ class Linker {
   const FileRow& row(uint32_t r) const { return files_.table.rows()[r]; }
   const Guest& guest(uint32_t r) const { return files_.guests[files_.table.guest(row(r))]; }
   std::string shown(uint32_t r) const { return guest(r).root.host_path(files_.table.path(row(r))); }
-  uint32_t names_of(uint32_t victim) const { return files_.plan.victims[victim].end - files_.plan.victims[victim].begin; }
+  uint32_t names_of(uint32_t victim) const {
+    return files_.plan.victims[victim].end - files_.plan.victims[victim].begin;
+  }
   std::string staged_name(const GroupWork& work, uint32_t victim, uint32_t name) const;
   Expected<SwappedVictim> check_victim(GroupWork& work, uint32_t victim, const std::string& bytes);
-  Result same_bytes(int victim_fd, const GroupWork& work, const std::string& bytes, const std::string& object) const;
+  Result same_bytes(int victim_fd, const GroupWork& work, const std::string& bytes,
+                    const std::string& object) const;
   Result swap_names(GroupWork& work, SwappedVictim& victim);
   void take_back(GroupWork& work, SwappedVictim& victim);
   void return_victims(GroupWork& work, const std::vector<SwappedVictim*>& to_return);

@@ -36,28 +36,34 @@ struct Source {
   std::vector<Xattr> xattrs;
 };
 
-Expected<Source> open_source(const PlannedFiles& files, const PlanGroup& group, uint32_t victim, const std::string& shown) {
+Expected<Source> open_source(const PlannedFiles& files, const PlanGroup& group, uint32_t victim,
+                             const std::string& shown) {
   const FileRow& row = first_row(files, victim);
   Source source;
   auto fd = files.guests[files.table.guest(row)].root.open_regular(files.table.path(row), &source.stat);
   if (!fd) return fd.error();
-  if (!same_identity(row, source.stat)) return Problem{ESTALE, escaped(shown) + " changed since it was scanned"};
+  if (!same_identity(row, source.stat))
+    return Problem{ESTALE, escaped(shown) + " changed since it was scanned"};
   auto xattrs = read_xattrs(fd->get(), shown);
   if (!xattrs) return xattrs.error();
-  if (xattr_hash(*xattrs) != group.xattrs) return Problem{ESTALE, escaped(shown) + " changed its attributes since it was scanned"};
+  if (xattr_hash(*xattrs) != group.xattrs)
+    return Problem{ESTALE, escaped(shown) + " changed its attributes since it was scanned"};
   source.fd = std::move(*fd);
   source.xattrs = std::move(*xattrs);
   return source;
 }
 
 // A fresh inode with the source's content and class, not yet named.
-Expected<OpenMaster> copy_to_master(const Store& store, const Source& source, const PlanGroup& group, int64_t mtime_ns, bool ignore_mtime, const std::string& shown) {
+Expected<OpenMaster> copy_to_master(const Store& store, const Source& source, const PlanGroup& group,
+                                    int64_t mtime_ns, bool ignore_mtime, const std::string& shown) {
   const auto scratch = open_scratch_file(store.staging_fd());
-  if (!scratch) return problem_from(scratch.error().code, "create a nameless file in", store.path() + "/staging");
+  if (!scratch)
+    return problem_from(scratch.error().code, "create a nameless file in", store.path() + "/staging");
   UniqueFd writer(*scratch);
   auto digests = copy_contents(source.fd.get(), writer.get(), group.algorithm, shown);
   if (!digests) return digests.error();
-  if (digests->content != group.content || (group.algorithm != DigestAlgorithm::none && digests->recorded != group.digest))
+  if (digests->content != group.content ||
+      (group.algorithm != DigestAlgorithm::none && digests->recorded != group.digest))
     return Problem{ESTALE, escaped(shown) + " changed its content since it was verified"};
   OpenMaster master;
   master.fresh = true;
@@ -69,9 +75,12 @@ Expected<OpenMaster> copy_to_master(const Store& store, const Source& source, co
   // Whatever kind of digest a guest's database records, it will find this master.
   master.record.answers = group.keys;
   if (group.algorithm != DigestAlgorithm::none)
-    for (const auto& [algorithm, digest] : {std::pair(DigestAlgorithm::md5, &digests->md5), std::pair(DigestAlgorithm::sha256, &digests->sha256)})
-      master.record.answers.push_back(digest_key(master.record.size, master.record.file_class, algorithm, *digest, ignore_mtime));
-  if (auto given = give_class(writer.get(), master.record.file_class, source.xattrs, shown); !given) return given.error();
+    for (const auto& [algorithm, digest] : {std::pair(DigestAlgorithm::md5, &digests->md5),
+                                            std::pair(DigestAlgorithm::sha256, &digests->sha256)})
+      master.record.answers.push_back(
+          digest_key(master.record.size, master.record.file_class, algorithm, *digest, ignore_mtime));
+  if (auto given = give_class(writer.get(), master.record.file_class, source.xattrs, shown); !given)
+    return given.error();
   auto reader = reopen_for_reading(writer.get(), shown);
   if (!reader) return reader.error();
   writer.reset();  // from here on nobody has it open for writing
@@ -84,12 +93,24 @@ Expected<OpenMaster> copy_to_master(const Store& store, const Source& source, co
 
 Reason reason_of_errno(int code) {
   switch (code) {
-    case ENOSPC: case EDQUOT: return Reason::no_space;
-    case EMLINK: return Reason::too_many_links;
-    case EXDEV: return Reason::other_project;
-    case EAGAIN: case ETXTBSY: case EBUSY: return Reason::busy;
-    case ESTALE: case ENOENT: case ENOTDIR: case ELOOP: return Reason::changed_meanwhile;
-    default: return Reason::io_error;
+    case ENOSPC:
+    case EDQUOT:
+      return Reason::no_space;
+    case EMLINK:
+      return Reason::too_many_links;
+    case EXDEV:
+      return Reason::other_project;
+    case EAGAIN:
+    case ETXTBSY:
+    case EBUSY:
+      return Reason::busy;
+    case ESTALE:
+    case ENOENT:
+    case ENOTDIR:
+    case ELOOP:
+      return Reason::changed_meanwhile;
+    default:
+      return Reason::io_error;
   }
 }
 
@@ -121,23 +142,29 @@ Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, 
     }
     offset += got;
   }
-  if (sparse && ::ftruncate(to, offset) != 0) return problem_from_errno("set the size of the copy of", object);
+  if (sparse && ::ftruncate(to, offset) != 0)
+    return problem_from_errno("set the size of the copy of", object);
   CopyDigests digests;
   digests.content = fast.finish();
   digests.sha256 = sha256.finish();
   digests.md5 = md5.finish();
-  digests.recorded = recorded == DigestAlgorithm::sha256 ? digests.sha256 : recorded == DigestAlgorithm::md5 ? digests.md5 : other.finish();
+  digests.recorded = recorded == DigestAlgorithm::sha256 ? digests.sha256
+                     : recorded == DigestAlgorithm::md5  ? digests.md5
+                                                         : other.finish();
   return digests;
 }
 
-Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, const PlanGroup& group, uint32_t begin, uint32_t end,
-                                 bool ignore_mtime, std::vector<std::pair<uint32_t, Reason>>& refused, Log& log) {
+Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, const PlanGroup& group,
+                                 uint32_t begin, uint32_t end, bool ignore_mtime,
+                                 std::vector<std::pair<uint32_t, Reason>>& refused, Log& log) {
   Problem last{ESTALE, "no victim left"};
   for (uint32_t v = begin; v < end; ++v) {
     const FileRow& row = first_row(files, v);
     const std::string shown = files.guests[files.table.guest(row)].root.host_path(files.table.path(row));
     const auto source = open_source(files, group, v, shown);
-    auto master = source ? copy_to_master(store, *source, group, ignore_mtime ? oldest_mtime(files, begin, end) : row.mtime_ns, ignore_mtime, shown)
+    auto master = source ? copy_to_master(store, *source, group,
+                                          ignore_mtime ? oldest_mtime(files, begin, end) : row.mtime_ns,
+                                          ignore_mtime, shown)
                          : Expected<OpenMaster>(source.error());
     if (master) {
       auto name = store.name_master(master->fd.get(), master->record.sha256, master->record.file_class);
@@ -156,7 +183,8 @@ Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, 
     }
     last = master.error();
     const Reason reason = reason_of_errno(last.code);
-    if (reason != Reason::changed_meanwhile && source) return last;  // no space and the like: another victim will not help
+    if (reason != Reason::changed_meanwhile && source)
+      return last;  // no space and the like: another victim will not help
     refused.emplace_back(v, reason == Reason::io_error ? Reason::unreadable : reason);
     log.remember_first(reason_name(refused.back().second), last.message);
   }
@@ -165,14 +193,17 @@ Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, 
 
 Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master) {
   const auto scratch = open_scratch_file(store.staging_fd());
-  if (!scratch) return problem_from(scratch.error().code, "create a nameless file in", store.path() + "/staging");
+  if (!scratch)
+    return problem_from(scratch.error().code, "create a nameless file in", store.path() + "/staging");
   UniqueFd fd(*scratch);
   const std::string shown = store.shown_master(master.record.name);
   const auto digests = copy_contents(master.fd.get(), fd.get(), DigestAlgorithm::none, shown);
   if (!digests) return digests.error();
   if (digests->sha256 != master.record.sha256)
-    return Problem{EUCLEAN, "master " + shown + " does not have the content it was made with; see vunify check"};
-  if (auto given = give_class(fd.get(), master.record.file_class, master.record.xattrs, shown); !given) return given.error();
+    return Problem{EUCLEAN,
+                   "master " + shown + " does not have the content it was made with; see vunify check"};
+  if (auto given = give_class(fd.get(), master.record.file_class, master.record.xattrs, shown); !given)
+    return given.error();
   return fd;
 }
 
@@ -183,11 +214,14 @@ Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const M
   if (!fd) return fd.error();
   const auto stat = stat_fd(fd->get(), shown);
   if (!stat) return stat.error();
-  if (stat->ino != record.ino || stat->size != record.size) return Problem{ESTALE, "master " + shown + " is not the file the index knows"};
+  if (stat->ino != record.ino || stat->size != record.size)
+    return Problem{ESTALE, "master " + shown + " is not the file the index knows"};
   const auto xattrs = xattr_hash_of(fd->get(), shown);
   if (!xattrs) return xattrs.error();
   if (!record.retired && class_of(*stat, *xattrs) != record.file_class)
-    return Problem{ESTALE, "master " + shown + " has another owner, mode, time or attributes than when it was made; see vunify check"};
+    return Problem{
+        ESTALE, "master " + shown +
+                    " has another owner, mode, time or attributes than when it was made; see vunify check"};
   const auto sealed = guard.is_sealed(fd->get(), shown);
   if (!sealed) return sealed.error();
   if (!*sealed) return Problem{ESTALE, "master " + shown + " is not sealed; see vunify check"};

@@ -6,9 +6,9 @@
 
 #include "core/tree/inventory.h"
 #include "unify/plan/eligibility.h"
-#include "unify/store/guard.h"
 #include "unify/plan/link_plan.h"
 #include "unify/plan/master_table.h"
+#include "unify/store/guard.h"
 #include "unify/store/store.h"
 
 namespace vs::unify {
@@ -23,16 +23,18 @@ struct PlannedFiles {  // what a plan and its steps refer to
 struct OpenMaster {
   MasterRecord record;
   std::string shown;  // its path on the host, for messages
-  UniqueFd fd;  // for reading; the only descriptor of it
+  UniqueFd fd;        // for reading; the only descriptor of it
   bool fresh = false;
 };
 
-// Copies the first victim of [begin, end) that is what the plan says into a new nameless inode in the store, gives it the class, takes its digests
-// from the bytes that were written to it, and names it. Victims that are not what the plan says are in `refused`. The caller syncs the
-// store before any guest gets a name of it. A guest can change the victim while it is copied: then the digest (or, where
-// none is recorded, the plan's content hash) does not match and the next victim is tried.
-Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, const PlanGroup& group, uint32_t begin, uint32_t end,
-                                 bool ignore_mtime, std::vector<std::pair<uint32_t, Reason>>& refused, Log& log);
+// Copies the first victim of [begin, end) that is what the plan says into a new nameless inode in the store,
+// gives it the class, takes its digests from the bytes that were written to it, and names it. Victims that
+// are not what the plan says are in `refused`. The caller syncs the store before any guest gets a name of it.
+// A guest can change the victim while it is copied: then the digest (or, where none is recorded, the plan's
+// content hash) does not match and the next victim is tried.
+Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, const PlanGroup& group,
+                                 uint32_t begin, uint32_t end, bool ignore_mtime,
+                                 std::vector<std::pair<uint32_t, Reason>>& refused, Log& log);
 
 // Copies a whole file, keeping holes; `to` is empty. Returns nothing but trouble.
 struct CopyDigests {
@@ -42,10 +44,12 @@ struct CopyDigests {
 };
 Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, const std::string& object);
 
-// A private, writable copy of a master, content and class equal, without a name: nothing is left of it if we are killed. For release.
+// A private, writable copy of a master, content and class equal, without a name: nothing is left of it if we
+// are killed. For release.
 Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master);
 
-// An existing master that is what its record says, and sealed. A retired one may have another class: it is opened to take its names away.
+// An existing master that is what its record says, and sealed. A retired one may have another class: it is
+// opened to take its names away.
 Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const MasterRecord& record);
 
 Reason reason_of_errno(int code);

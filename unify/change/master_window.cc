@@ -9,8 +9,8 @@
 namespace vs::unify {
 namespace {
 
-// After lease-break-time the kernel ends a lease that somebody waits for, whether its holder agrees or not. Half of it is left for
-// what is done under the lease. 0 when unknown.
+// After lease-break-time the kernel ends a lease that somebody waits for, whether its holder agrees or not.
+// Half of it is left for what is done under the lease. 0 when unknown.
 std::chrono::milliseconds sure_of_lease() {
   std::ifstream in("/proc/sys/fs/lease-break-time");
   long seconds = 0;
@@ -20,7 +20,9 @@ std::chrono::milliseconds sure_of_lease() {
 
 }  // namespace
 
-MasterWindow::~MasterWindow() { close(); }
+MasterWindow::~MasterWindow() {
+  close();
+}
 
 Result MasterWindow::open() {
   leased_at_ = std::chrono::steady_clock::now();
@@ -47,27 +49,34 @@ Result MasterWindow::unseal_again() {
 
 void MasterWindow::seal_with_its_class() {
   const Seal seal{[this] { return guard_.seal(master_.fd.get(), master_.shown); },
-                  [this] { return guard_.needs_window() ? guard_.unseal(master_.fd.get(), master_.shown) : Result(Ok{}); }};
+                  [this] {
+                    return guard_.needs_window() ? guard_.unseal(master_.fd.get(), master_.shown)
+                                                 : Result(Ok{});
+                  }};
   const auto changed = [this] {
     if (std::exchange(told_of_class_, true)) return;
     ++counts_.classes_restored;
-    log_.warning("a guest changed owner, mode, time or attributes of master " + master_.shown + " in its unsealed moment; putting them back");
+    log_.warning("a guest changed owner, mode, time or attributes of master " + master_.shown +
+                 " in its unsealed moment; putting them back");
   };
-  const auto right = reseal(master_.fd.get(), master_.record.file_class, master_.record.xattrs, master_.shown, seal, changed);
+  const auto right = reseal(master_.fd.get(), master_.record.file_class, master_.record.xattrs, master_.shown,
+                            seal, changed);
   if (right && *right) return;
   if (!right) log_.object_failed(right.error().message);
   const auto sealed = right ? Result(Ok{}) : seal.set();
   verdict_ = std::max(verdict_, sealed ? Verdict::tainted : Verdict::unsealed);
   if (!sealed) return log_.object_failed(sealed.error().message);
   log_.object_failed("owner, mode, time or attributes of master " + master_.shown +
-                     " could not be made what they were (a guest may keep changing them); every name of it gets a private copy");
+                     " could not be made what they were (a guest may keep changing them); every name of it "
+                     "gets a private copy");
 }
 
 void MasterWindow::judge_content() {
   if (lease_.unbroken()) return;
   if (!std::exchange(told_of_lease_, true)) ++counts_.leases_broken;
   const auto digests = digest_file(master_.fd.get(), DigestAlgorithm::none, master_.shown);
-  verdict_ = std::max(verdict_, digests && digests->sha256 == master_.record.sha256 ? Verdict::retire : Verdict::tainted);
+  verdict_ = std::max(
+      verdict_, digests && digests->sha256 == master_.record.sha256 ? Verdict::retire : Verdict::tainted);
 }
 
 MasterWindow::Verdict MasterWindow::seal() {

@@ -19,15 +19,22 @@
 namespace vs::unify {
 namespace {
 
-// A writer that slipped in when even the seal keeper died is gone within this time, or must be looked at by a person.
+// A writer that slipped in when even the seal keeper died is gone within this time, or must be looked at by a
+// person.
 constexpr int kLeaseTries = 50;
 constexpr auto kLeasePause = std::chrono::milliseconds(100);
 
 class Recovery {
  public:
-  Recovery(const Store& store, const Guard& guard, const NodevMount* view, const UnfinishedRun& run, MasterTable& masters, RunContext& context, RecoveryResult& result,
+  Recovery(const Store& store, const Guard& guard, const NodevMount* view, const UnfinishedRun& run,
+           MasterTable& masters, RunContext& context, RecoveryResult& result,
            std::vector<HistoryStep>& linked)
-      : store_(store), guard_(guard), masters_(masters), context_(context), result_(result), linked_(linked),
+      : store_(store),
+        guard_(guard),
+        masters_(masters),
+        context_(context),
+        result_(result),
+        linked_(linked),
         exchanger_(store, guard, masters, nullptr, counts_, context.log) {
     for (const auto& tree : run.run.trees) {
       try {
@@ -68,11 +75,15 @@ class Recovery {
     master.record = masters_[*index];
     master.shown = store_.shown_master(name);
     master.fd = std::move(*fd);
-    if (auto sealed = guard_.seal(master.fd.get(), master.shown); !sealed) context_.log.object_failed(sealed.error().message);
+    if (auto sealed = guard_.seal(master.fd.get(), master.shown); !sealed)
+      context_.log.object_failed(sealed.error().message);
     ++result_.sealed;
     const auto digests = digest_file(master.fd.get(), DigestAlgorithm::none, master.shown);
     const bool intact = digests && digests->sha256 == master.record.sha256;
-    if (!intact) context_.log.object_failed("master " + master.shown + " was changed while the run was interrupted; every name given to it then is taken back");
+    if (!intact)
+      context_.log.object_failed(
+          "master " + master.shown +
+          " was changed while the run was interrupted; every name given to it then is taken back");
     // With the class as it was recorded: close() puts it back if a guest changed it.
     MasterWindow window(guard_, master, counts_, context_.log);
     if (!open_patiently(window, master.shown)) {
@@ -82,17 +93,21 @@ class Recovery {
     // It may have died with the project of a guest (exchange.h).
     const uint32_t project = inherited_project(store_.staging_fd());
     if (project_of(master.fd.get()) != project)
-      if (auto set = set_project(master.fd.get(), project, master.shown); !set) context_.log.object_failed(set.error().message);
+      if (auto set = set_project(master.fd.get(), project, master.shown); !set)
+        context_.log.object_failed(set.error().message);
     std::map<uint64_t, std::vector<Entry>> by_old;
     for (const auto& step : batch.steps) {
       const uint64_t of = batch.kind == StepKind::link ? step.new_ino : step.old_ino;
       if (of != master.record.ino) continue;
       const auto staged = stat_at(store_.staging_fd(), step.staged.c_str(), step.staged);
-      by_old[batch.kind == StepKind::link ? step.old_ino : step.new_ino].push_back({&step, staged ? staged->ino : 0});
+      by_old[batch.kind == StepKind::link ? step.old_ino : step.new_ino].push_back(
+          {&step, staged ? staged->ino : 0});
     }
     for (auto& [_, entries] : by_old) {
-      if (batch.kind == StepKind::link) finish_link(master, entries, intact);
-      else finish_release(master, entries);
+      if (batch.kind == StepKind::link)
+        finish_link(master, entries, intact);
+      else
+        finish_release(master, entries);
     }
     const auto verdict = window.close();
     if (verdict == MasterWindow::Verdict::unsealed) {
@@ -113,7 +128,9 @@ class Recovery {
       if (opened || opened.error().code != EAGAIN) break;
       std::this_thread::sleep_for(kLeasePause);
     }
-    if (!opened) context_.log.object_failed(opened.error().message + "; master " + shown + " is sealed, run vunify recover again");
+    if (!opened)
+      context_.log.object_failed(opened.error().message + "; master " + shown +
+                                 " is sealed, run vunify recover again");
     return opened.has_value();
   }
 
@@ -142,16 +159,19 @@ class Recovery {
 
   // Nobody writes to it and it is what the master is.
   bool equals_master(const OpenMaster& master, const std::string& staged) {
-    const UniqueFd fd(::openat(store_.staging_fd(), staged.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME));
+    const UniqueFd fd(::openat(store_.staging_fd(), staged.c_str(),
+                               O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME));
     if (!fd) return false;
     const auto lease = Lease::take(fd.get(), staged);
     const auto stat = stat_fd(fd.get(), staged);
     const auto xattrs = xattr_hash_of(fd.get(), staged);
     if (!lease || !stat || !xattrs) return false;
     FileClass own = class_of(*stat, *xattrs);
-    own.mtime_ns = master.record.file_class.mtime_ns;  // --mtime=ignore may have made them differ; a write is seen in the bytes
+    own.mtime_ns = master.record.file_class
+                       .mtime_ns;  // --mtime=ignore may have made them differ; a write is seen in the bytes
     const auto digests = digest_file(fd.get(), DigestAlgorithm::none, staged);
-    return own == master.record.file_class && digests && digests->sha256 == master.record.sha256 && lease->unbroken();
+    return own == master.record.file_class && digests && digests->sha256 == master.record.sha256 &&
+           lease->unbroken();
   }
 
   void finish_link(const OpenMaster& master, std::vector<Entry>& entries, bool intact) {
@@ -166,7 +186,8 @@ class Recovery {
     for (const auto& entry : entries) {
       const JournalStep& step = *entry.step;
       if (entry.staged_ino == 0) {
-        if (all_exchanged && equal && intact) linked_.push_back({step.guest, step.path, master.record.name, victim});
+        if (all_exchanged && equal && intact)
+          linked_.push_back({step.guest, step.path, master.record.name, victim});
       } else if (entry.staged_ino == step.new_ino) {
         remove_staged(step.staged);
       } else if (entry.staged_ino == step.old_ino && all_exchanged && equal && intact) {
@@ -179,11 +200,12 @@ class Recovery {
     }
   }
 
-  // The names that one copy is for, which are hard links of one another: all get it or none. The guest may have written to a copy
-  // that one of them got, so from the first name on the only way is forward.
+  // The names that one copy is for, which are hard links of one another: all get it or none. The guest may
+  // have written to a copy that one of them got, so from the first name on the only way is forward.
   void finish_release(const OpenMaster& master, const std::vector<Entry>& entries) {
     const auto given = [&](const Entry& entry) {
-      return entry.staged_ino == entry.step->old_ino || (entry.staged_ino == 0 && ino_in_guest(*entry.step) == entry.step->new_ino);
+      return entry.staged_ino == entry.step->old_ino ||
+             (entry.staged_ino == 0 && ino_in_guest(*entry.step) == entry.step->new_ino);
     };
     const bool begun = std::any_of(entries.begin(), entries.end(), given);
     const UniqueFd copy = begun ? open_copy(entries) : UniqueFd();
@@ -193,8 +215,10 @@ class Recovery {
         remove_staged(step.staged);
         ++result_.finished;
       } else if (entry.staged_ino == step.new_ino || entry.staged_ino == 0) {
-        if (begun && !given(entry)) give_copy(entry, copy.get(), master);
-        else if (entry.staged_ino != 0) remove_staged(step.staged);
+        if (begun && !given(entry))
+          give_copy(entry, copy.get(), master);
+        else if (entry.staged_ino != 0)
+          remove_staged(step.staged);
         result_.rolled_back += !begun && entry.staged_ino != 0;
       } else {
         give_back(step, step.new_ino);
@@ -202,15 +226,17 @@ class Recovery {
     }
   }
 
-  // The copy by any of its names, in staging or in the guest; invalid when the guest has removed it meanwhile.
+  // The copy by any of its names, in staging or in the guest; invalid when the guest has removed it
+  // meanwhile.
   UniqueFd open_copy(const std::vector<Entry>& entries) {
     for (const auto& entry : entries) {
       const JournalStep& step = *entry.step;
       UniqueFd dir;
       const auto place = locate(step, dir);
-      UniqueFd fd(entry.staged_ino == step.new_ino ? ::openat(store_.staging_fd(), step.staged.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)
-                  : place                          ? ::openat(dir.get(), place->name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)
-                                                   : -1);
+      UniqueFd fd(entry.staged_ino == step.new_ino
+                      ? ::openat(store_.staging_fd(), step.staged.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)
+                  : place ? ::openat(dir.get(), place->name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)
+                          : -1);
       const auto stat = fd ? stat_fd(fd.get(), step.path) : Expected<FileStat>(Problem{ENOENT, ""});
       if (stat && stat->ino == step.new_ino && S_ISREG(stat->mode)) return fd;
     }
@@ -222,14 +248,21 @@ class Recovery {
     const JournalStep& step = *entry.step;
     UniqueFd dir;
     const auto place = locate(step, dir);
-    const bool staged = entry.staged_ino == step.new_ino || (copy >= 0 && ::linkat(copy, "", store_.staging_fd(), step.staged.c_str(), AT_EMPTY_PATH) == 0);
-    if (!staged) return;  // the guest has removed the copy, and this name with it or not: it is the master's as before
+    const bool staged =
+        entry.staged_ino == step.new_ino ||
+        (copy >= 0 && ::linkat(copy, "", store_.staging_fd(), step.staged.c_str(), AT_EMPTY_PATH) == 0);
+    if (!staged)
+      return;  // the guest has removed the copy, and this name with it or not: it is the master's as before
     if (place && ino_in_guest(step) == master.record.ino) {
       const auto exchanged = exchanger_.exchange(step.staged, *place, step.new_ino, master.record.ino);
-      if (!exchanged) context_.log.object_failed(exchanged.error().message);
-      else if (*exchanged == Exchange::lost) return void(++result_.lost);
-      else if (*exchanged == Exchange::stuck) return void(++result_.unfinished);
-      else result_.finished += *exchanged == Exchange::done;
+      if (!exchanged)
+        context_.log.object_failed(exchanged.error().message);
+      else if (*exchanged == Exchange::lost)
+        return void(++result_.lost);
+      else if (*exchanged == Exchange::stuck)
+        return void(++result_.unfinished);
+      else
+        result_.finished += *exchanged == Exchange::done;
     }
     remove_staged(step.staged);
   }
@@ -237,15 +270,18 @@ class Recovery {
   void give_back(const JournalStep& step, uint64_t new_ino) {
     UniqueFd dir;
     const auto place = locate(step, dir);
-    const auto back = place                                                                       ? exchanger_.put_back(step.staged, *place, new_ino)
+    const auto back = place ? exchanger_.put_back(step.staged, *place, new_ino)
                       : exchanger_.keep_as_lost(step.staged, step.guest + ":" + step.path) ? Exchange::lost
-                                                                                                  : Exchange::stuck;
+                                                                                           : Exchange::stuck;
     if (back == Exchange::put_back) remove_staged(step.staged);
-    ++(back == Exchange::put_back ? result_.rolled_back : back == Exchange::lost ? result_.lost : result_.unfinished);
+    ++(back == Exchange::put_back ? result_.rolled_back
+       : back == Exchange::lost   ? result_.lost
+                                  : result_.unfinished);
   }
 
   void remove_staged(const std::string& staged) {
-    if (const auto removed = exchanger_.remove(staged, "a run that did not end"); !removed) context_.log.object_failed(removed.error().message);
+    if (const auto removed = exchanger_.remove(staged, "a run that did not end"); !removed)
+      context_.log.object_failed(removed.error().message);
   }
 
   const Store& store_;
@@ -261,15 +297,20 @@ class Recovery {
   std::map<std::string, RootDir> trees_;
 };
 
-// A run, or gc, may have been killed between naming a master and sealing it or between unsealing it and removing it. No guest had
-// a name of it then; one that has is in a batch of the journal, or the seal keeper took care of it.
-void seal_all(const Store& store, const Guard& guard, const MasterTable& masters, RunContext& context, RecoveryResult& result) {
+// A run, or gc, may have been killed between naming a master and sealing it or between unsealing it and
+// removing it. No guest had a name of it then; one that has is in a batch of the journal, or the seal keeper
+// took care of it.
+void seal_all(const Store& store, const Guard& guard, const MasterTable& masters, RunContext& context,
+              RecoveryResult& result) {
   for (const auto& record : masters.records()) {
     const auto fd = store.open_master(record.name);
-    const auto sealed = fd ? guard.is_sealed(fd->get(), store.shown_master(record.name)) : Expected<bool>(fd.error());
+    const auto sealed =
+        fd ? guard.is_sealed(fd->get(), store.shown_master(record.name)) : Expected<bool>(fd.error());
     if (sealed && *sealed) continue;
-    const Result done = sealed ? guard.seal(fd->get(), store.shown_master(record.name)) : Result(sealed.error());
-    if (done) ++result.sealed;
+    const Result done =
+        sealed ? guard.seal(fd->get(), store.shown_master(record.name)) : Result(sealed.error());
+    if (done)
+      ++result.sealed;
     else {
       context.log.object_failed(done.error().message);
       ++result.unfinished;
@@ -277,8 +318,10 @@ void seal_all(const Store& store, const Guard& guard, const MasterTable& masters
   }
 }
 
-// What no journal tells of: a master's name, which belonged to no guest any more, or something that only a person can place.
-void sweep_staging(const Store& store, const Guard& guard, MasterTable& masters, Index& index, RunContext& context, RecoveryResult& result) {
+// What no journal tells of: a master's name, which belonged to no guest any more, or something that only a
+// person can place.
+void sweep_staging(const Store& store, const Guard& guard, MasterTable& masters, Index& index,
+                   RunContext& context, RecoveryResult& result) {
   WindowCounts counts;
   Exchanger exchanger(store, guard, masters, nullptr, counts, context.log);
   for (const auto& entry : store.list_staging()) {
@@ -298,16 +341,21 @@ void sweep_staging(const Store& store, const Guard& guard, MasterTable& masters,
 }  // namespace
 
 bool needs_recovery(const Store* store, const std::string& state_dir) {
-  return read_journal(state_dir + "/journal").has_value() || (store != nullptr && !store->list_staging().empty());
+  return read_journal(state_dir + "/journal").has_value() ||
+         (store != nullptr && !store->list_staging().empty());
 }
 
-RecoveryResult recover_store(const Store& store, const Guard& guard, const NodevMount* view, const std::string& state_dir, MasterTable& masters, Index& index, RunContext& context) {
+RecoveryResult recover_store(const Store& store, const Guard& guard, const NodevMount* view,
+                             const std::string& state_dir, MasterTable& masters, Index& index,
+                             RunContext& context) {
   RecoveryResult result;
   index.put_masters(store.id(), adopt_unknown(store, masters, context));
   if (const auto unfinished = read_journal(state_dir + "/journal")) {
     if (unfinished->run.store_id != store.id())
-      throw Error(fmt::format("{}/journal tells of an interrupted run {} of another store, {}; recover that one first (--store {})", state_dir,
-                              unfinished->run.run, escaped(unfinished->run.store), escaped(unfinished->run.store)));
+      throw Error(fmt::format(
+          "{}/journal tells of an interrupted run {} of another store, {}; recover that one first (--store "
+          "{})",
+          state_dir, unfinished->run.run, escaped(unfinished->run.store), escaped(unfinished->run.store)));
     result.needed = true;
     result.run = unfinished->run.run;
     std::vector<HistoryStep> linked;
@@ -318,15 +366,17 @@ RecoveryResult recover_store(const Store& store, const Guard& guard, const Nodev
     RunHistory(state_dir, unfinished->run).add(std::move(linked));
     if (result.unfinished == 0) {
       sweep_staging(store, guard, masters, index, context, result);
-      if (::truncate((state_dir + "/journal").c_str(), 0) != 0) throw Error(problem_from_errno("empty", state_dir + "/journal").message);
+      if (::truncate((state_dir + "/journal").c_str(), 0) != 0)
+        throw Error(problem_from_errno("empty", state_dir + "/journal").message);
     }
   } else if (!store.list_staging().empty()) {
     seal_all(store, guard, masters, context, result);
     sweep_staging(store, guard, masters, index, context, result);
   }
   if (result.needed)
-    context.log.info(fmt::format("recovered run {}: {} names finished, {} rolled back, {} masters sealed, {} entries kept in {}/lost", result.run,
-                                 result.finished, result.rolled_back, result.sealed, result.lost, store.path()));
+    context.log.info(fmt::format(
+        "recovered run {}: {} names finished, {} rolled back, {} masters sealed, {} entries kept in {}/lost",
+        result.run, result.finished, result.rolled_back, result.sealed, result.lost, store.path()));
   return result;
 }
 

@@ -29,7 +29,8 @@ class Reflinker {
  public:
   Reflinker(const ApplyInput& input, Log& log) : input_(input), log_(log) {}
 
-  // The stage body: one group. The first victim is the donor; whoever cannot be opened any more is passed over.
+  // The stage body: one group. The first victim is the donor; whoever cannot be opened any more is passed
+  // over.
   Shared share(const PlanGroup& group) const {
     Shared result;
     UniqueFd donor;
@@ -51,25 +52,35 @@ class Reflinker {
   }
 
  private:
-  const FileRow& row(uint32_t v) const { return input_.files.table.rows()[input_.files.plan.names[input_.files.plan.victims[v].begin]]; }
+  const FileRow& row(uint32_t v) const {
+    return input_.files.table.rows()[input_.files.plan.names[input_.files.plan.victims[v].begin]];
+  }
 
-  std::string shown(uint32_t v) const { return escaped(input_.files.guests[input_.files.table.guest(row(v))].root.host_path(input_.files.table.path(row(v)))); }
+  std::string shown(uint32_t v) const {
+    return escaped(input_.files.guests[input_.files.table.guest(row(v))].root.host_path(
+        input_.files.table.path(row(v))));
+  }
   void refuse(uint32_t v, Reason reason, const std::string& message, Shared& result) const {
     result.refused.emplace_back(v, reason);
-    if (is_trouble(reason)) log_.remember_first(reason_name(reason), shown(v) + (message.empty() ? "" : ": " + message));
+    if (is_trouble(reason))
+      log_.remember_first(reason_name(reason), shown(v) + (message.empty() ? "" : ": " + message));
   }
 
   Expected<UniqueFd> open(uint32_t v) const {
     FileStat stat;
-    auto fd = input_.files.guests[input_.files.table.guest(row(v))].root.open_regular(input_.files.table.path(row(v)), &stat);
+    auto fd = input_.files.guests[input_.files.table.guest(row(v))].root.open_regular(
+        input_.files.table.path(row(v)), &stat);
     if (fd && !same_identity(row(v), stat)) return Problem{ESTALE, ""};
     return fd;
   }
 
-  void share_one(const PlanGroup& group, int donor, int target, uint32_t v, uint64_t id, Shared& result) const {
+  void share_one(const PlanGroup& group, int donor, int target, uint32_t v, uint64_t id,
+                 Shared& result) const {
     const auto shared = share_extents(donor, target, 0, group.size);
     if (!shared) {
-      const Reason reason = shared.error().code == EINVAL || shared.error().code == EOPNOTSUPP ? Reason::unshareable_extents : reason_of_errno(shared.error().code);
+      const Reason reason = shared.error().code == EINVAL || shared.error().code == EOPNOTSUPP
+                                ? Reason::unshareable_extents
+                                : reason_of_errno(shared.error().code);
       if (reason == Reason::io_error) log_.object_failed(shared.error().message + " (" + shown(v) + ")");
       refuse(v, reason, shared.error().message, result);
     } else if (*shared < group.size) {
@@ -84,7 +95,9 @@ class Reflinker {
   // Sharing leaves times as they are, so the scanned identity stays the key.
   void learn(const PlanGroup& group, uint32_t v, uint64_t id, Shared& result) const {
     if (row(v).ctime_ns >= now_ns() - kRacyNs) return;
-    result.learned.push_back({input_.devices[input_.files.table.guest(row(v))], row(v), {group.content, group.xattrs, true, group.keys[0], id}});
+    result.learned.push_back({input_.devices[input_.files.table.guest(row(v))],
+                              row(v),
+                              {group.content, group.xattrs, true, group.keys[0], id}});
   }
 
   const ApplyInput& input_;
@@ -105,7 +118,8 @@ ApplyResult apply_reflinks(const ApplyInput& input, RunContext& context) {
   tbb::parallel_for(size_t{0}, plan.groups.size(), [&](size_t g) {
     Shared shared;
     if (context.cancel.stop()) {
-      for (uint32_t v = plan.groups[g].begin; v < plan.groups[g].end; ++v) shared.refused.emplace_back(v, Reason::out_of_time);
+      for (uint32_t v = plan.groups[g].begin; v < plan.groups[g].end; ++v)
+        shared.refused.emplace_back(v, Reason::out_of_time);
     } else {
       shared = reflinker.share(plan.groups[g]);
     }
@@ -113,7 +127,8 @@ ApplyResult apply_reflinks(const ApplyInput& input, RunContext& context) {
     result.files_linked += shared.files;
     result.bytes_saved += shared.bytes;
     for (const auto& [v, reason] : shared.refused) {
-      const uint32_t guest = input.files.table.guest(input.files.table.rows()[plan.names[plan.victims[v].begin]]);
+      const uint32_t guest =
+          input.files.table.guest(input.files.table.rows()[plan.names[plan.victims[v].begin]]);
       result.skipped[guest][static_cast<size_t>(reason)] += plan.victims[v].end - plan.victims[v].begin;
     }
     learned.insert(learned.end(), shared.learned.begin(), shared.learned.end());

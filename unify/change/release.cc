@@ -50,20 +50,23 @@ struct MasterRelease {
   uint32_t master = 0;
   std::vector<NameOfMaster> names;
   std::vector<std::string> staged;  // beside names
-  std::vector<bool> stuck;          // beside names: what is in staging is the guest's, for recovery to put back
-  std::vector<uint64_t> copies;     // inode of the copy, beside names; 0: could not be made
+  std::vector<bool> stuck;       // beside names: what is in staging is the guest's, for recovery to put back
+  std::vector<uint64_t> copies;  // inode of the copy, beside names; 0: could not be made
   std::vector<std::shared_ptr<UniqueFd>> files;  // the copies, without a name until the journal tells of them
   OpenMaster open;
   bool ready = false;
-  bool left_in_staging = false;  // a name there could not be removed: the batch is not done, recovery removes it
-  bool torn = false;             // some names of a link group are released, others not, and that could not be mended
+  bool left_in_staging =
+      false;          // a name there could not be removed: the batch is not done, recovery removes it
+  bool torn = false;  // some names of a link group are released, others not, and that could not be mended
   MasterWindow::Verdict verdict = MasterWindow::Verdict::intact;
   ReasonCounts skipped{};
   uint64_t released = 0, bytes = 0;
 };
 
 // Hard links of one another before they were unified: they move together or not at all.
-bool linked(const NameOfMaster& a, const NameOfMaster& b) { return a.master == b.master && a.guest == b.guest && a.link_group == b.link_group && a.link_group != 0; }
+bool linked(const NameOfMaster& a, const NameOfMaster& b) {
+  return a.master == b.master && a.guest == b.guest && a.link_group == b.link_group && a.link_group != 0;
+}
 
 // Names [begin, this) are one link group; mostly one name.
 size_t end_of_group(const MasterRelease& one, size_t begin) {
@@ -75,7 +78,9 @@ size_t end_of_group(const MasterRelease& one, size_t begin) {
 class Releaser {
  public:
   Releaser(const ReleaseInput& input, RunContext& context)
-      : input_(input), context_(context), journal_(input.state_dir + "/journal", input.run),
+      : input_(input),
+        context_(context),
+        journal_(input.state_dir + "/journal", input.run),
         exchanger_(input.store, input.guard, input.masters, &keeper_, counts_, context.log) {}
 
   ReleaseResult run(std::vector<NameOfMaster> names) {
@@ -125,9 +130,12 @@ class Releaser {
     input_.index.put_masters(input_.store.id(), retired);
     context_.progress.add(names.size());
     stop_if_left_for_recovery(batch, exchanger_.strays(), input_.store);
-    // Recovery gives the others their names of the copy, or none of them (recovery.h), when the system lets it.
+    // Recovery gives the others their names of the copy, or none of them (recovery.h), when the system lets
+    // it.
     if (std::any_of(batch.begin(), batch.end(), [](const MasterRelease& one) { return one.torn; }))
-      throw Error("stopped, since of the hard links of one file some could be released and others not (see above); vunify recover makes them one file again");
+      throw Error(
+          "stopped, since of the hard links of one file some could be released and others not (see above); "
+          "vunify recover makes them one file again");
     ok_or_throw(keeper_.forget());
     ok_or_throw(journal_.done(batch_number_));
   }
@@ -141,10 +149,14 @@ class Releaser {
   void fail(MasterRelease& one, size_t begin, size_t count, const Problem& problem) {
     const Reason reason = reason_of_errno(problem.code);
     one.skipped[static_cast<size_t>(reason)] += count;
-    context_.log.remember_first(reason_name(reason), fmt::format("{}{}{}", escaped(shown(one.names[begin])), problem.message.empty() ? "" : ": ", problem.message));
+    context_.log.remember_first(reason_name(reason),
+                                fmt::format("{}{}{}", escaped(shown(one.names[begin])),
+                                            problem.message.empty() ? "" : ": ", problem.message));
     if (reason == Reason::io_error && !problem.message.empty()) context_.log.object_failed(problem.message);
   }
-  std::string shown(const NameOfMaster& name) const { return input_.guests[name.guest].root.host_path(name.path); }
+  std::string shown(const NameOfMaster& name) const {
+    return input_.guests[name.guest].root.host_path(name.path);
+  }
 
   // Names of one link group get names of one copy, as it was before; each other name gets a copy of its own.
   void make_copies(MasterRelease& one) {
@@ -167,12 +179,14 @@ class Releaser {
     if (!writer) return writer.error();
     const auto stat = stat_fd(writer->get(), input_.store.path() + "/staging");
     if (!stat) return stat.error();
-    // Kept open for reading only: what a guest got must not look as if somebody wrote to it, and leases can be taken.
+    // Kept open for reading only: what a guest got must not look as if somebody wrote to it, and leases can
+    // be taken.
     auto copy = reopen_for_reading(writer->get(), input_.store.path() + "/staging");
     if (!copy) return copy.error();
     const auto file = std::make_shared<UniqueFd>(std::move(*copy));
     std::fill(one.files.begin() + static_cast<long>(begin), one.files.begin() + static_cast<long>(end), file);
-    std::fill(one.copies.begin() + static_cast<long>(begin), one.copies.begin() + static_cast<long>(end), stat->ino);
+    std::fill(one.copies.begin() + static_cast<long>(begin), one.copies.begin() + static_cast<long>(end),
+              stat->ino);
     return Ok{};
   }
 
@@ -182,7 +196,8 @@ class Releaser {
     fds.push_back(one.open.fd.get());
     for (size_t i = 0; i < one.names.size(); ++i)
       if (one.copies[i] != 0)
-        intent.steps.push_back({one.staged[i], input_.guests[one.names[i].guest].name, one.names[i].path, one.copies[i], one.open.record.ino});
+        intent.steps.push_back({one.staged[i], input_.guests[one.names[i].guest].name, one.names[i].path,
+                                one.copies[i], one.open.record.ino});
   }
 
   void swap(MasterRelease& one) {
@@ -215,8 +230,9 @@ class Releaser {
     GuestName name;
   };
 
-  // All names or none. What can be refused (a directory that is gone, a name that is not the master's, no room for a link) is tried
-  // for all of them before the first is exchanged; what is refused after that is taken back.
+  // All names or none. What can be refused (a directory that is gone, a name that is not the master's, no
+  // room for a link) is tried for all of them before the first is exchanged; what is refused after that is
+  // taken back.
   Result swap_group(MasterRelease& one, size_t begin, size_t end, uint64_t& released) {
     std::vector<Place> places;
     for (size_t i = begin; i < end; ++i) {
@@ -225,9 +241,11 @@ class Releaser {
       places.push_back(std::move(*place));
     }
     for (size_t i = begin; i < end; ++i)
-      if (::linkat(one.files[i]->get(), "", input_.store.staging_fd(), one.staged[i].c_str(), AT_EMPTY_PATH) != 0)
+      if (::linkat(one.files[i]->get(), "", input_.store.staging_fd(), one.staged[i].c_str(),
+                   AT_EMPTY_PATH) != 0)
         return problem_from_errno("stage a copy for", places[i - begin].name.shown);
-    // One that is written to before the others are exchanged must be noticed: it cannot be taken back any more.
+    // One that is written to before the others are exchanged must be noticed: it cannot be taken back any
+    // more.
     Lease lease;
     if (end - begin > 1) {
       auto taken = Lease::take(one.files[begin]->get(), places[0].name.shown);
@@ -235,7 +253,8 @@ class Releaser {
       lease = std::move(*taken);
     }
     for (size_t i = begin; i < end; ++i) {
-      const auto exchanged = exchanger_.exchange(one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino);
+      const auto exchanged =
+          exchanger_.exchange(one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino);
       if (exchanged && *exchanged == Exchange::done) continue;
       one.stuck[i] = exchanged && *exchanged == Exchange::stuck;
       released = take_back(one, lease, places, begin, i);
@@ -259,13 +278,17 @@ class Releaser {
     return place;
   }
 
-  // The names [begin, end) of one link group become the master's again, because a later one could not be exchanged. Returns how many of them
-  // stay released: all, when the guest has begun to use its copy, for what it wrote must not be lost.
-  uint64_t take_back(MasterRelease& one, const Lease& lease, const std::vector<Place>& places, size_t begin, size_t end) {
+  // The names [begin, end) of one link group become the master's again, because a later one could not be
+  // exchanged. Returns how many of them stay released: all, when the guest has begun to use its copy, for
+  // what it wrote must not be lost.
+  uint64_t take_back(MasterRelease& one, const Lease& lease, const std::vector<Place>& places, size_t begin,
+                     size_t end) {
     if (begin == end) return 0;
     if (!lease.unbroken() || !still_the_masters_class(one, begin)) {
-      context_.log.object_failed(fmt::format("{} was changed as soon as it was released and stays so, but a hard link of it could not be released (see below)",
-                                             escaped(places[0].name.shown)));
+      context_.log.object_failed(
+          fmt::format("{} was changed as soon as it was released and stays so, but a hard link of it could "
+                      "not be released (see below)",
+                      escaped(places[0].name.shown)));
       return end - begin;
     }
     std::vector<size_t> taken;
@@ -287,7 +310,8 @@ class Releaser {
     if (lease.unbroken()) return stay;
     // Somebody had found the copy before it was taken back and waits to write to it.
     for (const size_t i : taken) {
-      const auto again = exchanger_.exchange(one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino);
+      const auto again =
+          exchanger_.exchange(one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino);
       one.stuck[i] = again && *again == Exchange::stuck;
       stay += again && *again == Exchange::done;
     }
@@ -310,19 +334,24 @@ class Releaser {
   ReleaseResult result_;
 };
 
-// True for a path that leads to nothing or through something that is no directory any more; false also when that cannot be told.
+// True for a path that leads to nothing or through something that is no directory any more; false also when
+// that cannot be told.
 bool surely_gone(const RootDir& root, std::string_view path) {
   const auto [parent, name] = split_path(path);
   const auto dir = root.open_dir(parent);
   const int code = dir ? 0 : dir.error().code;
   if (!dir) return code == ENOENT || code == ENOTDIR || code == ELOOP;
   const auto stat = stat_at(dir->get(), std::string(name).c_str(), root.host_path(path));
-  return stat || stat.error().code == ENOENT;  // one that can be looked at is another file: the walk would have found it
+  return stat || stat.error().code ==
+                     ENOENT;  // one that can be looked at is another file: the walk would have found it
 }
 
-// Notes which names were hard links of one another. One that the walk could not look at (a read error, a mount above it) may still be a
-// name of the master: it comes along, so that its group is refused as a whole if it cannot be released with the others.
-void add_link_groups(std::span<const Guest> guests, const std::map<std::pair<std::string, std::string>, uint64_t>& groups, std::vector<NameOfMaster>& names) {
+// Notes which names were hard links of one another. One that the walk could not look at (a read error, a
+// mount above it) may still be a name of the master: it comes along, so that its group is refused as a whole
+// if it cannot be released with the others.
+void add_link_groups(std::span<const Guest> guests,
+                     const std::map<std::pair<std::string, std::string>, uint64_t>& groups,
+                     std::vector<NameOfMaster>& names) {
   std::map<std::pair<uint32_t, uint64_t>, std::set<uint32_t>> masters;  // of (guest, link group)
   std::set<std::pair<uint32_t, std::string>> found;
   for (auto& name : names) {
@@ -333,17 +362,20 @@ void add_link_groups(std::span<const Guest> guests, const std::map<std::pair<std
     found.emplace(name.guest, name.path);
   }
   for (uint32_t guest = 0; guest < guests.size(); ++guest)
-    for (auto it = groups.lower_bound({guests[guest].name, ""}); it != groups.end() && it->first.first == guests[guest].name; ++it) {
+    for (auto it = groups.lower_bound({guests[guest].name, ""});
+         it != groups.end() && it->first.first == guests[guest].name; ++it) {
       const auto of = masters.find({guest, it->second});
       const std::string& path = it->first.second;
-      if (of == masters.end() || found.contains({guest, path}) || surely_gone(guests[guest].root, path)) continue;
+      if (of == masters.end() || found.contains({guest, path}) || surely_gone(guests[guest].root, path))
+        continue;
       for (const uint32_t master : of->second) names.push_back({guest, master, path, it->second, false});
     }
 }
 
 }  // namespace
 
-std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, const MasterTable& masters, const std::string& state_dir, RunContext& context) {
+std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, const MasterTable& masters,
+                                                const std::string& state_dir, RunContext& context) {
   std::vector<NameOfMaster> names;
   if (masters.empty()) return names;
   MasterNameVisitor visitor(masters);
@@ -352,15 +384,18 @@ std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, c
   scan_trees(guests, visitor, table, context);
   context.progress.finish();
   for (const auto& row : table.rows())
-    if (masters[row.note].ino == row.ino) names.push_back({.guest = table.guest(row), .master = row.note, .path = table.path(row)});
+    if (masters[row.note].ino == row.ino)
+      names.push_back({.guest = table.guest(row), .master = row.note, .path = table.path(row)});
   add_link_groups(guests, known_link_groups(state_dir), names);
   std::sort(names.begin(), names.end(), [](const NameOfMaster& a, const NameOfMaster& b) {
-    return std::tie(a.master, a.guest, a.link_group, a.path) < std::tie(b.master, b.guest, b.link_group, b.path);
+    return std::tie(a.master, a.guest, a.link_group, a.path) <
+           std::tie(b.master, b.guest, b.link_group, b.path);
   });
   return names;
 }
 
-std::vector<NameOfMaster> select_names(std::vector<NameOfMaster> names, const std::function<bool(const NameOfMaster&)>& wanted) {
+std::vector<NameOfMaster> select_names(std::vector<NameOfMaster> names,
+                                       const std::function<bool(const NameOfMaster&)>& wanted) {
   std::set<std::tuple<uint32_t, uint32_t, uint64_t>> groups;
   std::vector<bool> chosen;
   for (const auto& name : names) {
@@ -369,7 +404,9 @@ std::vector<NameOfMaster> select_names(std::vector<NameOfMaster> names, const st
   }
   std::vector<NameOfMaster> selected;
   for (size_t i = 0; i < names.size(); ++i)
-    if (chosen[i] || (names[i].link_group != 0 && groups.contains({names[i].master, names[i].guest, names[i].link_group}))) selected.push_back(std::move(names[i]));
+    if (chosen[i] ||
+        (names[i].link_group != 0 && groups.contains({names[i].master, names[i].guest, names[i].link_group})))
+      selected.push_back(std::move(names[i]));
   return selected;
 }
 
@@ -386,7 +423,8 @@ std::vector<uint32_t> spoiled_masters(const Store& store, const MasterTable& mas
     if (!fd) continue;
     const auto stat = stat_fd(fd->get(), store.shown_master(record.name));
     const auto xattrs = xattr_hash_of(fd->get(), store.shown_master(record.name));
-    if (stat && xattrs && stat->nlink > 1 && class_of(*stat, *xattrs) != record.file_class) spoiled.push_back(i);
+    if (stat && xattrs && stat->nlink > 1 && class_of(*stat, *xattrs) != record.file_class)
+      spoiled.push_back(i);
   }
   return spoiled;
 }
@@ -397,7 +435,8 @@ namespace {
 Result remove_unused(const GcInput& input, const MasterRecord& record) {
   const auto fd = input.store.open_master(record.name);
   if (!fd) return fd.error();
-  if (auto unsealed = input.guard.unseal(fd->get(), input.store.shown_master(record.name)); !unsealed) return unsealed;
+  if (auto unsealed = input.guard.unseal(fd->get(), input.store.shown_master(record.name)); !unsealed)
+    return unsealed;
   auto removed = input.store.remove_master(record.name);
   if (!removed) (void)input.guard.seal(fd->get(), input.store.shown_master(record.name));
   return removed;

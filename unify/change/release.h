@@ -1,4 +1,5 @@
-// Private copies back: for `vunify release` (a guest wants to upgrade) and `vunify undo` (a run shall not have been).
+// Private copies back: for `vunify release` (a guest wants to upgrade) and `vunify undo` (a run shall not
+// have been).
 #pragma once
 
 #include <functional>
@@ -6,9 +7,9 @@
 
 #include "core/run_context.h"
 #include "unify/change/apply.h"
-#include "unify/store/guard.h"
 #include "unify/change/journal.h"
 #include "unify/plan/master_table.h"
+#include "unify/store/guard.h"
 
 namespace vs::unify {
 
@@ -21,12 +22,16 @@ struct NameOfMaster {
   bool operator==(const NameOfMaster&) const = default;
 };
 
-// All names of masters in the guests, sorted by (master, guest, link group, path). One walk, and the run history in state_dir: what that
-// knows as a hard link of such a name and what could not be looked at is among them, not `seen`.
-std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, const MasterTable& masters, const std::string& state_dir, RunContext& context);
+// All names of masters in the guests, sorted by (master, guest, link group, path). One walk, and the run
+// history in state_dir: what that knows as a hard link of such a name and what could not be looked at is
+// among them, not `seen`.
+std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, const MasterTable& masters,
+                                                const std::string& state_dir, RunContext& context);
 
-// Those that are wanted, and with each the names that were hard links of it: what was one file shall not become two.
-std::vector<NameOfMaster> select_names(std::vector<NameOfMaster> names, const std::function<bool(const NameOfMaster&)>& wanted);
+// Those that are wanted, and with each the names that were hard links of it: what was one file shall not
+// become two.
+std::vector<NameOfMaster> select_names(std::vector<NameOfMaster> names,
+                                       const std::function<bool(const NameOfMaster&)>& wanted);
 
 struct ReleaseInput {
   std::span<const Guest> guests;
@@ -44,17 +49,19 @@ struct ReleaseResult {
   ReasonCounts skipped{};
 };
 
-// Each name gets a copy of its master, writable by its guest, by the same exchange as linking; journaled. Names whose inode is
-// not the master any more are left alone (changed_meanwhile). Names of one link group become links of one copy, all of them or none; all
-// others, equal as they are, become files of their own, as they were. (Only a guest that writes to a copy in the very microseconds in which a
-// link of it is refused has a group split: its bytes come first.)
+// Each name gets a copy of its master, writable by its guest, by the same exchange as linking; journaled.
+// Names whose inode is not the master any more are left alone (changed_meanwhile). Names of one link group
+// become links of one copy, all of them or none; all others, equal as they are, become files of their own, as
+// they were. (Only a guest that writes to a copy in the very microseconds in which a link of it is refused
+// has a group split: its bytes come first.)
 ReleaseResult release_names(const ReleaseInput& input, std::vector<NameOfMaster> names, RunContext& context);
 
-// Masters that were retired because a guest won against the seal (master_window.h): sealed, but with another owner, mode, time
-// or attribute than they were made with. Guests must not have names of them.
+// Masters that were retired because a guest won against the seal (master_window.h): sealed, but with another
+// owner, mode, time or attribute than they were made with. Guests must not have names of them.
 std::vector<uint32_t> spoiled_masters(const Store& store, const MasterTable& masters);
 
-// Drops masters that no guest uses, journaled as a run without steps, so that recovery seals what a kill left unsealed.
+// Drops masters that no guest uses, journaled as a run without steps, so that recovery seals what a kill left
+// unsealed.
 struct GcResult {
   uint64_t removed = 0;
   uint64_t bytes_freed = 0;

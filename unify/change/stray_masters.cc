@@ -25,9 +25,12 @@ std::optional<OpenMaster> StrayMasters::find(uint64_t ino) const {
   return master;
 }
 
-Result StrayMasters::unseal(std::vector<std::unique_ptr<Stray>>& strays, std::initializer_list<uint64_t> inos) {
+Result StrayMasters::unseal(std::vector<std::unique_ptr<Stray>>& strays,
+                            std::initializer_list<uint64_t> inos) {
   for (const uint64_t ino : inos) {
-    if (std::any_of(strays.begin(), strays.end(), [&](const auto& known) { return known->master.record.ino == ino; })) continue;
+    if (std::any_of(strays.begin(), strays.end(),
+                    [&](const auto& known) { return known->master.record.ino == ino; }))
+      continue;
     auto master = find(ino);
     if (!master) continue;
     const auto sealed = guard_.is_sealed(master->fd.get(), master->shown);
@@ -51,7 +54,8 @@ void StrayMasters::seal(Stray& stray) {
   left_unsealed_ = left_unsealed_ || verdict == MasterWindow::Verdict::unsealed;
 }
 
-Result StrayMasters::with_unsealed(std::initializer_list<uint64_t> inos, const std::function<Result()>& step) {
+Result StrayMasters::with_unsealed(std::initializer_list<uint64_t> inos,
+                                   const std::function<Result()>& step) {
   const auto lock = alone();
   std::vector<std::unique_ptr<Stray>> strays;
   Result result = unseal(strays, inos);

@@ -1,13 +1,16 @@
 // Masters that are in the way of an exchange which is not about them.
 //
-// While master M is unsealed in its window, a guest can rename a name of M, also over a file that is being exchanged for another master in
-// this very moment. Then a name of M comes out into staging, or stands where something must go back, and by the time that is seen M is sealed again: the
-// filesystem refuses to move it. So M gets a window of its own for that one step.
+// While master M is unsealed in its window, a guest can rename a name of M, also over a file that is being
+// exchanged for another master in this very moment. Then a name of M comes out into staging, or stands where
+// something must go back, and by the time that is seen M is sealed again: the filesystem refuses to move it.
+// So M gets a window of its own for that one step.
 //
-// Argument. M can have been renamed only after it was unsealed in this batch, so its batch is in the journal and names it: killed in here, the seal keeper
-// seals it, and so does recovery. No other thread has M unsealed then: that the name is refused proves that M's window of the link step is
-// over, windows in here come one after the other, and who unseals masters again in the settle step holds alone() for it. What a window in here did to a
-// master is told by changed() and left_unsealed(), as MasterWindow's verdict is. No lease (somebody waits with an open for writing): nothing is unsealed, EAGAIN.
+// Argument. M can have been renamed only after it was unsealed in this batch, so its batch is in the journal
+// and names it: killed in here, the seal keeper seals it, and so does recovery. No other thread has M
+// unsealed then: that the name is refused proves that M's window of the link step is over, windows in here
+// come one after the other, and who unseals masters again in the settle step holds alone() for it. What a
+// window in here did to a master is told by changed() and left_unsealed(), as MasterWindow's verdict is. No
+// lease (somebody waits with an open for writing): nothing is unsealed, EAGAIN.
 #pragma once
 
 #include <functional>
@@ -16,19 +19,21 @@
 #include <vector>
 
 #include "core/store/seal_keeper.h"
-#include "unify/store/guard.h"
-#include "unify/plan/master_table.h"
 #include "unify/change/master_window.h"
+#include "unify/plan/master_table.h"
+#include "unify/store/guard.h"
 
 namespace vs::unify {
 
 class StrayMasters {
  public:
   // `keeper`: nullptr in recovery, which needs none: its journal stays until all is sealed.
-  StrayMasters(const Store& store, const Guard& guard, const MasterTable& masters, SealKeeper* keeper, WindowCounts& counts, Log& log)
+  StrayMasters(const Store& store, const Guard& guard, const MasterTable& masters, SealKeeper* keeper,
+               WindowCounts& counts, Log& log)
       : store_(store), guard_(guard), masters_(masters), keeper_(keeper), counts_(counts), log_(log) {}
 
-  // Runs `step` while those of these inodes that are sealed masters are unsealed. Its result, or what stood in the way.
+  // Runs `step` while those of these inodes that are sealed masters are unsealed. Its result, or what stood
+  // in the way.
   Result with_unsealed(std::initializer_list<uint64_t> inos, const std::function<Result()>& step);
   // Whose inode this is, open; nothing when it is no master's.
   std::optional<OpenMaster> find(uint64_t ino) const;
@@ -56,16 +61,20 @@ class StrayMasters {
   bool left_unsealed_ = false;
 };
 
-// Throws Error where members of a batch (each with `verdict` and `left_in_staging`) left something for recovery, so that the batch must not be called
-// done: an unsealed master (the seal keeper tries once more when this process ends), or a name in staging, which the next batch would
-// meet; and a directory from which nothing can be removed is no place to go on.
+// Throws Error where members of a batch (each with `verdict` and `left_in_staging`) left something for
+// recovery, so that the batch must not be called done: an unsealed master (the seal keeper tries once more
+// when this process ends), or a name in staging, which the next batch would meet; and a directory from which
+// nothing can be removed is no place to go on.
 template <class Batch>
 void stop_if_left_for_recovery(const Batch& batch, const StrayMasters& strays, const Store& store) {
   bool unsealed = strays.left_unsealed();
   for (const auto& one : batch) unsealed = unsealed || one.verdict == MasterWindow::Verdict::unsealed;
-  if (unsealed) throw Error("stopped, since a master could not be sealed (see above); vunify recover seals it");
+  if (unsealed)
+    throw Error("stopped, since a master could not be sealed (see above); vunify recover seals it");
   for (const auto& one : batch)
-    if (one.left_in_staging) throw Error("stopped, since a name could not be removed from " + store.path() + "/staging (see above); vunify recover removes it");
+    if (one.left_in_staging)
+      throw Error("stopped, since a name could not be removed from " + store.path() +
+                  "/staging (see above); vunify recover removes it");
 }
 
 }  // namespace vs::unify

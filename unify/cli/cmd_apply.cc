@@ -13,22 +13,34 @@ struct ApplyOptions : Options {
 };
 
 [[noreturn]] void stale(const std::string& file, const std::string& what) {
-  throw Error(fmt::format("{}: {}; nothing was changed, make a new plan", escaped(file), what), Exit::stale_plan);
+  throw Error(fmt::format("{}: {}; nothing was changed, make a new plan", escaped(file), what),
+              Exit::stale_plan);
 }
 
 // A plan is for the very trees, store and host it was made on.
 void compare_headers(const std::string& file, const PlanHeader& plan, const PlanHeader& here) {
-  if (plan.host != here.host) stale(file, fmt::format("the plan was made on another host ({}; this is {})", escaped(plan.host), here.host));
-  if (plan.dev != here.dev || plan.pool != here.pool) stale(file, fmt::format("the plan is for the pool {}, this is {}", escaped(plan.pool), escaped(here.pool)));
+  if (plan.host != here.host)
+    stale(file,
+          fmt::format("the plan was made on another host ({}; this is {})", escaped(plan.host), here.host));
+  if (plan.dev != here.dev || plan.pool != here.pool)
+    stale(file,
+          fmt::format("the plan is for the pool {}, this is {}", escaped(plan.pool), escaped(here.pool)));
   if (!plan.store_id.empty() && plan.store_id != here.store_id) stale(file, "the plan is for another store");
-  if (plan.guard != here.guard) stale(file, fmt::format("the plan is for guard {}, in force is {}", escaped(plan.guard), here.guard));
+  if (plan.guard != here.guard)
+    stale(file, fmt::format("the plan is for guard {}, in force is {}", escaped(plan.guard), here.guard));
   // Steps refer to trees by their position in the header.
-  if (plan.trees.size() != here.trees.size()) stale(file, fmt::format("the plan is for {} trees, {} are given", plan.trees.size(), here.trees.size()));
+  if (plan.trees.size() != here.trees.size())
+    stale(file, fmt::format("the plan is for {} trees, {} are given", plan.trees.size(), here.trees.size()));
   for (size_t i = 0; i < plan.trees.size(); ++i) {
-    if (plan.trees[i].name != here.trees[i].name) stale(file, fmt::format("the plan's trees are not those given, by name and in order of names: {} is not {}", escaped(plan.trees[i].name), here.trees[i].name));
+    if (plan.trees[i].name != here.trees[i].name)
+      stale(file,
+            fmt::format("the plan's trees are not those given, by name and in order of names: {} is not {}",
+                        escaped(plan.trees[i].name), here.trees[i].name));
     const auto& wanted = plan.trees[i];
     const auto& found = here.trees[i];
-    if (wanted.dev != found.dev || wanted.ino != found.ino) stale(file, fmt::format("{} is another tree than the one the plan was made for ({})", wanted.name, escaped(found.path)));
+    if (wanted.dev != found.dev || wanted.ino != found.ino)
+      stale(file, fmt::format("{} is another tree than the one the plan was made for ({})", wanted.name,
+                              escaped(found.path)));
   }
 }
 
@@ -54,7 +66,8 @@ Exit apply(ApplyOptions& options) {
   }
   compare_headers(options.plan, parsed.header, header_for(*session));
   for (const auto& group : parsed.plan.groups)
-    if (!group.master.empty() && !session->masters.find_name(group.master)) stale(options.plan, "master " + escaped(group.master) + " is not in the store");
+    if (!group.master.empty() && !session->masters.find_name(group.master))
+      stale(options.plan, "master " + escaped(group.master) + " is not in the store");
   RunSummary summary;
   summary.verb = "apply";
   summary.guests = session->guests.size();
@@ -64,7 +77,10 @@ Exit apply(ApplyOptions& options) {
     summary.run = run.run;
     std::vector<uint64_t> devices;
     for (const auto& guest : session->guests) devices.push_back(guest.root.stat().dev);
-    add_applied(summary, apply_links(*session, {session->guests, parsed.plan, parsed.table}, devices, run, parsed.header.ignore_mtime), *session);
+    add_applied(summary,
+                apply_links(*session, {session->guests, parsed.plan, parsed.table}, devices, run,
+                            parsed.header.ignore_mtime),
+                *session);
     record_run(*session, summary);
     prune_old_runs(*session);
   }
@@ -81,8 +97,10 @@ void add_apply(CommandLine& line) {
   verb.option("--max-runtime", "SECONDS", options.max_runtime, "stop at a safe place after this time");
   verb.option("--keep-runs", "N", options.keep_runs, "records of so many runs are kept, for undo [400]");
   verb.argument("PLAN", options.plan, "file made by vunify plan -o", true);
-  verb.footer(exit_codes("0 done, 1 failed, 2 usage, 3 some files were not linked, 4 plan stale (nothing changed), 11 locked, 130 interrupted",
-                         "vunify apply tonight.plan"));
+  verb.footer(
+      exit_codes("0 done, 1 failed, 2 usage, 3 some files were not linked, 4 plan stale (nothing changed), "
+                 "11 locked, 130 interrupted",
+                 "vunify apply tonight.plan"));
   verb.action([] { return apply(options); });
 }
 

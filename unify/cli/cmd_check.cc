@@ -22,21 +22,32 @@ Exit check(CheckOptions& options) {
     for (const auto& name : suspects) session.guest_number(name);
     result = check_masters(session, options.trees.empty() || suspects.empty());
   } else {
-    if (suspects.size() != 1) throw Error("check --against REF takes exactly one vserver to compare with it", Exit::usage);
+    if (suspects.size() != 1)
+      throw Error("check --against REF takes exactly one vserver to compare with it", Exit::usage);
     result = check_against(session, session.guest_number(options.against), session.guest_number(suspects[0]));
   }
   for (const auto& finding : result.findings) {
-    if (options.json) command.line({{"type", "finding"}, {"kind", finding.kind}, {"object", finding.object}, {"detail", finding.detail}});
-    else fmt::print("{:<16} {}  {}\n", finding.kind, finding.object, finding.detail);
+    if (options.json)
+      command.line({{"type", "finding"},
+                    {"kind", finding.kind},
+                    {"object", finding.object},
+                    {"detail", finding.detail}});
+    else
+      fmt::print("{:<16} {}  {}\n", finding.kind, finding.object, finding.detail);
   }
   if (options.against.empty() && !session.guard.guard->shares_inodes())
-    command.print("guard reflink: vservers share extents only, a write by one copies; nothing shared can be tampered with");
+    command.print(
+        "guard reflink: vservers share extents only, a write by one copies; nothing shared can be tampered "
+        "with");
   else if (options.against.empty())
-    command.print(fmt::format("{} masters read and compared with their digests, {} names in {} vservers: {}", result.masters, result.names, session.guests.size(),
-                              result.findings.empty() ? "all sealed, all as they were made" : fmt::format("{} findings", result.findings.size())));
+    command.print(fmt::format("{} masters read and compared with their digests, {} names in {} vservers: {}",
+                              result.masters, result.names, session.guests.size(),
+                              result.findings.empty() ? "all sealed, all as they were made"
+                                                      : fmt::format("{} findings", result.findings.size())));
   else
-    command.print(fmt::format("{} package files of {} compared with {}: {}", result.files_compared, suspects[0], options.against,
-                              result.findings.empty() ? "no difference" : fmt::format("{} findings", result.findings.size())));
+    command.print(fmt::format(
+        "{} package files of {} compared with {}: {}", result.files_compared, suspects[0], options.against,
+        result.findings.empty() ? "no difference" : fmt::format("{} findings", result.findings.size())));
   Exit code = command.exit_code();
   if (options.json) {
     RunSummary summary;
@@ -54,11 +65,15 @@ Exit check(CheckOptions& options) {
 
 void add_check(CommandLine& line) {
   static CheckOptions options;
-  Verb verb = line.verb("check", "prove that nothing shared was tampered with, or compare a vserver with a trusted one");
+  Verb verb = line.verb(
+      "check", "prove that nothing shared was tampered with, or compare a vserver with a trusted one");
   add_shared_options(verb, options);
-  verb.option("--against", "REF", options.against, "compare the package files of GUEST with what REF's package database records");
+  verb.option("--against", "REF", options.against,
+              "compare the package files of GUEST with what REF's package database records");
   verb.arguments("GUEST", options.guests, "the vserver to compare (with --against)", false);
-  verb.footer(exit_codes("0 nothing found, 1 findings (each is one line), 2 usage, 3 some files could not be read", "vunify check --against golden web1"));
+  verb.footer(
+      exit_codes("0 nothing found, 1 findings (each is one line), 2 usage, 3 some files could not be read",
+                 "vunify check --against golden web1"));
   verb.action([] { return check(options); });
 }
 

@@ -26,7 +26,8 @@ struct Answer {
 };
 
 Answer answer(Reason reason, const std::string& more = "") {
-  return {std::string(reason_name(reason)), std::string(reason_explanation(reason)) + (more.empty() ? "" : " (" + more + ")")};
+  return {std::string(reason_name(reason)),
+          std::string(reason_explanation(reason)) + (more.empty() ? "" : " (" + more + ")")};
 }
 
 Answer nothing(const Problem& problem) {
@@ -51,7 +52,8 @@ class Explainer {
   Answer explain(uint32_t guest, const std::string& path) {
     const RootDir& root = session_.guests[guest].root;
     const auto [parent, name] = split_path(path);
-    const auto dir = root.open_in_root(parent, O_RDONLY | O_DIRECTORY);  // as the guest sees it: bin may be a symlink
+    const auto dir =
+        root.open_in_root(parent, O_RDONLY | O_DIRECTORY);  // as the guest sees it: bin may be a symlink
     if (!dir) return nothing(dir.error());
     const auto dir_stat = stat_fd(dir->get(), root.host_path(parent));
     const auto stat = stat_at(dir->get(), std::string(name).c_str(), root.host_path(path));
@@ -63,7 +65,8 @@ class Explainer {
     if (packages.unknown()) return answer(Reason::unknown_packages);
     const PackageFile* file = packages.find(packages.dir(dir_stat->ino), name);
     if (file != nullptr) {
-      if (const auto reason = refuse_record(*file); reason && refuses_in(*reason, session_.rules.scope)) return answer(*reason, package_text(packages, *file));
+      if (const auto reason = refuse_record(*file); reason && refuses_in(*reason, session_.rules.scope))
+        return answer(*reason, package_text(packages, *file));
     } else if (session_.rules.scope == Scope::packages) {
       return answer(Reason::unowned);
     }
@@ -83,34 +86,45 @@ class Explainer {
     std::set<uint32_t> guests;
     for (const auto& sighting : files_.sightings)
       if (sighting.master == master) guests.insert(sighting.guest);
-    return {"unified", fmt::format("shared by {} vservers, {} names; package {} {}; SHA-256 {}", guests.size(), stat.nlink - 1, escaped(record.package),
+    return {"unified", fmt::format("shared by {} vservers, {} names; package {} {}; SHA-256 {}",
+                                   guests.size(), stat.nlink - 1, escaped(record.package),
                                    escaped(record.version), hex(record.sha256))};
   }
 
   Answer in_candidates(uint32_t guest, const std::string& path, const std::string& package) {
-    const VerifyInput input{session_.guests, files_.table, candidates_, files_.packages, files_.devices, session_.masters, session_.store.get(), session_.rules};
+    const VerifyInput input{session_.guests, files_.table,     candidates_,          files_.packages,
+                            files_.devices,  session_.masters, session_.store.get(), session_.rules};
     for (const auto& group : candidates_.groups)
       for (uint32_t v = group.begin; v < group.end; ++v)
         for (uint32_t n = candidates_.victims[v].begin; n < candidates_.victims[v].end; ++n) {
           const FileRow& row = files_.table.rows()[candidates_.names[n]];
-          if (files_.table.guest(row) == guest && files_.table.path(row) == path) return by_content(input, group, v, package);
+          if (files_.table.guest(row) == guest && files_.table.path(row) == path)
+            return by_content(input, group, v, package);
         }
     const auto& rows = files_.table.rows();
-    const auto row = std::find_if(rows.begin(), rows.end(), [&](const FileRow& r) { return files_.table.guest(r) == guest && files_.table.path(r) == path; });
-    if (row != rows.end() && row->nlink > 1) return answer(Reason::linked_elsewhere, fmt::format("{} links", row->nlink));
+    const auto row = std::find_if(rows.begin(), rows.end(), [&](const FileRow& r) {
+      return files_.table.guest(r) == guest && files_.table.path(r) == path;
+    });
+    if (row != rows.end() && row->nlink > 1)
+      return answer(Reason::linked_elsewhere, fmt::format("{} links", row->nlink));
     return answer(Reason::no_partner, package);
   }
 
-  static Answer by_content(const VerifyInput& input, const CandidateGroup& group, uint32_t victim, const std::string& package) {
+  static Answer by_content(const VerifyInput& input, const CandidateGroup& group, uint32_t victim,
+                           const std::string& package) {
     const GroupVerdict verdict = GroupVerifier(input).verify(group);
     for (const auto& [v, reason] : verdict.refused)
       if (v == victim) return answer(reason, package);
-    const auto in = [&](const std::vector<uint32_t>& victims) { return std::find(victims.begin(), victims.end(), victim) != victims.end(); };
+    const auto in = [&](const std::vector<uint32_t>& victims) {
+      return std::find(victims.begin(), victims.end(), victim) != victims.end();
+    };
     for (const auto& content : verdict.contents) {
       if (in(content.changed)) return answer(Reason::not_pristine, package);
       if (!in(content.victims) || (content.victims.size() == 1 && !content.master)) continue;
-      return {"will_be_unified", fmt::format("equal to {} other files{}; the next run shares it ({})", content.victims.size() - 1,
-                                             content.master ? " and to an existing master" : "", package.empty() ? "scope all" : package)};
+      return {"will_be_unified",
+              fmt::format("equal to {} other files{}; the next run shares it ({})",
+                          content.victims.size() - 1, content.master ? " and to an existing master" : "",
+                          package.empty() ? "scope all" : package)};
     }
     return answer(Reason::no_partner, package);
   }
@@ -130,9 +144,17 @@ Exit explain(const ExplainOptions& options) {
     while (path.starts_with('/')) path.erase(0, 1);
     const Answer found = explainer.explain(guest, path);
     explained += found.found;
-    if (!found.found) command.context().log.object_failed(fmt::format("{}:{}: {}: {}", options.guest, escaped(path), found.verdict, found.detail));
-    if (options.json) command.line({{"type", "explanation"}, {"guest", options.guest}, {"path", escaped(path)}, {"verdict", found.verdict}, {"detail", found.detail}});
-    else if (found.found) fmt::print("{}:{}: {}: {}\n", options.guest, escaped(path), found.verdict, found.detail);
+    if (!found.found)
+      command.context().log.object_failed(
+          fmt::format("{}:{}: {}: {}", options.guest, escaped(path), found.verdict, found.detail));
+    if (options.json)
+      command.line({{"type", "explanation"},
+                    {"guest", options.guest},
+                    {"path", escaped(path)},
+                    {"verdict", found.verdict},
+                    {"detail", found.detail}});
+    else if (found.found)
+      fmt::print("{}:{}: {}: {}\n", options.guest, escaped(path), found.verdict, found.detail);
   }
   if (explained == 0) return Exit::failed;
   return command.exit_code();
@@ -146,7 +168,10 @@ void add_explain(CommandLine& line) {
   add_shared_options(verb, options);
   verb.argument("GUEST", options.guest, "the vserver", true);
   verb.arguments("PATH", options.paths, "paths in it", true);
-  verb.footer(exit_codes("0 done, 1 failed or there is no such file, 2 usage, 3 some of the paths are not there or cannot be read", "vunify explain web1 usr/bin/perl"));
+  verb.footer(
+      exit_codes("0 done, 1 failed or there is no such file, 2 usage, 3 some of the paths are not there or "
+                 "cannot be read",
+                 "vunify explain web1 usr/bin/perl"));
   verb.action([] { return explain(options); });
 }
 

@@ -21,8 +21,8 @@ Exit plan(const PlanOptions& options) {
     return command.exit_code();
   }
   ok_or_throw(write_durably(options.output, text));
-  command.print(fmt::format("{}: {} files in {} groups, {} to save", options.output, made.file_count(), made.groups.size(),
-                            size_text(made.bytes_to_save(session.pool.block_size))));
+  command.print(fmt::format("{}: {} files in {} groups, {} to save", options.output, made.file_count(),
+                            made.groups.size(), size_text(made.bytes_to_save(session.pool.block_size))));
   return command.finish(summarize(session, "plan", files));
 }
 
@@ -34,7 +34,8 @@ void add_plan(CommandLine& line) {
   add_shared_options(verb, options);
   verb.option("-o,--output", "FILE", options.output, "write the plan there [stdout]");
   verb.arguments("GUEST", options.guests, "only these vservers", false);
-  verb.footer(exit_codes("0 done, 1 failed, 2 usage, 3 some objects could not be read", "vunify plan -o tonight.plan && vunify apply tonight.plan"));
+  verb.footer(exit_codes("0 done, 1 failed, 2 usage, 3 some objects could not be read",
+                         "vunify plan -o tonight.plan && vunify apply tonight.plan"));
   verb.action([] { return plan(options); });
 }
 

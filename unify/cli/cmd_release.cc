@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "core/escape.h"
-#include "unify/cli/command.h"
 #include "unify/change/release.h"
+#include "unify/cli/command.h"
 #include "unify/run_record.h"
 
 namespace vs::unify {
@@ -21,8 +21,9 @@ std::string relative(std::string path) {
   return path;
 }
 
-// Which names the command line means: all of the guest, or those of packages, or paths and what is below them. The package is
-// asked of the guest's own database, for aliases as the index resolved them, so that what dpkg calls /bin/ls is found.
+// Which names the command line means: all of the guest, or those of packages, or paths and what is below
+// them. The package is asked of the guest's own database, for aliases as the index resolved them, so that
+// what dpkg calls /bin/ls is found.
 bool wanted(const NameOfMaster& name, const ReleaseOptions& options, const std::vector<std::string>& owned) {
   if (options.packages.empty() && options.paths.empty()) return true;
   for (const auto& given : options.paths) {
@@ -33,15 +34,19 @@ bool wanted(const NameOfMaster& name, const ReleaseOptions& options, const std::
 }
 
 // Paths of the guest's files that the named packages own, as a scan sees them.
-std::vector<std::string> owned_paths(Session& session, uint32_t guest, const std::vector<NameOfMaster>& names, const std::vector<std::string>& packages) {
+std::vector<std::string> owned_paths(Session& session, uint32_t guest, const std::vector<NameOfMaster>& names,
+                                     const std::vector<std::string>& packages) {
   std::vector<std::string> owned;
   if (packages.empty()) return owned;
   GuestFiles files;
-  load_guest_packages(std::span(session.guests).subspan(guest, 1), session.cache_dir(), files, session.context);
+  load_guest_packages(std::span(session.guests).subspan(guest, 1), session.cache_dir(), files,
+                      session.context);
   const PackageIndex& index = files.packages[0];
   for (const auto& name : packages)
-    if (std::none_of(index.packages().begin(), index.packages().end(), [&](const Package& p) { return p.name == name || p.source == name; }))
-      throw Error(fmt::format("{} has no package '{}'", session.guests[guest].name, escaped(name)), Exit::usage);
+    if (std::none_of(index.packages().begin(), index.packages().end(),
+                     [&](const Package& p) { return p.name == name || p.source == name; }))
+      throw Error(fmt::format("{} has no package '{}'", session.guests[guest].name, escaped(name)),
+                  Exit::usage);
   for (const auto& name : names) {
     const auto [parent, base] = split_path(name.path);
     const auto dir = session.guests[guest].root.open_dir(parent);
@@ -50,7 +55,8 @@ std::vector<std::string> owned_paths(Session& session, uint32_t guest, const std
     const PackageFile* file = index.find(index.dir(stat->ino), base);
     if (file == nullptr) continue;
     const Package& package = index.packages()[file->package];
-    if (std::find(packages.begin(), packages.end(), package.name) != packages.end() || std::find(packages.begin(), packages.end(), package.source) != packages.end())
+    if (std::find(packages.begin(), packages.end(), package.name) != packages.end() ||
+        std::find(packages.begin(), packages.end(), package.source) != packages.end())
       owned.push_back(name.path);
   }
   std::sort(owned.begin(), owned.end());
@@ -72,9 +78,11 @@ Exit release(const ReleaseOptions& options) {
     command.print("guard reflink: each vserver has its own inodes and may write to them; nothing to release");
     return command.exit_code();
   }
-  std::vector<NameOfMaster> names = find_names_of_masters(std::span(session.guests).subspan(guest, 1), session.masters, options.state, command.context());
+  std::vector<NameOfMaster> names = find_names_of_masters(std::span(session.guests).subspan(guest, 1),
+                                                          session.masters, options.state, command.context());
   const auto owned = owned_paths(session, guest, names, options.packages);
-  names = select_names(std::move(names), [&](const NameOfMaster& name) { return wanted(name, options, owned); });
+  names =
+      select_names(std::move(names), [&](const NameOfMaster& name) { return wanted(name, options, owned); });
   for (auto& name : names) name.guest = guest;
   if (options.dry_run) {
     for (const auto& name : names) command.print("would release " + escaped(name.path));
@@ -87,7 +95,8 @@ Exit release(const ReleaseOptions& options) {
   summary.run = run.run;
   summary.masters = session.masters.size();
   summary.skipped = result.skipped;
-  command.print(fmt::format("{}: {} files are its own again, {} copied", options.guest, result.released, size_text(result.bytes_copied)));
+  command.print(fmt::format("{}: {} files are its own again, {} copied", options.guest, result.released,
+                            size_text(result.bytes_copied)));
   return command.finish(summary);
 }
 
@@ -101,8 +110,10 @@ void add_release(CommandLine& line) {
   verb.list("--package", "P", options.packages, "only files of this package (binary or source name)");
   verb.argument("GUEST", options.guest, "the vserver", true);
   verb.arguments("PATH", options.paths, "only these paths and what is below them", false);
-  verb.footer(exit_codes("0 done, 1 failed, 2 usage, 3 some files changed meanwhile or could not be copied, 11 locked, 130 interrupted",
-                         "vunify release web1 --package libc6"));
+  verb.footer(
+      exit_codes("0 done, 1 failed, 2 usage, 3 some files changed meanwhile or could not be copied, 11 "
+                 "locked, 130 interrupted",
+                 "vunify release web1 --package libc6"));
   verb.action([] { return release(options); });
 }
 

@@ -27,7 +27,8 @@ Exit report(const ReportOptions& options) {
   Savings savings = survey(session);
   savings.nights = runs_on_pool(read_history(options.state + "/history.jsonl"), escaped(session.pool.top));
   if (!options.html.empty()) ok_or_throw(write_durably(options.html, savings_html(savings), 0644));
-  if (!options.prometheus.empty()) ok_or_throw(write_durably(options.prometheus, savings_prometheus(savings), 0644));
+  if (!options.prometheus.empty())
+    ok_or_throw(write_durably(options.prometheus, savings_prometheus(savings), 0644));
   if (by == ReportBy::source) savings.packages = by_source(savings.packages);
   if (!options.packages.empty()) savings.packages = only(savings.packages, options.packages);
   if (options.json) {
@@ -57,7 +58,8 @@ void add_report(CommandLine& line) {
   verb.option("--html", "FILE", options.html, "write one self-contained page there");
   verb.option("--prometheus", "FILE", options.prometheus, "write a textfile for node_exporter there");
   verb.arguments("GUEST", options.guests, "only these vservers", false);
-  verb.footer(exit_codes("0 done, 1 failed, 2 usage, 3 some files could not be read", "vunify report --by source --package glibc --package perl"));
+  verb.footer(exit_codes("0 done, 1 failed, 2 usage, 3 some files could not be read",
+                         "vunify report --by source --package glibc --package perl"));
   verb.action([] { return report(options); });
 }
 

@@ -11,9 +11,11 @@ namespace {
 void add(RunSummary& sum, const RunSummary& one) {
   sum.verb = one.verb;
   sum.run = one.run;
-  for (const auto field : {&RunSummary::guests, &RunSummary::files_seen, &RunSummary::files_considered, &RunSummary::files_unified_before,
-                           &RunSummary::files_linked, &RunSummary::masters, &RunSummary::bytes_saved, &RunSummary::bytes_shared, &RunSummary::put_back,
-                           &RunSummary::classes_restored, &RunSummary::leases_broken, &RunSummary::rows, &RunSummary::table_bytes})
+  for (const auto field : {&RunSummary::guests, &RunSummary::files_seen, &RunSummary::files_considered,
+                           &RunSummary::files_unified_before, &RunSummary::files_linked, &RunSummary::masters,
+                           &RunSummary::bytes_saved, &RunSummary::bytes_shared, &RunSummary::put_back,
+                           &RunSummary::classes_restored, &RunSummary::leases_broken, &RunSummary::rows,
+                           &RunSummary::table_bytes})
     sum.*field += one.*field;
   for (size_t i = 0; i < kReasons; ++i) sum.skipped[i] += one.skipped[i];
 }
@@ -23,7 +25,8 @@ RunSummary run_one_pool(const Options& options, Command& command) {
   LinkPlan plan;
   const RunSummary summary = run_unify(session, &plan);
   if (options.dry_run) {
-    command.print(fmt::format("would link {} files in {} groups, saving {}", plan.file_count(), plan.groups.size(), size_text(plan.bytes_to_save(session.pool.block_size))));
+    command.print(fmt::format("would link {} files in {} groups, saving {}", plan.file_count(),
+                              plan.groups.size(), size_text(plan.bytes_to_save(session.pool.block_size))));
   } else {
     record_run(session, summary);
     prune_old_runs(session);
@@ -58,9 +61,13 @@ void add_run(CommandLine& line) {
   verb.flag("-n,--dry-run", options.dry_run, "change nothing, say what would be done");
   verb.option("--max-runtime", "SECONDS", options.max_runtime, "stop at a safe place after this time");
   verb.option("--keep-runs", "N", options.keep_runs, "records of so many runs are kept, for undo [400]");
-  verb.flag("--each-pool", options.each_pool, "where vservers are on several filesystems: one after the other");
+  verb.flag("--each-pool", options.each_pool,
+            "where vservers are on several filesystems: one after the other");
   verb.arguments("GUEST", options.guests, "only these vservers", false);
-  verb.footer(exit_codes("0 done, 1 failed, 2 usage, 3 done but some files were not linked this time, 11 locked, 130 interrupted", "vunify run --dry-run"));
+  verb.footer(
+      exit_codes("0 done, 1 failed, 2 usage, 3 done but some files were not linked this time, 11 locked, 130 "
+                 "interrupted",
+                 "vunify run --dry-run"));
   verb.action([] { return run(options); });
 }
 

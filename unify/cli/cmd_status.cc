@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/escape.h"
+#include "unify/change/journal.h"
 #include "unify/cli/command.h"
 #include "unify/cli/each_pool.h"
-#include "unify/change/journal.h"
 
 namespace vs::unify {
 namespace {
@@ -17,25 +17,38 @@ void show_pool(const Options& options, Command& command) {
   const bool locked = session.store != nullptr && session.store->is_locked();
   if (options.json) {
     nlohmann::ordered_json guards = nlohmann::ordered_json::array();
-    for (const auto& verdict : session.guard.considered) guards.push_back({{"name", verdict.name}, {"usable", verdict.usable}, {"why", verdict.why}});
-    command.line({{"type", "status"}, {"pool", escaped(session.pool.top)}, {"filesystem", session.pool.filesystem},
-                                              {"store", escaped(session.store_path)}, {"store_exists", session.store != nullptr},
-                                              {"guard", session.guard.guard->name()}, {"guards", guards}, {"guests", session.guests.size()},
-                                              {"masters", session.masters.size()}, {"unfinished_run", unfinished}, {"locked", locked},
-                                              {"last_run", nights.empty() ? "" : nights.back().run}});
+    for (const auto& verdict : session.guard.considered)
+      guards.push_back({{"name", verdict.name}, {"usable", verdict.usable}, {"why", verdict.why}});
+    command.line({{"type", "status"},
+                  {"pool", escaped(session.pool.top)},
+                  {"filesystem", session.pool.filesystem},
+                  {"store", escaped(session.store_path)},
+                  {"store_exists", session.store != nullptr},
+                  {"guard", session.guard.guard->name()},
+                  {"guards", guards},
+                  {"guests", session.guests.size()},
+                  {"masters", session.masters.size()},
+                  {"unfinished_run", unfinished},
+                  {"locked", locked},
+                  {"last_run", nights.empty() ? "" : nights.back().run}});
     return;
   }
-  command.print(fmt::format("pool      {} ({}), {} vservers", escaped(session.pool.top), session.pool.filesystem, session.guests.size()));
-  command.print(fmt::format("store     {}{}", escaped(session.store_path), session.store == nullptr ? " (not made yet)" : fmt::format(", {} masters", session.masters.size())));
+  command.print(fmt::format("pool      {} ({}), {} vservers", escaped(session.pool.top),
+                            session.pool.filesystem, session.guests.size()));
+  command.print(fmt::format(
+      "store     {}{}", escaped(session.store_path),
+      session.store == nullptr ? " (not made yet)" : fmt::format(", {} masters", session.masters.size())));
   command.print(fmt::format("state     {}", escaped(options.state)));
   command.print(fmt::format("guard     {}", session.guard.guard->name()));
   for (const auto& verdict : session.guard.considered)
-    command.print(fmt::format("          {}: {}{}", verdict.name, verdict.usable ? "usable, " : "not usable here: ", verdict.why));
+    command.print(fmt::format("          {}: {}{}", verdict.name,
+                              verdict.usable ? "usable, " : "not usable here: ", verdict.why));
   command.print(fmt::format("running   {}", locked ? "yes, the store is locked by a run" : "no"));
   command.print(fmt::format("unfinished {}", unfinished ? "yes: vunify recover makes it whole" : "no"));
   if (nights.empty()) command.print("last run  none recorded");
   for (size_t i = nights.size() > 5 ? nights.size() - 5 : 0; i < nights.size(); ++i)
-    command.print(fmt::format("run       {}  {} files linked, {} saved, {:.1f} s", nights[i].run, nights[i].files_linked, size_text(nights[i].bytes_saved), nights[i].seconds));
+    command.print(fmt::format("run       {}  {} files linked, {} saved, {:.1f} s", nights[i].run,
+                              nights[i].files_linked, size_text(nights[i].bytes_saved), nights[i].seconds));
 }
 
 Exit status(const Options& options) {
@@ -50,7 +63,8 @@ void add_status(CommandLine& line) {
   static Options options;
   Verb verb = line.verb("status", "show pool, store, guard in force and why, last runs");
   add_shared_options(verb, options);
-  verb.flag("--each-pool", options.each_pool, "where vservers are on several filesystems: one after the other");
+  verb.flag("--each-pool", options.each_pool,
+            "where vservers are on several filesystems: one after the other");
   verb.footer(exit_codes("0 done, 1 failed, 2 usage", "vunify status"));
   verb.action([] { return status(options); });
 }

@@ -22,25 +22,36 @@ Exit Command::finish(const RunSummary& summary) {
     troubles += summary.skipped[i];
     log().tell_number(reason_name(reason), summary.skipped[i], reason_explanation(reason));
   }
-  if (options_.json) fmt::print("{}\n", summary_json(summary, timer()));
-  else if (!options_.quiet) fmt::print("{}", summary_text(summary, timer()));
+  if (options_.json)
+    fmt::print("{}\n", summary_json(summary, timer()));
+  else if (!options_.quiet)
+    fmt::print("{}", summary_text(summary, timer()));
   print_timings();
   if (options_.stats)
-    fmt::print(stderr, "rows {}, table {} bytes ({} a file), peak memory {} bytes\nput back {}, classes restored {}, leases on masters broken {}\n", summary.rows,
-               summary.table_bytes, summary.rows == 0 ? 0 : summary.table_bytes / summary.rows, peak_rss_bytes(), summary.put_back,
-               summary.classes_restored, summary.leases_broken);
+    fmt::print(stderr,
+               "rows {}, table {} bytes ({} a file), peak memory {} bytes\nput back {}, classes restored {}, "
+               "leases on masters broken {}\n",
+               summary.rows, summary.table_bytes, summary.rows == 0 ? 0 : summary.table_bytes / summary.rows,
+               peak_rss_bytes(), summary.put_back, summary.classes_restored, summary.leases_broken);
   const Exit code = exit_code();
   return code == Exit::done && troubles != 0 ? Exit::skipped : code;
 }
 
 std::string summary_json(const RunSummary& summary, const PhaseTimer& timer) {
-  nlohmann::ordered_json json = {{"type", "summary"}, {"verb", summary.verb}, {"guests", summary.guests}, {"files_seen", summary.files_seen},
-                                 {"files_considered", summary.files_considered}, {"files_unified_before", summary.files_unified_before},
-                                 {"files_linked", summary.files_linked}, {"masters", summary.masters}, {"bytes_saved", summary.bytes_saved},
+  nlohmann::ordered_json json = {{"type", "summary"},
+                                 {"verb", summary.verb},
+                                 {"guests", summary.guests},
+                                 {"files_seen", summary.files_seen},
+                                 {"files_considered", summary.files_considered},
+                                 {"files_unified_before", summary.files_unified_before},
+                                 {"files_linked", summary.files_linked},
+                                 {"masters", summary.masters},
+                                 {"bytes_saved", summary.bytes_saved},
                                  {"bytes_shared", summary.bytes_shared}};
   nlohmann::ordered_json skipped = nlohmann::ordered_json::object();
   for (size_t i = 0; i < kReasons; ++i)
-    if (summary.skipped[i] != 0) skipped[std::string(reason_name(static_cast<Reason>(i)))] = summary.skipped[i];
+    if (summary.skipped[i] != 0)
+      skipped[std::string(reason_name(static_cast<Reason>(i)))] = summary.skipped[i];
   json["skipped"] = skipped;
   add_costs(json, timer);
   json["run"] = summary.run;
@@ -50,14 +61,16 @@ std::string summary_json(const RunSummary& summary, const PhaseTimer& timer) {
 std::string summary_text(const RunSummary& summary, const PhaseTimer& timer) {
   std::string text;
   if (summary.verb != "release" && summary.verb != "undo")
-    text = fmt::format("{} vservers, {} files seen, {} considered, {} unified before\n", summary.guests, summary.files_seen,
-                                 summary.files_considered, summary.files_unified_before);
+    text = fmt::format("{} vservers, {} files seen, {} considered, {} unified before\n", summary.guests,
+                       summary.files_seen, summary.files_considered, summary.files_unified_before);
   // A dry run has no number, and has linked nothing.
   if (summary.run.empty() && (summary.verb == "run" || summary.verb == "apply")) {
-    if (summary.masters != 0) text += fmt::format("{} masters hold {} for all\n", summary.masters, size_text(summary.bytes_shared));
+    if (summary.masters != 0)
+      text += fmt::format("{} masters hold {} for all\n", summary.masters, size_text(summary.bytes_shared));
   } else if (summary.verb == "run" || summary.verb == "apply") {
-    text += fmt::format("{} files linked now, {} saved by this run, {} masters hold {} for all\n", summary.files_linked, size_text(summary.bytes_saved),
-                        summary.masters, size_text(summary.bytes_shared));
+    text += fmt::format("{} files linked now, {} saved by this run, {} masters hold {} for all\n",
+                        summary.files_linked, size_text(summary.bytes_saved), summary.masters,
+                        size_text(summary.bytes_shared));
   }
   std::string rules, troubles;
   for (size_t i = 0; i < kReasons; ++i) {
@@ -68,7 +81,8 @@ std::string summary_text(const RunSummary& summary, const PhaseTimer& timer) {
   }
   if (!rules.empty()) text += "left alone by rule: " + rules + "\n";
   const bool giving_back = summary.verb == "release" || summary.verb == "undo";
-  if (!troubles.empty()) text += (giving_back ? "not given back this time: " : "not shared this time: ") + troubles + "\n";
+  if (!troubles.empty())
+    text += (giving_back ? "not given back this time: " : "not shared this time: ") + troubles + "\n";
   return text + fmt::format("{:.2f} s{}\n", timer.total(), summary.run.empty() ? "" : ", run " + summary.run);
 }
 

@@ -10,7 +10,8 @@ namespace vs::unify {
 class Command : public CommandFrame {
  public:
   explicit Command(const Options& options);
-  // Each kind of trouble with its number and an example, the summary (text of one paragraph, or the JSON line), --stats, --timings; returns the exit code.
+  // Each kind of trouble with its number and an example, the summary (text of one paragraph, or the JSON
+  // line), --stats, --timings; returns the exit code.
   Exit finish(const RunSummary& summary);
 
  private:

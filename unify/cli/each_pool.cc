@@ -9,11 +9,14 @@ namespace vs::unify {
 
 std::vector<Options> each_pool(const Options& options) {
   if (!options.each_pool) return {options};
-  if (!options.store.empty()) throw Error("--store names the store of one pool; leave it out with --each-pool", Exit::usage);
+  if (!options.store.empty())
+    throw Error("--store names the store of one pool; leave it out with --each-pool", Exit::usage);
   std::vector<std::string> warnings;  // told again by each pool's own look
   std::vector<std::string> tops = pool_tops(find_guests(inventory_of(options), warnings));
   if (const auto unfinished = read_journal(options.state + "/journal"))
-    std::stable_partition(tops.begin(), tops.end(), [&](const std::string& top) { return unfinished->run.store == store_path_in(top); });
+    std::stable_partition(tops.begin(), tops.end(), [&](const std::string& top) {
+      return unfinished->run.store == store_path_in(top);
+    });
   std::vector<Options> all;
   for (const auto& top : tops) {
     all.push_back(options);

@@ -8,9 +8,9 @@
 
 namespace vs::unify {
 
-// `options` once for each pool that holds vservers, with --pool set to it; as it is where --each-pool was not asked for. All
-// pools have one state directory, hence one journal: the pool of an interrupted run comes first, because no other one can be
-// written to before that run was recovered. Throws as find_guests() does.
+// `options` once for each pool that holds vservers, with --pool set to it; as it is where --each-pool was not
+// asked for. All pools have one state directory, hence one journal: the pool of an interrupted run comes
+// first, because no other one can be written to before that run was recovered. Throws as find_guests() does.
 std::vector<Options> each_pool(const Options& options);
 
 }  // namespace vs::unify

@@ -3,8 +3,9 @@
 
 int main(int argc, char** argv) {
   using namespace vs::unify;
-  vs::CommandLine line("vunify", "Makes identical package files of several vservers one inode that none of them can change.",
-                       "/etc/vservers/vunify.conf");
+  vs::CommandLine line(
+      "vunify", "Makes identical package files of several vservers one inode that none of them can change.",
+      "/etc/vservers/vunify.conf");
   add_scan(line);
   add_plan(line);
   add_apply(line);

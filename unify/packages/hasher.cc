@@ -15,22 +15,33 @@ const EVP_MD* message_digest(DigestAlgorithm algorithm) {
   static const EVP_MD* const sha384 = EVP_MD_fetch(nullptr, "SHA384", nullptr);
   static const EVP_MD* const sha512 = EVP_MD_fetch(nullptr, "SHA512", nullptr);
   switch (algorithm) {
-    case DigestAlgorithm::md5: return md5;
-    case DigestAlgorithm::sha1: return sha1;
-    case DigestAlgorithm::sha224: return sha224;
-    case DigestAlgorithm::sha256: return sha256;
-    case DigestAlgorithm::sha384: return sha384;
-    case DigestAlgorithm::sha512: return sha512;
-    case DigestAlgorithm::none: break;
+    case DigestAlgorithm::md5:
+      return md5;
+    case DigestAlgorithm::sha1:
+      return sha1;
+    case DigestAlgorithm::sha224:
+      return sha224;
+    case DigestAlgorithm::sha256:
+      return sha256;
+    case DigestAlgorithm::sha384:
+      return sha384;
+    case DigestAlgorithm::sha512:
+      return sha512;
+    case DigestAlgorithm::none:
+      break;
   }
   return nullptr;
 }
 
-Key128 key_of(XXH128_hash_t hash) { return {hash.low64, hash.high64}; }
+Key128 key_of(XXH128_hash_t hash) {
+  return {hash.low64, hash.high64};
+}
 
 }  // namespace
 
-Key128 xxh128(std::string_view bytes) { return key_of(XXH3_128bits(bytes.data(), bytes.size())); }
+Key128 xxh128(std::string_view bytes) {
+  return key_of(XXH3_128bits(bytes.data(), bytes.size()));
+}
 
 std::string hex(std::string_view bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
@@ -46,7 +57,9 @@ std::string hex(std::string_view bytes) {
 bool from_hex(std::string_view text, std::string& bytes) {
   bytes.clear();
   if (text.size() % 2 != 0) return false;
-  const auto value = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
+  const auto value = [](char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+  };
   for (size_t i = 0; i < text.size(); i += 2) {
     const int high = value(text[i]), low = value(text[i + 1]);
     if (high < 0 || low < 0) return false;
@@ -59,12 +72,18 @@ struct FastHasher::State {
   XXH3_state_t* raw = XXH3_createState();
   ~State() { XXH3_freeState(raw); }
 };
-FastHasher::FastHasher() : state_(std::make_unique<State>()) { XXH3_128bits_reset(state_->raw); }
+FastHasher::FastHasher() : state_(std::make_unique<State>()) {
+  XXH3_128bits_reset(state_->raw);
+}
 FastHasher::~FastHasher() = default;
 FastHasher::FastHasher(FastHasher&&) noexcept = default;
 FastHasher& FastHasher::operator=(FastHasher&&) noexcept = default;
-void FastHasher::update(std::string_view bytes) { XXH3_128bits_update(state_->raw, bytes.data(), bytes.size()); }
-Key128 FastHasher::finish() const { return key_of(XXH3_128bits_digest(state_->raw)); }
+void FastHasher::update(std::string_view bytes) {
+  XXH3_128bits_update(state_->raw, bytes.data(), bytes.size());
+}
+Key128 FastHasher::finish() const {
+  return key_of(XXH3_128bits_digest(state_->raw));
+}
 
 struct Digester::State {
   EVP_MD_CTX* context = nullptr;

@@ -1,5 +1,5 @@
-// Digests of file contents. XXH3-128 groups what is probably equal (bytes decide afterwards); the digests that
-// package databases record, and SHA-256 for later checks of masters, come from OpenSSL.
+// Digests of file contents. XXH3-128 groups what is probably equal (bytes decide afterwards); the digests
+// that package databases record, and SHA-256 for later checks of masters, come from OpenSSL.
 #pragma once
 
 #include <array>

@@ -1,12 +1,12 @@
 // What the package managers of one guest recorded about its files, read from outside.
 //
 // Nothing of the guest is run and nothing is written into its tree. The database is the guest's word: hostile
-// until proven, so it is parsed with every length checked, rpm databases in a sandboxed child on a private copy
-// (rpm_reader.h), and nothing here is ever a reason to share a file: it can only name files that MAY be shared when
-// their bytes, class and recorded digest agree. A lying database harms its own guest only.
+// until proven, so it is parsed with every length checked, rpm databases in a sandboxed child on a private
+// copy (rpm_reader.h), and nothing here is ever a reason to share a file: it can only name files that MAY be
+// shared when their bytes, class and recorded digest agree. A lying database harms its own guest only.
 //
-// Sources: dpkg (var/lib/dpkg: status, status.d, info/*.list, *.md5sums, *.conffiles, diversions, statoverride),
-// rpm (sqlite, ndb, bdb_ro; var/lib/rpm and usr/lib/sysimage/rpm).
+// Sources: dpkg (var/lib/dpkg: status, status.d, info/*.list, *.md5sums, *.conffiles, diversions,
+// statoverride), rpm (sqlite, ndb, bdb_ro; var/lib/rpm and usr/lib/sysimage/rpm).
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,15 @@
 
 namespace vs::unify {
 
-enum class DigestAlgorithm : uint8_t { none = 0, md5 = 1, sha1 = 2, sha256 = 8, sha384 = 9, sha512 = 10, sha224 = 11 };  // numbers of RFC 4880, as rpm has them
+enum class DigestAlgorithm : uint8_t {
+  none = 0,
+  md5 = 1,
+  sha1 = 2,
+  sha256 = 8,
+  sha384 = 9,
+  sha512 = 10,
+  sha224 = 11
+};                                              // numbers of RFC 4880, as rpm has them
 size_t digest_size(DigestAlgorithm algorithm);  // in bytes; 0 for none
 std::string_view digest_name(DigestAlgorithm algorithm);
 
@@ -38,13 +46,15 @@ struct Package {
 
 // Why a recorded file must not be shared whatever its content; bits.
 enum PackageFileFlag : uint8_t {
-  kConfig = 1,       // conffile, %config
-  kGhost = 2,        // %ghost: not from the package
-  kDiverted = 4,     // dpkg-divert: the path holds another package's file, or the administrator's
-  kOverridden = 8,   // dpkg-statoverride: mode and owner differ from guest to guest
-  kNotNormal = 16,   // package not (fully) installed; rpm file state not NORMAL (replaced, not installed, net shared, wrong color)
-  kMayChange = 32,   // rpm: verify flags without the digest bit: content is expected to change
-  kAmbiguous = 64,   // two packages record different digests for one path and the database does not say which holds
+  kConfig = 1,      // conffile, %config
+  kGhost = 2,       // %ghost: not from the package
+  kDiverted = 4,    // dpkg-divert: the path holds another package's file, or the administrator's
+  kOverridden = 8,  // dpkg-statoverride: mode and owner differ from guest to guest
+  kNotNormal = 16,  // package not (fully) installed; rpm file state not NORMAL (replaced, not installed, net
+                    // shared, wrong color)
+  kMayChange = 32,  // rpm: verify flags without the digest bit: content is expected to change
+  kAmbiguous =
+      64,  // two packages record different digests for one path and the database does not say which holds
 };
 
 // One path of one package.
@@ -62,7 +72,8 @@ class PackageIndex {
   using Dir = std::span<const PackageFile>;
 
   bool empty() const { return files_.empty(); }
-  // A database is there that could not be used as a whole: what it says of any file, "configuration" say, is not known.
+  // A database is there that could not be used as a whole: what it says of any file, "configuration" say, is
+  // not known.
   bool unknown() const { return unknown_; }
   const std::vector<Package>& packages() const { return packages_; }
   size_t file_count() const { return files_.size(); }
@@ -79,7 +90,8 @@ class PackageIndex {
   std::string_view name(const PackageFile& file) const { return names_.data() + file.name; }
   // Raw digest bytes, digest_size(file.algorithm) of them.
   std::string_view digest(const PackageFile& file) const;
-  // "dpkg", "rpm (sqlite)", "dpkg + rpm (ndb)", "none", "none (apk: not read by this version)": for status and messages.
+  // "dpkg", "rpm (sqlite)", "dpkg + rpm (ndb)", "none", "none (apk: not read by this version)": for status
+  // and messages.
   const std::string& source() const { return source_; }
 
  private:
@@ -102,17 +114,20 @@ class PackageIndexBuilder {
   PackageIndexBuilder& operator=(PackageIndexBuilder&&) noexcept;
 
   uint32_t add_package(Package package);
-  // `path` absolute or relative to the guest's root, as recorded (string_views need not outlive the call). `digest`
-  // raw bytes. False, and nothing is added, for a path that cannot name a file below the root: empty, with a ".."
-  // or NUL in it, a component above 255 bytes, more than 64 of them; and when the index is full (kMaxFiles).
-  bool add_file(std::string_view path, uint32_t package, DigestAlgorithm algorithm, std::string_view digest, uint8_t flags);
-  // Flags of a path that some package may own (a diversion, an override); without an owner it is not recorded.
+  // `path` absolute or relative to the guest's root, as recorded (string_views need not outlive the call).
+  // `digest` raw bytes. False, and nothing is added, for a path that cannot name a file below the root:
+  // empty, with a ".." or NUL in it, a component above 255 bytes, more than 64 of them; and when the index is
+  // full (kMaxFiles).
+  bool add_file(std::string_view path, uint32_t package, DigestAlgorithm algorithm, std::string_view digest,
+                uint8_t flags);
+  // Flags of a path that some package may own (a diversion, an override); without an owner it is not
+  // recorded.
   bool add_flags(std::string_view path, uint8_t flags);
   // The index will be unknown().
   void mark_unknown();
-  // Resolves directories in the guest and sorts. A path recorded more than once: flags are united; digests that
-  // differ make it kAmbiguous. An entry that is kNotNormal yields to one that is normal: of a path that two
-  // packages claim the database then does say which holds (rpm: state replaced, wrong color).
+  // Resolves directories in the guest and sorts. A path recorded more than once: flags are united; digests
+  // that differ make it kAmbiguous. An entry that is kNotNormal yields to one that is normal: of a path that
+  // two packages claim the database then does say which holds (rpm: state replaced, wrong color).
   PackageIndex build(const RootDir& root, std::string source) &&;
 
   // A guest of 10 million packaged files does not exist; a database that says so wants our memory.
@@ -131,11 +146,12 @@ struct PackageTrouble {
 };
 
 // Reads all databases found in the guest. Never throws for what the guest contains; a database that cannot be
-// used as a whole (unknown format, garbage, unreadable, ...) is reported in `troubles`, contributes nothing and makes the index
-// unknown(); a bad entry is reported and left out. Nothing in the guest is opened but regular files below those database places.
-// `cache_dir` ("" for none): host-only directory (made if only it is missing) where the result of an rpm database is
-// kept, keyed by the content of the database, so that an unchanged one is not parsed again.
-// Private copies are made there as well, else in /tmp.
-PackageIndex load_packages(const RootDir& root, const std::string& cache_dir, std::vector<PackageTrouble>& troubles);
+// used as a whole (unknown format, garbage, unreadable, ...) is reported in `troubles`, contributes nothing
+// and makes the index unknown(); a bad entry is reported and left out. Nothing in the guest is opened but
+// regular files below those database places. `cache_dir` ("" for none): host-only directory (made if only it
+// is missing) where the result of an rpm database is kept, keyed by the content of the database, so that an
+// unchanged one is not parsed again. Private copies are made there as well, else in /tmp.
+PackageIndex load_packages(const RootDir& root, const std::string& cache_dir,
+                           std::vector<PackageTrouble>& troubles);
 
 }  // namespace vs::unify

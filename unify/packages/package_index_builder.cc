@@ -70,7 +70,9 @@ bool PackageIndexBuilder::Impl::add(std::string_view path, PackageFile file, std
   return true;
 }
 
-void PackageIndexBuilder::mark_unknown() { impl_->unknown = true; }
+void PackageIndexBuilder::mark_unknown() {
+  impl_->unknown = true;
+}
 
 PackageIndex PackageIndexBuilder::build(const RootDir& root, std::string source) && {
   Impl& in = *impl_;

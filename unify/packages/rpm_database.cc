@@ -201,7 +201,8 @@ Expected<PrivateCopy> PrivateCopy::make(const RpmDatabase& database, const std::
   PrivateCopy copy;
   copy.outer_ = outer;
   copy.lock_.reset(::open(outer.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!copy.lock_ || ::flock(copy.lock_.get(), LOCK_SH | LOCK_NB) != 0) return problem_from_errno("lock", outer);
+  if (!copy.lock_ || ::flock(copy.lock_.get(), LOCK_SH | LOCK_NB) != 0)
+    return problem_from_errno("lock", outer);
   if (::mkdir(copy.directory().c_str(), 0700) != 0 || ::chmod(copy.directory().c_str(), 0755) != 0)
     return problem_from_errno("create", copy.directory());
   Hasher hasher(salt, max_bytes);

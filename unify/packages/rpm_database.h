@@ -43,14 +43,16 @@ struct DatabaseKey {
 
 Expected<DatabaseKey> hash_database(const RpmDatabase& database, const std::string& salt, uint64_t max_bytes);
 
-// Removes private copies that killed processes left in `parent`: directories of the name, of the user running this, whose maker holds no lock
-// on them any more and that are older than this (seconds): one just made is not locked yet. Returns how many.
+// Removes private copies that killed processes left in `parent`: directories of the name, of the user running
+// this, whose maker holds no lock on them any more and that are older than this (seconds): one just made is
+// not locked yet. Returns how many.
 size_t sweep_private_copies(const std::string& parent, int64_t least_age = 60);
 
 // A directory below `parent` with the copied files, gone when this goes.
 class PrivateCopy {
  public:
-  PrivateCopy(PrivateCopy&& other) noexcept : outer_(std::exchange(other.outer_, {})), lock_(std::move(other.lock_)), key_(other.key_) {}
+  PrivateCopy(PrivateCopy&& other) noexcept
+      : outer_(std::exchange(other.outer_, {})), lock_(std::move(other.lock_)), key_(other.key_) {}
   PrivateCopy& operator=(PrivateCopy&&) = delete;
   ~PrivateCopy();
 

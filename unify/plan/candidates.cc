@@ -35,19 +35,23 @@ struct Keyed {
   uint32_t victim;
 };
 
-// Rows of one inode become one victim. All of its names must be among the rows, with one key, or it is left alone.
-void gather_linked(std::vector<std::pair<uint32_t, Key128>>& linked, GuestFiles& files, CandidateSet& set, std::vector<Keyed>& keyed) {
+// Rows of one inode become one victim. All of its names must be among the rows, with one key, or it is left
+// alone.
+void gather_linked(std::vector<std::pair<uint32_t, Key128>>& linked, GuestFiles& files, CandidateSet& set,
+                   std::vector<Keyed>& keyed) {
   const auto& rows = files.table.rows();
   const auto inode = [&](const std::pair<uint32_t, Key128>& one) {
     return std::make_pair(files.devices[files.table.guest(rows[one.first])], rows[one.first].ino);
   };
-  std::stable_sort(linked.begin(), linked.end(), [&](const auto& a, const auto& b) { return inode(a) < inode(b); });
+  std::stable_sort(linked.begin(), linked.end(),
+                   [&](const auto& a, const auto& b) { return inode(a) < inode(b); });
   for (size_t i = 0; i < linked.size();) {
     size_t end = i + 1;
     while (end < linked.size() && inode(linked[end]) == inode(linked[i])) ++end;
     const bool all_here = end - i == rows[linked[i].first].nlink;
-    const bool one_key = std::all_of(linked.begin() + static_cast<long>(i), linked.begin() + static_cast<long>(end),
-                                     [&](const auto& one) { return one.second == linked[i].second; });
+    const bool one_key =
+        std::all_of(linked.begin() + static_cast<long>(i), linked.begin() + static_cast<long>(end),
+                    [&](const auto& one) { return one.second == linked[i].second; });
     if (all_here && one_key) {
       const auto begin = static_cast<uint32_t>(set.names.size());
       for (size_t j = i; j < end; ++j) set.names.push_back(linked[j].first);
@@ -62,17 +66,20 @@ void gather_linked(std::vector<std::pair<uint32_t, Key128>>& linked, GuestFiles&
 
 }  // namespace
 
-Key128 digest_key(uint64_t size, const FileClass& file_class, DigestAlgorithm algorithm, std::string_view digest, bool ignore_mtime) {
+Key128 digest_key(uint64_t size, const FileClass& file_class, DigestAlgorithm algorithm,
+                  std::string_view digest, bool ignore_mtime) {
   std::string bytes = class_bytes(size, file_class, ignore_mtime);
   put_digest(bytes, algorithm, digest);
   return xxh128(bytes);
 }
 
-Key128 candidate_key(const FileTable& table, const FileRow& row, const PackageIndex& packages, const Rules& rules) {
+Key128 candidate_key(const FileTable& table, const FileRow& row, const PackageIndex& packages,
+                     const Rules& rules) {
   std::string bytes = class_bytes(row, rules);
   if (rules.scope == Scope::all) return xxh128(bytes);
   const PackageFile& file = packages.files()[row.note];
-  put_digest(bytes, file.algorithm, file.algorithm == DigestAlgorithm::none ? std::string_view() : packages.digest(file));
+  put_digest(bytes, file.algorithm,
+             file.algorithm == DigestAlgorithm::none ? std::string_view() : packages.digest(file));
   if (file.algorithm == DigestAlgorithm::none) {
     const Package& package = packages.packages()[file.package];
     for (const auto* text : {&package.name, &package.version, &package.arch}) put_string(bytes, *text);
@@ -84,44 +91,53 @@ Key128 candidate_key(const FileTable& table, const FileRow& row, const PackageIn
 namespace {
 
 DigestAlgorithm algorithm_of(const GuestFiles& files, const FileRow& row) {
-  return row.note == kNoPackage ? DigestAlgorithm::none : files.packages[files.table.guest(row)].files()[row.note].algorithm;
+  return row.note == kNoPackage ? DigestAlgorithm::none
+                                : files.packages[files.table.guest(row)].files()[row.note].algorithm;
 }
 
 // Joins groups of one size and class whose databases record different kinds of digests.
 class GroupMaker {
  public:
-  GroupMaker(GuestFiles& files, const Rules& rules, const MasterTable& masters, CandidateSet& set) : files_(files), rules_(rules), masters_(masters), set_(set) {}
+  GroupMaker(GuestFiles& files, const Rules& rules, const MasterTable& masters, CandidateSet& set)
+      : files_(files), rules_(rules), masters_(masters), set_(set) {}
 
   // `keyed` sorted by (class, key, first row).
   void make(const std::vector<Keyed>& keyed, const std::vector<Key128>& classes) {
     for (size_t i = 0; i < keyed.size();) {
       size_t end = i + 1;
       while (end < keyed.size() && classes[keyed[end].victim] == classes[keyed[i].victim]) ++end;
-      if (several_algorithms(keyed, i, end)) mixed(keyed, i, end);
-      else by_key(keyed, i, end);
+      if (several_algorithms(keyed, i, end))
+        mixed(keyed, i, end);
+      else
+        by_key(keyed, i, end);
       i = end;
     }
     set_.victims = std::move(sorted_);
   }
 
  private:
-  const FileRow& row(uint32_t victim) const { return files_.table.rows()[set_.names[set_.victims[victim].begin]]; }
+  const FileRow& row(uint32_t victim) const {
+    return files_.table.rows()[set_.names[set_.victims[victim].begin]];
+  }
 
   bool several_algorithms(const std::vector<Keyed>& keyed, size_t begin, size_t end) const {
     if (rules_.scope == Scope::all) return false;
     for (size_t i = begin + 1; i < end; ++i) {
-      const auto a = algorithm_of(files_, row(keyed[i].victim)), b = algorithm_of(files_, row(keyed[begin].victim));
+      const auto a = algorithm_of(files_, row(keyed[i].victim)),
+                 b = algorithm_of(files_, row(keyed[begin].victim));
       if (a != b && a != DigestAlgorithm::none && b != DigestAlgorithm::none) return true;
     }
     return false;
   }
 
-  // Only files with a digest are compared with one another: one without has nothing that says what it should be, so a guest that records
-  // digests of two kinds for guesses of its own must not have another guest's file compared with them.
+  // Only files with a digest are compared with one another: one without has nothing that says what it should
+  // be, so a guest that records digests of two kinds for guesses of its own must not have another guest's
+  // file compared with them.
   void mixed(const std::vector<Keyed>& keyed, size_t begin, size_t end) {
     std::vector<Keyed> with, without;
     for (size_t i = begin; i < end; ++i)
-      (algorithm_of(files_, row(keyed[i].victim)) == DigestAlgorithm::none ? without : with).push_back(keyed[i]);
+      (algorithm_of(files_, row(keyed[i].victim)) == DigestAlgorithm::none ? without : with)
+          .push_back(keyed[i]);
     add(with, 0, with.size());
     by_key(without, 0, without.size());
   }
@@ -142,7 +158,8 @@ class GroupMaker {
     for (size_t i = begin; i < end; ++i)
       if (i == begin || keyed[i].key != keyed[i - 1].key)
         for (const uint32_t master : masters_.answering(keyed[i].key))
-          if (std::find(group.masters.begin(), group.masters.end(), master) == group.masters.end()) group.masters.push_back(master);
+          if (std::find(group.masters.begin(), group.masters.end(), master) == group.masters.end())
+            group.masters.push_back(master);
     if (end - begin == 1 && group.masters.empty()) {
       const Victim alone = set_.victims[keyed[begin].victim];
       for (uint32_t n = alone.begin; n < alone.end; ++n) refuse(files_, set_.names[n], Reason::no_partner);
@@ -178,13 +195,15 @@ CandidateSet find_candidates(GuestFiles& files, const Rules& rules, const Master
       continue;
     }
     keyed.push_back({key, static_cast<uint32_t>(set.victims.size())});
-    set.victims.push_back({static_cast<uint32_t>(set.names.size()), static_cast<uint32_t>(set.names.size() + 1)});
+    set.victims.push_back(
+        {static_cast<uint32_t>(set.names.size()), static_cast<uint32_t>(set.names.size() + 1)});
     set.names.push_back(i);
   }
   gather_linked(linked, files, set, keyed);
   const auto first_row = [&](uint32_t victim) { return set.names[set.victims[victim].begin]; };
   std::vector<Key128> classes(set.victims.size());
-  for (uint32_t v = 0; v < set.victims.size(); ++v) classes[v] = xxh128(class_bytes(rows[first_row(v)], rules));
+  for (uint32_t v = 0; v < set.victims.size(); ++v)
+    classes[v] = xxh128(class_bytes(rows[first_row(v)], rules));
   // The rows are sorted, so the outcome does not depend on threads.
   std::sort(keyed.begin(), keyed.end(), [&](const Keyed& a, const Keyed& b) {
     if (classes[a.victim] != classes[b.victim]) return classes[a.victim] < classes[b.victim];

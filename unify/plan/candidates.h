@@ -14,15 +14,16 @@ struct Victim {
   uint32_t end = 0;
 };
 
-// Files of equal size, class (all of it but extended attributes, which cost an open) and package file identity: the
-// digest that the package database records, or, where it records none, package name, version, architecture and path.
-// Databases that record digests of different kinds (MD5 by dpkg, SHA-256 by rpm) cannot be compared without reading: all files of
-// the size and class are then one group, and after reading each member's content must have the digest of its own database.
+// Files of equal size, class (all of it but extended attributes, which cost an open) and package file
+// identity: the digest that the package database records, or, where it records none, package name, version,
+// architecture and path. Databases that record digests of different kinds (MD5 by dpkg, SHA-256 by rpm)
+// cannot be compared without reading: all files of the size and class are then one group, and after reading
+// each member's content must have the digest of its own database.
 struct CandidateGroup {
-  Key128 key;              // of the first member
-  uint32_t begin = 0;      // range in CandidateSet::victims
+  Key128 key;          // of the first member
+  uint32_t begin = 0;  // range in CandidateSet::victims
   uint32_t end = 0;
-  bool mixed = false;      // members with different keys
+  bool mixed = false;             // members with different keys
   std::vector<uint32_t> masters;  // that answer to a key of a member
 };
 
@@ -36,8 +37,11 @@ struct CandidateSet {
 CandidateSet find_candidates(GuestFiles& files, const Rules& rules, const MasterTable& masters);
 
 // The key for one row; also what a master answers to. `path` only matters where no digest is recorded.
-Key128 candidate_key(const FileTable& table, const FileRow& row, const PackageIndex& packages, const Rules& rules);
-// The key that a file of this size and class with this recorded digest has: what a master answers to besides the keys it was made for.
-Key128 digest_key(uint64_t size, const FileClass& file_class, DigestAlgorithm algorithm, std::string_view digest, bool ignore_mtime);
+Key128 candidate_key(const FileTable& table, const FileRow& row, const PackageIndex& packages,
+                     const Rules& rules);
+// The key that a file of this size and class with this recorded digest has: what a master answers to besides
+// the keys it was made for.
+Key128 digest_key(uint64_t size, const FileClass& file_class, DigestAlgorithm algorithm,
+                  std::string_view digest, bool ignore_mtime);
 
 }  // namespace vs::unify

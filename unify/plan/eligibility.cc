@@ -22,20 +22,26 @@ constexpr ReasonText kTexts[] = {
     {"not_installed", "its package is not in state installed, or the file not in state normal"},
     {"may_change", "the package says that its content may change"},
     {"ambiguous", "several packages record different contents for this path"},
-    {"lock_like", "its name looks like a lock or pid file, and locks on a shared file would reach other guests"},
+    {"lock_like",
+     "its name looks like a lock or pid file, and locks on a shared file would reach other guests"},
     {"empty", "it is empty: nothing to save"},
     {"small", "it is smaller than --min-size"},
-    {"set_id", "it is set-user-id, set-group-id or sticky: package managers change the mode of the old file of those"},
+    {"set_id",
+     "it is set-user-id, set-group-id or sticky: package managers change the mode of the old file of those"},
     {"capability", "it has file capabilities: package managers remove them from the old file"},
-    {"attributes", "it is immutable, append-only, encrypted or verity-protected by the guest or the administrator"},
-    {"linked_elsewhere", "it has more hard links than were found among the files that may be shared; all move together or none"},
+    {"attributes",
+     "it is immutable, append-only, encrypted or verity-protected by the guest or the administrator"},
+    {"linked_elsewhere",
+     "it has more hard links than were found among the files that may be shared; all move together or none"},
     {"no_partner", "no other guest has the same file"},
     {"not_pristine", "its content is not what the guest's package database records"},
     {"unshareable_extents", "its extents cannot be shared"},
     {"busy", "a process has it open for writing or mapped writable"},
     {"changed_meanwhile", "it changed while it was looked at"},
     {"unreadable", "it could not be read"},
-    {"unknown_packages", "the package database of its guest could not be used (see the messages), so nothing is known of any of its files"},
+    {"unknown_packages",
+     "the package database of its guest could not be used (see the messages), so nothing is known of any of "
+     "its files"},
     {"no_space", "no space or no inodes left for a master"},
     {"too_many_links", "the filesystem allows no more links"},
     {"other_project", "a quota project keeps the master out of its directory"},
@@ -45,22 +51,34 @@ constexpr ReasonText kTexts[] = {
 };
 static_assert(std::size(kTexts) == kReasons);
 
-bool is_glob(std::string_view pattern) { return pattern.find_first_of("*?[\\") != std::string_view::npos; }
+bool is_glob(std::string_view pattern) {
+  return pattern.find_first_of("*?[\\") != std::string_view::npos;
+}
 
-bool glob_matches(const std::string& glob, const std::string& path) { return ::fnmatch(glob.c_str(), path.c_str(), FNM_PATHNAME) == 0; }
+bool glob_matches(const std::string& glob, const std::string& path) {
+  return ::fnmatch(glob.c_str(), path.c_str(), FNM_PATHNAME) == 0;
+}
 
 }  // namespace
 
-std::string_view reason_name(Reason reason) { return kTexts[static_cast<size_t>(reason)].name; }
-std::string_view reason_explanation(Reason reason) { return kTexts[static_cast<size_t>(reason)].explanation; }
-bool is_trouble(Reason reason) { return reason >= Reason::busy; }
+std::string_view reason_name(Reason reason) {
+  return kTexts[static_cast<size_t>(reason)].name;
+}
+std::string_view reason_explanation(Reason reason) {
+  return kTexts[static_cast<size_t>(reason)].explanation;
+}
+bool is_trouble(Reason reason) {
+  return reason >= Reason::busy;
+}
 
 void ExcludeList::add(std::string pattern) {
   const std::string given = pattern;
   while (pattern.starts_with('/')) pattern.erase(0, 1);
   if (pattern.ends_with("/**")) pattern.resize(pattern.size() - 3);
   while (pattern.ends_with('/')) pattern.pop_back();
-  if (pattern.empty()) throw Error("--exclude '" + given + "': expected a path or glob relative to the guest's root", Exit::usage);
+  if (pattern.empty())
+    throw Error("--exclude '" + given + "': expected a path or glob relative to the guest's root",
+                Exit::usage);
   auto& list = is_glob(pattern) ? globs_ : literals_;
   list.insert(std::upper_bound(list.begin(), list.end(), pattern), pattern);
 }
@@ -69,7 +87,8 @@ bool ExcludeList::matches(std::string_view path) const {
   if (std::binary_search(literals_.begin(), literals_.end(), path)) return true;
   if (globs_.empty()) return false;
   const std::string text(path);
-  return std::any_of(globs_.begin(), globs_.end(), [&](const std::string& glob) { return glob_matches(glob, text); });
+  return std::any_of(globs_.begin(), globs_.end(),
+                     [&](const std::string& glob) { return glob_matches(glob, text); });
 }
 
 std::vector<std::string> ExcludeList::literal_names_in(std::string_view dir) const {
@@ -80,8 +99,9 @@ std::vector<std::string> ExcludeList::literal_names_in(std::string_view dir) con
 }
 
 std::vector<std::string> default_excludes() {
-  return {"dev", "etc", "home", "media", "mnt", "proc", "root", "run", "srv", "sys", "tmp",
-          "usr/lib/sysimage", "var"};
+  return {"dev",  "etc", "home", "media", "mnt", "proc",
+          "root", "run", "srv",  "sys",   "tmp", "usr/lib/sysimage",
+          "var"};
 }
 
 bool lock_like(std::string_view name) {
@@ -102,12 +122,13 @@ std::optional<Reason> refuse_record(const PackageFile& file) {
 }
 
 bool refuses_in(Reason record_reason, Scope scope) {
-  return scope == Scope::packages || record_reason == Reason::config || record_reason == Reason::ghost || record_reason == Reason::diverted ||
-         record_reason == Reason::overridden;
+  return scope == Scope::packages || record_reason == Reason::config || record_reason == Reason::ghost ||
+         record_reason == Reason::diverted || record_reason == Reason::overridden;
 }
 
 std::optional<Reason> refuse_stat(const Rules& rules, const FileStat& stat) {
-  constexpr uint64_t kOwnAttributes = STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY;
+  constexpr uint64_t kOwnAttributes =
+      STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY;
   if (stat.size == 0) return Reason::empty;
   if (stat.size < rules.min_size) return Reason::small;
   if ((stat.mode & 07000) != 0) return Reason::set_id;

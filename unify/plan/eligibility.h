@@ -1,4 +1,5 @@
-// Which files may be shared, and for each 'no' a reason with a stable name (docs, --json and `vunify explain` use it).
+// Which files may be shared, and for each 'no' a reason with a stable name (docs, --json and `vunify explain`
+// use it).
 //
 // Cheap questions first: by directory, by name and package record before any stat, by stat before any open.
 #pragma once
@@ -16,10 +17,36 @@ namespace vs::unify {
 
 enum class Reason : uint8_t {
   // By rule: the file is left as it is, as it should be.
-  excluded, unowned, config, ghost, diverted, overridden, not_installed, may_change, ambiguous, lock_like, empty, small,
-  set_id, capability, attributes, linked_elsewhere, no_partner, not_pristine, unshareable_extents,
+  excluded,
+  unowned,
+  config,
+  ghost,
+  diverted,
+  overridden,
+  not_installed,
+  may_change,
+  ambiguous,
+  lock_like,
+  empty,
+  small,
+  set_id,
+  capability,
+  attributes,
+  linked_elsewhere,
+  no_partner,
+  not_pristine,
+  unshareable_extents,
   // By trouble: it could have been shared, another run will try again. These make exit code 3.
-  busy, changed_meanwhile, unreadable, unknown_packages, no_space, too_many_links, other_project, io_error, lease_refused, out_of_time,
+  busy,
+  changed_meanwhile,
+  unreadable,
+  unknown_packages,
+  no_space,
+  too_many_links,
+  other_project,
+  io_error,
+  lease_refused,
+  out_of_time,
   count_
 };
 inline constexpr size_t kReasons = static_cast<size_t>(Reason::count_);
@@ -37,8 +64,8 @@ class ExcludeList {
   // Takes "etc", "/etc", "etc/" and "etc/**" alike. Throws Error(Exit::usage) for an empty pattern.
   void add(std::string pattern);
   bool matches(std::string_view path) const;
-  // Base names that literal patterns exclude in this directory, and whether any wildcard pattern exists: lets a scan skip
-  // matching file by file.
+  // Base names that literal patterns exclude in this directory, and whether any wildcard pattern exists: lets
+  // a scan skip matching file by file.
   std::vector<std::string> literal_names_in(std::string_view dir) const;
   bool has_wildcards() const { return !globs_.empty(); }
 

@@ -31,10 +31,16 @@ struct Sums {
 
 class UnifyDirectory final : public DirectoryVisitor {
  public:
-  UnifyDirectory(uint32_t guest, std::string_view path, uint64_t ino, const Rules& rules, const PackageIndex& packages,
-                 const MasterTable& masters, Sums& sums)
-      : guest_(guest), rules_(rules), packages_(packages), masters_(masters), sums_(sums), path_(path),
-        owned_(packages.dir(ino)), excluded_names_(rules.excludes.literal_names_in(path)) {}
+  UnifyDirectory(uint32_t guest, std::string_view path, uint64_t ino, const Rules& rules,
+                 const PackageIndex& packages, const MasterTable& masters, Sums& sums)
+      : guest_(guest),
+        rules_(rules),
+        packages_(packages),
+        masters_(masters),
+        sums_(sums),
+        path_(path),
+        owned_(packages.dir(ino)),
+        excluded_names_(rules.excludes.literal_names_in(path)) {}
 
   ~UnifyDirectory() override {
     const std::lock_guard guard(sums_.mutex);
@@ -52,9 +58,11 @@ class UnifyDirectory final : public DirectoryVisitor {
     if (excluded(entry.name)) return refuse(Reason::excluded);
     if (packages_.unknown()) return refuse(Reason::unknown_packages);
     uint32_t note = kNoPackage;
-    if (const PackageFile* file = owned_.empty() ? nullptr : packages_.find(owned_, entry.name); file != nullptr) {
+    if (const PackageFile* file = owned_.empty() ? nullptr : packages_.find(owned_, entry.name);
+        file != nullptr) {
       ++counts_.owned;
-      if (const auto reason = refuse_record(*file); reason && refuses_in(*reason, rules_.scope)) return refuse(*reason);
+      if (const auto reason = refuse_record(*file); reason && refuses_in(*reason, rules_.scope))
+        return refuse(*reason);
       note = static_cast<uint32_t>(file - packages_.files().data());
     } else if (rules_.scope == Scope::packages) {
       return refuse(Reason::unowned);
@@ -78,7 +86,8 @@ class UnifyDirectory final : public DirectoryVisitor {
     return std::nullopt;
   }
   bool excluded(std::string_view name) const {
-    if (!excluded_names_.empty() && std::find(excluded_names_.begin(), excluded_names_.end(), name) != excluded_names_.end())
+    if (!excluded_names_.empty() &&
+        std::find(excluded_names_.begin(), excluded_names_.end(), name) != excluded_names_.end())
       return true;
     return rules_.excludes.has_wildcards() && rules_.excludes.matches(join_path(path_, name));
   }
@@ -97,10 +106,12 @@ class UnifyDirectory final : public DirectoryVisitor {
 
 class UnifyVisitor final : public ScanVisitor {
  public:
-  UnifyVisitor(const Rules& rules, const std::vector<PackageIndex>& packages, const MasterTable& masters, Sums& sums)
+  UnifyVisitor(const Rules& rules, const std::vector<PackageIndex>& packages, const MasterTable& masters,
+               Sums& sums)
       : rules_(rules), packages_(packages), masters_(masters), sums_(sums) {}
 
-  std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view path, const FileStat& dir) override {
+  std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view path,
+                                          const FileStat& dir) override {
     if (!path.empty() && rules_.excludes.matches(path)) return nullptr;
     return std::make_unique<UnifyDirectory>(guest, path, dir.ino, rules_, packages_[guest], masters_, sums_);
   }
@@ -120,24 +131,29 @@ GuestCounts GuestFiles::total() const {
   return sum;
 }
 
-void load_guest_packages(std::span<const Guest> guests, const std::string& cache_dir, GuestFiles& files, RunContext& context) {
+void load_guest_packages(std::span<const Guest> guests, const std::string& cache_dir, GuestFiles& files,
+                         RunContext& context) {
   files.packages.resize(guests.size());
   files.troubles.resize(guests.size());
   if (!cache_dir.empty())  // verbs that only look leave what is there
     for (const std::string& dir : {cache_dir, std::string("/tmp")})
-      if (const size_t swept = sweep_private_copies(dir)) context.log.verbose(fmt::format("removed {} private copies of rpm databases that killed runs left in {}", swept, dir));
+      if (const size_t swept = sweep_private_copies(dir))
+        context.log.verbose(fmt::format(
+            "removed {} private copies of rpm databases that killed runs left in {}", swept, dir));
   context.progress.start("packages", "guests", guests.size());
   tbb::parallel_for(size_t{0}, guests.size(), [&](size_t i) {
     if (context.cancel.stop()) return;
     files.packages[i] = load_packages(guests[i].root, cache_dir, files.troubles[i]);
     for (const auto& trouble : files.troubles[i])
-      context.log.object_failed(fmt::format("{}: package database {}: {}", guests[i].name, escaped(trouble.file), escaped(trouble.detail)));
+      context.log.object_failed(fmt::format("{}: package database {}: {}", guests[i].name,
+                                            escaped(trouble.file), escaped(trouble.detail)));
     context.progress.add();
   });
   context.progress.finish();
 }
 
-void scan_guests(std::span<const Guest> guests, const Rules& rules, const MasterTable& masters, GuestFiles& files, RunContext& context) {
+void scan_guests(std::span<const Guest> guests, const Rules& rules, const MasterTable& masters,
+                 GuestFiles& files, RunContext& context) {
   files.packages.resize(guests.size());
   files.counts.resize(guests.size());
   for (const auto& guest : guests) files.devices.push_back(guest.root.stat().dev);

@@ -1,19 +1,21 @@
-// Passes 3 to 5: scan the guests' trees, knowing the masters and the packages, and keep the files that may be shared.
+// Passes 3 to 5: scan the guests' trees, knowing the masters and the packages, and keep the files that may be
+// shared.
 //
-// The order of questions makes the nightly run cheap: an entry with a master's inode number is already unified and costs
-// no system call; a file that no package owns or that a rule keeps out costs a look-up; only the rest is stat'ed.
+// The order of questions makes the nightly run cheap: an entry with a master's inode number is already
+// unified and costs no system call; a file that no package owns or that a rule keeps out costs a look-up;
+// only the rest is stat'ed.
 #pragma once
 
 #include <span>
 #include <string>
 #include <vector>
 
-#include "core/tree/inventory.h"
 #include "core/run_context.h"
-#include "unify/plan/eligibility.h"
-#include "unify/scan/file_table.h"
-#include "unify/plan/master_table.h"
+#include "core/tree/inventory.h"
 #include "unify/packages/package_index.h"
+#include "unify/plan/eligibility.h"
+#include "unify/plan/master_table.h"
+#include "unify/scan/file_table.h"
 
 namespace vs::unify {
 
@@ -37,16 +39,19 @@ struct GuestFiles {
   std::vector<std::vector<PackageTrouble>> troubles;
   std::vector<GuestCounts> counts;
   std::vector<uint64_t> devices;  // st_dev of each guest's tree; they differ between btrfs subvolumes only
-  FileTable table;  // what is considered; FileRow::note is the position in packages[guest].files(), kNoPackage without
+  FileTable table;  // what is considered; FileRow::note is the position in packages[guest].files(),
+                    // kNoPackage without
   std::vector<Sighting> sightings;  // in no order
   GuestCounts total() const;
 };
 inline constexpr uint32_t kNoPackage = 0xffffffff;
 
 // Pass 4, before the scan because it saves the scan most of its work. `cache_dir` as in load_packages().
-void load_guest_packages(std::span<const Guest> guests, const std::string& cache_dir, GuestFiles& files, RunContext& context);
+void load_guest_packages(std::span<const Guest> guests, const std::string& cache_dir, GuestFiles& files,
+                         RunContext& context);
 
 // Passes 3 and 5 in one walk.
-void scan_guests(std::span<const Guest> guests, const Rules& rules, const MasterTable& masters, GuestFiles& files, RunContext& context);
+void scan_guests(std::span<const Guest> guests, const Rules& rules, const MasterTable& masters,
+                 GuestFiles& files, RunContext& context);
 
 }  // namespace vs::unify

@@ -7,8 +7,8 @@
 #include <algorithm>
 
 #include "core/durable/durable_file.h"
-#include "core/error.h"
 #include "core/durable/record_log.h"
+#include "core/error.h"
 
 namespace vs::unify {
 namespace {
@@ -47,7 +47,8 @@ std::string master_bytes(const MasterRecord& record) {
   put_key(out, record.content);
   put_u32(out, static_cast<uint32_t>(record.answers.size()));
   for (const auto& key : record.answers) put_key(out, key);
-  for (const auto* text : {&record.package, &record.version, &record.arch, &record.source}) put_string(out, *text);
+  for (const auto* text : {&record.package, &record.version, &record.arch, &record.source})
+    put_string(out, *text);
   put_u32(out, record.retired ? 1 : 0);
   return out;
 }
@@ -105,8 +106,12 @@ std::string content_key(uint64_t dev, uint64_t ino) {
   return key;
 }
 
-MDB_val value_of(const std::string& bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
-std::string_view view_of(const MDB_val& value) { return {static_cast<const char*>(value.mv_data), value.mv_size}; }
+MDB_val value_of(const std::string& bytes) {
+  return {bytes.size(), const_cast<char*>(bytes.data())};
+}
+std::string_view view_of(const MDB_val& value) {
+  return {static_cast<const char*>(value.mv_data), value.mv_size};
+}
 
 }  // namespace
 
@@ -125,7 +130,9 @@ struct Index::Impl {
   struct Txn {
     const Impl& impl;
     MDB_txn* txn = nullptr;
-    Txn(const Impl& i, unsigned flags) : impl(i) { impl.check(mdb_txn_begin(i.env, nullptr, flags, &txn), "begin"); }
+    Txn(const Impl& i, unsigned flags) : impl(i) {
+      impl.check(mdb_txn_begin(i.env, nullptr, flags, &txn), "begin");
+    }
     Txn(const Txn&) = delete;
     ~Txn() {
       if (txn != nullptr) mdb_txn_abort(txn);
@@ -146,7 +153,8 @@ Index::Index(const std::string& dir, bool read_only) : impl_(std::make_unique<Im
   impl_->check(mdb_env_create(&impl_->env), "create");
   impl_->check(mdb_env_set_maxdbs(impl_->env, 2), "configure");
   impl_->check(mdb_env_set_mapsize(impl_->env, kMapSize), "configure");
-  impl_->check(mdb_env_open(impl_->env, impl_->path.c_str(), MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY : 0u), 0600),
+  impl_->check(mdb_env_open(impl_->env, impl_->path.c_str(),
+                            MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY : 0u), 0600),
                "open");
   Impl::Txn txn(*impl_, read_only ? MDB_RDONLY : 0u);
   const unsigned create = read_only ? 0u : MDB_CREATE;
@@ -164,7 +172,8 @@ std::vector<MasterRecord> Index::masters(const std::string& store_id) const {
   MDB_cursor* cursor = nullptr;
   impl_->check(mdb_cursor_open(txn.txn, impl_->masters, &cursor), "read");
   MDB_val key = value_of(store_id), value;
-  for (int got = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); got == MDB_SUCCESS && view_of(key).starts_with(store_id);
+  for (int got = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+       got == MDB_SUCCESS && view_of(key).starts_with(store_id);
        got = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))
     if (auto record = master_of(view_of(value))) records.push_back(std::move(*record));
   mdb_cursor_close(cursor);
@@ -233,7 +242,8 @@ size_t Index::forget_others(uint64_t dev, std::vector<uint64_t> inos) {
   MDB_cursor* cursor = nullptr;
   impl_->check(mdb_cursor_open(txn.txn, impl_->contents, &cursor), "read");
   MDB_val key = value_of(prefix), value;
-  for (int got = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); got == MDB_SUCCESS && view_of(key).starts_with(prefix);
+  for (int got = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+       got == MDB_SUCCESS && view_of(key).starts_with(prefix);
        got = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
     FieldReader in(view_of(key).substr(prefix.size()));
     if (std::binary_search(inos.begin(), inos.end(), in.u64())) continue;
@@ -248,7 +258,8 @@ size_t Index::forget_others(uint64_t dev, std::vector<uint64_t> inos) {
 void Index::learn(const std::vector<Learned>& contents) {
   if (contents.empty()) return;
   Impl::Txn txn(*impl_, 0);
-  for (const auto& learned : contents) txn.put(impl_->contents, content_key(learned.dev, learned.row.ino), content_bytes(learned));
+  for (const auto& learned : contents)
+    txn.put(impl_->contents, content_key(learned.dev, learned.row.ino), content_bytes(learned));
   txn.commit();
 }
 

@@ -1,7 +1,8 @@
-// What earlier runs learned, in LMDB below the state directory, host-only. Losing it costs time, never safety: masters
-// are adopted again from the store, contents are read again.
+// What earlier runs learned, in LMDB below the state directory, host-only. Losing it costs time, never
+// safety: masters are adopted again from the store, contents are read again.
 //
-// Threads: one Index, used by one thread at a time for writing; reads may come from several (each opens a read transaction).
+// Threads: one Index, used by one thread at a time for writing; reads may come from several (each opens a
+// read transaction).
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,8 @@
 #include <vector>
 
 #include "core/store/file_class.h"
-#include "unify/scan/file_table.h"
 #include "unify/packages/hasher.h"
+#include "unify/scan/file_table.h"
 
 namespace vs::unify {
 
@@ -22,21 +23,21 @@ struct MasterRecord {
   uint64_t ino = 0;
   uint64_t size = 0;
   FileClass file_class;
-  std::vector<Xattr> xattrs;    // what file_class.xattrs is the hash of
-  std::string sha256;           // raw, of the whole content
-  Key128 content;               // XXH3-128 of it; zero for a master adopted without a record
-  std::vector<Key128> answers;  // candidate keys this master is the content of
+  std::vector<Xattr> xattrs;                   // what file_class.xattrs is the hash of
+  std::string sha256;                          // raw, of the whole content
+  Key128 content;                              // XXH3-128 of it; zero for a master adopted without a record
+  std::vector<Key128> answers;                 // candidate keys this master is the content of
   std::string package, version, arch, source;  // under which package it was first shared
-  bool retired = false;         // gets no new names: link count full, or somebody tried to write to it
+  bool retired = false;  // gets no new names: link count full, or somebody tried to write to it
 };
 
 // What is known of a guest's own file whose identity has not changed since.
 struct KnownContent {
   Key128 content;
   uint64_t xattrs = 0;
-  bool pristine = true;     // equal to what its package database recorded then
-  Key128 recorded;          // candidate key it was proved (or refuted) for
-  uint64_t shared_with = 0; // reflink guard: extents already shared, id of the sharing group; 0 = not
+  bool pristine = true;      // equal to what its package database recorded then
+  Key128 recorded;           // candidate key it was proved (or refuted) for
+  uint64_t shared_with = 0;  // reflink guard: extents already shared, id of the sharing group; 0 = not
 };
 
 class Index {
@@ -66,8 +67,8 @@ class Index {
   std::unique_ptr<Impl> impl_;
 };
 
-// A change may hide behind an equal ctime only within one clock tick of the kernel (4 to 10 ms); seconds leave room for a
-// filesystem with coarser times.
+// A change may hide behind an equal ctime only within one clock tick of the kernel (4 to 10 ms); seconds
+// leave room for a filesystem with coarser times.
 inline constexpr int64_t kRacyNs = 2'000'000'000;
 
 }  // namespace vs::unify

@@ -10,7 +10,8 @@ namespace {
 
 class PlanMaker {
  public:
-  PlanMaker(const VerifyInput& input, const Index* index, std::vector<GuestCounts>& counts) : input_(input), index_(index), counts_(counts) {
+  PlanMaker(const VerifyInput& input, const Index* index, std::vector<GuestCounts>& counts)
+      : input_(input), index_(index), counts_(counts) {
     plan_.packages.emplace_back();
   }
 
@@ -18,13 +19,16 @@ class PlanMaker {
     for_names(victim, [&](GuestCounts& counts) { ++counts.skipped[static_cast<size_t>(reason)]; });
   }
 
-  void add_content(const CandidateGroup& group, const VerifiedContent& content, bool reflink, int64_t read_at_ns) {
+  void add_content(const CandidateGroup& group, const VerifiedContent& content, bool reflink,
+                   int64_t read_at_ns) {
     for (const uint32_t v : content.changed) refuse(v, Reason::not_pristine);
     uint64_t shared_with = 0;
     const auto todo = reflink ? not_yet_shared(content, shared_with) : content.victims;
     const bool lonely = todo.size() == 1 && !content.master && shared_with == 0;
-    if (lonely) refuse(todo[0], Reason::no_partner);
-    else if (!todo.empty()) add_group(group, content, shared_with, todo, read_at_ns);
+    if (lonely)
+      refuse(todo[0], Reason::no_partner);
+    else if (!todo.empty())
+      add_group(group, content, shared_with, todo, read_at_ns);
   }
 
   // The key of one victim: of its own in a mixed group.
@@ -40,7 +44,8 @@ class PlanMaker {
   template <class Do>
   void for_names(uint32_t victim, Do what) {
     const Victim& v = input_.candidates.victims[victim];
-    for (uint32_t n = v.begin; n < v.end; ++n) what(counts_[input_.table.guest(input_.table.rows()[input_.candidates.names[n]])]);
+    for (uint32_t n = v.begin; n < v.end; ++n)
+      what(counts_[input_.table.guest(input_.table.rows()[input_.candidates.names[n]])]);
   }
 
   // One that shares already comes first, as the donor; nothing is left when all share with one another.
@@ -48,8 +53,10 @@ class PlanMaker {
     std::vector<uint32_t> donor, rest;
     for (const uint32_t v : content.victims) {
       const FileRow& row = row_of_victim(input_, v);
-      const auto known = index_ == nullptr ? std::nullopt : index_->known(input_.devices[input_.table.guest(row)], row);
-      const bool shares = known && known->shared_with != 0 && known->content == content.content && (shared_with == 0 || known->shared_with == shared_with);
+      const auto known =
+          index_ == nullptr ? std::nullopt : index_->known(input_.devices[input_.table.guest(row)], row);
+      const bool shares = known && known->shared_with != 0 && known->content == content.content &&
+                          (shared_with == 0 || known->shared_with == shared_with);
       if (!shares) {
         rest.push_back(v);
         continue;
@@ -63,11 +70,14 @@ class PlanMaker {
     return donor;
   }
 
-  void add_group(const CandidateGroup& group, const VerifiedContent& content, uint64_t shared_with, const std::vector<uint32_t>& victims, int64_t read_at_ns) {
+  void add_group(const CandidateGroup& group, const VerifiedContent& content, uint64_t shared_with,
+                 const std::vector<uint32_t>& victims, int64_t read_at_ns) {
     const FileRow& first = row_of_victim(input_, victims[0]);
     PlanGroup planned;
     for (const uint32_t victim : victims)
-      if (const Key128 key = key_of(group, victim); std::find(planned.keys.begin(), planned.keys.end(), key) == planned.keys.end()) planned.keys.push_back(key);
+      if (const Key128 key = key_of(group, victim);
+          std::find(planned.keys.begin(), planned.keys.end(), key) == planned.keys.end())
+        planned.keys.push_back(key);
     planned.content = content.content;
     planned.read_at_ns = read_at_ns;
     planned.size = first.size;
@@ -82,7 +92,8 @@ class PlanMaker {
     for (const uint32_t victim : victims) {
       const Victim& v = input_.candidates.victims[victim];
       const auto begin = static_cast<uint32_t>(plan_.names.size());
-      plan_.names.insert(plan_.names.end(), input_.candidates.names.begin() + v.begin, input_.candidates.names.begin() + v.end);
+      plan_.names.insert(plan_.names.end(), input_.candidates.names.begin() + v.begin,
+                         input_.candidates.names.begin() + v.end);
       plan_.victims.push_back({begin, static_cast<uint32_t>(plan_.names.size())});
     }
     planned.end = static_cast<uint32_t>(plan_.victims.size());
@@ -93,7 +104,8 @@ class PlanMaker {
     if (row.note == kNoPackage) return 0;
     const PackageIndex& packages = input_.packages[input_.table.guest(row)];
     const Package& package = packages.packages()[packages.files()[row.note].package];
-    const auto [it, fresh] = numbers_.emplace(package.name + "\n" + package.version + "\n" + package.arch, static_cast<uint32_t>(plan_.packages.size()));
+    const auto [it, fresh] = numbers_.emplace(package.name + "\n" + package.version + "\n" + package.arch,
+                                              static_cast<uint32_t>(plan_.packages.size()));
     if (fresh) plan_.packages.push_back({package.name, package.version, package.arch, package.source});
     return it->second;
   }
@@ -105,8 +117,8 @@ class PlanMaker {
   std::map<std::string, uint32_t> numbers_;
 };
 
-// Contents on their way to the index. They go there in parts: all of them at once, and once more in the pages of one transaction, took more
-// memory than the file table.
+// Contents on their way to the index. They go there in parts: all of them at once, and once more in the pages
+// of one transaction, took more memory than the file table.
 class Learner {
  public:
   explicit Learner(Index* index) : index_(index) {}
@@ -133,7 +145,8 @@ class Learner {
 
 }  // namespace
 
-LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index, std::vector<GuestCounts>& counts) {
+LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index,
+                   std::vector<GuestCounts>& counts) {
   PlanMaker maker(input, index, counts);
   Learner learner(index);
   for (size_t g = 0; g < verdicts.size(); ++g) {
@@ -147,9 +160,12 @@ LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts,
       const auto learn = [&](uint32_t v, bool pristine) {
         const FileRow& row = row_of_victim(input, v);
         if (row.ctime_ns < trusted_before)
-          learner.add({input.devices[input.table.guest(row)], row, {content.content, content.xattrs, pristine, maker.key_of(group, v), 0}});
+          learner.add({input.devices[input.table.guest(row)],
+                       row,
+                       {content.content, content.xattrs, pristine, maker.key_of(group, v), 0}});
       };
-      // What gets a master's inode now need not be known: the seal is the cache. (A run that ends early remembers the rest, apply.cc.)
+      // What gets a master's inode now need not be known: the seal is the cache. (A run that ends early
+      // remembers the rest, apply.cc.)
       const bool stays = reflink || (content.victims.size() == 1 && !content.master);
       if (stays)
         for (const uint32_t v : content.victims) learn(v, true);

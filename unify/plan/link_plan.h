@@ -11,15 +11,16 @@ namespace vs::unify {
 // Victims proved equal in bytes and class when they were read. Apply proves it again, under leases.
 struct PlanGroup {
   std::vector<Key128> keys;  // what the master will answer to: those of the victims, usually one
-  Key128 content;  // XXH3-128 of the bytes
+  Key128 content;            // XXH3-128 of the bytes
   uint64_t size = 0;
   uint64_t xattrs = 0;
-  DigestAlgorithm algorithm = DigestAlgorithm::none;  // recorded by the package database of the first victim's guest
-  std::string digest;                                 // raw
-  std::string master;  // name of an existing master in the store, "" for a new one
-  int64_t read_at_ns = 0;  // when the victims were read (GroupVerdict); 0: not by this process
-  uint64_t shared_with = 0;  // reflink guard: sharing group that the first victim is already in
-  uint32_t package = 0;      // index in LinkPlan::packages
+  DigestAlgorithm algorithm =
+      DigestAlgorithm::none;    // recorded by the package database of the first victim's guest
+  std::string digest;           // raw
+  std::string master;           // name of an existing master in the store, "" for a new one
+  int64_t read_at_ns = 0;       // when the victims were read (GroupVerdict); 0: not by this process
+  uint64_t shared_with = 0;     // reflink guard: sharing group that the first victim is already in
+  uint32_t package = 0;         // index in LinkPlan::packages
   uint32_t begin = 0, end = 0;  // range in LinkPlan::victims
 };
 
@@ -34,20 +35,23 @@ struct LinkPlan {
   std::vector<PlanGroup> groups;      // in the order of their first victim's directory
   std::vector<PlanPackage> packages;  // [0] is nameless: scope all
   uint64_t file_count() const;        // names that would change
-  // Bytes on disk that would be freed, counting whole blocks: each victim's, less one copy for each new master.
+  // Bytes on disk that would be freed, counting whole blocks: each victim's, less one copy for each new
+  // master.
   uint64_t bytes_to_save(uint32_t block_size) const;
 };
 
 struct GroupVerdict;
 struct VerifyInput;
-// Turns verdicts into the plan. Counts the refused in files.counts; tells the index what was learned (unless null). With
-// `reflink`, victims whose extents are shared already count as unified and only one of them is kept, as the donor.
-LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index, std::vector<GuestCounts>& counts);
+// Turns verdicts into the plan. Counts the refused in files.counts; tells the index what was learned (unless
+// null). With `reflink`, victims whose extents are shared already count as unified and only one of them is
+// kept, as the donor.
+LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index,
+                   std::vector<GuestCounts>& counts);
 
 // For whom a plan was made; apply refuses another's.
 struct PlanHeader {
-  std::string host;      // machine id
-  std::string pool;      // mount point
+  std::string host;  // machine id
+  std::string pool;  // mount point
   uint64_t dev = 0;
   std::string store_id;  // "" when the store did not exist yet
   std::string guard;
@@ -68,7 +72,8 @@ struct ParsedPlan {
   LinkPlan plan;
   FileTable table;
 };
-// Throws Error naming line and what was expected, for anything that is not a whole, well-formed plan. (Hostile input: fuzzed.)
+// Throws Error naming line and what was expected, for anything that is not a whole, well-formed plan.
+// (Hostile input: fuzzed.)
 ParsedPlan parse_plan(std::string_view text, const std::string& file);
 
 }  // namespace vs::unify

@@ -98,7 +98,8 @@ Expected<MasterRecord> record_from_inode(const Store& store, const StoredName& s
   if (!digests) return digests.error();
   const std::string digits = hex(digests->sha256);
   if (!stored.name.starts_with(digits.substr(0, 2) + "/" + digits.substr(2) + "-"))
-    return Problem{EUCLEAN, "content of master " + shown + " is not what its name says: SHA-256 is " + digits};
+    return Problem{EUCLEAN,
+                   "content of master " + shown + " is not what its name says: SHA-256 is " + digits};
   MasterRecord record;
   record.name = stored.name;
   record.ino = stat->ino;
@@ -107,7 +108,8 @@ Expected<MasterRecord> record_from_inode(const Store& store, const StoredName& s
   record.xattrs = std::move(*xattrs);
   record.sha256 = digests->sha256;
   // Whatever kind of digest a guest's database records, its file finds this master again.
-  for (const auto& [algorithm, digest] : {std::pair(DigestAlgorithm::md5, &digests->recorded), std::pair(DigestAlgorithm::sha256, &digests->sha256)})
+  for (const auto& [algorithm, digest] : {std::pair(DigestAlgorithm::md5, &digests->recorded),
+                                          std::pair(DigestAlgorithm::sha256, &digests->sha256)})
     record.answers.push_back(digest_key(record.size, record.file_class, algorithm, *digest, false));
   return record;
 }
@@ -125,7 +127,8 @@ std::vector<MasterRecord> adopt_unknown(const Store& store, MasterTable& table, 
     adopted.push_back(*record);
     table.add(std::move(*record));
   }
-  if (!adopted.empty()) context.log.info("adopted " + std::to_string(adopted.size()) + " masters that the index did not know");
+  if (!adopted.empty())
+    context.log.info("adopted " + std::to_string(adopted.size()) + " masters that the index did not know");
   return adopted;
 }
 

@@ -13,8 +13,8 @@ namespace vs::unify {
 
 class MasterTable {
  public:
-  // Truth is the directory listing of the store (inode numbers as they are now); a record without a file is dropped, a
-  // file without a record is in unknown(). `store` may be nullptr: no masters.
+  // Truth is the directory listing of the store (inode numbers as they are now); a record without a file is
+  // dropped, a file without a record is in unknown(). `store` may be nullptr: no masters.
   static MasterTable load(const Store* store, const Index& index);
 
   size_t size() const { return records_.size(); }
@@ -27,13 +27,14 @@ class MasterTable {
     return it == by_ino_.end() ? std::nullopt : std::optional<uint32_t>(it->second);
   }
   std::optional<uint32_t> find_name(std::string_view name) const;
-  // Masters that may get new names and were the content of this candidate key, the latest first. In scope all a key tells size and class
-  // only, so many contents may have one; with digests it is mostly one master.
+  // Masters that may get new names and were the content of this candidate key, the latest first. In scope all
+  // a key tells size and class only, so many contents may have one; with digests it is mostly one master.
   std::vector<uint32_t> answering(const Key128& key) const;
   uint32_t add(MasterRecord record);
   void retire(uint32_t master);
 
-  // Files in the store that no record tells of: the index was lost. adopt() reads them and makes records again.
+  // Files in the store that no record tells of: the index was lost. adopt() reads them and makes records
+  // again.
   const std::vector<StoredName>& unknown() const { return unknown_; }
 
  private:
@@ -44,8 +45,8 @@ class MasterTable {
   std::vector<StoredName> unknown_;
 };
 
-// Makes records for masters that have none, from their inodes; returns them (also added to the table). Names that are no
-// regular file or whose content is not what the name says are told in the log and left alone.
+// Makes records for masters that have none, from their inodes; returns them (also added to the table). Names
+// that are no regular file or whose content is not what the name says are told in the log and left alone.
 std::vector<MasterRecord> adopt_unknown(const Store& store, MasterTable& table, RunContext& context);
 
 // Which digest a file has, read through a descriptor. Empty Problem-free result for the empty file.

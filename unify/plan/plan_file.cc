@@ -1,4 +1,5 @@
-// The plan as JSON lines: format in plan_file.md. Paths are bytes, JSON is UTF-8: they go through escaped() and come back through unescape().
+// The plan as JSON lines: format in plan_file.md. Paths are bytes, JSON is UTF-8: they go through escaped()
+// and come back through unescape().
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,12 +16,15 @@ using Json = nlohmann::json;
 
 constexpr int kVersion = 1;
 
-std::string key_text(const Key128& key) { return fmt::format("{:016x}{:016x}", key.high, key.low); }
+std::string key_text(const Key128& key) {
+  return fmt::format("{:016x}{:016x}", key.high, key.low);
+}
 
-// Millions of steps are written as text at once: a tree of JSON values first, as for the header, took a third of the time of `vunify plan`.
-// The fields of an object are in the order of the alphabet.
+// Millions of steps are written as text at once: a tree of JSON values first, as for the header, took a third
+// of the time of `vunify plan`. The fields of an object are in the order of the alphabet.
 void put_quoted(std::string& out, std::string_view text) {
-  const bool plain = std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; });
+  const bool plain = std::all_of(text.begin(), text.end(),
+                                 [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; });
   if (!plain) {
     out += Json(text).dump();
     return;
@@ -30,10 +34,12 @@ void put_quoted(std::string& out, std::string_view text) {
   out += '"';
 }
 
-void put_step(std::string& out, const LinkPlan& plan, const FileTable& table, const PlanHeader& header, const Victim& victim) {
+void put_step(std::string& out, const LinkPlan& plan, const FileTable& table, const PlanHeader& header,
+              const Victim& victim) {
   const FileRow& row = table.rows()[plan.names[victim.begin]];
-  fmt::format_to(std::back_inserter(out), R"({{"btime_ns":{},"ctime_ns":{},"gid":{},"ino":{},"mode":"{:o}","mtime_ns":{},"names":[)", row.btime_ns,
-                 row.ctime_ns, row.gid, row.ino, row.mode, row.mtime_ns);
+  fmt::format_to(std::back_inserter(out),
+                 R"({{"btime_ns":{},"ctime_ns":{},"gid":{},"ino":{},"mode":"{:o}","mtime_ns":{},"names":[)",
+                 row.btime_ns, row.ctime_ns, row.gid, row.ino, row.mode, row.mtime_ns);
   for (uint32_t n = victim.begin; n < victim.end; ++n) {
     const FileRow& name = table.rows()[plan.names[n]];
     out += n == victim.begin ? "[" : ",[";
@@ -45,11 +51,14 @@ void put_step(std::string& out, const LinkPlan& plan, const FileTable& table, co
   fmt::format_to(std::back_inserter(out), R"(],"uid":{}}})", row.uid);
 }
 
-void put_group(std::string& out, const PlanGroup& group, const LinkPlan& plan, const FileTable& table, const PlanHeader& header) {
+void put_group(std::string& out, const PlanGroup& group, const LinkPlan& plan, const FileTable& table,
+               const PlanHeader& header) {
   const PlanPackage& package = plan.packages[group.package];
-  fmt::format_to(std::back_inserter(out), R"({{"content":"{}","digest":"{}","digest_algorithm":"{}","keys":[)", key_text(group.content),
-                 hex(group.digest), digest_name(group.algorithm));
-  for (size_t i = 0; i < group.keys.size(); ++i) fmt::format_to(std::back_inserter(out), R"({}"{}")", i == 0 ? "" : ",", key_text(group.keys[i]));
+  fmt::format_to(std::back_inserter(out),
+                 R"({{"content":"{}","digest":"{}","digest_algorithm":"{}","keys":[)",
+                 key_text(group.content), hex(group.digest), digest_name(group.algorithm));
+  for (size_t i = 0; i < group.keys.size(); ++i)
+    fmt::format_to(std::back_inserter(out), R"({}"{}")", i == 0 ? "" : ",", key_text(group.keys[i]));
   out += R"(],"master":)";
   put_quoted(out, group.master);
   out += R"(,"package":[)";
@@ -57,7 +66,8 @@ void put_group(std::string& out, const PlanGroup& group, const LinkPlan& plan, c
     if (text != &package.name) out += ',';
     put_quoted(out, escaped(*text));
   }
-  fmt::format_to(std::back_inserter(out), R"(],"shared_with":"{:016x}","size":{},"steps":[)", group.shared_with, group.size);
+  fmt::format_to(std::back_inserter(out), R"(],"shared_with":"{:016x}","size":{},"steps":[)",
+                 group.shared_with, group.size);
   for (uint32_t v = group.begin; v < group.end; ++v) {
     if (v != group.begin) out += ',';
     put_step(out, plan, table, header, plan.victims[v]);
@@ -68,15 +78,25 @@ void put_group(std::string& out, const PlanGroup& group, const LinkPlan& plan, c
 Json header_json(const PlanHeader& header) {
   Json trees = Json::array();
   for (const auto& tree : header.trees)
-    trees.push_back({{"name", tree.name}, {"path", escaped(tree.path)}, {"dev", tree.dev}, {"ino", tree.ino}});
-  return {{"type", "vunify-plan"}, {"version", kVersion}, {"host", header.host}, {"pool", escaped(header.pool)}, {"dev", header.dev},
-          {"store_id", header.store_id}, {"guard", header.guard}, {"scope", header.scope}, {"ignore_mtime", header.ignore_mtime}, {"trees", trees}};
+    trees.push_back(
+        {{"name", tree.name}, {"path", escaped(tree.path)}, {"dev", tree.dev}, {"ino", tree.ino}});
+  return {{"type", "vunify-plan"},
+          {"version", kVersion},
+          {"host", header.host},
+          {"pool", escaped(header.pool)},
+          {"dev", header.dev},
+          {"store_id", header.store_id},
+          {"guard", header.guard},
+          {"scope", header.scope},
+          {"ignore_mtime", header.ignore_mtime},
+          {"trees", trees}};
 }
 
 // One line being taken apart; every failure names file, line and what was expected.
 class Line {
  public:
-  Line(std::string_view text, const std::string& file, size_t number) : where_(fmt::format("{}:{}", escaped(file), number)) {
+  Line(std::string_view text, const std::string& file, size_t number)
+      : where_(fmt::format("{}:{}", escaped(file), number)) {
     json_ = Json::parse(text, nullptr, false);
     if (!json_.is_object()) fail("a JSON object");
   }
@@ -85,7 +105,8 @@ class Line {
   }
 
   [[noreturn]] void fail(const std::string& expected) const {
-    throw Error(fmt::format("{}: expected {}; this is not a whole plan of vunify, nothing was changed", where_, expected));
+    throw Error(fmt::format("{}: expected {}; this is not a whole plan of vunify, nothing was changed",
+                            where_, expected));
   }
   const Json& at(const char* key) const {
     const auto it = json_.find(key);
@@ -98,7 +119,8 @@ class Line {
   }
   std::string bytes(const Json& json, const char* what) const {
     std::string raw;
-    if (!json.is_string() || !unescape(json.get<std::string>(), raw) || raw.find('\0') != std::string::npos) fail(fmt::format("an escaped name in \"{}\"", what));
+    if (!json.is_string() || !unescape(json.get<std::string>(), raw) || raw.find('\0') != std::string::npos)
+      fail(fmt::format("an escaped name in \"{}\"", what));
     return raw;
   }
   std::string bytes(const char* key) const { return bytes(at(key), key); }
@@ -129,7 +151,8 @@ class Line {
   uint32_t octal(const char* key) const {
     uint32_t value = 0;
     const std::string digits = text(key);
-    if (digits.empty() || digits.size() > 7 || digits.find_first_not_of("01234567") != std::string::npos) fail(fmt::format("octal digits in \"{}\"", key));
+    if (digits.empty() || digits.size() > 7 || digits.find_first_not_of("01234567") != std::string::npos)
+      fail(fmt::format("octal digits in \"{}\"", key));
     for (const char c : digits) value = value * 8 + static_cast<uint32_t>(c - '0');
     return value;
   }
@@ -142,7 +165,8 @@ class Line {
  private:
   uint64_t hex_of(const std::string& digits, const char* key, size_t size) const {
     std::string raw;
-    if (digits.size() != size || !from_hex(digits, raw)) fail(fmt::format("{} hex digits in \"{}\"", size, key));
+    if (digits.size() != size || !from_hex(digits, raw))
+      fail(fmt::format("{} hex digits in \"{}\"", size, key));
     uint64_t value = 0;
     for (const char c : raw) value = value << 8 | static_cast<uint8_t>(c);
     return value;
@@ -152,7 +176,8 @@ class Line {
 };
 
 PlanHeader parse_header(const Line& line) {
-  if (line.text("type") != "vunify-plan" || line.number("version") != kVersion) line.fail("a header of type vunify-plan, version 1");
+  if (line.text("type") != "vunify-plan" || line.number("version") != kVersion)
+    line.fail("a header of type vunify-plan, version 1");
   PlanHeader header;
   header.host = line.text("host");
   header.pool = line.bytes("pool");
@@ -170,18 +195,21 @@ PlanHeader parse_header(const Line& line) {
 
 DigestAlgorithm algorithm_of(const Line& line) {
   const std::string name = line.text("digest_algorithm");
-  for (const auto algorithm : {DigestAlgorithm::none, DigestAlgorithm::md5, DigestAlgorithm::sha1, DigestAlgorithm::sha224, DigestAlgorithm::sha256,
-                               DigestAlgorithm::sha384, DigestAlgorithm::sha512})
+  for (const auto algorithm :
+       {DigestAlgorithm::none, DigestAlgorithm::md5, DigestAlgorithm::sha1, DigestAlgorithm::sha224,
+        DigestAlgorithm::sha256, DigestAlgorithm::sha384, DigestAlgorithm::sha512})
     if (digest_name(algorithm) == name) return algorithm;
   line.fail("the name of a digest in \"digest_algorithm\"");
 }
 
-// A path that a plan may name: relative, no empty, "." or ".." component. (Apply resolves beneath the tree's root anyway.)
+// A path that a plan may name: relative, no empty, "." or ".." component. (Apply resolves beneath the tree's
+// root anyway.)
 void check_path(const Line& line, const std::string& path) {
   for (size_t at = 0; at <= path.size();) {
     const size_t end = std::min(path.find('/', at), path.size());
     const std::string part = path.substr(at, end - at);
-    if (part.empty() || part == "." || part == "..") line.fail("a relative path without empty, '.' or '..' parts in \"names\"");
+    if (part.empty() || part == "." || part == "..")
+      line.fail("a relative path without empty, '.' or '..' parts in \"names\"");
     at = end + 1;
   }
 }
@@ -198,13 +226,15 @@ class PlanReader {
     group.size = line.number("size");
     group.xattrs = line.hex64("xattrs");
     group.algorithm = algorithm_of(line);
-    if (!from_hex(line.text("digest"), group.digest) || group.digest.size() != digest_size(group.algorithm)) line.fail("a digest of the right length in hex in \"digest\"");
+    if (!from_hex(line.text("digest"), group.digest) || group.digest.size() != digest_size(group.algorithm))
+      line.fail("a digest of the right length in hex in \"digest\"");
     group.master = line.text("master");
     group.shared_with = line.hex64("shared_with");
     const Json& package = line.array("package");
     if (package.size() != 4) line.fail("four texts in \"package\"");
     group.package = static_cast<uint32_t>(parsed_.plan.packages.size());
-    parsed_.plan.packages.push_back({line.bytes(package[0], "package"), line.bytes(package[1], "package"), line.bytes(package[2], "package"), line.bytes(package[3], "package")});
+    parsed_.plan.packages.push_back({line.bytes(package[0], "package"), line.bytes(package[1], "package"),
+                                     line.bytes(package[2], "package"), line.bytes(package[3], "package")});
     group.begin = static_cast<uint32_t>(parsed_.plan.victims.size());
     for (const auto& json : line.array("steps")) step(Line(json, line.where()), group.size);
     group.end = static_cast<uint32_t>(parsed_.plan.victims.size());
@@ -235,7 +265,9 @@ class PlanReader {
   void add_name(const Line& line, const Json& name, const FileRow& row) {
     if (!name.is_array() || name.size() != 2 || !name[0].is_string()) line.fail("[guest, path] in \"names\"");
     const auto& trees = parsed_.header.trees;
-    const auto guest = std::find_if(trees.begin(), trees.end(), [&](const auto& tree) { return tree.name == name[0].get<std::string>(); });
+    const auto guest = std::find_if(trees.begin(), trees.end(), [&](const auto& tree) {
+      return tree.name == name[0].get<std::string>();
+    });
     if (guest == trees.end()) line.fail("a guest that the header lists in \"names\"");
     const std::string path = line.bytes(name[1], "names");
     check_path(line, path);
@@ -274,12 +306,19 @@ ParsedPlan parse_plan(std::string_view text, const std::string& file) {
       reader.group(line);
     } else {
       if (line.text("type") != "end" || line.number("groups") != parsed.plan.groups.size())
-        line.fail(fmt::format("the end line with \"groups\":{} (correct the number when you remove or add groups)", parsed.plan.groups.size()));
+        line.fail(
+            fmt::format("the end line with \"groups\":{} (correct the number when you remove or add groups)",
+                        parsed.plan.groups.size()));
       ended = true;
     }
   }
-  if (!ended) throw Error(fmt::format("{}: the end line is missing after line {}: expected a whole plan, nothing was changed", escaped(file), number));
-  if (!text.empty()) throw Error(fmt::format("{}:{}: expected nothing after the end line, nothing was changed", escaped(file), number + 1));
+  if (!ended)
+    throw Error(
+        fmt::format("{}: the end line is missing after line {}: expected a whole plan, nothing was changed",
+                    escaped(file), number));
+  if (!text.empty())
+    throw Error(fmt::format("{}:{}: expected nothing after the end line, nothing was changed", escaped(file),
+                            number + 1));
   return parsed;
 }
 

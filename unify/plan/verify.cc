@@ -16,10 +16,11 @@
 namespace vs::unify {
 namespace {
 
-// Most package files fit in one block, so they take one read; larger ones keep in step by blocks that stay in the cache of a core.
+// Most package files fit in one block, so they take one read; larger ones keep in step by blocks that stay in
+// the cache of a core.
 constexpr size_t kBlock = 256 * 1024;
-// Files of one group open at a time. A larger group is read in parts, whose contents are then joined by hash: the bytes are
-// compared once more with the master before anything is replaced.
+// Files of one group open at a time. A larger group is read in parts, whose contents are then joined by hash:
+// the bytes are compared once more with the master before anything is replaced.
 constexpr size_t kOpenAtOnce = 400;
 constexpr uint32_t kNoVictim = 0xffffffff;
 
@@ -35,9 +36,12 @@ struct Content {
   std::vector<Member> members;
   std::string sample;
   FastHasher fast;
-  std::vector<std::pair<DigestAlgorithm, Digester>> digests;  // one an algorithm that a member's database uses
+  std::vector<std::pair<DigestAlgorithm, Digester>>
+      digests;  // one an algorithm that a member's database uses
   bool hashed;  // from the first block on; false: split off later
-  Content(const std::vector<DigestAlgorithm>& algorithms, bool from_start) : hashed(from_start) { start(algorithms); }
+  Content(const std::vector<DigestAlgorithm>& algorithms, bool from_start) : hashed(from_start) {
+    start(algorithms);
+  }
   void start(const std::vector<DigestAlgorithm>& algorithms) {
     fast = FastHasher();
     digests.clear();
@@ -64,9 +68,17 @@ ssize_t read_block(int fd, char* buffer, size_t size, uint64_t offset) {
 
 Reason reason_of(const Problem& problem) {
   switch (problem.code) {
-    case ESTALE: case ENOENT: case ENOTDIR: case ELOOP: case EINVAL: case EXDEV: return Reason::changed_meanwhile;
-    case EAGAIN: return Reason::busy;  // somebody's write lease on it
-    default: return Reason::unreadable;
+    case ESTALE:
+    case ENOENT:
+    case ENOTDIR:
+    case ELOOP:
+    case EINVAL:
+    case EXDEV:
+      return Reason::changed_meanwhile;
+    case EAGAIN:
+      return Reason::busy;  // somebody's write lease on it
+    default:
+      return Reason::unreadable;
   }
 }
 
@@ -84,11 +96,16 @@ struct GroupVerifier::Impl {
     Reason reason;
     std::string why = {};  // what the system answered
   };
-  std::string shown(uint32_t victim) const { return input.guests[input.table.guest(row(victim))].root.host_path(input.table.path(row(victim))); }
+  std::string shown(uint32_t victim) const {
+    return input.guests[input.table.guest(row(victim))].root.host_path(input.table.path(row(victim)));
+  }
   void refuse(GroupVerdict& verdict, uint32_t victim, const Refusal& refusal) const {
     verdict.refused.emplace_back(victim, refusal.reason);
-    const bool first = std::none_of(verdict.troubles.begin(), verdict.troubles.end(), [&](const auto& one) { return one.first == refusal.reason; });
-    if (is_trouble(refusal.reason) && first) verdict.troubles.emplace_back(refusal.reason, refusal.why.empty() ? escaped(shown(victim)) : refusal.why);
+    const bool first = std::none_of(verdict.troubles.begin(), verdict.troubles.end(),
+                                    [&](const auto& one) { return one.first == refusal.reason; });
+    if (is_trouble(refusal.reason) && first)
+      verdict.troubles.emplace_back(refusal.reason,
+                                    refusal.why.empty() ? escaped(shown(victim)) : refusal.why);
   }
 
   // Opens and looks again: identity as scanned, no file capability.
@@ -104,27 +121,36 @@ struct GroupVerifier::Impl {
     return Member{victim, std::nullopt, xattr_hash(*xattrs), std::move(*fd)};
   }
 
-  std::vector<Member> open_part(const CandidateGroup& group, uint32_t begin, uint32_t end, GroupVerdict& verdict) const {
+  std::vector<Member> open_part(const CandidateGroup& group, uint32_t begin, uint32_t end,
+                                GroupVerdict& verdict) const {
     std::vector<Member> members;
     for (const uint32_t master : group.masters) {
-      if (input.store == nullptr || members.size() == kOpenAtOnce) break;  // --mtime=ignore in scope all: any number; who misses its own gets another
-      if (auto fd = input.store->open_master(input.masters[master].name)) members.push_back({kNoVictim, master, input.masters[master].file_class.xattrs, std::move(*fd)});
+      if (input.store == nullptr || members.size() == kOpenAtOnce)
+        break;  // --mtime=ignore in scope all: any number; who misses its own gets another
+      if (auto fd = input.store->open_master(input.masters[master].name))
+        members.push_back({kNoVictim, master, input.masters[master].file_class.xattrs, std::move(*fd)});
     }
     for (uint32_t victim = begin; victim < end; ++victim) {
       auto member = open_member(victim);
-      if (auto* refusal = std::get_if<Refusal>(&member)) refuse(verdict, victim, *refusal);
-      else members.push_back(std::move(std::get<Member>(member)));
+      if (auto* refusal = std::get_if<Refusal>(&member))
+        refuse(verdict, victim, *refusal);
+      else
+        members.push_back(std::move(std::get<Member>(member)));
     }
     return members;
   }
 
-  // Puts a member whose block is in `block` with those it agrees with: its old content, or one split off in this step.
-  void place(Member member, size_t length, size_t old, size_t first_new, bool from_start, const Algorithms& algorithms, std::vector<Content>& contents) {
+  // Puts a member whose block is in `block` with those it agrees with: its old content, or one split off in
+  // this step.
+  void place(Member member, size_t length, size_t old, size_t first_new, bool from_start,
+             const Algorithms& algorithms, std::vector<Content>& contents) {
     const auto agrees = [&](const Content& content) {
-      return content.sample.size() == length && content.members[0].xattrs == member.xattrs && std::memcmp(content.sample.data(), block.data(), length) == 0;
+      return content.sample.size() == length && content.members[0].xattrs == member.xattrs &&
+             std::memcmp(content.sample.data(), block.data(), length) == 0;
     };
     if (contents[old].members.empty()) contents[old].sample.assign(block, 0, length);
-    if (contents[old].members.empty() || agrees(contents[old])) return contents[old].members.push_back(std::move(member));
+    if (contents[old].members.empty() || agrees(contents[old]))
+      return contents[old].members.push_back(std::move(member));
     for (size_t i = first_new; i < contents.size(); ++i)
       if (agrees(contents[i])) return contents[i].members.push_back(std::move(member));
     Content fresh(algorithms, from_start);
@@ -134,7 +160,8 @@ struct GroupVerifier::Impl {
   }
 
   // One block of every member.
-  void step(std::vector<Content>& contents, uint64_t offset, size_t length, const Algorithms& algorithms, GroupVerdict& verdict) {
+  void step(std::vector<Content>& contents, uint64_t offset, size_t length, const Algorithms& algorithms,
+            GroupVerdict& verdict) {
     const size_t before = contents.size();
     for (size_t i = 0; i < before; ++i) {
       for (auto& member : std::exchange(contents[i].members, {})) {
@@ -143,7 +170,10 @@ struct GroupVerifier::Impl {
           bytes_read += length;
           place(std::move(member), length, i, before, offset == 0, algorithms, contents);
         } else if (!member.master) {
-          refuse(verdict, member.victim, got < 0 ? Refusal{Reason::unreadable, problem_from_errno("read", shown(member.victim)).message} : Refusal{Reason::changed_meanwhile});
+          refuse(verdict, member.victim,
+                 got < 0
+                     ? Refusal{Reason::unreadable, problem_from_errno("read", shown(member.victim)).message}
+                     : Refusal{Reason::changed_meanwhile});
         }
       }
     }
@@ -177,23 +207,30 @@ struct GroupVerifier::Impl {
     const auto pristine = [&](uint32_t victim) {
       const auto recorded = recorded_digest(input, victim);
       if (recorded.first == DigestAlgorithm::none) return true;
-      return std::any_of(digests.begin(), digests.end(), [&](const auto& one) { return one.first == recorded.first && one.second == recorded.second; });
+      return std::any_of(digests.begin(), digests.end(), [&](const auto& one) {
+        return one.first == recorded.first && one.second == recorded.second;
+      });
     };
     for (const auto& member : content.members) {
-      if (member.master) result.master = result.master ? result.master : member.master;
-      else if (pristine(member.victim)) result.victims.push_back(member.victim);
-      else result.changed.push_back(member.victim);
+      if (member.master)
+        result.master = result.master ? result.master : member.master;
+      else if (pristine(member.victim))
+        result.victims.push_back(member.victim);
+      else
+        result.changed.push_back(member.victim);
     }
     return result;
   }
 
-  std::vector<VerifiedContent> read_part(std::vector<Member> members, uint64_t size, bool whole_group, const Algorithms& algorithms, GroupVerdict& verdict) {
+  std::vector<VerifiedContent> read_part(std::vector<Member> members, uint64_t size, bool whole_group,
+                                         const Algorithms& algorithms, GroupVerdict& verdict) {
     std::vector<Content> contents;
     contents.emplace_back(algorithms, true);
     contents[0].members = std::move(members);
     for (uint64_t offset = 0; offset < size; offset += kBlock) {
       if (whole_group) drop_lonely(contents, verdict);
-      step(contents, offset, static_cast<size_t>(std::min<uint64_t>(kBlock, size - offset)), algorithms, verdict);
+      step(contents, offset, static_cast<size_t>(std::min<uint64_t>(kBlock, size - offset)), algorithms,
+           verdict);
       std::erase_if(contents, [](const Content& content) { return content.members.empty(); });
       for (auto& content : contents)
         if (content.hashed) content.update(content.sample);
@@ -208,7 +245,9 @@ struct GroupVerifier::Impl {
     Algorithms algorithms;
     for (uint32_t v = group.begin; v < group.end; ++v) {
       const auto algorithm = recorded_digest(input, v).first;
-      if (algorithm != DigestAlgorithm::none && std::find(algorithms.begin(), algorithms.end(), algorithm) == algorithms.end()) algorithms.push_back(algorithm);
+      if (algorithm != DigestAlgorithm::none &&
+          std::find(algorithms.begin(), algorithms.end(), algorithm) == algorithms.end())
+        algorithms.push_back(algorithm);
       if (!group.mixed) break;
     }
     return algorithms;
@@ -232,7 +271,9 @@ std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& 
 GroupVerifier::GroupVerifier(const VerifyInput& input) : impl_(std::make_unique<Impl>(input)) {}
 GroupVerifier::GroupVerifier(GroupVerifier&&) noexcept = default;
 GroupVerifier::~GroupVerifier() = default;
-uint64_t GroupVerifier::bytes_read() const { return impl_->bytes_read; }
+uint64_t GroupVerifier::bytes_read() const {
+  return impl_->bytes_read;
+}
 
 GroupVerdict GroupVerifier::verify(const CandidateGroup& group) {
   GroupVerdict verdict;
@@ -244,10 +285,12 @@ GroupVerdict GroupVerifier::verify(const CandidateGroup& group) {
   const bool one_part = group.end - group.begin <= kOpenAtOnce;
   for (uint32_t begin = group.begin; begin < group.end; begin += kOpenAtOnce) {
     const auto end = static_cast<uint32_t>(std::min<size_t>(group.end, begin + kOpenAtOnce));
-    for (auto& part : impl_->read_part(impl_->open_part(group, begin, end, verdict), size, one_part, algorithms, verdict)) {
-      const auto same = std::find_if(verdict.contents.begin(), verdict.contents.end(), [&](const VerifiedContent& one) {
-        return one.content == part.content && one.xattrs == part.xattrs;
-      });
+    for (auto& part : impl_->read_part(impl_->open_part(group, begin, end, verdict), size, one_part,
+                                       algorithms, verdict)) {
+      const auto same =
+          std::find_if(verdict.contents.begin(), verdict.contents.end(), [&](const VerifiedContent& one) {
+            return one.content == part.content && one.xattrs == part.xattrs;
+          });
       if (same == verdict.contents.end()) {
         verdict.contents.push_back(std::move(part));
       } else {
@@ -262,16 +305,19 @@ GroupVerdict GroupVerifier::verify(const CandidateGroup& group) {
 
 namespace {
 
-// What the index knows of every member, for its very key; nothing if it does not know them all, or masters have to be compared.
-bool from_index(const VerifyInput& input, const Index& index, const CandidateGroup& group, GroupVerdict& verdict) {
+// What the index knows of every member, for its very key; nothing if it does not know them all, or masters
+// have to be compared.
+bool from_index(const VerifyInput& input, const Index& index, const CandidateGroup& group,
+                GroupVerdict& verdict) {
   if (!group.masters.empty() || group.mixed) return false;
   for (uint32_t v = group.begin; v < group.end; ++v) {
     const FileRow& row = row_of_victim(input, v);
     const auto known = index.known(input.devices[input.table.guest(row)], row);
     if (!known || known->recorded != group.key) return verdict.contents.clear(), false;
-    auto same = std::find_if(verdict.contents.begin(), verdict.contents.end(), [&](const VerifiedContent& one) {
-      return one.content == known->content && one.xattrs == known->xattrs;
-    });
+    auto same =
+        std::find_if(verdict.contents.begin(), verdict.contents.end(), [&](const VerifiedContent& one) {
+          return one.content == known->content && one.xattrs == known->xattrs;
+        });
     if (same == verdict.contents.end()) {
       verdict.contents.emplace_back();
       same = verdict.contents.end() - 1;
@@ -286,18 +332,21 @@ bool from_index(const VerifyInput& input, const Index& index, const CandidateGro
 
 }  // namespace
 
-std::vector<GroupVerdict> verify_candidates(const VerifyInput& input, const Index& index, RunContext& context) {
+std::vector<GroupVerdict> verify_candidates(const VerifyInput& input, const Index& index,
+                                            RunContext& context) {
   const auto& groups = input.candidates.groups;
   std::vector<GroupVerdict> verdicts(groups.size());
   tbb::enumerable_thread_specific<GroupVerifier> verifiers([&] { return GroupVerifier(input); });
   context.progress.start("verify", "groups", groups.size());
   tbb::parallel_for(size_t{0}, groups.size(), [&](size_t g) {
     if (context.cancel.stop()) {
-      for (uint32_t v = groups[g].begin; v < groups[g].end; ++v) verdicts[g].refused.emplace_back(v, Reason::out_of_time);
+      for (uint32_t v = groups[g].begin; v < groups[g].end; ++v)
+        verdicts[g].refused.emplace_back(v, Reason::out_of_time);
     } else if (!from_index(input, index, groups[g], verdicts[g])) {
       verdicts[g] = verifiers.local().verify(groups[g]);
     }
-    for (const auto& [reason, example] : verdicts[g].troubles) context.log.remember_first(reason_name(reason), example);
+    for (const auto& [reason, example] : verdicts[g].troubles)
+      context.log.remember_first(reason_name(reason), example);
     context.progress.add();
   });
   context.progress.finish();

@@ -1,9 +1,10 @@
 // Pass 7: which candidates are equal, byte for byte.
 //
-// The members of a group are read in lockstep, block by block, and compared with one representative a content; so each
-// file is read once and a content is hashed once, not each file. Members that differ from all others are dropped
-// when they do. Where the package database records a digest, it is computed once a content: what does not match is
-// no pristine package file and is not shared (a guest must not learn by planting a guess what another guest has changed).
+// The members of a group are read in lockstep, block by block, and compared with one representative a
+// content; so each file is read once and a content is hashed once, not each file. Members that differ from
+// all others are dropped when they do. Where the package database records a digest, it is computed once a
+// content: what does not match is no pristine package file and is not shared (a guest must not learn by
+// planting a guess what another guest has changed).
 #pragma once
 
 #include <span>
@@ -18,7 +19,8 @@ namespace vs::unify {
 
 // A set of victims with one content; from one candidate group there may come several.
 struct VerifiedContent {
-  std::vector<uint32_t> victims;  // indexes into CandidateSet::victims: pristine, as their own database records it
+  std::vector<uint32_t>
+      victims;  // indexes into CandidateSet::victims: pristine, as their own database records it
   std::vector<uint32_t> changed;  // equal to the others, but not what their database records
   Key128 content;
   uint64_t xattrs = 0;
@@ -28,8 +30,10 @@ struct VerifiedContent {
 struct GroupVerdict {
   std::vector<VerifiedContent> contents;
   std::vector<std::pair<uint32_t, Reason>> refused;  // victims
-  std::vector<std::pair<Reason, std::string>> troubles;  // the first of each kind among the refused, for messages
-  int64_t read_at_ns = 0;   // when reading began; what changed shortly before may have changed once more unseen
+  std::vector<std::pair<Reason, std::string>>
+      troubles;  // the first of each kind among the refused, for messages
+  int64_t read_at_ns =
+      0;  // when reading began; what changed shortly before may have changed once more unseen
   bool from_index = false;  // nothing was read
 };
 
@@ -63,6 +67,7 @@ class GroupVerifier {
 };
 
 // All groups in parallel. A group whose members the index knows all of is not read.
-std::vector<GroupVerdict> verify_candidates(const VerifyInput& input, const Index& index, RunContext& context);
+std::vector<GroupVerdict> verify_candidates(const VerifyInput& input, const Index& index,
+                                            RunContext& context);
 
 }  // namespace vs::unify

@@ -6,8 +6,8 @@
 #include <cerrno>
 #include <unordered_map>
 
-#include "core/tree/dir_reader.h"
 #include "core/escape.h"
+#include "core/tree/dir_reader.h"
 #include "core/tree/root_dir.h"
 #include "unify/report/inode_counter.h"
 

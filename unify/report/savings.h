@@ -18,8 +18,8 @@ namespace vs::unify {
 
 struct GuestSavings {
   std::string name;
-  std::string packages;  // "dpkg", "rpm (sqlite)", ...: where its package knowledge came from
-  uint64_t files = 0;    // regular files (names)
+  std::string packages;        // "dpkg", "rpm (sqlite)", ...: where its package knowledge came from
+  uint64_t files = 0;          // regular files (names)
   uint64_t files_unified = 0;  // of them names of masters
   uint64_t apparent = 0, on_disk = 0, exclusive = 0, shared = 0, fair_share = 0;
 };
@@ -28,15 +28,15 @@ struct GuestSavings {
 struct PackageSavings {
   std::string name;
   std::string source;
-  uint64_t masters = 0;  // shared inodes of it
-  uint64_t names = 0;    // their names in guests
-  uint64_t guests = 0;   // largest number of guests that hold one of them
-  uint64_t bytes_once = 0;  // blocks of the masters
-  uint64_t bytes_saved = 0; // blocks a copy for each guest would take, less bytes_once
+  uint64_t masters = 0;      // shared inodes of it
+  uint64_t names = 0;        // their names in guests
+  uint64_t guests = 0;       // largest number of guests that hold one of them
+  uint64_t bytes_once = 0;   // blocks of the masters
+  uint64_t bytes_saved = 0;  // blocks a copy for each guest would take, less bytes_once
   // Inode numbers of masters are no business of a report; nothing of a guest but names is in here.
 };
 
-struct NightRow {  // one run out of the history
+struct NightRow {    // one run out of the history
   std::string run;   // run id
   std::string pool;  // mount point, escaped; "" in lines of versions before this column
   int64_t time = 0;  // seconds since the epoch, start of the run
@@ -62,30 +62,37 @@ struct Savings {
   uint64_t names_of_masters = 0;  // in guests
   uint64_t disk_used = 0;         // blocks of all distinct inodes of all guests
   uint64_t saved = 0;             // sum of on_disk - disk_used
-  uint64_t memory_saved = 0;      // page cache that masters would need once per guest, less once: an upper bound, if all of it is in use
+  uint64_t memory_saved = 0;  // page cache that masters would need once per guest, less once: an upper bound,
+                              // if all of it is in use
 };
 
 // Sums `packages` by source package; for --by source.
 std::vector<PackageSavings> by_source(const std::vector<PackageSavings>& packages);
 
-// Only the named ones (binary or source names), in that order; a name nothing is shared of gives a row of zeros.
-std::vector<PackageSavings> only(const std::vector<PackageSavings>& packages, const std::vector<std::string>& names);
+// Only the named ones (binary or source names), in that order; a name nothing is shared of gives a row of
+// zeros.
+std::vector<PackageSavings> only(const std::vector<PackageSavings>& packages,
+                                 const std::vector<std::string>& names);
 
 enum class ReportBy { guest, package, source };
 
-// Rendering. Guest-made strings are escaped in each (core/escape.h). Text is aligned columns, sizes as "38.2 MB" (10^6).
+// Rendering. Guest-made strings are escaped in each (core/escape.h). Text is aligned columns, sizes as "38.2
+// MB" (10^6).
 std::string savings_text(const Savings& savings, ReportBy by);
 // JSON lines: {"type":"guest",...}, {"type":"package",...}, {"type":"night",...}, {"type":"pool",...}.
 std::string savings_json(const Savings& savings);
-// One self-contained page: no script from elsewhere, no network; inline SVG plots; readable with 5 and with 500 guests.
+// One self-contained page: no script from elsewhere, no network; inline SVG plots; readable with 5 and with
+// 500 guests.
 std::string savings_html(const Savings& savings);
 // Prometheus text exposition format, metrics vunify_*; for node_exporter's textfile collector.
 std::string savings_prometheus(const Savings& savings);
 
-// History: one JSON line a run in <state>/history.jsonl. A torn last line (crash) is ignored and overwritten by the next.
+// History: one JSON line a run in <state>/history.jsonl. A torn last line (crash) is ignored and overwritten
+// by the next.
 void append_history(const std::string& file, const NightRow& row);
 std::vector<NightRow> read_history(const std::string& file);
-// The runs of one pool, for numbers of several would make no line. Those that do not tell theirs are taken for its own.
+// The runs of one pool, for numbers of several would make no line. Those that do not tell theirs are taken
+// for its own.
 std::vector<NightRow> runs_on_pool(std::vector<NightRow> nights, const std::string& pool);
 
 }  // namespace vs::unify

@@ -66,7 +66,9 @@ void FileTable::sort() {
   });
 }
 
-std::string FileTable::path(const FileRow& row) const { return join_path(dir_path(row.dir), name(row)); }
+std::string FileTable::path(const FileRow& row) const {
+  return join_path(dir_path(row.dir), name(row));
+}
 
 size_t FileTable::memory_bytes() const {
   return rows_.capacity() * sizeof(FileRow) + dirs_.capacity() * sizeof(DirRow) + pool_.capacity();

@@ -41,7 +41,8 @@ class FileTable {
  public:
   uint32_t add_dir(uint32_t guest, std::string_view path);
   void add_row(FileRow row, uint32_t dir, std::string_view name);
-  // Sorts directories by (guest, path) and rows by (directory, name): the same table whatever the number of threads was.
+  // Sorts directories by (guest, path) and rows by (directory, name): the same table whatever the number of
+  // threads was.
   void sort();
 
   const std::vector<FileRow>& rows() const { return rows_; }

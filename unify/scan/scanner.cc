@@ -21,9 +21,12 @@ bool vanished(const Problem& problem) {
   return problem.code == ENOENT || problem.code == ENOTDIR || problem.code == ELOOP || problem.code == ESTALE;
 }
 
-size_t depth(std::string_view path) { return static_cast<size_t>(std::count(path.begin(), path.end(), '/')) + 1; }
+size_t depth(std::string_view path) {
+  return static_cast<size_t>(std::count(path.begin(), path.end(), '/')) + 1;
+}
 
-void take_file(const DirEntry& entry, int dir_fd, const std::string& shown, DirectoryVisitor& visitor, DirListing& listing) {
+void take_file(const DirEntry& entry, int dir_fd, const std::string& shown, DirectoryVisitor& visitor,
+               DirListing& listing) {
   const auto note = visitor.wants(entry);
   if (!note) return;
   const auto stat = stat_at(dir_fd, entry.name.data(), shown);
@@ -39,13 +42,15 @@ void take_file(const DirEntry& entry, int dir_fd, const std::string& shown, Dire
 
 }  // namespace
 
-DirListing list_directory(const Guest& guest, uint32_t guest_number, const std::string& path, ScanVisitor& visitor, DirReader& reader) {
+DirListing list_directory(const Guest& guest, uint32_t guest_number, const std::string& path,
+                          ScanVisitor& visitor, DirReader& reader) {
   DirListing listing;
   const auto fail = [&](const Problem& problem) {
     if (!vanished(problem) && problem.code != EXDEV) listing.problems.push_back(problem);
   };
   if (depth(path) > kMaxDepth) {
-    listing.problems.push_back({ELOOP, "deeper than " + std::to_string(kMaxDepth) + " directories, not entered: below " + guest.name});
+    listing.problems.push_back({ELOOP, "deeper than " + std::to_string(kMaxDepth) +
+                                           " directories, not entered: below " + guest.name});
     return listing;
   }
   const auto fd = guest.root.open(path, O_RDONLY | O_DIRECTORY | O_NOATIME);
@@ -76,7 +81,8 @@ DirListing list_directory(const Guest& guest, uint32_t guest_number, const std::
   return listing;
 }
 
-ScanCounts scan_trees(std::span<const Guest> guests, ScanVisitor& visitor, FileTable& table, RunContext& context) {
+ScanCounts scan_trees(std::span<const Guest> guests, ScanVisitor& visitor, FileTable& table,
+                      RunContext& context) {
   ScanCounts counts;
   std::mutex mutex;
   tbb::enumerable_thread_specific<DirReader> readers;

@@ -46,10 +46,12 @@ struct GuardChoice {
   std::vector<GuardVerdict> considered;  // strongest first
 };
 
-// `requested`: "auto" (the strongest whose probe passes) or a name (throws Error when its probe fails, saying why and what
-// would work). `inode_sharing_possible` false: the guests lie on several subvolumes, which hard links cannot cross. `where` is for messages.
-// With `looking` a filesystem that is read-only, so that nothing can be tried, gets the guard asked for (auto: immutable) untried.
-GuardChoice choose_guard(std::string_view requested, int scratch_dir, bool inode_sharing_possible, bool looking, const std::string& where);
+// `requested`: "auto" (the strongest whose probe passes) or a name (throws Error when its probe fails, saying
+// why and what would work). `inode_sharing_possible` false: the guests lie on several subvolumes, which hard
+// links cannot cross. `where` is for messages. With `looking` a filesystem that is read-only, so that nothing
+// can be tried, gets the guard asked for (auto: immutable) untried.
+GuardChoice choose_guard(std::string_view requested, int scratch_dir, bool inode_sharing_possible,
+                         bool looking, const std::string& where);
 
 // A fresh nameless file in the directory, for probes and masters: O_TMPFILE, read and write, 0600.
 Expected<int> open_scratch_file(int dir);

@@ -1,19 +1,20 @@
 // FS_IMMUTABLE_FL on each master.
 //
-// An immutable inode cannot be opened for writing, changed in mode, owner, times or attributes, linked, renamed or
-// unlinked, by root neither, as long as a guest has no CAP_LINUX_IMMUTABLE. What a descriptor opened before may do differs:
-// measured on Linux 6.18, ext4 refuses write, truncate and stores to shared mappings through it, xfs, btrfs and tmpfs
-// do not. Leases keep descriptors from existing; a filesystem that also refuses is the second lock, and this
-// guard is offered only where both hold: probe() opens, seals and writes.
+// An immutable inode cannot be opened for writing, changed in mode, owner, times or attributes, linked,
+// renamed or unlinked, by root neither, as long as a guest has no CAP_LINUX_IMMUTABLE. What a descriptor
+// opened before may do differs: measured on Linux 6.18, ext4 refuses write, truncate and stores to shared
+// mappings through it, xfs, btrfs and tmpfs do not. Leases keep descriptors from existing; a filesystem that
+// also refuses is the second lock, and this guard is offered only where both hold: probe() opens, seals and
+// writes.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "core/store/inode_flags.h"
 #include "core/unique_fd.h"
 #include "unify/store/guard.h"
-#include "core/store/inode_flags.h"
 
 namespace vs::unify {
 namespace {
@@ -54,6 +55,8 @@ class ImmutableGuard final : public Guard {
 
 }  // namespace
 
-std::unique_ptr<Guard> make_immutable_guard() { return std::make_unique<ImmutableGuard>(); }
+std::unique_ptr<Guard> make_immutable_guard() {
+  return std::make_unique<ImmutableGuard>();
+}
 
 }  // namespace vs::unify

@@ -1,5 +1,5 @@
-// Extents shared by FIDEDUPERANGE. The kernel locks both files, compares the bytes and only then shares them; a
-// later write by a guest copies. So there is nothing to seal, no window and no trust in what we read.
+// Extents shared by FIDEDUPERANGE. The kernel locks both files, compares the bytes and only then shares them;
+// a later write by a guest copies. So there is nothing to seal, no window and no trust in what we read.
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
@@ -30,7 +30,8 @@ class ReflinkGuard final : public Guard {
     const UniqueFd b(*second);
     const std::string block(64 * 1024, 'x');
     for (const int fd : {a.get(), b.get()})
-      if (::pwrite(fd, block.data(), block.size(), 0) != static_cast<ssize_t>(block.size()) || ::fsync(fd) != 0)
+      if (::pwrite(fd, block.data(), block.size(), 0) != static_cast<ssize_t>(block.size()) ||
+          ::fsync(fd) != 0)
         return problem_from_errno("write a probe file in", "the store");
     const auto shared = share_extents(a.get(), b.get(), 0, block.size());
     if (!shared) return Problem{shared.error().code, "this filesystem cannot share extents between files"};
@@ -44,6 +45,8 @@ class ReflinkGuard final : public Guard {
 
 }  // namespace
 
-std::unique_ptr<Guard> make_reflink_guard() { return std::make_unique<ReflinkGuard>(); }
+std::unique_ptr<Guard> make_reflink_guard() {
+  return std::make_unique<ReflinkGuard>();
+}
 
 }  // namespace vs::unify

@@ -34,23 +34,32 @@ std::string top_of_mount(const RootDir& root) {
 
 std::string filesystem_name(long magic) {
   switch (magic) {
-    case EXT4_SUPER_MAGIC: return "ext4";
-    case BTRFS_SUPER_MAGIC: return "btrfs";
-    case TMPFS_MAGIC: return "tmpfs";
-    case OVERLAYFS_SUPER_MAGIC: return "overlay";
-    case kXfsMagic: return "xfs";
-    default: return fmt::format("{:#x}", magic);
+    case EXT4_SUPER_MAGIC:
+      return "ext4";
+    case BTRFS_SUPER_MAGIC:
+      return "btrfs";
+    case TMPFS_MAGIC:
+      return "tmpfs";
+    case OVERLAYFS_SUPER_MAGIC:
+      return "overlay";
+    case kXfsMagic:
+      return "xfs";
+    default:
+      return fmt::format("{:#x}", magic);
   }
 }
 
 }  // namespace
 
-std::string store_path_in(const std::string& top) { return top == "/" ? "/.unify" : top + "/.unify"; }
+std::string store_path_in(const std::string& top) {
+  return top == "/" ? "/.unify" : top + "/.unify";
+}
 
 std::vector<std::string> pool_tops(std::span<const Guest> guests) {
   std::map<uint64_t, std::string> tops;
   for (const auto& guest : guests)
-    if (!tops.contains(guest.root.stat().mount_id)) tops[guest.root.stat().mount_id] = top_of_mount(guest.root);
+    if (!tops.contains(guest.root.stat().mount_id))
+      tops[guest.root.stat().mount_id] = top_of_mount(guest.root);
   std::vector<std::string> paths;
   for (const auto& [_, top] : tops) paths.push_back(top);
   return paths;
@@ -58,8 +67,10 @@ std::vector<std::string> pool_tops(std::span<const Guest> guests) {
 
 Pool find_pool(std::span<const Guest> guests) {
   if (guests.empty())
-    throw Error("no vservers: none found below /vservers, /var/lib/machines or /var/lib/lxc; name trees with --tree NAME=DIR",
-                Exit::usage);
+    throw Error(
+        "no vservers: none found below /vservers, /var/lib/machines or /var/lib/lxc; name trees with --tree "
+        "NAME=DIR",
+        Exit::usage);
   const auto& first = guests.front().root;
   Pool pool;
   pool.mount_id = first.stat().mount_id;
@@ -67,9 +78,14 @@ Pool find_pool(std::span<const Guest> guests) {
   if (pool_tops(guests).size() > 1) {
     std::string all;
     for (const auto& guest : guests)
-      all += fmt::format("\n  {} ({}) on {}", guest.name, escaped(guest.root.path()), escaped(top_of_mount(guest.root)));
-    throw Error("the trees are on several filesystems, and nothing is shared between those; restrict this with --pool DIR, "
-                "or take one after the other with run --each-pool:" + all, Exit::usage);
+      all += fmt::format("\n  {} ({}) on {}", guest.name, escaped(guest.root.path()),
+                         escaped(top_of_mount(guest.root)));
+    throw Error(
+        "the trees are on several filesystems, and nothing is shared between those; restrict this with "
+        "--pool DIR, "
+        "or take one after the other with run --each-pool:" +
+            all,
+        Exit::usage);
   }
   pool.top = top_of_mount(first);
   struct statfs info;
@@ -80,7 +96,9 @@ Pool find_pool(std::span<const Guest> guests) {
   return pool;
 }
 
-std::optional<NodevMount> look_through_private_mount(const Pool& pool, std::vector<Guest>& guests, UniqueFd& store_parent, const std::string& store_parent_path) {
+std::optional<NodevMount> look_through_private_mount(const Pool& pool, std::vector<Guest>& guests,
+                                                     UniqueFd& store_parent,
+                                                     const std::string& store_parent_path) {
   NodevMount mount(pool.top);
   if (!mount.available()) return std::nullopt;
   std::vector<UniqueFd> dirs;

@@ -1,5 +1,5 @@
-// A pool: one mounted filesystem that holds the trees of guests. Hard links do not cross mounts, so a pool is a
-// mount, not only a device.
+// A pool: one mounted filesystem that holds the trees of guests. Hard links do not cross mounts, so a pool is
+// a mount, not only a device.
 #pragma once
 
 #include <cstdint>
@@ -22,15 +22,19 @@ struct Pool {
   bool one_device = true;  // false: btrfs subvolumes, between which only extents can be shared
 };
 
-// Throws Error(Exit::usage) naming each tree and its filesystem when they are not all on one mount, or when there are none.
+// Throws Error(Exit::usage) naming each tree and its filesystem when they are not all on one mount, or when
+// there are none.
 Pool find_pool(std::span<const Guest> guests);
 // Where the store of the pool with this mount point is, unless --store says otherwise.
 std::string store_path_in(const std::string& top);
 // The distinct mount points of these guests; for --each-pool.
 std::vector<std::string> pool_tops(std::span<const Guest> guests);
 
-// Makes the guests' roots, and `store_parent` (the directory `store_parent_path`), seen through one NodevMount of the pool: hard links need
-// both ends on one mount. Nothing, and nothing changed, where that is not possible.
-std::optional<NodevMount> look_through_private_mount(const Pool& pool, std::vector<Guest>& guests, UniqueFd& store_parent, const std::string& store_parent_path);
+// Makes the guests' roots, and `store_parent` (the directory `store_parent_path`), seen through one
+// NodevMount of the pool: hard links need both ends on one mount. Nothing, and nothing changed, where that is
+// not possible.
+std::optional<NodevMount> look_through_private_mount(const Pool& pool, std::vector<Guest>& guests,
+                                                     UniqueFd& store_parent,
+                                                     const std::string& store_parent_path);
 
 }  // namespace vs::unify

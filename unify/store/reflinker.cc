@@ -10,7 +10,8 @@
 namespace vs::unify {
 namespace {
 
-// btrfs takes 16 MiB at most a call; xfs takes more and holds both locks for it, which a running guest would feel.
+// btrfs takes 16 MiB at most a call; xfs takes more and holds both locks for it, which a running guest would
+// feel.
 constexpr uint64_t kChunk = 16u << 20;
 
 }  // namespace
@@ -27,9 +28,11 @@ Expected<uint64_t> share_extents(int source, int target, uint64_t offset, uint64
     range->info[0] = {};
     range->info[0].dest_fd = target;
     range->info[0].dest_offset = offset + shared;
-    if (::ioctl(source, FIDEDUPERANGE, range) != 0) return problem_from_errno("share extents of", "two files");
+    if (::ioctl(source, FIDEDUPERANGE, range) != 0)
+      return problem_from_errno("share extents of", "two files");
     if (range->info[0].status == FILE_DEDUPE_RANGE_DIFFERS) return shared;
-    if (range->info[0].status < 0) return problem_from(-range->info[0].status, "share extents of", "two files");
+    if (range->info[0].status < 0)
+      return problem_from(-range->info[0].status, "share extents of", "two files");
     if (range->info[0].bytes_deduped == 0) return shared;
     shared += range->info[0].bytes_deduped;
   }

@@ -7,9 +7,10 @@
 
 namespace vs::unify {
 
-// Makes `target` use the extents of `source` for [offset, offset + length), if the bytes are equal: the kernel compares under
-// both locks. Returns the bytes now shared; less than length when the contents differ from there on or the end is not
-// block aligned. Neither file's times change. Both descriptors may be read-only for root.
+// Makes `target` use the extents of `source` for [offset, offset + length), if the bytes are equal: the
+// kernel compares under both locks. Returns the bytes now shared; less than length when the contents differ
+// from there on or the end is not block aligned. Neither file's times change. Both descriptors may be
+// read-only for root.
 Expected<uint64_t> share_extents(int source, int target, uint64_t offset, uint64_t length);
 
 }  // namespace vs::unify

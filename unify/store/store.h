@@ -4,7 +4,8 @@
 //   <store>/masters/ab/R  masters; "ab" + R begins with the SHA-256 of the content
 //   <store>/staging/      names on their way into or out of a guest; empty between runs
 //   <store>/lost/         what recovery could not place, never deleted by us
-// The directory is root's, 0700, on the pool's own mount and in no guest's tree, so no guest can see or reach it.
+// The directory is root's, 0700, on the pool's own mount and in no guest's tree, so no guest can see or reach
+// it.
 #pragma once
 
 #include <memory>
@@ -13,8 +14,8 @@
 #include <vector>
 
 #include "core/durable/host_lock.h"
-#include "core/tree/inventory.h"
 #include "core/store/file_class.h"
+#include "core/tree/inventory.h"
 #include "unify/store/pool.h"
 
 namespace vs::unify {
@@ -28,10 +29,11 @@ class Store {
  public:
   // Where the store of this pool is or will be.
   static std::string default_path(const Pool& pool);
-  // Opens an existing store, or with `create` makes one. nullptr when it does not exist and create is false. Throws
-  // Error(Exit::usage) for a place on another filesystem, in a guest's tree, or not root's alone.
+  // Opens an existing store, or with `create` makes one. nullptr when it does not exist and create is false.
+  // Throws Error(Exit::usage) for a place on another filesystem, in a guest's tree, or not root's alone.
   // `parent`, when valid, is the directory that holds it, in the view that the guests are seen through.
-  static std::unique_ptr<Store> open(const std::string& path, const Pool& pool, std::span<const Guest> guests, bool create, UniqueFd parent = UniqueFd());
+  static std::unique_ptr<Store> open(const std::string& path, const Pool& pool, std::span<const Guest> guests,
+                                     bool create, UniqueFd parent = UniqueFd());
 
   const std::string& path() const { return path_; }
   const std::string& id() const { return id_; }
@@ -39,7 +41,9 @@ class Store {
   int staging_fd() const { return staging_.get(); }
   int lost_fd() const { return lost_.get(); }
 
-  std::string shown_master(const std::string& name) const { return path_ + "/masters/" + name; }  // for messages
+  std::string shown_master(const std::string& name) const {
+    return path_ + "/masters/" + name;
+  }                                              // for messages
   std::vector<StoredName> list_masters() const;  // sorted by name
   std::vector<StoredName> list_staging() const;
   Expected<UniqueFd> open_master(const std::string& name) const;  // for reading

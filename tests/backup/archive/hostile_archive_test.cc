@@ -1,4 +1,5 @@
-// Archives and catalogs made by an attacker: nothing is written outside of the target, nothing grows without bound.
+// Archives and catalogs made by an attacker: nothing is written outside of the target, nothing grows without
+// bound.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -84,9 +85,11 @@ class HostileTest : public testing::Test {
   void expect_untouched() {
     EXPECT_EQ(test::read_file(outside_ + "/canary"), "untouched");
     EXPECT_EQ(std::distance(fs::directory_iterator(outside_), fs::directory_iterator()), 1);
-    for (const auto& entry : fs::directory_iterator(dir_.path())) EXPECT_THAT(entry.path().filename().string(), testing::AnyOf("outside", "target", "evil.tar.zst"));
+    for (const auto& entry : fs::directory_iterator(dir_.path()))
+      EXPECT_THAT(entry.path().filename().string(), testing::AnyOf("outside", "target", "evil.tar.zst"));
     if (!fs::exists(dir_ / "target")) return;
-    for (const auto& entry : fs::directory_iterator(dir_ / "target")) EXPECT_EQ(entry.path().filename(), "evil");
+    for (const auto& entry : fs::directory_iterator(dir_ / "target"))
+      EXPECT_EQ(entry.path().filename(), "evil");
   }
 
   test::TempDir dir_;
@@ -97,7 +100,8 @@ class HostileTest : public testing::Test {
 };
 
 TEST_F(HostileTest, NamesThatLeadOutAreNoNames) {
-  for (const auto& name : std::vector<std::string>{"..", ".", "a/b", "../x", "/etc/x", std::string("nul\0byte", 8)}) {
+  for (const auto& name :
+       std::vector<std::string>{"..", ".", "a/b", "../x", "/etc/x", std::string("nul\0byte", 8)}) {
     tar_.clear();
     catalog_.dirs["evil"] = {{"", dir_of({file(name, "bad")})}};
     restore_it();

@@ -23,7 +23,8 @@ Archive archive(const std::string& stamp, const std::string& chain, uint32_t num
 std::vector<Archive> history() {
   std::vector<Archive> all;
   for (int day = 1; day <= 8; ++day) {
-    const std::string stamp = "2026110" + std::to_string(day) + "T030000Z", chain = day < 5 ? "20261101T030000Z" : "20261105T030000Z";
+    const std::string stamp = "2026110" + std::to_string(day) + "T030000Z",
+                      chain = day < 5 ? "20261101T030000Z" : "20261105T030000Z";
     all.push_back(archive(stamp, chain, static_cast<uint32_t>(day < 5 ? day - 1 : day - 5)));
   }
   return all;
@@ -52,7 +53,9 @@ TEST(RetentionTest, RemovesTheEndOfAChainThatNobodyNeeds) {
 
 TEST(RetentionTest, KeepsTheNewestOfEachPeriod) {
   std::vector<Archive> all;
-  for (const char* stamp : {"20251231T230000Z", "20260101T010000Z", "20260131T010000Z", "20260201T010000Z", "20260201T020000Z"}) all.push_back(archive(stamp, stamp, 0));
+  for (const char* stamp :
+       {"20251231T230000Z", "20260101T010000Z", "20260131T010000Z", "20260201T010000Z", "20260201T020000Z"})
+    all.push_back(archive(stamp, stamp, 0));
   Retention monthly;
   monthly.monthly = 3;
   EXPECT_EQ(kept(all, monthly).size(), 3u);
@@ -64,13 +67,15 @@ TEST(RetentionTest, KeepsTheNewestOfEachPeriod) {
   EXPECT_EQ(kept(all, hourly).size(), 1u);
 }
 
-// Five nights in one chain: a guest that ran was archived live and then stopped, but on the third, when it could not be.
+// Five nights in one chain: a guest that ran was archived live and then stopped, but on the third, when it
+// could not be.
 std::vector<Archive> nights_of_a_guest_that_runs() {
   std::vector<Archive> all;
   for (int night = 1; night <= 5; ++night) {
     for (const char* consistency : {"live", "frozen"}) {
       if (night == 3 && std::string(consistency) == "frozen") continue;
-      const std::string stamp = "2026110" + std::to_string(night) + (std::string(consistency) == "live" ? "T030000Z" : "T030130Z");
+      const std::string stamp =
+          "2026110" + std::to_string(night) + (std::string(consistency) == "live" ? "T030000Z" : "T030130Z");
       all.push_back(archive(stamp, "20261101T030000Z", static_cast<uint32_t>(all.size())));
       all.back().header.consistency = consistency;
     }
@@ -109,7 +114,8 @@ TEST(RetentionTest, WhatGoesOfANightGoesTogether) {
   std::vector<std::string> kept_stamps;
   for (const auto& verdict : judge(all, rules))
     if (verdict.keep) kept_stamps.push_back(verdict.archive.header.stamp.substr(6));
-  EXPECT_THAT(kept_stamps, ElementsAre("01T030000Z", "01T030130Z", "02T030000Z", "02T030130Z", "03T030000Z", "04T030000Z", "04T030130Z", "05T030000Z", "05T030130Z"));
+  EXPECT_THAT(kept_stamps, ElementsAre("01T030000Z", "01T030130Z", "02T030000Z", "02T030130Z", "03T030000Z",
+                                       "04T030000Z", "04T030130Z", "05T030000Z", "05T030130Z"));
   rules.last = 1;
   kept_stamps.clear();
   for (const auto& verdict : judge(all, rules))

@@ -31,7 +31,9 @@ class RoundTrip : public testing::Test {
   }
 };
 
-TEST_F(RoundTrip, GivesBackEverythingAsOfEveryTime) { run_all(""); }
+TEST_F(RoundTrip, GivesBackEverythingAsOfEveryTime) {
+  run_all("");
+}
 
 TEST(RestoreTest, NothingChangedReadsAndStoresNothing) {
   BackupHost host;
@@ -60,7 +62,8 @@ TEST(RestoreTest, OneFileOneDirectoryAndAnOlderTime) {
   EXPECT_EQ(gone.exit_code, 2);
   EXPECT_THAT(gone.err, HasSubstr("etc/two"));
   ASSERT_EQ(host.vbackup("restore", {"--target", host.scratch("out3"), "alpha:/usr/bin/"}).exit_code, 0);
-  EXPECT_EQ(read_file(host.scratch("out3") + "/alpha/usr/bin/again"), read_file(host.tree("alpha") + "/usr/bin/program"));
+  EXPECT_EQ(read_file(host.scratch("out3") + "/alpha/usr/bin/again"),
+            read_file(host.tree("alpha") + "/usr/bin/program"));
 }
 
 TEST(RestoreTest, DryRunChangesNothing) {
@@ -86,13 +89,17 @@ TEST(RestoreTest, RefusesADirectoryThatIsThere) {
 TEST(RestoreTest, ASingleArchiveHoldsAllOfIt) {
   BackupHost host;
   host.make_guests();
-  const RunResult made = run({vbackup_path(), "create", "--single", host.scratch("one.tar.zst"), "--state", host.scratch("state"), "--tree", "alpha=" + host.tree("alpha"), "--tree",
+  const RunResult made = run({vbackup_path(), "create", "--single", host.scratch("one.tar.zst"), "--state",
+                              host.scratch("state"), "--tree", "alpha=" + host.tree("alpha"), "--tree",
                               "beta=" + host.tree("beta")});
   ASSERT_EQ(made.exit_code, 0) << made.err;
   const std::string target = host.scratch("out");
-  const RunResult result = run({vbackup_path(), "restore", "--from", host.scratch("one.tar.zst"), "--target", target, "--all"});
+  const RunResult result =
+      run({vbackup_path(), "restore", "--from", host.scratch("one.tar.zst"), "--target", target, "--all"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_EQ(difference(everything_of(host.trees()), everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})), "");
+  EXPECT_EQ(difference(everything_of(host.trees()),
+                       everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})),
+            "");
 }
 
 TEST(RestoreTest, SeveralTargetsAreFedFromOneReading) {
@@ -105,7 +112,10 @@ TEST(RestoreTest, SeveralTargetsAreFedFromOneReading) {
   for (const std::string& set : {host.set(), host.scratch("second")}) {
     const std::string target = host.scratch("out-" + std::filesystem::path(set).filename().string());
     ASSERT_EQ(run({vbackup_path(), "restore", "--to", set, "--target", target, "--all"}).exit_code, 0);
-    EXPECT_EQ(difference(everything_of(host.trees()), everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})), "") << set;
+    EXPECT_EQ(difference(everything_of(host.trees()),
+                         everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})),
+              "")
+        << set;
   }
 }
 

@@ -18,24 +18,31 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-// Writes to "a" and then to "z/z", forever: in every moment z has as much as a, or one step less. Between the two there is so much to read (directories
-// come in order, behind the files beside them) that a live backup reads z long after a.
+// Writes to "a" and then to "z/z", forever: in every moment z has as much as a, or one step less. Between the
+// two there is so much to read (directories come in order, behind the files beside them) that a live backup
+// reads z long after a.
 class RunningGuest {
  public:
-  explicit RunningGuest(const std::string& tree) : cgroup_(cgroup2_mount() + "/test-backup-" + std::to_string(::getpid())) {
+  explicit RunningGuest(const std::string& tree)
+      : cgroup_(cgroup2_mount() + "/test-backup-" + std::to_string(::getpid())) {
     fs::create_directories(tree + "/bin");
     fs::copy_file("/usr/bin/busybox", tree + "/bin/busybox");
     fs::create_directories(tree + "/middle");
-    must_run({"bash", "-c", "cd '" + tree + "/middle' && for i in $(seq 60); do head -c 1000000 /dev/urandom > $i; done"});
+    must_run({"bash", "-c",
+              "cd '" + tree + "/middle' && for i in $(seq 60); do head -c 1000000 /dev/urandom > $i; done"});
     write_file(tree + "/a", "");
     write_file(tree + "/z/z", "");
     fs::create_directories(cgroup_);
-    process_ = std::make_unique<Process>(Command{"sh", "-c", "echo 0 > '" + cgroup_ + "/cgroup.procs'; exec chroot '" + tree + "' /bin/busybox sh -c 'while :; do echo x >> /a; echo x >> /z/z; done'"});
+    process_ = std::make_unique<Process>(
+        Command{"sh", "-c",
+                "echo 0 > '" + cgroup_ + "/cgroup.procs'; exec chroot '" + tree +
+                    "' /bin/busybox sh -c 'while :; do echo x >> /a; echo x >> /z/z; done'"});
     for (int i = 0; i < 500 && fs::file_size(tree + "/z/z") == 0; ++i) std::this_thread::sleep_for(10ms);
   }
   ~RunningGuest() {
     process_.reset();
-    for (int i = 0; i < 300 && ::rmdir(cgroup_.c_str()) != 0 && errno == EBUSY; ++i) std::this_thread::sleep_for(10ms);
+    for (int i = 0; i < 300 && ::rmdir(cgroup_.c_str()) != 0 && errno == EBUSY; ++i)
+      std::this_thread::sleep_for(10ms);
   }
   std::string cgroup() const { return cgroup_; }
   void end() { process_.reset(); }
@@ -48,18 +55,23 @@ class RunningGuest {
 class FreezeTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (::geteuid() != 0 || cgroup2_mount().empty() || !fs::exists("/usr/bin/busybox")) GTEST_SKIP() << "needs root, a cgroup hierarchy of version 2, busybox-static";
+    if (::geteuid() != 0 || cgroup2_mount().empty() || !fs::exists("/usr/bin/busybox"))
+      GTEST_SKIP() << "needs root, a cgroup hierarchy of version 2, busybox-static";
     fs::create_directories(tree_);
   }
   Command create(const Command& more = {}) const {
-    Command line{vbackup_path(), "create", "--to", dir_ / "set", "--state", dir_ / "state", "--tree", "guest=" + tree_, "--progress", "never", "--json"};
+    Command line{vbackup_path(), "create",         "--to",       dir_ / "set", "--state", dir_ / "state",
+                 "--tree",       "guest=" + tree_, "--progress", "never",      "--json"};
     line.insert(line.end(), more.begin(), more.end());
     return line;
   }
   // How many steps z is behind a, in what is restored.
   long behind(const std::string& what, const std::string& into) const {
-    must_run({vbackup_path(), "restore", "--to", dir_ / "set", "--target", dir_ / into, "--progress", "never", what});
-    const auto size = [&](const char* file) { return static_cast<long>(fs::file_size(dir_ / (into + "/guest/" + file))); };
+    must_run({vbackup_path(), "restore", "--to", dir_ / "set", "--target", dir_ / into, "--progress", "never",
+              what});
+    const auto size = [&](const char* file) {
+      return static_cast<long>(fs::file_size(dir_ / (into + "/guest/" + file)));
+    };
     return (size("a") - size("z/z")) / 2;
   }
   TempDir dir_;
@@ -83,7 +95,9 @@ TEST_F(FreezeTest, TheArchiveOfAFrozenGuestIsOneMomentOfItAndTheLiveOneIsNot) {
   const std::string frozen_stamp = result.out.substr(at + 9, 16);
   std::string live_stamp;
   for (const auto& entry : fs::directory_iterator(dir_ / "set"))
-    if (const std::string name = entry.path().filename(); name.starts_with("guest-full-") && name.ends_with(".zst")) live_stamp = name.substr(11, 16);
+    if (const std::string name = entry.path().filename();
+        name.starts_with("guest-full-") && name.ends_with(".zst"))
+      live_stamp = name.substr(11, 16);
   EXPECT_LT(live_stamp, frozen_stamp);
   EXPECT_LT(behind("guest@" + live_stamp, "live"), 0);
 }
@@ -100,7 +114,8 @@ TEST_F(FreezeTest, ANightOfARunningGuestIsOneBackupAndItsSecondArchiveNeverAFull
   }
   EXPECT_EQ(full, 2u) << "each night begins a chain";
   EXPECT_EQ(incremental, 2u);
-  const RunResult forget = run({vbackup_path(), "forget", "--to", dir_ / "set", "--keep-last", "1", "--json", "--dry-run"});
+  const RunResult forget =
+      run({vbackup_path(), "forget", "--to", dir_ / "set", "--keep-last", "1", "--json", "--dry-run"});
   EXPECT_EQ(summary_number(forget, "kept"), 2u) << forget.out;
   EXPECT_EQ(summary_number(forget, "removed"), 2u) << forget.out;
 }
@@ -142,7 +157,8 @@ TEST_F(FreezeTest, KilledWhileTheGuestStandsStillItGoesOn) {
   }
   EXPECT_GT(caught, 0) << "never killed in the moment that matters";
   ASSERT_EQ(run(create()).exit_code, 0);
-  EXPECT_EQ(must_run({"bash", "-c", vbackup_path() + " check -q --to '" + dir_ / "set" + "' && echo whole"}), "whole\n");
+  EXPECT_EQ(must_run({"bash", "-c", vbackup_path() + " check -q --to '" + dir_ / "set" + "' && echo whole"}),
+            "whole\n");
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
-// kill -9 at random instants, hundreds of them, over guests so small that a run takes some tens of milliseconds: after each the rerun makes it whole.
+// kill -9 at random instants, hundreds of them, over guests so small that a run takes some tens of
+// milliseconds: after each the rerun makes it whole.
 //
-// Each kill is of a set of its own, a copy of one made before: archives bear the second of their run, so a second run on one set would mostly wait, and be
-// killed waiting. Four at a time.
+// Each kill is of a set of its own, a copy of one made before: archives bear the second of their run, so a
+// second run on one set would mostly wait, and be killed waiting. Four at a time.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -27,15 +28,20 @@ class BackupKills : public testing::Test {
  protected:
   // A set of four states; their pool archives are partly dead when two of them are forgotten.
   BackupKills() {
-    must_run({"bash", "-c", "mkdir -p '" + host_.tree("alpha") + "/etc' '" + host_.tree("beta") + "/etc' && cd '" + host_.tree("alpha") + R"sh(' &&
+    must_run({"bash", "-c",
+              "mkdir -p '" + host_.tree("alpha") + "/etc' '" + host_.tree("beta") + "/etc' && cd '" +
+                  host_.tree("alpha") + R"sh(' &&
       for i in $(seq 20); do echo file $i > etc/$i; done; head -c 200000 /dev/urandom > etc/random; head -c 5000000 /dev/zero > zeros; ln etc/1 etc/one; ln -s etc/1 link; mkfifo fifo
       for i in $(seq 3 9); do ln etc/$i ../beta/etc/$i; done; setfattr -n user.test -v value etc/2; chmod 4755 etc/16; echo beta > ../beta/etc/own
       mkdir -p sealed; echo in > sealed/in; chattr +i etc/18 sealed ../beta/etc/own || true )sh"});
     for (int state = 0; state < 4; ++state) {
       const RunResult made = host_.create(state == 2 ? Command{"--full"} : Command{});
       if (made.exit_code != 0) throw std::runtime_error(made.err);
-      must_run({"bash", "-c", "cd '" + host_.tree("alpha") + "' && echo " + std::to_string(state) + " > etc/state && rm etc/" + std::to_string(3 + state) + " ../beta/etc/" + std::to_string(3 + state) +
-                                  " && echo new > etc/pair-" + std::to_string(state) + " && ln etc/pair-" + std::to_string(state) + " ../beta/etc/"});
+      must_run({"bash", "-c",
+                "cd '" + host_.tree("alpha") + "' && echo " + std::to_string(state) +
+                    " > etc/state && rm etc/" + std::to_string(3 + state) + " ../beta/etc/" +
+                    std::to_string(3 + state) + " && echo new > etc/pair-" + std::to_string(state) +
+                    " && ln etc/pair-" + std::to_string(state) + " ../beta/etc/"});
     }
     std::this_thread::sleep_for(1100ms);  // the copies' next stamp is a later one
   }
@@ -62,17 +68,21 @@ class BackupKills : public testing::Test {
     EXPECT_EQ(check.exit_code, 0) << when << "\n" << check.out << check.err;
   }
   void expect_no_leftovers(const Place& place) const {
-    for (const auto& entry : fs::directory_iterator(place.set)) EXPECT_THAT(entry.path().filename().string(), Not(HasSubstr(".part")));
+    for (const auto& entry : fs::directory_iterator(place.set))
+      EXPECT_THAT(entry.path().filename().string(), Not(HasSubstr(".part")));
   }
   void expect_same(const Place& place) const {
     const std::string target = place.set + "-back";
     const RunResult back = run(command(place, "restore", {"--target", target, "--all"}));
     EXPECT_EQ(back.exit_code, 0) << back.err;
-    EXPECT_EQ(difference(everything_of(host_.trees()), everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})), "");
+    EXPECT_EQ(difference(everything_of(host_.trees()),
+                         everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})),
+              "");
     remove_tree(target);
   }
 
-  // Calls `body` with the number of each kill and a function that runs a command and kills it within what the last ones took.
+  // Calls `body` with the number of each kill and a function that runs a command and kills it within what the
+  // last ones took.
   void kill(int kills, const std::function<void(int, const std::function<void(const Command&)>&)>& body) {
     std::vector<std::jthread> threads;
     std::atomic<int> next{0};
@@ -82,13 +92,15 @@ class BackupKills : public testing::Test {
         std::chrono::microseconds longest = 40ms;
         const auto killer = [&](const Command& line) {
           Process process(line);
-          std::this_thread::sleep_for(std::chrono::microseconds(random() % static_cast<uint64_t>(longest.count())));
+          std::this_thread::sleep_for(
+              std::chrono::microseconds(random() % static_cast<uint64_t>(longest.count())));
           const bool alive = process.running();
           process.signal_group(9);
           process.wait();
           killed_ += alive ? 1 : 0;
           // A third of them shall be over: then the kills are spread over all that a run does.
-          longest = alive ? longest + longest / 30 : std::max<std::chrono::microseconds>(5ms, longest - longest / 15);
+          longest = alive ? longest + longest / 30
+                          : std::max<std::chrono::microseconds>(5ms, longest - longest / 15);
         };
         for (int i = next++; i < kills && !HasFailure(); i = next++) body(i, killer);
       });
@@ -124,8 +136,10 @@ TEST_F(BackupKills, OfRestoreAreMadeGoodByTheSameCommand) {
     const std::string target = host_.scratch("k" + std::to_string(i));
     const Command restore = command(place, "restore", {"--target", target, "--all"});
     kill_within(restore);
-    // A vserver has its name only when all of it is there; of the last steps, in which they get their names, some may have been taken.
-    const bool any = fs::exists(target + "/alpha") || fs::exists(target + "/beta"), going_on = fs::exists(target + "/.vbackup-restore/.complete");
+    // A vserver has its name only when all of it is there; of the last steps, in which they get their names,
+    // some may have been taken.
+    const bool any = fs::exists(target + "/alpha") || fs::exists(target + "/beta"),
+               going_on = fs::exists(target + "/.vbackup-restore/.complete");
     if (any && !going_on) {
       EXPECT_EQ(run(restore).exit_code, 2) << "it had ended";
     } else {
@@ -134,9 +148,12 @@ TEST_F(BackupKills, OfRestoreAreMadeGoodByTheSameCommand) {
       const RunResult again = run(restore);
       EXPECT_EQ(again.exit_code, 0) << again.err;
     }
-    EXPECT_EQ(std::distance(fs::directory_iterator(target), fs::directory_iterator()), 2) << "something is left";
+    EXPECT_EQ(std::distance(fs::directory_iterator(target), fs::directory_iterator()), 2)
+        << "something is left";
     if (i % 3 == 0) {
-      EXPECT_EQ(difference(everything_of(host_.trees()), everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})), "");
+      EXPECT_EQ(difference(everything_of(host_.trees()),
+                           everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})),
+                "");
     }
     remove_tree(target);
   });
@@ -150,8 +167,13 @@ TEST_F(BackupKills, OfRestoreInItsLastStepsAreMadeGoodByTheSameCommandAlone) {
   const Place place = copy("l");
   ASSERT_EQ(run(command(place, "create")).exit_code, 0);
   int n = 0;
-  // Before the mark; between the mark and the first vserver in place; between the two; before the mark goes; after it.
-  for (const auto& [syscall, when, complete] : {std::tuple{"syncfs", "1", false}, {"renameat2", "1", true}, {"renameat2", "2", true}, {"unlinkat", "1", true}, {"unlinkat", "2", false}}) {
+  // Before the mark; between the mark and the first vserver in place; between the two; before the mark goes;
+  // after it.
+  for (const auto& [syscall, when, complete] : {std::tuple{"syncfs", "1", false},
+                                                {"renameat2", "1", true},
+                                                {"renameat2", "2", true},
+                                                {"unlinkat", "1", true},
+                                                {"unlinkat", "2", false}}) {
     const std::string target = host_.scratch("last" + std::to_string(n++));
     const Command restore = command(place, "restore", {"--target", target, "-j", "1", "alpha", "beta"});
     ASSERT_NE(run(with_injection(restore, syscall, "signal=KILL", when)).exit_code, 0) << syscall;
@@ -165,7 +187,10 @@ TEST_F(BackupKills, OfRestoreInItsLastStepsAreMadeGoodByTheSameCommandAlone) {
     }
     const RunResult again = run(restore);
     EXPECT_EQ(again.exit_code, n == 5 ? 2 : 0) << syscall << when << again.err;
-    EXPECT_EQ(difference(everything_of(host_.trees()), everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})), "") << syscall << when;
+    EXPECT_EQ(difference(everything_of(host_.trees()),
+                         everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})),
+              "")
+        << syscall << when;
   }
 }
 
@@ -184,8 +209,10 @@ TEST_F(BackupKills, OfForgetAndPruneLeaveEveryListedStateRestorable) {
   EXPECT_GT(killed_, 20);
 }
 
-// Kinds of calls by which create reads guests and changes the set fail once each: it says so, nothing half appears, the next run is whole.
-class BackupFailingCalls : public BackupKills, public testing::WithParamInterface<std::pair<const char*, const char*>> {};
+// Kinds of calls by which create reads guests and changes the set fail once each: it says so, nothing half
+// appears, the next run is whole.
+class BackupFailingCalls : public BackupKills,
+                           public testing::WithParamInterface<std::pair<const char*, const char*>> {};
 
 TEST_P(BackupFailingCalls, AreTold) {
   if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
@@ -199,13 +226,17 @@ TEST_P(BackupFailingCalls, AreTold) {
   // Trees are read through a mount of their own, where paths begin at their top.
   const auto [first, counted] = create("ordinals");
   int told = 0;
-  for (const unsigned ordinal : sample(call_ordinals(counted, syscall, {first.set, first.state, "/trees/", "</>", "</etc"}), 4)) {
+  for (const unsigned ordinal :
+       sample(call_ordinals(counted, syscall, {first.set, first.state, "/trees/", "</>", "</etc"}), 4)) {
     const auto [place, line] = create("n" + std::to_string(ordinal));
-    const RunResult result = run(with_injection(line, syscall, std::string("error=") + error, std::to_string(ordinal)));
+    const RunResult result =
+        run(with_injection(line, syscall, std::string("error=") + error, std::to_string(ordinal)));
     EXPECT_THAT(result.exit_code, testing::AnyOf(0, 1, 2, 3)) << shown(result);
     told += result.exit_code != 0 ? 1 : 0;
     // The failing write may be that of the message.
-    EXPECT_TRUE(result.exit_code == 0 || std::string(syscall) == "write" || result.err.find("vbackup: ") != std::string::npos) << shown(result);
+    EXPECT_TRUE(result.exit_code == 0 || std::string(syscall) == "write" ||
+                result.err.find("vbackup: ") != std::string::npos)
+        << shown(result);
     expect_whole(place, "after a failing call");
     EXPECT_EQ(run(command(place, "create")).exit_code, 0);
     expect_no_leftovers(place);
@@ -215,33 +246,60 @@ TEST_P(BackupFailingCalls, AreTold) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Calls, BackupFailingCalls,
-                         testing::Values(std::pair{"write", "ENOSPC"}, std::pair{"fsync", "EIO"}, std::pair{"renameat", "EIO"}, std::pair{"getdents64", "EIO"}, std::pair{"openat2", "EIO"}, std::pair{"statx", "EIO"},
-                                         std::pair{"pread64", "EIO"}, std::pair{"flistxattr", "EIO"}, std::pair{"openat", "EMFILE"}),
+                         testing::Values(std::pair{"write", "ENOSPC"}, std::pair{"fsync", "EIO"},
+                                         std::pair{"renameat", "EIO"}, std::pair{"getdents64", "EIO"},
+                                         std::pair{"openat2", "EIO"}, std::pair{"statx", "EIO"},
+                                         std::pair{"pread64", "EIO"}, std::pair{"flistxattr", "EIO"},
+                                         std::pair{"openat", "EMFILE"}),
                          [](const auto& one) { return std::string(one.param.first); });
 
-// The same for restore: what could not be given back is named (3), or all of it stays hidden (1), and the same command makes that whole. 30 s.
+// The same for restore: what could not be given back is named (3), or all of it stays hidden (1), and the
+// same command makes that whole. 30 s.
 TEST_F(BackupKills, CallsThatFailARestoreAreTold) {
   if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
   const Place place = copy("s");
   ASSERT_EQ(run(command(place, "create")).exit_code, 0);
   const auto expected = everything_of(host_.trees());
-  const auto restore_to = [&](const std::string& target) { return command(place, "restore", {"--target", target, "-j", "1", "--all"}); };
+  const auto restore_to = [&](const std::string& target) {
+    return command(place, "restore", {"--target", target, "-j", "1", "--all"});
+  };
   int n = 0;
-  for (const auto& [syscall, error] : {std::pair{"mkdirat", "ENOSPC"}, {"openat", "EIO"}, {"openat2", "EIO"}, {"pwrite64", "ENOSPC"}, {"pread64", "EIO"}, {"fchownat", "EPERM"}, {"chmod", "EIO"}, {"setxattr", "ENOSPC"},
-                                       {"utimensat", "EIO"}, {"linkat", "EMLINK"}, {"symlinkat", "ENOSPC"}, {"mknodat", "EPERM"}, {"ioctl", "EIO"}, {"syncfs", "EIO"}, {"fsync", "EIO"}, {"renameat", "EIO"}, {"renameat2", "EIO"}}) {
+  for (const auto& [syscall, error] : {std::pair{"mkdirat", "ENOSPC"},
+                                       {"openat", "EIO"},
+                                       {"openat2", "EIO"},
+                                       {"pwrite64", "ENOSPC"},
+                                       {"pread64", "EIO"},
+                                       {"fchownat", "EPERM"},
+                                       {"chmod", "EIO"},
+                                       {"setxattr", "ENOSPC"},
+                                       {"utimensat", "EIO"},
+                                       {"linkat", "EMLINK"},
+                                       {"symlinkat", "ENOSPC"},
+                                       {"mknodat", "EPERM"},
+                                       {"ioctl", "EIO"},
+                                       {"syncfs", "EIO"},
+                                       {"fsync", "EIO"},
+                                       {"renameat", "EIO"},
+                                       {"renameat2", "EIO"}}) {
     const std::string first = host_.scratch("ordinals" + std::to_string(n));
     int told = 0;
-    for (const unsigned ordinal : sample(call_ordinals(restore_to(first), syscall, {first, place.set, "/proc/self/fd/"}), 4)) {
+    for (const unsigned ordinal :
+         sample(call_ordinals(restore_to(first), syscall, {first, place.set, "/proc/self/fd/"}), 4)) {
       const std::string target = host_.scratch("t" + std::to_string(n++));
-      const RunResult result = run(with_injection(restore_to(target), syscall, std::string("error=") + error, std::to_string(ordinal)));
+      const RunResult result = run(with_injection(restore_to(target), syscall, std::string("error=") + error,
+                                                  std::to_string(ordinal)));
       const std::string when = std::string(syscall) + " " + std::to_string(ordinal) + "\n" + result.err;
       EXPECT_THAT(result.exit_code, testing::AnyOf(0, 1, 2, 3)) << when;
       told += result.exit_code != 0 ? 1 : 0;
-      const auto restored = [&] { return difference(expected, everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}})); };
+      const auto restored = [&] {
+        return difference(expected,
+                          everything_of({{"alpha", target + "/alpha"}, {"beta", target + "/beta"}}));
+      };
       if (result.exit_code == 0) {
         EXPECT_EQ(restored(), "") << "not told: " << when;
       } else if (result.exit_code == 3) {
-        EXPECT_THAT(result.err, testing::AnyOf(HasSubstr(target), HasSubstr(place.set))) << "it names no file: " << when;
+        EXPECT_THAT(result.err, testing::AnyOf(HasSubstr(target), HasSubstr(place.set)))
+            << "it names no file: " << when;
       } else {
         EXPECT_THAT(result.err, HasSubstr("vbackup: error: ")) << when;
         // Nothing bears its name unless all of it is there.

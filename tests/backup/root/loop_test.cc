@@ -30,19 +30,26 @@ TEST_P(BackupOn, GivesBackEverythingAsOfEveryTime) {
     BackupHost::let_clock_pass();
   }
   for (size_t i = 0; i < times.size(); ++i)
-    EXPECT_EQ(difference(times[i].second, everything_of(host.restored("r" + std::to_string(i), times[i].first))), "") << "as of round " << i;
-  const RunResult check = host.vbackup("check", {"--rehearse", "--scratch", filesystem.path() + "/rehearsal"});
+    EXPECT_EQ(
+        difference(times[i].second, everything_of(host.restored("r" + std::to_string(i), times[i].first))),
+        "")
+        << "as of round " << i;
+  const RunResult check =
+      host.vbackup("check", {"--rehearse", "--scratch", filesystem.path() + "/rehearsal"});
   EXPECT_EQ(check.exit_code, 0) << check.out << check.err;
   EXPECT_FALSE(fs::exists(filesystem.path() + "/rehearsal"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Filesystems, BackupOn, testing::Values("ext4", "xfs", "btrfs"), [](const auto& one) { return std::string(one.param); });
+INSTANTIATE_TEST_SUITE_P(Filesystems, BackupOn, testing::Values("ext4", "xfs", "btrfs"),
+                         [](const auto& one) { return std::string(one.param); });
 
 TEST(BackupSnapshot, OnBtrfsASnapshotIsReadAndTheIndexKnowsItsInodes) {
   VS_NEEDS_FILESYSTEM("btrfs");
   LoopFilesystem filesystem("btrfs", 600);
   const std::string trees = filesystem.path() + "/trees";
-  must_run({"bash", "-c", "mkdir '" + trees + "' && btrfs -q subvolume create '" + trees + "/alpha' && btrfs -q subvolume create '" + trees + "/beta'"});
+  must_run({"bash", "-c",
+            "mkdir '" + trees + "' && btrfs -q subvolume create '" + trees +
+                "/alpha' && btrfs -q subvolume create '" + trees + "/beta'"});
   write_file(trees + "/alpha/file", "alpha's");
   write_file(trees + "/beta/file", "beta's");
   BackupHost host(trees);
@@ -54,7 +61,8 @@ TEST(BackupSnapshot, OnBtrfsASnapshotIsReadAndTheIndexKnowsItsInodes) {
   const RunResult again = host.create({"--json", "--verify-sample", "0"});
   ASSERT_EQ(again.exit_code, 0) << again.err;
   EXPECT_EQ(summary_number(again, "files_read"), 0u) << again.out;
-  EXPECT_EQ(std::distance(fs::directory_iterator(trees), fs::directory_iterator()), 2) << "a snapshot was left behind";
+  EXPECT_EQ(std::distance(fs::directory_iterator(trees), fs::directory_iterator()), 2)
+      << "a snapshot was left behind";
   EXPECT_EQ(difference(everything_of(host.trees()), everything_of(host.restored("r"))), "");
 }
 
@@ -64,13 +72,15 @@ TEST(BackupFullDisk, NothingHalfAppearsAndTheRerunIsWhole) {
   BackupHost host;
   host.make_guests();
   const std::string set = disk.path() + "/set";
-  Command line{vbackup_path(), "create", "--to", set, "--state", host.scratch("state"), "--progress", "never"};
+  Command line{vbackup_path(),        "create",     "--to", set, "--state",
+               host.scratch("state"), "--progress", "never"};
   for (const auto& [name, path] : host.trees()) line.insert(line.end(), {"--tree", name + "=" + path});
   must_run({"bash", "-c", "head -c 20000000 /dev/zero > '" + disk.path() + "/ballast'"});
   const RunResult full = run(line);
   EXPECT_EQ(full.exit_code, 1);
   EXPECT_THAT(full.err, HasSubstr("No space left"));
-  for (const auto& entry : fs::directory_iterator(set)) EXPECT_THAT(entry.path().filename().string(), testing::Not(HasSubstr(".part")));
+  for (const auto& entry : fs::directory_iterator(set))
+    EXPECT_THAT(entry.path().filename().string(), testing::Not(HasSubstr(".part")));
   fs::remove(disk.path() + "/ballast");
   const RunResult again = run(line);
   ASSERT_EQ(again.exit_code, 0) << again.err;
@@ -80,7 +90,9 @@ TEST(BackupFullDisk, NothingHalfAppearsAndTheRerunIsWhole) {
 TEST(BackupFullDisk, ARestoreSaysSoAndStops) {
   VS_NEEDS_FILESYSTEM("ext4");
   LoopFilesystem disk("ext4", 32);
-  must_run({"bash", "-c", "cd '" + disk.path() + "' && fallocate -l $(($(df --output=avail -B1 . | tail -n 1) - 5000000)) ballast"});
+  must_run({"bash", "-c",
+            "cd '" + disk.path() +
+                "' && fallocate -l $(($(df --output=avail -B1 . | tail -n 1) - 5000000)) ballast"});
   BackupHost host;
   host.make_guests();
   ASSERT_EQ(host.create().exit_code, 0);
@@ -97,8 +109,10 @@ HostOptions unified_host() {
 }
 
 Command over_guests(const TestHost& host, const std::string& verb, const Command& more, size_t guests = 99) {
-  Command line{vbackup_path(), verb, "--to", host.scratch("set"), "--state", host.scratch("bstate"), "--progress", "never"};
-  for (size_t i = 0; i < host.guests().size() && i < guests; ++i) line.insert(line.end(), {"--tree", host.guests()[i].name() + "=" + host.guests()[i].root()});
+  Command line{vbackup_path(),         verb,         "--to", host.scratch("set"), "--state",
+               host.scratch("bstate"), "--progress", "never"};
+  for (size_t i = 0; i < host.guests().size() && i < guests; ++i)
+    line.insert(line.end(), {"--tree", host.guests()[i].name() + "=" + host.guests()[i].root()});
   line.insert(line.end(), more.begin(), more.end());
   return line;
 }
@@ -108,7 +122,8 @@ TEST(BackupOfUnifiedGuests, AfterARunOfVunifyWhichOnlyLinkedNothingIsReadAgain) 
   TestHost host(unified_host());
   // alpha and beta are unified; gamma, which has the same files, is not yet.
   Command first{vunify_path(), "run", "--state", host.state(), "--store", host.store()};
-  for (const char* name : {"alpha", "beta"}) first.insert(first.end(), {"--tree", std::string(name) + "=" + host.guest(name).root()});
+  for (const char* name : {"alpha", "beta"})
+    first.insert(first.end(), {"--tree", std::string(name) + "=" + host.guest(name).root()});
   ASSERT_EQ(run(first).exit_code, 0);
   BackupHost::let_clock_pass();
   ASSERT_EQ(run(over_guests(host, "create", {})).exit_code, 0);
@@ -124,7 +139,8 @@ TEST(BackupOfUnifiedGuests, AfterARunOfVunifyWhichOnlyLinkedNothingIsReadAgain) 
     trees[guest.name()] = guest.root();
     restored[guest.name()] = host.pool() + "/restored/" + guest.name();
   }
-  const RunResult back = run({vbackup_path(), "restore", "--to", host.scratch("set"), "--target", host.pool() + "/restored", "--all"});
+  const RunResult back = run({vbackup_path(), "restore", "--to", host.scratch("set"), "--target",
+                              host.pool() + "/restored", "--all"});
   ASSERT_EQ(back.exit_code, 0) << back.err;
   EXPECT_EQ(difference(everything_of(trees), everything_of(restored)), "");
 }
@@ -136,11 +152,14 @@ TEST(BackupOfUnifiedGuests, LinkLiveCostsNoMoreDiskAndLeavesEverythingSealed) {
   BackupHost::let_clock_pass();
   ASSERT_EQ(run(over_guests(host, "create", {})).exit_code, 0);
   const auto before = host.snapshots();
-  const Command own{vbackup_path(), "restore", "--to", host.scratch("set"), "--target", host.pool() + "/restored", "--json", "beta"};
+  const Command own{
+      vbackup_path(), "restore", "--to", host.scratch("set"), "--target", host.pool() + "/restored",
+      "--json",       "beta"};
   Command restore = own;
   restore.push_back("--link-live");
   if (!injection_impossible()) {
-    // Killed when all is written: sealed names of live masters stay behind, which the same command takes over and another must not.
+    // Killed when all is written: sealed names of live masters stay behind, which the same command takes over
+    // and another must not.
     EXPECT_NE(run(with_injection(restore, "syncfs", "signal=KILL", "1")).exit_code, 0);
     EXPECT_TRUE(fs::exists(host.pool() + "/restored/.vbackup-restore/beta/usr/bin/tools-1"));
     const RunResult other = run(own);
@@ -157,7 +176,9 @@ TEST(BackupOfUnifiedGuests, LinkLiveCostsNoMoreDiskAndLeavesEverythingSealed) {
   EXPECT_EQ(live.st_ino, restored.st_ino);
   EXPECT_EQ(host.store_defects(), std::vector<std::string>{});
   EXPECT_EQ(host.changes_since(before), "");
-  EXPECT_EQ(difference_text(snapshot_of(host.guest("beta").root()), snapshot_of(host.pool() + "/restored/beta"), Links::any), "");
+  EXPECT_EQ(difference_text(snapshot_of(host.guest("beta").root()),
+                            snapshot_of(host.pool() + "/restored/beta"), Links::any),
+            "");
   // vunify, told of the new tree, counts its names as its own.
   const RunResult check = host.vunify("check", {"--tree", "restored=" + host.pool() + "/restored/beta"});
   EXPECT_EQ(check.exit_code, 0) << check.out << check.err;

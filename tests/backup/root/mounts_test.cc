@@ -19,9 +19,11 @@ using testing::Not;
 
 class Mounted {
  public:
-  Mounted(const std::string& what, const std::string& where, const std::string& type, unsigned long flags) : where_(where) {
+  Mounted(const std::string& what, const std::string& where, const std::string& type, unsigned long flags)
+      : where_(where) {
     fs::create_directories(where);
-    if (::mount(what.c_str(), where.c_str(), type.c_str(), flags, nullptr) != 0) throw std::runtime_error("cannot mount on " + where);
+    if (::mount(what.c_str(), where.c_str(), type.c_str(), flags, nullptr) != 0)
+      throw std::runtime_error("cannot mount on " + where);
   }
   ~Mounted() { ::umount2(where_.c_str(), MNT_DETACH); }
   Mounted(const Mounted&) = delete;
@@ -30,15 +32,21 @@ class Mounted {
   std::string where_;
 };
 
-bool one_inode(const std::string& a, const std::string& b) { return fs::equivalent(a, b); }
+bool one_inode(const std::string& a, const std::string& b) {
+  return fs::equivalent(a, b);
+}
 
 TEST(BackupCrossMounts, EntersFilesystemsOfADiskWhenAskedAndNothingElse) {
   VS_NEEDS_FILESYSTEM("ext4");
   LoopFilesystem own("ext4", 64), other("ext4", 64);
   const std::string alpha = own.path() + "/trees/alpha";
-  // Both are new, so their files have the same inode numbers: a link of one must not become a link of the other.
-  must_run({"bash", "-c", "mkdir -p '" + alpha + "' '" + own.path() + "/trees/beta' && cd '" + alpha + "' && echo own > one && ln one two && mkdir -p srv mem && cd '" + other.path() +
-                              "' && mkdir -p data/sub && echo theirs > data/one && ln data/one data/sub/two && echo alone > data/alone && chown 33:44 data/alone"});
+  // Both are new, so their files have the same inode numbers: a link of one must not become a link of the
+  // other.
+  must_run({"bash", "-c",
+            "mkdir -p '" + alpha + "' '" + own.path() + "/trees/beta' && cd '" + alpha +
+                "' && echo own > one && ln one two && mkdir -p srv mem && cd '" + other.path() +
+                "' && mkdir -p data/sub && echo theirs > data/one && ln data/one data/sub/two && echo alone "
+                "> data/alone && chown 33:44 data/alone"});
   BackupHost host(own.path() + "/trees");
   const Mounted bind(other.path() + "/data", alpha + "/srv", "", MS_BIND);
   const Mounted memory("tmpfs", alpha + "/mem", "tmpfs", 0);
@@ -63,7 +71,10 @@ TEST(BackupCrossMounts, EntersFilesystemsOfADiskWhenAskedAndNothingElse) {
   EXPECT_EQ(host.vbackup("check").exit_code, 0);
   const RunResult again = host.create({"--cross-mounts", "--json", "--verify-sample", "0"});
   EXPECT_EQ(summary_number(again, "files_read"), 0u) << again.out;
-  EXPECT_EQ(run(host.command("create", {"--cross-mounts", "--consistency", "snapshot", "--tree", "alpha=" + alpha})).exit_code, 2);
+  EXPECT_EQ(
+      run(host.command("create", {"--cross-mounts", "--consistency", "snapshot", "--tree", "alpha=" + alpha}))
+          .exit_code,
+      2);
 }
 
 // ext4 has project ids only where the kernel has quotas; tests/vm/backup_quota.sh runs these where it has.
@@ -73,7 +84,9 @@ class BackupProjects : public testing::TestWithParam<const char*> {
   // Nothing where the kernel cannot mount one.
   std::unique_ptr<LoopFilesystem> filesystem(const std::string& mount_options) const {
     try {
-      return std::make_unique<LoopFilesystem>(GetParam(), ext4() ? 64 : 300, ext4() ? "-O quota,project -E quotatype=prjquota" : "", mount_options);
+      return std::make_unique<LoopFilesystem>(GetParam(), ext4() ? 64 : 300,
+                                              ext4() ? "-O quota,project -E quotatype=prjquota" : "",
+                                              mount_options);
     } catch (const std::exception&) {
       return nullptr;
     }
@@ -87,7 +100,10 @@ TEST_P(BackupProjects, AreGivenBack) {
   if (!quota) disk = filesystem("");
   if (!disk) GTEST_SKIP() << "ext4 has project ids only where the kernel has quotas, and this one has not";
   const std::string alpha = disk->path() + "/trees/alpha";
-  must_run({"bash", "-c", "mkdir -p '" + alpha + "/d' '" + disk->path() + "/trees/beta' && cd '" + alpha + "' && chattr -p 4711 d && head -c 2000000 /dev/urandom > d/file && chattr -p 4711 d/file && echo x > other && chattr -p 12 other"});
+  must_run({"bash", "-c",
+            "mkdir -p '" + alpha + "/d' '" + disk->path() + "/trees/beta' && cd '" + alpha +
+                "' && chattr -p 4711 d && head -c 2000000 /dev/urandom > d/file && chattr -p 4711 d/file && "
+                "echo x > other && chattr -p 12 other"});
   ASSERT_THAT(must_run({"lsattr", "-p", alpha + "/d/file"}), HasSubstr("4711"));
   if (ext4()) must_run({"chattr", "+P", alpha + "/d"});
   BackupHost host(disk->path() + "/trees");
@@ -99,7 +115,8 @@ TEST_P(BackupProjects, AreGivenBack) {
   EXPECT_THAT(must_run({"lsattr", "-p", trees.at("alpha") + "/other"}), HasSubstr(" 12 "));
   if (!quota) return;
   // Both copies are counted for the project: 2 * 2,000,000 bytes, in KiB.
-  const std::string used = must_run({"bash", "-c", "sync; repquota -Pn '" + disk->path() + "' | awk '$1 == \"#4711\" { print $3 }'"});
+  const std::string used = must_run(
+      {"bash", "-c", "sync; repquota -Pn '" + disk->path() + "' | awk '$1 == \"#4711\" { print $3 }'"});
   EXPECT_GE(std::stoul(used), 3900u);
   EXPECT_LE(std::stoul(used), 4100u);
 }
@@ -110,35 +127,53 @@ TEST_P(BackupProjects, ARestoreIntoATreeWithoutQuotaLeftSaysSoAndIsWholeOnceTher
   const auto disk = filesystem("prjquota");
   if (!disk) GTEST_SKIP() << "this kernel has no project quota on " << GetParam();
   BackupHost host;
-  must_run({"bash", "-c", "mkdir -p '" + host.tree("alpha") + "' '" + host.tree("beta") + "' && head -c 6000000 /dev/urandom > '" + host.tree("alpha") + "/file'"});
+  must_run({"bash", "-c",
+            "mkdir -p '" + host.tree("alpha") + "' '" + host.tree("beta") +
+                "' && head -c 6000000 /dev/urandom > '" + host.tree("alpha") + "/file'"});
   ASSERT_EQ(host.create().exit_code, 0);
   const std::string target = disk->path() + "/target", set_quota = "setquota -P 99 0 ";
-  must_run({"bash", "-c", "mkdir '" + target + "' && chattr -p 99 +P '" + target + "' && " + set_quota + "3000 0 0 '" + disk->path() + "'"});
+  must_run({"bash", "-c",
+            "mkdir '" + target + "' && chattr -p 99 +P '" + target + "' && " + set_quota + "3000 0 0 '" +
+                disk->path() + "'"});
   const RunResult full = host.vbackup("restore", {"--target", target, "--all"});
   EXPECT_EQ(full.exit_code, 1);
-  EXPECT_THAT(full.err, testing::AnyOf(HasSubstr("write " + target + "/alpha/file: Disk quota exceeded"), HasSubstr("write " + target + "/alpha/file: No space left")));
+  EXPECT_THAT(full.err, testing::AnyOf(HasSubstr("write " + target + "/alpha/file: Disk quota exceeded"),
+                                       HasSubstr("write " + target + "/alpha/file: No space left")));
   must_run({"bash", "-c", set_quota + "0 0 0 '" + disk->path() + "'"});
   const RunResult again = host.vbackup("restore", {"--target", target, "--all"});
   EXPECT_EQ(again.exit_code, 0) << again.err;
   EXPECT_EQ(read_file(target + "/alpha/file"), read_file(host.tree("alpha") + "/file"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Filesystems, BackupProjects, testing::Values("ext4", "xfs"), [](const auto& one) { return std::string(one.param); });
+INSTANTIATE_TEST_SUITE_P(Filesystems, BackupProjects, testing::Values("ext4", "xfs"),
+                         [](const auto& one) { return std::string(one.param); });
 
 // A disk whose end is gone: what lies there gives EIO, as a bad sector would.
 TEST(BackupReadErrors, AreNamedTheRestGoesOnAndTheExitCodeIsThree) {
   VS_NEEDS_FILESYSTEM("ext4");
   TempDir dir;
   const std::string image = dir / "image", mount = dir / "mount";
-  must_run({"bash", "-c", "set -e; mkdir '" + mount + "'; truncate -s 96M '" + image + "'; mkfs.ext4 -q -F -b 4096 -O ^has_journal '" + image + "'; mount -o loop,noatime '" + image + "' '" + mount + "'"});
+  must_run({"bash", "-c",
+            "set -e; mkdir '" + mount + "'; truncate -s 96M '" + image +
+                "'; mkfs.ext4 -q -F -b 4096 -O ^has_journal '" + image + "'; mount -o loop,noatime '" +
+                image + "' '" + mount + "'"});
   struct Unmount {
     std::string where;
     ~Unmount() { ::umount2(where.c_str(), MNT_DETACH); }
   } unmount{mount};
-  must_run({"bash", "-c", "set -e; cd '" + mount + "'; mkdir -p trees/alpha trees/beta; echo fine > trees/alpha/fine; echo fine > trees/beta/fine; head -c 1000000 /dev/urandom > trees/alpha/good; sync; fallocate -l 60M ballast; "
-                          "head -c 300000 /dev/urandom > trees/alpha/bad-small; head -c 9000000 /dev/urandom > trees/alpha/bad-large; sync; rm ballast; sync; echo 3 > /proc/sys/vm/drop_caches"});
+  must_run(
+      {"bash", "-c",
+       "set -e; cd '" + mount +
+           "'; mkdir -p trees/alpha trees/beta; echo fine > trees/alpha/fine; echo fine > trees/beta/fine; "
+           "head -c 1000000 /dev/urandom > trees/alpha/good; sync; fallocate -l 60M ballast; "
+           "head -c 300000 /dev/urandom > trees/alpha/bad-small; head -c 9000000 /dev/urandom > "
+           "trees/alpha/bad-large; sync; rm ballast; sync; echo 3 > /proc/sys/vm/drop_caches"});
   // The first block of any of the two is where the disk ends from now on.
-  const std::string first = must_run({"bash", "-c", "cd '" + mount + "/trees/alpha'; for f in bad-small bad-large; do filefrag -v $f | awk '$1 == \"0:\" { sub(/\\.\\..*/, \"\", $4); print $4 }'; done | sort -n | head -n 1"});
+  const std::string first =
+      must_run({"bash", "-c",
+                "cd '" + mount +
+                    "/trees/alpha'; for f in bad-small bad-large; do filefrag -v $f | awk '$1 == \"0:\" { "
+                    "sub(/\\.\\..*/, \"\", $4); print $4 }'; done | sort -n | head -n 1"});
   ASSERT_GT(std::stoull(first), 15'000u) << "not behind the ballast";
   must_run({"truncate", "-s", std::to_string(std::stoull(first) * 4096), image});
   BackupHost host(mount + "/trees");
@@ -148,7 +183,8 @@ TEST(BackupReadErrors, AreNamedTheRestGoesOnAndTheExitCodeIsThree) {
   EXPECT_THAT(result.err, HasSubstr("read " + mount + "/trees/alpha/bad-large: Input/output error"));
   EXPECT_EQ(summary_number(result, "failed"), 2u);
   EXPECT_EQ(host.vbackup("check").exit_code, 0);
-  must_run({vbackup_path(), "restore", "--to", host.set(), "--target", dir / "back", "--all", "--progress", "never"});
+  must_run({vbackup_path(), "restore", "--to", host.set(), "--target", dir / "back", "--all", "--progress",
+            "never"});
   EXPECT_EQ(read_file(dir / "back/alpha/good").size(), 1'000'000u);
   EXPECT_EQ(read_file(dir / "back/beta/fine"), "fine\n");
   EXPECT_FALSE(fs::exists(dir / "back/alpha/bad-small"));

@@ -12,18 +12,23 @@
 namespace vs::test {
 namespace {
 
-std::vector<std::string> archives_of(const std::string& set, const std::string& prefix, const std::string& up_to) {
+std::vector<std::string> archives_of(const std::string& set, const std::string& prefix,
+                                     const std::string& up_to) {
   std::vector<std::string> found;
   for (const auto& entry : std::filesystem::directory_iterator(set)) {
     const std::string name = entry.path().filename();
-    if (name.starts_with(prefix) && name.ends_with(".tar.zst") && (up_to.empty() || name.substr(name.size() - 24, 16) <= up_to)) found.push_back(entry.path());
+    if (name.starts_with(prefix) && name.ends_with(".tar.zst") &&
+        (up_to.empty() || name.substr(name.size() - 24, 16) <= up_to))
+      found.push_back(entry.path());
   }
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.substr(a.size() - 24) < b.substr(b.size() - 24); });
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a.substr(a.size() - 24) < b.substr(b.size() - 24); });
   return found;
 }
 
 // The commands of README.txt: what it calls $tar, for the pool, the full, the incrementals.
-void restore_by_readme(const BackupHost& host, const std::string& target, const std::string& time, bool bsdtar) {
+void restore_by_readme(const BackupHost& host, const std::string& target, const std::string& time,
+                       bool bsdtar) {
   std::filesystem::create_directories(target);
   const std::string readme = read_file(host.set() + "/README.txt");
   const std::string marker = "tar='";
@@ -32,18 +37,21 @@ void restore_by_readme(const BackupHost& host, const std::string& target, const 
   ASSERT_TRUE(tar.starts_with("tar --zstd"));
   ASSERT_NE(readme.find("--listed-incremental=/dev/null"), std::string::npos);
   const auto extract = [&](const std::string& file, const std::string& more) {
-    const std::string command = bsdtar ? "bsdtar --numeric-owner -xpf '" + file + "'" : tar + " --acls " + more + " -f '" + file + "'";
+    const std::string command = bsdtar ? "bsdtar --numeric-owner -xpf '" + file + "'"
+                                       : tar + " --acls " + more + " -f '" + file + "'";
     const RunResult result = run({"bash", "-fc", "cd '" + target + "' && " + command});
     EXPECT_EQ(result.exit_code, 0) << command << "\n" << result.err;
   };
   for (const auto& file : archives_of(host.set(), "pool-", "")) extract(file, "");
   for (const std::string guest : {"alpha", "beta"}) {
     for (const auto& file : archives_of(host.set(), guest + "-full-", time)) extract(file, "");
-    for (const auto& file : archives_of(host.set(), guest + "-inc-", time)) extract(file, "--listed-incremental=/dev/null");
+    for (const auto& file : archives_of(host.set(), guest + "-inc-", time))
+      extract(file, "--listed-incremental=/dev/null");
   }
 }
 
-// What stock tools give back: not sockets, flags, names of attributes with '='; times of directories are what an unlink left.
+// What stock tools give back: not sockets, flags, names of attributes with '='; times of directories are what
+// an unlink left.
 TreeSnapshot expected_of(const std::string& tree) {
   TreeSnapshot snapshot = snapshot_of(tree);
   std::erase_if(snapshot, [](const auto& one) { return one.second.type == 's'; });
@@ -75,31 +83,41 @@ TEST_F(StockTools, GnuTarGivesBackEveryTime) {
   for (size_t i = 0; i < stamps_.size(); ++i) {
     const std::string target = host_.scratch("tar" + std::to_string(i));
     restore_by_readme(host_, target, stamps_[i], false);
-    EXPECT_EQ(difference_text(snapshots_[i].first, snapshot_of(target + "/alpha"), Links::exact), "") << "round " << i;
-    EXPECT_EQ(difference_text(snapshots_[i].second, snapshot_of(target + "/beta"), Links::exact), "") << "round " << i;
+    EXPECT_EQ(difference_text(snapshots_[i].first, snapshot_of(target + "/alpha"), Links::exact), "")
+        << "round " << i;
+    EXPECT_EQ(difference_text(snapshots_[i].second, snapshot_of(target + "/beta"), Links::exact), "")
+        << "round " << i;
   }
 }
 
 TEST_F(StockTools, BsdtarGivesBackTheFull) {
   if (!have_program("bsdtar")) GTEST_SKIP() << "no bsdtar (libarchive-tools)";
   const std::string target = host_.scratch("bsdtar");
-  snapshots_[0].first["etc/two"].mtime_ns = TreeEntry::kAnyTime;  // bsdtar 3.6 misreads fractions of seconds before 1970
+  snapshots_[0].first["etc/two"].mtime_ns =
+      TreeEntry::kAnyTime;  // bsdtar 3.6 misreads fractions of seconds before 1970
   restore_by_readme(host_, target, stamps_[0], true);
   EXPECT_EQ(difference_text(snapshots_[0].first, snapshot_of(target + "/alpha"), Links::exact), "");
   EXPECT_EQ(difference_text(snapshots_[0].second, snapshot_of(target + "/beta"), Links::exact), "");
 }
 
 TEST_F(StockTools, ZstdSeesWholeFrames) {
-  for (const auto& file : archives_of(host_.set(), "", "")) EXPECT_EQ(run({"zstd", "-tq", file}).exit_code, 0) << file;
+  for (const auto& file : archives_of(host_.set(), "", ""))
+    EXPECT_EQ(run({"zstd", "-tq", file}).exit_code, 0) << file;
 }
 
 TEST(StockToolsTest, ASingleArchiveIsRestoredByOneCommand) {
   BackupHost host;
   host.make_guests();
   remove_tree(host.tree("alpha") + "/deep");
-  ASSERT_EQ(run({vbackup_path(), "create", "--single", host.scratch("one.tar.zst"), "--state", host.scratch("state"), "--tree", "alpha=" + host.tree("alpha")}).exit_code, 0);
+  ASSERT_EQ(run({vbackup_path(), "create", "--single", host.scratch("one.tar.zst"), "--state",
+                 host.scratch("state"), "--tree", "alpha=" + host.tree("alpha")})
+                .exit_code,
+            0);
   const TreeSnapshot expected = expected_of(host.tree("alpha"));
-  const RunResult result = run({"bash", "-fc", "mkdir '" + host.scratch("out") + "' && cd '" + host.scratch("out") + "' && tar --zstd --numeric-owner -p --acls --xattrs --xattrs-include=* -xf ../one.tar.zst"});
+  const RunResult result =
+      run({"bash", "-fc",
+           "mkdir '" + host.scratch("out") + "' && cd '" + host.scratch("out") +
+               "' && tar --zstd --numeric-owner -p --acls --xattrs --xattrs-include=* -xf ../one.tar.zst"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(difference_text(expected, snapshot_of(host.scratch("out/alpha")), Links::exact), "");
 }

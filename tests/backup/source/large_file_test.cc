@@ -1,4 +1,5 @@
-// Files larger than one piece are stored while they are read: what becomes of those that change meanwhile, and of those the target has already.
+// Files larger than one piece are stored while they are read: what becomes of those that change meanwhile,
+// and of those the target has already.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -23,7 +24,8 @@ constexpr uintmax_t kSize = 64'000'000;
 void make_large(const BackupHost& host) {
   fs::create_directories(host.tree("beta"));
   fs::create_directories(host.tree("alpha"));
-  must_run({"bash", "-c", "head -c " + std::to_string(kSize) + " /dev/urandom > '" + host.tree("alpha") + "/large'"});
+  must_run({"bash", "-c",
+            "head -c " + std::to_string(kSize) + " /dev/urandom > '" + host.tree("alpha") + "/large'"});
 }
 
 uintmax_t parts_size(const std::string& set) {
@@ -69,15 +71,19 @@ TEST(LargeFile, ThatChangesOnceWhileItIsReadIsReadAgainAndWhole) {
     EXPECT_EQ(difference(everything_of(host.trees()), everything_of(host.restored("r"))), "");
     // For stock tools the last one counts too.
     const std::string target = host.scratch("tar");
-    must_run({"bash", "-c", "mkdir '" + target + "' && cd '" + target + "' && tar --zstd -xf ../set/alpha-full*.zst && cmp alpha/large '" + host.tree("alpha") + "/large' && { [ ! -e '" + host.tree("alpha") +
-                                "/the-same' ] || [ alpha/large -ef alpha/the-same ]; }"});
+    must_run({"bash", "-c",
+              "mkdir '" + target + "' && cd '" + target +
+                  "' && tar --zstd -xf ../set/alpha-full*.zst && cmp alpha/large '" + host.tree("alpha") +
+                  "/large' && { [ ! -e '" + host.tree("alpha") +
+                  "/the-same' ] || [ alpha/large -ef alpha/the-same ]; }"});
   }
 }
 
 TEST(LargeFile, ThatNeverHoldsStillIsMarkedAndCanBeRestored) {
   BackupHost host;
   make_large(host);
-  const Process writer({"bash", "-c", "cd '" + host.tree("alpha") + "'; while :; do echo more >> large; done"});
+  const Process writer(
+      {"bash", "-c", "cd '" + host.tree("alpha") + "'; while :; do echo more >> large; done"});
   const RunResult result = host.create({"--json"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.err, HasSubstr("marked inconsistent"));
@@ -90,7 +96,9 @@ TEST(LargeFile, ThatNeverHoldsStillIsMarkedAndCanBeRestored) {
 TEST(LargeFile, IsNotStoredAgainByWhoLostTheIndex) {
   BackupHost host;
   make_large(host);
-  must_run({"bash", "-c", "head -c 9000000 /dev/urandom > '" + host.tree("alpha") + "/shared' && ln '" + host.tree("alpha") + "/shared' '" + host.tree("beta") + "/shared'"});
+  must_run({"bash", "-c",
+            "head -c 9000000 /dev/urandom > '" + host.tree("alpha") + "/shared' && ln '" +
+                host.tree("alpha") + "/shared' '" + host.tree("beta") + "/shared'"});
   ASSERT_EQ(host.create().exit_code, 0);
   fs::remove_all(host.scratch("state"));
   const RunResult again = host.create({"--json"});

@@ -24,7 +24,9 @@ TEST(LvmVolumeTest, IdsAreThoseOfAVolumeThatCanBeMountedOnly) {
   ASSERT_TRUE(ids);
   EXPECT_EQ(ids->group, "QtKTCi-Q2rZ-HzRz-Lyjg-BkWZ-VBNN-EiArxE");
   EXPECT_EQ(ids->volume, "VTNXIy-0gnA-odcp-NlgU-DEzu-yGDd-mr2K2F");
-  for (const std::string& other : {"LVM-" + kGroup + kVolume + "-real", "LVM-" + kGroup + kVolume + "-cow", "LVM-" + kGroup, "CRYPT-LUKS2-" + kGroup + kVolume, std::string()}) EXPECT_FALSE(lvm_ids(other)) << other;
+  for (const std::string& other : {"LVM-" + kGroup + kVolume + "-real", "LVM-" + kGroup + kVolume + "-cow",
+                                   "LVM-" + kGroup, "CRYPT-LUKS2-" + kGroup + kVolume, std::string()})
+    EXPECT_FALSE(lvm_ids(other)) << other;
   // It goes into a selection: nothing but letters and digits comes through.
   EXPECT_FALSE(lvm_ids("LVM-" + kGroup + kVolume.substr(1) + "\""));
 }
@@ -62,7 +64,9 @@ TEST(LvmVolumeTest, ReadsWhatLvsPrints) {
   EXPECT_TRUE(volumes->back().thin);
   EXPECT_EQ(volumes->back().minor, -1);
   EXPECT_EQ(volumes->back().origin_uuid, "a-b");
-  for (const char* nonsense : {"", "{}", R"({"report":[]})", R"({"report":[{"lv":[{"vg_name":"x"}]}]})", "WARNING: no"}) EXPECT_FALSE(parse_lvs(nonsense)) << nonsense;
+  for (const char* nonsense :
+       {"", "{}", R"({"report":[]})", R"({"report":[{"lv":[{"vg_name":"x"}]}]})", "WARNING: no"})
+    EXPECT_FALSE(parse_lvs(nonsense)) << nonsense;
 }
 
 // A program of that name, first in PATH.
@@ -91,7 +95,8 @@ TEST(LvmVolumeTest, ACommandIsGivenItsWordsAndItsTroubleIsTold) {
     const StandIn lvm("echo first >&2; echo '  Volume group has insufficient free space' >&2; exit 5");
     const auto text = run_lvm({"lvcreate"});
     ASSERT_FALSE(text);
-    EXPECT_EQ(text.error().message, "lvm lvcreate ended with status 5: Volume group has insufficient free space");
+    EXPECT_EQ(text.error().message,
+              "lvm lvcreate ended with status 5: Volume group has insufficient free space");
   }
   {
     const StandIn lvm("ps -o pgid= -p $$ | tr -d ' '");

@@ -91,7 +91,8 @@ TEST_F(DurableFileTest, APlaceThatOthersCanWriteToIsNoPrivateDir) {
   unit::make_symlink("real", dir_ / "link");
   unit::write_file(dir_ / "file", "x");
   for (const bool create : {false, true})
-    for (const char* name : {"group", "link", "file"}) EXPECT_FALSE(open_private_dir(dir_ / name, create)) << name;
+    for (const char* name : {"group", "link", "file"})
+      EXPECT_FALSE(open_private_dir(dir_ / name, create)) << name;
   if (!unit::is_root()) GTEST_SKIP() << "another owner: needs root";
   unit::make_dirs(dir_ / "other");
   ASSERT_EQ(::chown((dir_ / "other").c_str(), 65534, 65534), 0);

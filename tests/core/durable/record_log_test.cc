@@ -28,12 +28,16 @@ class RecordLogTest : public testing::Test {
   const std::vector<LogRecord> three_ = {{1, ""}, {2, "VSR1\0\xff"s}, {0xffffffff, std::string(300, 'x')}};
 };
 
-bool equal(const LogRecord& a, const LogRecord& b) { return a.type == b.type && a.body == b.body; }
+bool equal(const LogRecord& a, const LogRecord& b) {
+  return a.type == b.type && a.body == b.body;
+}
 
 // Every record read is one that was written, in its place: what any damage may leave.
-void expect_beginning_of(const std::vector<LogRecord>& written, const RecordLog& log, const std::string& damage) {
+void expect_beginning_of(const std::vector<LogRecord>& written, const RecordLog& log,
+                         const std::string& damage) {
   ASSERT_LE(log.records.size(), written.size()) << damage;
-  for (size_t i = 0; i < log.records.size(); ++i) ASSERT_TRUE(equal(log.records[i], written[i])) << damage << ", record " << i;
+  for (size_t i = 0; i < log.records.size(); ++i)
+    ASSERT_TRUE(equal(log.records[i], written[i])) << damage << ", record " << i;
 }
 
 TEST_F(RecordLogTest, GivesBackWhatWasAppended) {
@@ -114,7 +118,8 @@ TEST_F(RecordLogTest, RefusesABodyThatItWouldNotReadBack) {
   writer->append(1, std::string((64u << 20) + 1, 'x'));
   EXPECT_FALSE(writer->sync());
   writer->append(2, "small");
-  EXPECT_FALSE(writer->sync()) << "what was appended before is missing, so nothing after it may count as written";
+  EXPECT_FALSE(writer->sync())
+      << "what was appended before is missing, so nothing after it may count as written";
   writer = RecordLogWriter::open(file());
   ASSERT_TRUE(writer);
   writer->append(3, std::string(64u << 20, 'x'));
@@ -149,7 +154,8 @@ TEST(FieldReaderTest, TakesWhatWasPut) {
   put_u64(body, 0xfedcba9876543210);
   put_string(body, "a\0b"s);
   put_string(body, "");
-  EXPECT_EQ(body.substr(0, 4), "\x04\x03\x02\x01");  // little-endian on every machine: the file may be carried to another
+  EXPECT_EQ(body.substr(0, 4),
+            "\x04\x03\x02\x01");  // little-endian on every machine: the file may be carried to another
   FieldReader in(body);
   EXPECT_EQ(in.u32(), 0x01020304u);
   EXPECT_EQ(in.u64(), 0xfedcba9876543210u);

@@ -13,12 +13,15 @@
 namespace vs {
 namespace {
 
-UniqueFd open_dir(const std::string& path) { return UniqueFd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)); }
+UniqueFd open_dir(const std::string& path) {
+  return UniqueFd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
 
 std::map<std::string, DirEntry> list(DirReader& reader, int fd) {
   std::map<std::string, DirEntry> entries;
   reader.start(fd, "here");
-  for (DirEntry entry; reader.next(entry);) EXPECT_TRUE(entries.emplace(entry.name, entry).second) << "twice: " << entry.name;
+  for (DirEntry entry; reader.next(entry);)
+    EXPECT_TRUE(entries.emplace(entry.name, entry).second) << "twice: " << entry.name;
   return entries;
 }
 

@@ -40,7 +40,9 @@ class InventoryTest : public testing::Test {
     }
     return "";
   }
-  std::string tree(const std::string& name, const std::string& dir) const { return name + "=" + (dir_ / dir); }
+  std::string tree(const std::string& name, const std::string& dir) const {
+    return name + "=" + (dir_ / dir);
+  }
 
   const unit::ScratchDir dir_;
   InventoryOptions options_;
@@ -50,7 +52,8 @@ class InventoryTest : public testing::Test {
 TEST_F(InventoryTest, FindsTheTreesOfAllKindsOfGuests) {
   unit::write_file(dir_ / "etc/vservers/web.conf", "");
   unit::write_file(dir_ / "etc/vservers/README", "");
-  for (const char* tree : {"vservers/web", "vservers/byhand", "vservers/lost+found", "vservers/.hidden", "machines/mail", "lxc/db/rootfs", "lxc/empty"})
+  for (const char* tree : {"vservers/web", "vservers/byhand", "vservers/lost+found", "vservers/.hidden",
+                           "machines/mail", "lxc/db/rootfs", "lxc/empty"})
     unit::make_dirs(dir_ / tree);
   EXPECT_THAT(names(), ElementsAre("byhand vserver", "db lxc", "mail nspawn", "web vserver"));
   EXPECT_THAT(warnings_, IsEmpty());
@@ -84,11 +87,13 @@ TEST_F(InventoryTest, NamedTreesAreTheOnlyOnesAndSorted) {
 }
 
 TEST_F(InventoryTest, RefusesWhatIsNotNameEqualDir) {
-  for (const std::string value : {"one", "=", "x=", "=/tmp"}) EXPECT_THAT(refusal({value}), HasSubstr("--tree " + value)) << value;
+  for (const std::string value : {"one", "=", "x=", "=/tmp"})
+    EXPECT_THAT(refusal({value}), HasSubstr("--tree " + value)) << value;
 }
 
 TEST_F(InventoryTest, RefusesNamesThatOtherToolsWouldMisread) {
-  for (const std::string name : {".", "..", ".hidden", "-n", "a/b", "a b", "a\nb", "a\x1b", "a:b", "\xff"}) EXPECT_NE(refusal({tree(name, "one")}), "") << name;
+  for (const std::string name : {".", "..", ".hidden", "-n", "a/b", "a b", "a\nb", "a\x1b", "a:b", "\xff"})
+    EXPECT_NE(refusal({tree(name, "one")}), "") << name;
   EXPECT_NE(refusal({tree(std::string(129, 'n'), "one")}), "");
   EXPECT_EQ(refusal({tree("db-1.example_org", "one")}), "");
 }
@@ -106,10 +111,13 @@ TEST_F(InventoryTest, RefusesWhatIsNoDirectory) {
 }
 
 TEST_F(InventoryTest, RefusesTheRootOfTheHostByWhateverName) {
-  for (const std::string path : {"/", "//", "/.", "/tmp/.."}) EXPECT_THAT(refusal({"a=" + path}), HasSubstr("root of this host")) << path;
+  for (const std::string path : {"/", "//", "/.", "/tmp/.."})
+    EXPECT_THAT(refusal({"a=" + path}), HasSubstr("root of this host")) << path;
 }
 
-TEST_F(InventoryTest, RefusesOneNameForTwoTrees) { EXPECT_THAT(refusal({tree("a", "one"), tree("a", "two")}), HasSubstr("named a")); }
+TEST_F(InventoryTest, RefusesOneNameForTwoTrees) {
+  EXPECT_THAT(refusal({tree("a", "one"), tree("a", "two")}), HasSubstr("named a"));
+}
 
 TEST_F(InventoryTest, RefusesOneTreeUnderTwoNames) {
   const std::string told = refusal({tree("a", "one"), tree("b", "two/../one")});
@@ -125,7 +133,8 @@ TEST_F(InventoryTest, RefusesATreeInsideAnother) {
 
 // Hard links do not cross mounts, so a pool is a mount: a bind mount of the same filesystem is another pool.
 TEST_F(InventoryTest, APoolLeavesOutGuestsOfOtherMounts) {
-  if (!unit::is_root() || ::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+  if (!unit::is_root() || ::unshare(CLONE_NEWNS) != 0 ||
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     GTEST_SKIP() << "mounting needs root";
   ASSERT_EQ(::mount("none", (dir_ / "two").c_str(), "tmpfs", 0, nullptr), 0);
   unit::make_dirs(dir_ / "two/guest");

@@ -1,4 +1,5 @@
-// Everything here runs twice: ctest starts these tests again with VS_NO_OPENAT2=1 (names "no_openat2.RootDirTest...").
+// Everything here runs twice: ctest starts these tests again with VS_NO_OPENAT2=1 (names
+// "no_openat2.RootDirTest...").
 #include "core/tree/root_dir.h"
 
 #include <fcntl.h>
@@ -11,13 +12,13 @@
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 
+#include <linux/fs.h>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <linux/fs.h>
 #include <thread>
 
 #include "tests/core/scratch.h"
@@ -46,7 +47,9 @@ class RootDirTest : public testing::Test {
     unit::write_file(scratch_ / "outside/secret", "of the host");
     unit::write_file(tree("usr/bin/ls"), "of the guest");
   }
-  std::string tree(const std::string& path = "") const { return scratch_ / "tree" + (path.empty() ? "" : "/" + path); }
+  std::string tree(const std::string& path = "") const {
+    return scratch_ / "tree" + (path.empty() ? "" : "/" + path);
+  }
   RootDir root() const { return RootDir(tree()); }
 
   const unit::ScratchDir scratch_;
@@ -85,7 +88,8 @@ TEST_F(RootDirTest, NeverFollowsASymlinkOutOfTheTree) {
   unit::make_symlink(scratch_ / "outside/secret", tree("file"));
   unit::make_symlink("/proc/self/root", tree("magic"));
   const RootDir guest = root();
-  for (const std::string path : {"absolute", "relative", "usr/bin/deep"}) expect_refused(guest, path + "/secret");
+  for (const std::string path : {"absolute", "relative", "usr/bin/deep"})
+    expect_refused(guest, path + "/secret");
   for (const char* path : {"file", "magic/etc/passwd", "magic/etc"}) expect_refused(guest, path);
 }
 
@@ -99,7 +103,8 @@ TEST_F(RootDirTest, FollowsNoSymlinkInsideEither) {
 
 TEST_F(RootDirTest, NeverLeavesByDotDot) {
   const RootDir guest = root();
-  for (const char* path : {"..", "../outside", "../outside/secret", "usr/../../outside/secret", "usr/bin/../../../outside/secret"})
+  for (const char* path : {"..", "../outside", "../outside/secret", "usr/../../outside/secret",
+                           "usr/bin/../../../outside/secret"})
     expect_refused(guest, path);
 }
 
@@ -111,13 +116,15 @@ TEST_F(RootDirTest, AnAbsolutePathIsNotTheHosts) {
 
 TEST_F(RootDirTest, NeverEntersAnotherMount) {
   if (!unit::is_root()) GTEST_SKIP() << "mounting needs root";
-  if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) GTEST_SKIP() << "no mount namespace";
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    GTEST_SKIP() << "no mount namespace";
   unit::make_dirs(tree("bind"));
   unit::make_dirs(tree("other"));
   unit::write_file(tree("file"), "below");
   ASSERT_EQ(::mount((scratch_ / "outside").c_str(), tree("bind").c_str(), nullptr, MS_BIND, nullptr), 0);
   ASSERT_EQ(::mount("none", tree("other").c_str(), "tmpfs", 0, nullptr), 0);
-  ASSERT_EQ(::mount((scratch_ / "outside/secret").c_str(), tree("file").c_str(), nullptr, MS_BIND, nullptr), 0);
+  ASSERT_EQ(::mount((scratch_ / "outside/secret").c_str(), tree("file").c_str(), nullptr, MS_BIND, nullptr),
+            0);
   unit::write_file(tree("other/x"), "x");
   const RootDir guest = root();
   for (const char* path : {"bind", "bind/secret", "other", "other/x", "file"}) expect_refused(guest, path);
@@ -145,7 +152,8 @@ TEST_F(RootDirTest, ASymlinkDeepInALongPathIsNotFollowedEither) {
   UniqueFd middle;
   const std::string half = unit::make_deep(tree(), std::string(200, 'h'), 19, middle);
   ASSERT_EQ(::symlinkat((scratch_ / "outside").c_str(), middle.get(), std::string(100, 'l').c_str()), 0);
-  expect_refused(root(), half + "/" + std::string(100, 'l') + "/" + std::string(255, 'x') + "/" + std::string(255, 'y'));
+  expect_refused(
+      root(), half + "/" + std::string(100, 'l') + "/" + std::string(255, 'x') + "/" + std::string(255, 'y'));
   expect_refused(root(), half + "/" + std::string(100, 'l') + "/secret");
 }
 
@@ -156,7 +164,8 @@ TEST_F(RootDirTest, ANameThatIsTooLongIsAProblemNotAnAccident) {
 }
 
 TEST_F(RootDirTest, TakesAnyBytesInNames) {
-  for (const auto& name : std::vector<std::string>{"new\nline", "\x1b[2J", "\xff\xfe", " ", "-rf", std::string(255, 'n')}) {
+  for (const auto& name :
+       std::vector<std::string>{"new\nline", "\x1b[2J", "\xff\xfe", " ", "-rf", std::string(255, 'n')}) {
     unit::write_file(tree(name), name);
     const auto fd = root().open_regular(name);
     ASSERT_TRUE(fd) << fd.error().message;
@@ -166,7 +175,8 @@ TEST_F(RootDirTest, TakesAnyBytesInNames) {
 
 TEST_F(RootDirTest, MessagesShowNamesEscaped) {
   unit::make_dirs(tree("dir\x1b[2J"));
-  for (const auto& opened : {root().open_regular("dir\x1b[2J"), root().open("none\x1b[2J", O_RDONLY), root().open(std::string(9000, '\x1b'), O_RDONLY)}) {
+  for (const auto& opened : {root().open_regular("dir\x1b[2J"), root().open("none\x1b[2J", O_RDONLY),
+                             root().open(std::string(9000, '\x1b'), O_RDONLY)}) {
     ASSERT_FALSE(opened);
     EXPECT_THAT(opened.error().message, Not(HasSubstr("\x1b")));
     EXPECT_THAT(opened.error().message, HasSubstr("\\x1b"));
@@ -183,11 +193,13 @@ TEST_F(RootDirTest, OpenRegularGivesTheStatOfWhatItOpened) {
   EXPECT_EQ(::fcntl(fd->get(), F_GETFL) & O_ACCMODE, O_RDONLY);
 }
 
-// What stands where a regular file is expected, and a watch that tells whether it was opened (O_PATH is no opening).
+// What stands where a regular file is expected, and a watch that tells whether it was opened (O_PATH is no
+// opening).
 class OpenWatch {
  public:
   explicit OpenWatch(const std::string& path) : inotify_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
-    if (::inotify_add_watch(inotify_.get(), path.c_str(), IN_OPEN | IN_DONT_FOLLOW) < 0) throw std::runtime_error("inotify");
+    if (::inotify_add_watch(inotify_.get(), path.c_str(), IN_OPEN | IN_DONT_FOLLOW) < 0)
+      throw std::runtime_error("inotify");
   }
   bool opened() const {
     char events[4096];
@@ -236,7 +248,8 @@ TEST_F(RootDirTest, OpenRegularDoesNotWaitForALease) {
   std::signal(SIGIO, SIG_IGN);
   unit::write_file(tree("leased"), "x");
   const UniqueFd holder(::open(tree("leased").c_str(), O_RDONLY | O_CLOEXEC));
-  if (::fcntl(holder.get(), F_SETLEASE, F_WRLCK) != 0) GTEST_SKIP() << "no write lease here: " << std::strerror(errno);
+  if (::fcntl(holder.get(), F_SETLEASE, F_WRLCK) != 0)
+    GTEST_SKIP() << "no write lease here: " << std::strerror(errno);
   const auto before = std::chrono::steady_clock::now();
   const auto opened = root().open_regular("leased");
   ASSERT_FALSE(opened);
@@ -255,7 +268,8 @@ TEST_F(RootDirTest, StaysInsideWhileTheGuestSwapsDirectoriesForSymlinks) {
   unit::make_symlink(scratch_ / "outside", tree("swap"));
   std::atomic<bool> stop{false};
   std::jthread guest([&] {
-    while (!stop) ::syscall(SYS_renameat2, AT_FDCWD, tree("d").c_str(), AT_FDCWD, tree("swap").c_str(), RENAME_EXCHANGE);
+    while (!stop)
+      ::syscall(SYS_renameat2, AT_FDCWD, tree("d").c_str(), AT_FDCWD, tree("swap").c_str(), RENAME_EXCHANGE);
   });
   const RootDir dir = root();
   int got = 0, refused = 0;

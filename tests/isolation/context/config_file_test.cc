@@ -20,7 +20,9 @@ std::string trouble(const std::string& text) {
 }
 
 TEST(ConfigFileTest, ReadsWhatTheOriginalsScriptsSourced) {
-  const auto lines = parse_config("web.conf", "# a comment\n\nexport S_NICE=5\nIPROOT=\"1.2.3.4 5.6.7.8\"  # two\n  ONBOOT='yes'\nS_CAPS=\n");
+  const auto lines = parse_config(
+      "web.conf",
+      "# a comment\n\nexport S_NICE=5\nIPROOT=\"1.2.3.4 5.6.7.8\"  # two\n  ONBOOT='yes'\nS_CAPS=\n");
   ASSERT_EQ(lines.size(), 4u);
   EXPECT_EQ(lines[0].key, "S_NICE");
   EXPECT_EQ(lines[0].value, "5");
@@ -32,7 +34,8 @@ TEST(ConfigFileTest, ReadsWhatTheOriginalsScriptsSourced) {
 
 TEST(ConfigFileTest, NamesFileAndLineOfWhatItDoesNotUnderstand) {
   EXPECT_THAT(trouble("ONBOOT=yes\nif true; then\n"), HasSubstr("web.conf:2: "));
-  EXPECT_THAT(trouble("IPROOT=1.2.3.4 5.6.7.8\n"), HasSubstr("web.conf:1: IPROOT: expected nothing after the value"));
+  EXPECT_THAT(trouble("IPROOT=1.2.3.4 5.6.7.8\n"),
+              HasSubstr("web.conf:1: IPROOT: expected nothing after the value"));
   EXPECT_THAT(trouble("IPROOT=\"1.2.3.4\n"), HasSubstr("a closing \""));
 }
 

@@ -21,7 +21,8 @@ TEST(BindAddressTest, ReadsAllSpellings) {
 }
 
 TEST(BindAddressTest, RefusesWhatIsNoAddress) {
-  for (const char* text : {"", "eth0", "eth0:", ":1.2.3.4", "1.2.3", "1.2.3.4/33", "1.2.3.4/0", "1.2.3.4/", "1.2.3.4/255.0.255.0", "fd00::5/129", "averyveryverylongname:1.2.3.4"})
+  for (const char* text : {"", "eth0", "eth0:", ":1.2.3.4", "1.2.3", "1.2.3.4/33", "1.2.3.4/0", "1.2.3.4/",
+                           "1.2.3.4/255.0.255.0", "fd00::5/129", "averyveryverylongname:1.2.3.4"})
     EXPECT_THROW(parse_address(text), Error) << text;
 }
 

@@ -1,4 +1,5 @@
-// What root inside a guest would try, compiled statically and put into its tree. `attacker NAME [WORD]` exits 0 when the attempt was DENIED, 1 when it worked, 2 when it could not be tried.
+// What root inside a guest would try, compiled statically and put into its tree. `attacker NAME [WORD]` exits
+// 0 when the attempt was DENIED, 1 when it worked, 2 when it could not be tried.
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -95,7 +96,8 @@ sockaddr_in6 address6(const char* text, uint16_t port) {
   return result;
 }
 
-// For the host's side: binds to the address, IPv4 or IPv6; answers each connection with the IPv4 address it comes from, or "6".
+// For the host's side: binds to the address, IPv4 or IPv6; answers each connection with the IPv4 address it
+// comes from, or "6".
 int serve_here(const char* text, const char* port) {
   const auto number = static_cast<uint16_t>(std::atoi(port));
   const bool six = std::strchr(text, ':') != nullptr;
@@ -103,7 +105,8 @@ int serve_here(const char* text, const char* port) {
   const auto at4 = address(text, number);
   const auto at6 = address6(text, number);
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  const int bound = six ? bind(fd, reinterpret_cast<const sockaddr*>(&at6), sizeof at6) : bind(fd, reinterpret_cast<const sockaddr*>(&at4), sizeof at4);
+  const int bound = six ? bind(fd, reinterpret_cast<const sockaddr*>(&at6), sizeof at6)
+                        : bind(fd, reinterpret_cast<const sockaddr*>(&at4), sizeof at4);
   if (bound != 0 || listen(fd, 5) != 0) return denied("serve", -1), 2;
   for (alarm(30);;) {
     sockaddr_in from{};
@@ -131,7 +134,8 @@ int try_bind6(const char* text) {
   return denied("bind", bind(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to));
 }
 
-// Binds to [::], port `word`; prints to /served6 what getsockname says; answers each connection with the address it comes from.
+// Binds to [::], port `word`; prints to /served6 what getsockname says; answers each connection with the
+// address it comes from.
 int serve6(const char* port, bool only) {
   const int fd = socket(AF_INET6, SOCK_STREAM, 0), on = 1, six = only ? 1 : 0;
   auto at = address6("::", static_cast<uint16_t>(std::atoi(port)));
@@ -139,7 +143,8 @@ int serve6(const char* port, bool only) {
   char text[64];
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &six, sizeof six);
-  if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || listen(fd, 5) != 0) return denied("serve", -1), 2;
+  if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || listen(fd, 5) != 0)
+    return denied("serve", -1), 2;
   getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size);
   FILE* out = fopen("/served6.new", "w");
   std::fprintf(out, "%s\n", inet_ntop(AF_INET6, &at.sin6_addr, text, sizeof text));
@@ -161,8 +166,11 @@ int datagram_to_itself(const char*) {
   auto at = address6("::1", 0);
   socklen_t size = sizeof at;
   char byte = 'x', text[64];
-  if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) != 0) return denied("bind", -1), 2;
-  if (sendto(client, &byte, 1, 0, reinterpret_cast<sockaddr*>(&at), sizeof at) != 1) return denied("send", -1);
+  if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 ||
+      getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) != 0)
+    return denied("bind", -1), 2;
+  if (sendto(client, &byte, 1, 0, reinterpret_cast<sockaddr*>(&at), sizeof at) != 1)
+    return denied("send", -1);
   alarm(3);
   if (recvfrom(fd, &byte, 1, 0, reinterpret_cast<sockaddr*>(&at), &size) != 1) return denied("receive", -1);
   inet_ntop(AF_INET6, &at.sin6_addr, text, sizeof text);
@@ -179,10 +187,12 @@ int try_raw_spoof(const char* text) {
   std::memcpy(packet + 12, &to.sin_addr, 4);
   std::memcpy(packet + 16, &to.sin_addr, 4);
   packet[25] = 8;
-  return denied("send a raw packet from another address", sendto(fd, packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to));
+  return denied("send a raw packet from another address",
+                sendto(fd, packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to));
 }
 
-// A raw socket gets a copy of every datagram that comes to the host. `text`: the destination of those that are looked for.
+// A raw socket gets a copy of every datagram that comes to the host. `text`: the destination of those that
+// are looked for.
 int try_receive(const char* text) {
   const int fd = socket(AF_INET, SOCK_RAW, IPPROTO_UDP);
   if (fd < 0) return 2;
@@ -193,7 +203,8 @@ int try_receive(const char* text) {
   alarm(3);
   signal(SIGALRM, [](int) { _exit(0); });
   while (recv(fd, packet, sizeof packet, 0) >= 20)
-    if (std::memcmp(packet + 16, &wanted.sin_addr, 4) == 0) return denied("receive what is for another address", 1);
+    if (std::memcmp(packet + 16, &wanted.sin_addr, 4) == 0)
+      return denied("receive what is for another address", 1);
   return 2;
 }
 
@@ -201,13 +212,15 @@ int try_ping_from(const char* text) {
   const int fd = socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
   if (fd < 0) return denied("ping", -1);
   const auto from = address(text, 0);
-  if (bind(fd, reinterpret_cast<const sockaddr*>(&from), sizeof from) != 0) return denied("ping from another address", -1);
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&from), sizeof from) != 0)
+    return denied("ping from another address", -1);
   const unsigned char echo[8] = {8};
   const auto to = address(text, 0);
   unsigned char answer[64];
   alarm(2);
   signal(SIGALRM, [](int) { _exit(0); });
-  if (sendto(fd, echo, sizeof echo, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) < 0) return denied("ping from another address", -1);
+  if (sendto(fd, echo, sizeof echo, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) < 0)
+    return denied("ping from another address", -1);
   return denied("ping from another address", recv(fd, answer, sizeof answer, 0));
 }
 
@@ -233,7 +246,8 @@ int try_abstract(const char* name) {
   to.sun_family = AF_UNIX;
   std::strncpy(to.sun_path + 1, name, sizeof to.sun_path - 2);
   return denied("connect to an abstract socket of the host",
-                connect(fd, reinterpret_cast<const sockaddr*>(&to), static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + std::strlen(name))));
+                connect(fd, reinterpret_cast<const sockaddr*>(&to),
+                        static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + std::strlen(name))));
 }
 
 // The classic: a directory kept open outside of a second chroot, then up.
@@ -247,7 +261,9 @@ int try_double_chroot(const char* canary) {
   return denied("see a file of the host", access(canary, F_OK));
 }
 
-int try_open_write(const char* path) { return denied(path, open(path, O_WRONLY)); }
+int try_open_write(const char* path) {
+  return denied(path, open(path, O_WRONLY));
+}
 int try_open_read(const char* path) {
   const int fd = open(path, O_RDONLY);
   char byte = 0;
@@ -313,9 +329,11 @@ int try_key(const char*) {
 int run(const std::string& name, const char* word, const char* second) {
   if (name == "mount") return denied("mount", mount("tmpfs", "/tmp", "tmpfs", 0, nullptr));
   if (name == "fsopen") return denied("fsopen", syscall(SYS_fsopen, "tmpfs", 0));
-  if (name == "remount") return denied("remount", mount(nullptr, "/proc/sys", nullptr, MS_REMOUNT | MS_BIND, nullptr));
+  if (name == "remount")
+    return denied("remount", mount(nullptr, "/proc/sys", nullptr, MS_REMOUNT | MS_BIND, nullptr));
   if (name == "umount") return denied("umount", umount("/proc/sys"));
-  if (name == "release-agent") return denied("mount cgroup v1", mount("cgroup", "/tmp", "cgroup", 0, "memory"));
+  if (name == "release-agent")
+    return denied("mount cgroup v1", mount("cgroup", "/tmp", "cgroup", 0, "memory"));
   if (name == "mknod-block") return denied("mknod", mknod("/tmp/disk", S_IFBLK | 0600, makedev(254, 0)));
   if (name == "mknod-mem") return denied("mknod", mknod("/dev/mem", S_IFCHR | 0600, makedev(1, 1)));
   if (name == "module") return denied("init_module", syscall(SYS_init_module, "x", 1UL, ""));
@@ -367,7 +385,9 @@ int run(const std::string& name, const char* word, const char* second) {
   if (name == "inheritable") return inheritable_is_empty(word);
   if (name == "personality") {
     if (personality(0xffffffff) < 0) return 2;  // asking is allowed
-    return denied("make readable memory executable", personality(READ_IMPLIES_EXEC) < 0 && personality(0x80000000UL | READ_IMPLIES_EXEC) < 0 ? -1 : 1);
+    return denied(
+        "make readable memory executable",
+        personality(READ_IMPLIES_EXEC) < 0 && personality(0x80000000UL | READ_IMPLIES_EXEC) < 0 ? -1 : 1);
   }
   if (name == "hostname") return denied("sethostname", sethostname("evil", 4));
   if (name == "flood") {  // a thousand connections that say nothing; as many as the queue holds stay open
@@ -407,7 +427,8 @@ int run(const std::string& name, const char* word, const char* second) {
     std::printf("%d worked\n", worked);
     return worked != 0;
   }
-  if (name == "listen") {  // listen without bind: the kernel takes any port of any address; prints it and waits
+  if (name ==
+      "listen") {  // listen without bind: the kernel takes any port of any address; prints it and waits
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in at{};
     socklen_t size = sizeof at;
@@ -419,13 +440,15 @@ int run(const std::string& name, const char* word, const char* second) {
     return 0;
   }
   if (name == "serve-here") return serve_here(word, second);
-  if (name == "serve") {  // binds to any address, port `word`; prints what getsockname says; answers one connection
+  if (name ==
+      "serve") {  // binds to any address, port `word`; prints what getsockname says; answers one connection
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
     auto at = address("0.0.0.0", static_cast<uint16_t>(std::atoi(word)));
     socklen_t size = sizeof at;
     const int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || listen(fd, 5) != 0) return denied("serve", -1), 2;
+    if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || listen(fd, 5) != 0)
+      return denied("serve", -1), 2;
     getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size);
     FILE* out = fopen("/served.new", "w");  // who waits for it must not read half of it
     char text[64];

@@ -18,14 +18,19 @@ TEST(BackupOfARunningVserver, IsOfOneMomentInWhichItStoodStill) {
   IsolationHost host;
   const auto guest = host.add("guest", "");
   ASSERT_EQ(host.vserver(guest, {"start"}).exit_code, 0);
-  host.vserver(guest, {"exec", "sh", "-c", "(while :; do echo x >> /a; echo x >> /z; done) >/dev/null 2>&1 &"});
+  host.vserver(guest,
+               {"exec", "sh", "-c", "(while :; do echo x >> /a; echo x >> /z; done) >/dev/null 2>&1 &"});
   for (int i = 0; i < 200 && !fs::exists(host.tree(guest) + "/z"); ++i) ::usleep(10'000);
-  const RunResult made = run({VS_BINARY_DIR "/vbackup", "create", "--to", host.path("set"), "--state", host.path("state"), "--tree", guest + "=" + host.tree(guest), "--consistency", "frozen", "--progress", "never"});
+  const RunResult made =
+      run({VS_BINARY_DIR "/vbackup", "create", "--to", host.path("set"), "--state", host.path("state"),
+           "--tree", guest + "=" + host.tree(guest), "--consistency", "frozen", "--progress", "never"});
   ASSERT_EQ(made.exit_code, 0) << made.err;
   EXPECT_THAT(made.out, HasSubstr(guest + " stood still for "));
   EXPECT_THAT(host.vserver(guest, {"status"}).out, testing::Not(HasSubstr("frozen")));
-  must_run({VS_BINARY_DIR "/vbackup", "restore", "--to", host.path("set"), "--target", host.path("back"), "--progress", "never", guest});
-  const auto a = fs::file_size(host.path("back/" + guest + "/a")), z = fs::file_size(host.path("back/" + guest + "/z"));
+  must_run({VS_BINARY_DIR "/vbackup", "restore", "--to", host.path("set"), "--target", host.path("back"),
+            "--progress", "never", guest});
+  const auto a = fs::file_size(host.path("back/" + guest + "/a")),
+             z = fs::file_size(host.path("back/" + guest + "/z"));
   EXPECT_GT(z, 0u);
   EXPECT_TRUE(a == z || a == z + 2) << a << " and " << z;
 }

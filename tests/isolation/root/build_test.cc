@@ -28,7 +28,8 @@ TEST_F(VserverBuildTest, TemplateMakesAGuestThatStartsAndDeleteRemovesIt) {
   const auto model = host_->add("model", "");
   const std::string tar = host_->path("model.tar"), name = fmt::format("t{}-built", ::getpid());
   must_run({"tar", "-cf", tar, "-C", host_->tree(model), "."});
-  const auto built = host_->vserver(name, {"build", "--method", "template", "--from", tar, "--hostname", "www"});
+  const auto built =
+      host_->vserver(name, {"build", "--method", "template", "--from", tar, "--hostname", "www"});
   ASSERT_EQ(built.exit_code, 0) << shown(built);
   EXPECT_EQ(host_->vserver(name, {"build"}).exit_code, 1) << "it exists";
   ASSERT_EQ(host_->vserver(name, {"start"}).exit_code, 0);
@@ -45,16 +46,26 @@ TEST_F(VserverBuildTest, RpmInstallsADirectoryOfPackagesWithTheirScripts) {
   if (!have_program("rpmbuild")) GTEST_SKIP() << "needs rpmbuild";
   std::string arch = must_run({"rpm", "--eval", "%{_arch}"});
   arch.pop_back();
-  const std::string top = host_->path("rpmbuild"), rpms = top + "/RPMS/" + arch, name = fmt::format("t{}-rpm", ::getpid());
-  write_file(top + "/base.spec",
-             "Name: base\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nProvides: /bin/sh\nAutoReqProv: no\n%description\nd\n"
-             "%install\nmkdir -p %{buildroot}/bin %{buildroot}/etc\ncp /usr/bin/busybox %{buildroot}/bin/busybox\nln -s busybox %{buildroot}/bin/sh\nln -s busybox %{buildroot}/bin/cat\n"
-             "echo root:x:0:0:of the package:/root:/bin/sh > %{buildroot}/etc/passwd\n%files\n/bin/*\n%config(noreplace) /etc/passwd\n");
+  const std::string top = host_->path("rpmbuild"), rpms = top + "/RPMS/" + arch,
+                    name = fmt::format("t{}-rpm", ::getpid());
+  write_file(
+      top + "/base.spec",
+      "Name: base\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nProvides: /bin/sh\nAutoReqProv: "
+      "no\n%description\nd\n"
+      "%install\nmkdir -p %{buildroot}/bin %{buildroot}/etc\ncp /usr/bin/busybox "
+      "%{buildroot}/bin/busybox\nln -s busybox %{buildroot}/bin/sh\nln -s busybox %{buildroot}/bin/cat\n"
+      "echo root:x:0:0:of the package:/root:/bin/sh > "
+      "%{buildroot}/etc/passwd\n%files\n/bin/*\n%config(noreplace) /etc/passwd\n");
   write_file(top + "/app.spec",
-             "Name: app\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nRequires: base\nAutoReqProv: no\n%description\nd\n"
-             "%install\nmkdir -p %{buildroot}/srv\necho app > %{buildroot}/srv/app\n%post\ncat /srv/app > /srv/made 2>/dev/null\n%files\n/srv/app\n");
-  for (const char* spec : {"base", "app"}) must_run({"rpmbuild", "-bb", "--quiet", "--define", "_topdir " + top, "--define", "__os_install_post %{nil}", fmt::format("{}/{}.spec", top, spec)});
-  const auto refused = host_->vserver(name, {"build", "--method", "rpm", "--from", rpms + "/app-1-1." + arch + ".rpm"});
+             "Name: app\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nRequires: base\nAutoReqProv: "
+             "no\n%description\nd\n"
+             "%install\nmkdir -p %{buildroot}/srv\necho app > %{buildroot}/srv/app\n%post\ncat /srv/app > "
+             "/srv/made 2>/dev/null\n%files\n/srv/app\n");
+  for (const char* spec : {"base", "app"})
+    must_run({"rpmbuild", "-bb", "--quiet", "--define", "_topdir " + top, "--define",
+              "__os_install_post %{nil}", fmt::format("{}/{}.spec", top, spec)});
+  const auto refused =
+      host_->vserver(name, {"build", "--method", "rpm", "--from", rpms + "/app-1-1." + arch + ".rpm"});
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_THAT(refused.err, HasSubstr("base is needed by app")) << shown(refused);
   EXPECT_FALSE(fs::exists(host_->tree(name)));
@@ -73,7 +84,8 @@ TEST_F(VserverBuildTest, RpmInstallsADirectoryOfPackagesWithTheirScripts) {
 TEST_F(VserverBuildTest, SkeletonIsATreeThatBindsCanFill) {
   const std::string name = fmt::format("t{}-skeleton", ::getpid());
   ASSERT_EQ(host_->vserver(name, {"build"}).exit_code, 0);
-  for (const char* dir : {"dev", "proc", "sys", "run", "etc", "root", "tmp"}) EXPECT_TRUE(fs::is_directory(host_->tree(name) + "/" + dir)) << dir;
+  for (const char* dir : {"dev", "proc", "sys", "run", "etc", "root", "tmp"})
+    EXPECT_TRUE(fs::is_directory(host_->tree(name) + "/" + dir)) << dir;
   EXPECT_THAT(read_file(host_->tree(name) + "/etc/passwd"), HasSubstr("root:x:0:0"));
   fs::create_directories(host_->path("programs"));
   fs::copy_file("/usr/bin/busybox", host_->path("programs/cat"));
@@ -87,18 +99,27 @@ TEST_F(VserverBuildTest, SkeletonIsATreeThatBindsCanFill) {
 TEST_F(VserverBuildTest, DebootstrapMakesADebianThatStarts) {
   if (!have_program("mmdebstrap")) GTEST_SKIP() << "needs mmdebstrap";
   const std::string name = fmt::format("t{}-debian", ::getpid());
-  const auto built = host_->vserver_on_the_network(name, {"build", "--method", "debootstrap", "--packages", "busybox-static"});
-  if (built.exit_code != 0 && built.err.find("apt-get update") != std::string::npos) GTEST_SKIP() << "no Debian mirror is reached: " << built.err;
+  const auto built = host_->vserver_on_the_network(
+      name, {"build", "--method", "debootstrap", "--packages", "busybox-static"});
+  if (built.exit_code != 0 && built.err.find("apt-get update") != std::string::npos)
+    GTEST_SKIP() << "no Debian mirror is reached: " << built.err;
   ASSERT_EQ(built.exit_code, 0) << shown(built);
   ASSERT_EQ(host_->vserver(name, {"start"}).exit_code, 0);
-  EXPECT_THAT(host_->vserver(name, {"exec", "dpkg", "-l", "busybox-static"}).out, HasSubstr("ii  busybox-static"));
+  EXPECT_THAT(host_->vserver(name, {"exec", "dpkg", "-l", "busybox-static"}).out,
+              HasSubstr("ii  busybox-static"));
   ASSERT_EQ(host_->vserver(name, {"stop"}).exit_code, 0);
   EXPECT_EQ(host_->vserver(name, {"delete"}).exit_code, 0);
 }
 
 TEST_F(VserverBuildTest, WhatFailsLeavesNothing) {
   const std::string name = fmt::format("t{}-failed", ::getpid());
-  for (const std::vector<std::string>& options : {std::vector<std::string>{"--method", "template", "--from", "/no/such.tar"}, {"--method", "magic"}, {"--method", "rpm"}, {"--method", "rpm", "--from", "/proc/self/fdinfo"}, {"--method", "clone", "--from", "nobody-there"}, {"--ip", "1.2.3"}}) {
+  for (const std::vector<std::string>& options :
+       {std::vector<std::string>{"--method", "template", "--from", "/no/such.tar"},
+        {"--method", "magic"},
+        {"--method", "rpm"},
+        {"--method", "rpm", "--from", "/proc/self/fdinfo"},
+        {"--method", "clone", "--from", "nobody-there"},
+        {"--ip", "1.2.3"}}) {
     std::vector<std::string> words = {"build"};
     words.insert(words.end(), options.begin(), options.end());
     EXPECT_NE(host_->vserver(name, words).exit_code, 0);

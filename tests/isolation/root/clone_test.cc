@@ -1,8 +1,8 @@
 // vserver build --method clone: what is shared stays shared, everything else is the same and its own.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -63,7 +63,9 @@ class CloneTest : public testing::Test {
     if (fs::exists(master_)) set_immutable(master_, false);
     host_.reset();
   }
-  RunResult clone(std::map<std::string, std::string> env = {}) { return host_->vserver(copy_, {"build", "--method", "clone", "--from", guest_}, env); }
+  RunResult clone(std::map<std::string, std::string> env = {}) {
+    return host_->vserver(copy_, {"build", "--method", "clone", "--from", guest_}, env);
+  }
   std::unique_ptr<LoopFilesystem> disk_;
   std::unique_ptr<IsolationHost> host_;
   std::string guest_, copy_, master_;
@@ -74,12 +76,16 @@ TEST_F(CloneTest, LinksWhatIsSealedAndCopiesTheRestWithAllItHas) {
   ASSERT_EQ(result.exit_code, 0) << shown(result);
   const std::string from = host_->tree(guest_), to = host_->tree(copy_);
   const auto master = looked_at(master_);
-  for (const char* name : {"/usr/lib/shared", "/usr/lib/also"}) EXPECT_EQ(looked_at(to + name).st_ino, master.st_ino) << name;
+  for (const char* name : {"/usr/lib/shared", "/usr/lib/also"})
+    EXPECT_EQ(looked_at(to + name).st_ino, master.st_ino) << name;
   EXPECT_EQ(master.st_nlink, 5u);
   EXPECT_TRUE(is_immutable(master_));
-  EXPECT_EQ(looked_at(to + "/etc/own").st_ino, looked_at(to + "/etc/own2").st_ino) << "a link group stays one";
-  EXPECT_NE(looked_at(to + "/etc/own").st_ino, looked_at(from + "/etc/own").st_ino) << "but not one with the model's";
-  for (const char* name : {"", "/etc/own", "/usr", "/usr/lib", "/bin/ls", "/fifo", "/sparse", "/etc/passwd", "/bin/busybox"}) {
+  EXPECT_EQ(looked_at(to + "/etc/own").st_ino, looked_at(to + "/etc/own2").st_ino)
+      << "a link group stays one";
+  EXPECT_NE(looked_at(to + "/etc/own").st_ino, looked_at(from + "/etc/own").st_ino)
+      << "but not one with the model's";
+  for (const char* name :
+       {"", "/etc/own", "/usr", "/usr/lib", "/bin/ls", "/fifo", "/sparse", "/etc/passwd", "/bin/busybox"}) {
     const auto a = looked_at(from + name), b = looked_at(to + name);
     EXPECT_EQ(a.st_mode, b.st_mode) << name;
     EXPECT_EQ(a.st_uid, b.st_uid) << name;
@@ -149,8 +155,12 @@ TEST_F(CloneTest, KilledAtAnyInstantItLeavesEverySealOn) {
       process->signal_group(SIGKILL);
       process->wait();
     }
-    for (int tries = 0; tries < 100 && run({"flock", "-n", disk_->path() + "/.unify/lock", "true"}).exit_code != 0; ++tries) ::usleep(20'000);
-    for (int i = 0; i < 400; ++i) ASSERT_TRUE(is_immutable(fmt::format("{}/.unify/masters/{}", disk_->path(), i))) << "after " << delay << " ms";
+    for (int tries = 0;
+         tries < 100 && run({"flock", "-n", disk_->path() + "/.unify/lock", "true"}).exit_code != 0; ++tries)
+      ::usleep(20'000);
+    for (int i = 0; i < 400; ++i)
+      ASSERT_TRUE(is_immutable(fmt::format("{}/.unify/masters/{}", disk_->path(), i)))
+          << "after " << delay << " ms";
     host_->vserver(copy_, {"delete"});
     ASSERT_FALSE(fs::exists(host_->tree(copy_)));
   }

@@ -1,6 +1,7 @@
-// What a guest must not be able to do, tried by root inside it. Each row asserts the denial; GuestDenialTest.TheAttackerWorksOutside shows that the attacker can succeed.
-#include <fmt/format.h>
+// What a guest must not be able to do, tried by root inside it. Each row asserts the denial;
+// GuestDenialTest.TheAttackerWorksOutside shows that the attacker can succeed.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
@@ -54,17 +55,25 @@ TEST_F(GuestDenialTest, TheAttackerWorksOutside) {
 }
 
 TEST_F(GuestDenialTest, MountsNamespacesAndDevices) {
-  for (const char* name : {"mount", "fsopen", "remount", "umount", "release-agent", "mknod-block", "mknod-mem", "user-namespace", "mount-namespace", "setns", "handle"}) expect_denied({name});
+  for (const char* name : {"mount", "fsopen", "remount", "umount", "release-agent", "mknod-block",
+                           "mknod-mem", "user-namespace", "mount-namespace", "setns", "handle"})
+    expect_denied({name});
 }
 
 TEST_F(GuestDenialTest, KernelAndHardware) {
-  for (const char* name : {"module", "kexec", "iopl", "time", "swapon", "bpf", "perf", "io-uring", "key", "tiocsti", "lease", "personality", "hostname"}) expect_denied({name});
+  for (const char* name : {"module", "kexec", "iopl", "time", "swapon", "bpf", "perf", "io-uring", "key",
+                           "tiocsti", "lease", "personality", "hostname"})
+    expect_denied({name});
 }
 
 TEST_F(GuestDenialTest, FilesOfTheKernel) {
-  for (const char* path : {"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sysrq-trigger", "/proc/1/exe", "/sys/kernel/uevent_helper", "/sys/power/state"})
+  for (const char* path :
+       {"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sysrq-trigger", "/proc/1/exe",
+        "/sys/kernel/uevent_helper", "/sys/power/state"})
     expect_denied({"write", path});
-  for (const char* path : {"/proc/kcore", "/proc/kallsyms", "/proc/keys", "/proc/kmsg", "/proc/timer_list", "/proc/1/environ", "/proc/1/maps"}) expect_denied({"read", path});
+  for (const char* path : {"/proc/kcore", "/proc/kallsyms", "/proc/keys", "/proc/kmsg", "/proc/timer_list",
+                           "/proc/1/environ", "/proc/1/maps"})
+    expect_denied({"read", path});
 }
 
 TEST_F(GuestDenialTest, WhatLiesOutsideOfItsTree) {
@@ -72,7 +81,8 @@ TEST_F(GuestDenialTest, WhatLiesOutsideOfItsTree) {
   write_file(canary, "host");
   expect_denied({"exists", canary});
   expect_denied({"double-chroot", canary});
-  for (const char* dir : {"/proc/self/cwd", "/proc/self/root", "/proc/1/cwd", "/proc/1/root"}) expect_denied({"exists", dir + canary});
+  for (const char* dir : {"/proc/self/cwd", "/proc/self/root", "/proc/1/cwd", "/proc/1/root"})
+    expect_denied({"exists", dir + canary});
   expect_denied({"descriptors"});
   expect_denied({"inheritable"});
 }
@@ -89,8 +99,13 @@ TEST_F(GuestDenialTest, TheProgramOfTheHostThroughProcSelfExe) {
   write_file(host_->tree(guest_) + "/evil", "#!/proc/self/exe\n");
   fs::permissions(host_->tree(guest_) + "/evil", fs::perms::all);
   const auto before = must_run({"sha256sum", VS_BINARY_DIR "/vserver"});
-  Process watcher({VS_BINARY_DIR "/vserver", guest_, "exec", "sh", "-c", "for i in $(ls /proc); do echo x > /proc/$i/exe && echo WROTE; done; true"},
-                  {{{"VS_VSERVER_CONF", host_->path("conf")}, {"VS_VSERVER_RUN", host_->path("run")}, {"VS_VSERVER_TREES", host_->path("trees")}}, {}, std::chrono::milliseconds(30000)});
+  Process watcher({VS_BINARY_DIR "/vserver", guest_, "exec", "sh", "-c",
+                   "for i in $(ls /proc); do echo x > /proc/$i/exe && echo WROTE; done; true"},
+                  {{{"VS_VSERVER_CONF", host_->path("conf")},
+                    {"VS_VSERVER_RUN", host_->path("run")},
+                    {"VS_VSERVER_TREES", host_->path("trees")}},
+                   {},
+                   std::chrono::milliseconds(30000)});
   host_->vserver(guest_, {"exec", "/evil"});
   EXPECT_EQ(watcher.wait().out.find("WROTE"), std::string::npos);
   EXPECT_EQ(must_run({"sha256sum", VS_BINARY_DIR "/vserver"}), before);
@@ -114,7 +129,8 @@ TEST_F(GuestDenialTest, OtherAddressesEvenWhereRawSocketsWereGiven) {
   host_->configure(guest_, "IPROOT=10.99.0.5\nIPROOTDEV=lo\nS_CAPS=CAP_NET_RAW\n");
   ASSERT_EQ(host_->vserver(guest_, {"start"}).exit_code, 0);
   must_run({"ip", "addr", "add", "10.98.0.1/32", "dev", "lo"});
-  EXPECT_EQ(host_->attack(guest_, {"raw-spoof", "10.99.0.5"}).exit_code, 1) << "the harness: from its own address it works";
+  EXPECT_EQ(host_->attack(guest_, {"raw-spoof", "10.99.0.5"}).exit_code, 1)
+      << "the harness: from its own address it works";
   expect_denied({"raw-spoof", "10.98.0.1"});
   const std::string listening = host_->tree(guest_) + "/listening";
   for (const char* to : {"10.99.0.5", "10.98.0.1"}) {
@@ -123,7 +139,8 @@ TEST_F(GuestDenialTest, OtherAddressesEvenWhereRawSocketsWereGiven) {
     for (int i = 0; i < 100 && !fs::exists(listening); ++i) ::usleep(20'000);
     for (int i = 0; i < 5; ++i) run({"bash", "-c", fmt::format("echo x > /dev/udp/{}/9; sleep 0.1", to)});
     const auto received = receiving->wait();
-    EXPECT_EQ(received.exit_code, std::string(to) == "10.99.0.5" ? 1 : 0) << to << (std::string(to) == "10.99.0.5" ? " (the harness: its own it gets)" : "") << shown(received);
+    EXPECT_EQ(received.exit_code, std::string(to) == "10.99.0.5" ? 1 : 0)
+        << to << (std::string(to) == "10.99.0.5" ? " (the harness: its own it gets)" : "") << shown(received);
   }
   expect_denied({"packet"});
   must_run({"ip", "addr", "del", "10.98.0.1/32", "dev", "lo"});
@@ -131,10 +148,12 @@ TEST_F(GuestDenialTest, OtherAddressesEvenWhereRawSocketsWereGiven) {
 
 TEST_F(GuestDenialTest, SystemVIpcOfTheHost) {
   const key_t key = 0x76730000 + ::getpid() % 0xffff;
-  const int memory = ::shmget(key, 4096, IPC_CREAT | 0666), semaphores = ::semget(key, 1, IPC_CREAT | 0666), queue = ::msgget(key, IPC_CREAT | 0666);
+  const int memory = ::shmget(key, 4096, IPC_CREAT | 0666), semaphores = ::semget(key, 1, IPC_CREAT | 0666),
+            queue = ::msgget(key, IPC_CREAT | 0666);
   EXPECT_TRUE(memory >= 0 && semaphores >= 0 && queue >= 0);
   const std::string word = fmt::format("{}", key);
-  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "ipc", word}).exit_code, 1) << "the harness: outside it works";
+  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "ipc", word}).exit_code, 1)
+      << "the harness: outside it works";
   expect_denied({"ipc", word});
   ::shmctl(memory, IPC_RMID, nullptr);
   ::semctl(semaphores, 0, IPC_RMID);
@@ -154,13 +173,17 @@ TEST_F(GuestDenialTest, AbstractSocketsOfTheHost) {
   at.sun_family = AF_UNIX;
   const std::string name = fmt::format("vserver-test-{}", ::getpid());
   name.copy(at.sun_path + 1, name.size());
-  ASSERT_EQ(::bind(server.get(), reinterpret_cast<sockaddr*>(&at), static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())), 0);
+  ASSERT_EQ(::bind(server.get(), reinterpret_cast<sockaddr*>(&at),
+                   static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())),
+            0);
   ASSERT_EQ(::listen(server.get(), 5), 0);
-  ASSERT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "abstract", name}).exit_code, 1) << "the harness: from outside it works";
+  ASSERT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "abstract", name}).exit_code, 1)
+      << "the harness: from outside it works";
   expect_denied({"abstract", name});
   // With what the first start wrote down of the kernel, and with something else in its place.
   for (const bool garbage : {false, true}) {
-    if (garbage && fs::exists(host_->path("run/kernel-offsets"))) write_file(host_->path("run/kernel-offsets"), "1 2 3");
+    if (garbage && fs::exists(host_->path("run/kernel-offsets")))
+      write_file(host_->path("run/kernel-offsets"), "1 2 3");
     ASSERT_EQ(host_->vserver(guest_, {"restart"}).exit_code, 0);
     expect_denied({"abstract", name});
   }
@@ -190,10 +213,12 @@ TEST_F(GuestDenialTest, ASymbolicLinkWhereSomethingIsMounted) {
   EXPECT_TRUE(fs::is_empty(outside));
 }
 
-// CVE-2021-30465: who can write to the tree while it starts (by a directory of BIND that two guests share, say) exchanges directories that are mounted on for links to the host, again and again.
+// CVE-2021-30465: who can write to the tree while it starts (by a directory of BIND that two guests share,
+// say) exchanges directories that are mounted on for links to the host, again and again.
 TEST_F(GuestDenialTest, ALinkThatComesAndGoesWhereSomethingIsMounted) {
   host_->vserver(guest_, {"stop"});
-  const std::string outside = host_->path("outside"), source = host_->path("source"), tree = host_->tree(guest_);
+  const std::string outside = host_->path("outside"), source = host_->path("source"),
+                    tree = host_->tree(guest_);
   for (const auto& dir : {outside, source, tree + "/srv/data"}) fs::create_directories(dir);
   write_file(source + "/bound", "bound");
   host_->configure(guest_, "IPROOT=\"10.99.0.5\"\nIPROOTDEV=lo\nBIND=\"" + source + ":/srv/data\"\n");
@@ -205,7 +230,8 @@ TEST_F(GuestDenialTest, ALinkThatComesAndGoesWhereSomethingIsMounted) {
       const char* targets[] = {"/proc", "/dev", "/sys", "/run", "/srv", "/srv/data"};
       const std::string target = tree + targets[i % 6];
       // There and back: most of the time the directory is what it should be.
-      if (::renameat2(AT_FDCWD, link.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0) ::renameat2(AT_FDCWD, link.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE);
+      if (::renameat2(AT_FDCWD, link.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0)
+        ::renameat2(AT_FDCWD, link.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE);
       if (i % 16 == 0) ::usleep(100);
     }
   });

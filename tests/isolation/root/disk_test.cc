@@ -21,13 +21,16 @@ class DiskTest : public testing::TestWithParam<const char*> {
     VS_NEEDS_FILESYSTEM(GetParam());
     const bool ext4 = GetParam() == std::string("ext4");
     try {
-      disk_ = std::make_unique<LoopFilesystem>(GetParam(), 128, ext4 ? "-O quota,project -E quotatype=prjquota" : "", "prjquota");
+      disk_ = std::make_unique<LoopFilesystem>(
+          GetParam(), 128, ext4 ? "-O quota,project -E quotatype=prjquota" : "", "prjquota");
     } catch (const std::exception& error) {
       GTEST_SKIP() << "this kernel has no project quota on " << GetParam() << ": " << error.what();
     }
     host_ = std::make_unique<IsolationHost>(disk_->path());
   }
-  std::string project_of(const std::string& path) { return must_run({"sh", "-c", "lsattr -p -d \"$1\" | awk '{print $1}'", "sh", path}); }
+  std::string project_of(const std::string& path) {
+    return must_run({"sh", "-c", "lsattr -p -d \"$1\" | awk '{print $1}'", "sh", path});
+  }
   std::unique_ptr<LoopFilesystem> disk_;
   std::unique_ptr<IsolationHost> host_;
 };
@@ -42,14 +45,18 @@ TEST_P(DiskTest, LimitsWhatIsItsOwnAndLeavesWhatIsShared) {
   EXPECT_EQ(started.exit_code, 0) << "30 MB that it shares do not count: " << shown(started);
   EXPECT_EQ(project_of(master), project_of(disk_->path())) << "and stay everybody's";
   EXPECT_NE(project_of(host_->tree(guest) + "/bin"), project_of(disk_->path()));
-  EXPECT_EQ(host_->vserver(guest, {"exec", "sh", "-c", "head -c 5000000 /dev/zero > /tmp/fits"}).exit_code, 0);
-  const auto beyond = host_->vserver(guest, {"exec", "sh", "-c", "dd if=/dev/zero of=/tmp/beyond bs=64k count=600"});
+  EXPECT_EQ(host_->vserver(guest, {"exec", "sh", "-c", "head -c 5000000 /dev/zero > /tmp/fits"}).exit_code,
+            0);
+  const auto beyond =
+      host_->vserver(guest, {"exec", "sh", "-c", "dd if=/dev/zero of=/tmp/beyond bs=64k count=600"});
   EXPECT_NE(beyond.exit_code, 0);
   EXPECT_THAT(beyond.err, testing::AnyOf(HasSubstr("quota"), HasSubstr("No space"))) << shown(beyond);
   EXPECT_LT(fs::file_size(host_->tree(guest) + "/tmp/beyond"), 20u << 20);
   EXPECT_THAT(host_->vserver(guest, {"status"}).out, testing::ContainsRegex("Disk: .* of 2[01]"));
   ASSERT_EQ(host_->vserver(other, {"start"}).exit_code, 0);
-  EXPECT_EQ(host_->vserver(other, {"exec", "sh", "-c", "head -c 30000000 /dev/zero > /tmp/more"}).exit_code, 0) << "others have what there is";
+  EXPECT_EQ(host_->vserver(other, {"exec", "sh", "-c", "head -c 30000000 /dev/zero > /tmp/more"}).exit_code,
+            0)
+      << "others have what there is";
   EXPECT_THAT(host_->vserver(other, {"status"}).out, Not(HasSubstr("Disk:")));
   set_immutable(master, false);
 }
@@ -57,7 +64,8 @@ TEST_P(DiskTest, LimitsWhatIsItsOwnAndLeavesWhatIsShared) {
 TEST_P(DiskTest, RootInsideCannotLeaveIt) {
   const auto guest = host_->add("guest", "DISK=20M\n"), other = host_->add("other", "");
   for (const auto& name : {guest, other}) ASSERT_EQ(host_->vserver(name, {"start"}).exit_code, 0);
-  EXPECT_EQ(host_->attack(other, {"leave-project", "/tmp"}).exit_code, 1) << "the harness: without DISK attributes may be changed";
+  EXPECT_EQ(host_->attack(other, {"leave-project", "/tmp"}).exit_code, 1)
+      << "the harness: without DISK attributes may be changed";
   EXPECT_EQ(host_->attack(guest, {"leave-project", "/tmp"}).exit_code, 0);
   EXPECT_EQ(host_->attack(guest, {"leave-project", "/etc/passwd"}).exit_code, 0);
 }
@@ -65,7 +73,9 @@ TEST_P(DiskTest, RootInsideCannotLeaveIt) {
 TEST_P(DiskTest, ANewLimitHoldsAtTheNextStartAndNoneTakesItAway) {
   const auto guest = host_->add("guest", "DISK=8M\n");
   ASSERT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
-  const auto fill = [&] { return host_->vserver(guest, {"exec", "sh", "-c", "head -c 16000000 /dev/zero > /tmp/file"}).exit_code; };
+  const auto fill = [&] {
+    return host_->vserver(guest, {"exec", "sh", "-c", "head -c 16000000 /dev/zero > /tmp/file"}).exit_code;
+  };
   EXPECT_NE(fill(), 0);
   host_->configure(guest, "DISK=40M\n");
   ASSERT_EQ(host_->vserver(guest, {"restart"}).exit_code, 0);
@@ -75,7 +85,8 @@ TEST_P(DiskTest, ANewLimitHoldsAtTheNextStartAndNoneTakesItAway) {
   EXPECT_EQ(project_of(host_->tree(guest) + "/tmp/file"), project_of(disk_->path()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Filesystems, DiskTest, testing::Values("ext4", "xfs"), [](const auto& filesystem) { return std::string(filesystem.param); });
+INSTANTIATE_TEST_SUITE_P(Filesystems, DiskTest, testing::Values("ext4", "xfs"),
+                         [](const auto& filesystem) { return std::string(filesystem.param); });
 
 TEST(DiskWithoutQuotaTest, IsRefusedAndSaysWhatIsMissing) {
   VS_NEEDS_ISOLATION();

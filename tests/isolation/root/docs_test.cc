@@ -25,15 +25,22 @@ std::set<std::string> matches(const std::string& text, const std::string& patter
 
 std::string man(const std::string& page) {
   std::string text = read_file(VS_SOURCE_DIR "/packaging/man/" + page);
-  return std::regex_replace(std::regex_replace(text, std::regex("\\\\f[BIRP]"), ""), std::regex("\\\\-"), "-");
+  return std::regex_replace(std::regex_replace(text, std::regex("\\\\f[BIRP]"), ""), std::regex("\\\\-"),
+                            "-");
 }
 
 TEST(IsolationDocsTest, EveryOptionOfEveryToolIsInManAndCompletion) {
   const std::string bash = read_file(VS_SOURCE_DIR "/packaging/completions/vserver.bash");
-  const std::map<std::string, std::string> elsewhere = {{"vserver", "vserver.8"},     {"vps", "vps.8"},         {"vpstree", "vps.8"}, {"vtop", "vps.8"},          {"vkill", "vps.8"},
-                                                        {"rebootmgr", "rebootmgr.8"}, {"vapt", "vapt.8"},       {"vrpm", "vapt.8"},   {"v_service", "v_service.8"}, {"newvserver", "newvserver.8"},
-                                                        {"vreboot", "rebootmgr.8"}};
-  for (const char* tool : {"vserver", "chcontext", "chbind", "reducecap", "vservers", "vserver-stat", "vps", "vpstree", "vtop", "vkill", "rebootmgr", "newvserver", "vapt", "vrpm", "v_service", "vreboot"}) {
+  const std::map<std::string, std::string> elsewhere = {
+      {"vserver", "vserver.8"},     {"vps", "vps.8"},
+      {"vpstree", "vps.8"},         {"vtop", "vps.8"},
+      {"vkill", "vps.8"},           {"rebootmgr", "rebootmgr.8"},
+      {"vapt", "vapt.8"},           {"vrpm", "vapt.8"},
+      {"v_service", "v_service.8"}, {"newvserver", "newvserver.8"},
+      {"vreboot", "rebootmgr.8"}};
+  for (const char* tool :
+       {"vserver", "chcontext", "chbind", "reducecap", "vservers", "vserver-stat", "vps", "vpstree", "vtop",
+        "vkill", "rebootmgr", "newvserver", "vapt", "vrpm", "v_service", "vreboot"}) {
     const std::string help = must_run({std::string(VS_BINARY_DIR "/") + tool, "--help"});
     EXPECT_THAT(help, HasSubstr("Exit codes: ")) << tool;
     EXPECT_THAT(help, HasSubstr(std::string("Example:    ") + tool)) << tool;
@@ -52,7 +59,9 @@ TEST(IsolationDocsTest, EveryVerbIsInManAndCompletions) {
   ASSERT_GT(verbs.size(), 8u);
   for (const auto& verb : verbs) {
     EXPECT_THAT(man("vserver.8"), HasSubstr(verb));
-    for (const char* file : {"vserver.bash", "_vserver"}) EXPECT_THAT(read_file(std::string(VS_SOURCE_DIR "/packaging/completions/") + file), HasSubstr(verb)) << file;
+    for (const char* file : {"vserver.bash", "_vserver"})
+      EXPECT_THAT(read_file(std::string(VS_SOURCE_DIR "/packaging/completions/") + file), HasSubstr(verb))
+          << file;
   }
 }
 

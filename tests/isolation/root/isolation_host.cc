@@ -25,7 +25,8 @@ int machine_network = -1;
 // Once for the whole program: addresses of tests are never the host's.
 bool own_network() {
   if (machine_network < 0) machine_network = ::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-  static const bool done = ::unshare(CLONE_NEWNET) == 0 && run({"ip", "link", "set", "lo", "up"}).exit_code == 0;
+  static const bool done =
+      ::unshare(CLONE_NEWNET) == 0 && run({"ip", "link", "set", "lo", "up"}).exit_code == 0;
   return done;
 }
 
@@ -43,7 +44,8 @@ std::string IsolationHost::impossible() {
   return own_network() ? "" : "cannot make a network namespace";
 }
 
-IsolationHost::IsolationHost(const std::string& pool) : trees_((pool.empty() ? dir_.path() : pool) + "/trees") {
+IsolationHost::IsolationHost(const std::string& pool)
+    : trees_((pool.empty() ? dir_.path() : pool) + "/trees") {
   fs::create_directories(trees_);
   for (const char* dir : {"conf", "run", "services"}) fs::create_directories(dir_ / dir);
 }
@@ -54,11 +56,16 @@ IsolationHost::~IsolationHost() {
 }
 
 std::map<std::string, std::string> IsolationHost::environment() const {
-  return {{"VS_VSERVER_CONF", dir_ / "conf"}, {"VS_VSERVER_TREES", trees_}, {"VS_VSERVER_RUN", dir_ / "run"}, {"VS_VSERVER_HOST_CONF", dir_ / "vservers.conf"},
+  return {{"VS_VSERVER_CONF", dir_ / "conf"},
+          {"VS_VSERVER_TREES", trees_},
+          {"VS_VSERVER_RUN", dir_ / "run"},
+          {"VS_VSERVER_HOST_CONF", dir_ / "vservers.conf"},
           {"VS_VSERVICES", dir_ / "services"}};
 }
 
-void IsolationHost::configure(const std::string& name, const std::string& conf) { std::ofstream(dir_ / ("conf/" + name + ".conf")) << conf; }
+void IsolationHost::configure(const std::string& name, const std::string& conf) {
+  std::ofstream(dir_ / ("conf/" + name + ".conf")) << conf;
+}
 
 std::string IsolationHost::name_of(const std::string& given, const std::string& conf) {
   const std::string name = fmt::format("t{}-{}", ::getpid(), given);
@@ -70,7 +77,8 @@ std::string IsolationHost::name_of(const std::string& given, const std::string& 
 std::string IsolationHost::add_real(const std::string& given, const std::string& conf, Command recipe) {
   const std::string name = name_of(given, conf);
   // What is not in the cache yet comes over the machine's network.
-  recipe.insert(recipe.begin(), {"nsenter", fmt::format("--net=/proc/{}/fd/{}", ::getpid(), machine_network), VS_SOURCE_DIR "/tests/support/guests.sh"});
+  recipe.insert(recipe.begin(), {"nsenter", fmt::format("--net=/proc/{}/fd/{}", ::getpid(), machine_network),
+                                 VS_SOURCE_DIR "/tests/support/guests.sh"});
   for (auto& word : recipe)
     if (word.empty()) word = tree(name);
   const auto made = run(recipe, {{}, {}, std::chrono::minutes(10)});
@@ -82,20 +90,25 @@ std::string IsolationHost::add(const std::string& given, const std::string& conf
   const std::string name = name_of(given, conf);
   for (const char* dir : {"bin", "etc", "tmp", "root"}) fs::create_directories(tree(name) + "/" + dir);
   fs::copy_file(kBusybox, tree(name) + "/bin/busybox");
-  for (const char* applet : {"sh", "ls", "cat", "ps", "id", "sleep", "kill", "hostname", "true", "nc", "wget", "ip"}) fs::create_symlink("busybox", tree(name) + "/bin/" + applet);
+  for (const char* applet :
+       {"sh", "ls", "cat", "ps", "id", "sleep", "kill", "hostname", "true", "nc", "wget", "ip"})
+    fs::create_symlink("busybox", tree(name) + "/bin/" + applet);
   fs::copy_file(VS_BINARY_DIR "/isolation_attacker", tree(name) + "/attacker");
   std::ofstream(tree(name) + "/etc/passwd") << "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33::/tmp:/bin/sh\n";
   std::ofstream(tree(name) + "/etc/group") << "root:x:0:\nwww:x:33:\nextra:x:77:www\n";
   return name;
 }
 
-std::string IsolationHost::add_debian(const std::string& given, const std::string& conf, const std::string& packages) {
+std::string IsolationHost::add_debian(const std::string& given, const std::string& conf,
+                                      const std::string& packages) {
   std::string suite = must_run({VS_SOURCE_DIR "/tests/support/guests.sh", "suite"});
   suite.pop_back();
   return add_real(given, conf, {"debian", suite, "", packages});
 }
 
-RunResult IsolationHost::vserver(const std::string& name, std::vector<std::string> words, std::map<std::string, std::string> env, std::vector<std::string> options) const {
+RunResult IsolationHost::vserver(const std::string& name, std::vector<std::string> words,
+                                 std::map<std::string, std::string> env,
+                                 std::vector<std::string> options) const {
   Command command = {VS_BINARY_DIR "/vserver"};
   command.insert(command.end(), options.begin(), options.end());
   command.push_back(name);
@@ -109,13 +122,16 @@ RunResult IsolationHost::tool(Command command) const {
   return run(command, {environment(), {}, std::chrono::milliseconds(60000)});
 }
 
-RunResult IsolationHost::vserver_on_the_network(const std::string& name, std::vector<std::string> words) const {
-  Command command = {"nsenter", fmt::format("--net=/proc/{}/fd/{}", ::getpid(), machine_network), VS_BINARY_DIR "/vserver", name};
+RunResult IsolationHost::vserver_on_the_network(const std::string& name,
+                                                std::vector<std::string> words) const {
+  Command command = {"nsenter", fmt::format("--net=/proc/{}/fd/{}", ::getpid(), machine_network),
+                     VS_BINARY_DIR "/vserver", name};
   command.insert(command.end(), words.begin(), words.end());
   return run(command, {environment(), {}, std::chrono::minutes(5)});
 }
 
-std::unique_ptr<Process> IsolationHost::background(const std::string& name, std::vector<std::string> words) const {
+std::unique_ptr<Process> IsolationHost::background(const std::string& name,
+                                                   std::vector<std::string> words) const {
   Command command = {VS_BINARY_DIR "/vserver", name};
   command.insert(command.end(), words.begin(), words.end());
   return std::make_unique<Process>(command, RunOptions{environment(), {}, std::chrono::milliseconds(60000)});
@@ -142,7 +158,8 @@ std::string IsolationHost::left_behind() const {
   for (const auto& name : names_) {
     if (cgroups.exists(name)) add("cgroup " + name);
     for (const char* controller : {"memory", "cpu", "pids"})  // version 1, where limits live there
-      if (fs::exists(fmt::format("/sys/fs/cgroup/{}/vservers/{}", controller, name))) add(fmt::format("cgroup {} of {}", name, controller));
+      if (fs::exists(fmt::format("/sys/fs/cgroup/{}/vservers/{}", controller, name)))
+        add(fmt::format("cgroup {} of {}", name, controller));
     if (fs::exists(dir_ / ("run/reboot/" + name))) add("reboot/" + name);
     for (const char* kind : {"held", "ctx", "filter"})
       if (fs::exists(dir_ / fmt::format("run/{}.{}", name, kind))) add(name + "." + kind);
@@ -151,7 +168,8 @@ std::string IsolationHost::left_behind() const {
     for (const auto& entry : fs::directory_iterator(dir_ / "run/ctx"))
       if (entry.path().filename() != ".lock") add("context " + entry.path().filename().string());
   const std::string addresses = must_run({"ip", "-o", "addr", "show", "lo"});
-  if (addresses.find("10.99.") != std::string::npos || addresses.find("fd5c:9a1e:") != std::string::npos) add("addresses " + addresses);
+  if (addresses.find("10.99.") != std::string::npos || addresses.find("fd5c:9a1e:") != std::string::npos)
+    add("addresses " + addresses);
   const std::string links = must_run({"ip", "-o", "link"});
   for (const auto& name : names_)
     if (links.find("vserver " + name) != std::string::npos) add("interface of " + name);

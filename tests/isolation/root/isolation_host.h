@@ -1,4 +1,5 @@
-// A host of small vservers for one test: places of its own, a network namespace of its own, guests of one static busybox and an attacker.
+// A host of small vservers for one test: places of its own, a network namespace of its own, guests of one
+// static busybox and an attacker.
 #pragma once
 
 #include <map>
@@ -21,25 +22,30 @@ class IsolationHost {
   IsolationHost(const IsolationHost&) = delete;
   IsolationHost& operator=(const IsolationHost&) = delete;
 
-  // A guest's tree and NAME.conf with these lines. Returns its name, unique on this machine: cgroups are the host's.
+  // A guest's tree and NAME.conf with these lines. Returns its name, unique on this machine: cgroups are the
+  // host's.
   std::string add(const std::string& name, const std::string& conf);
-  // A guest whose tree a command of tests/support/guests.sh makes: {"debian", SUITE, "", PACKAGES}, with "" where the tree's path goes. Made once, then kept in the user's cache.
+  // A guest whose tree a command of tests/support/guests.sh makes: {"debian", SUITE, "", PACKAGES}, with ""
+  // where the tree's path goes. Made once, then kept in the user's cache.
   std::string add_real(const std::string& name, const std::string& conf, Command recipe);
-  std::string add_debian(const std::string& name, const std::string& conf, const std::string& packages);  // of this machine's release
+  std::string add_debian(const std::string& name, const std::string& conf,
+                         const std::string& packages);  // of this machine's release
   void configure(const std::string& name, const std::string& conf);
   std::string tree(const std::string& name) const { return trees_ + "/" + name; }
   std::string path(const std::string& below) const { return dir_ / below; }
-  RunResult vserver(const std::string& name, std::vector<std::string> words, std::map<std::string, std::string> env = {}, std::vector<std::string> options = {}) const;
+  RunResult vserver(const std::string& name, std::vector<std::string> words,
+                    std::map<std::string, std::string> env = {}, std::vector<std::string> options = {}) const;
   // The same in the network that this machine has, for what fetches packages.
   RunResult vserver_on_the_network(const std::string& name, std::vector<std::string> words) const;
   std::unique_ptr<Process> background(const std::string& name, std::vector<std::string> words) const;
-  RunResult tool(Command command) const;  // chcontext and so on, by name
+  RunResult tool(Command command) const;                   // chcontext and so on, by name
   std::map<std::string, std::string> environment() const;  // for tools that stay in the background
   // Ends a tool of background() or one that stays, with what it runs, and removes the entry of its context.
   void end(Process& process) const;
   // `attacker WORDS` by root inside.
   RunResult attack(const std::string& name, std::vector<std::string> words) const;
-  // What is left of any vserver: addresses on lo beside its own, interfaces, cgroups, entries. "" when nothing is.
+  // What is left of any vserver: addresses on lo beside its own, interfaces, cgroups, entries. "" when
+  // nothing is.
   std::string left_behind() const;
 
  private:

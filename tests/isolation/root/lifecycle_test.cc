@@ -21,7 +21,9 @@ class LifecycleTest : public testing::Test {
     VS_NEEDS_ISOLATION();
     host_ = std::make_unique<IsolationHost>();
   }
-  std::string add(const std::string& more = "") { return host_->add("guest", "IPROOT=\"10.99.0.5\"\nIPROOTDEV=lo\n" + more); }
+  std::string add(const std::string& more = "") {
+    return host_->add("guest", "IPROOT=\"10.99.0.5\"\nIPROOTDEV=lo\n" + more);
+  }
   std::unique_ptr<IsolationHost> host_;
 };
 
@@ -34,7 +36,10 @@ TEST_F(LifecycleTest, StartsRunsAndStops) {
   EXPECT_THAT(host_->vserver(guest, {"status"}).out, HasSubstr("Context: 300"));
   EXPECT_EQ(read_file(host_->path("run/" + guest + ".ctx")), "S_CONTEXT=300\nS_PROFILE=prod\n");
   EXPECT_EQ(host_->vserver(guest, {"exec", "hostname"}).out, "www\n");
-  EXPECT_EQ(host_->vserver(guest, {"exec", "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline; cat /proc/1/comm"}).out.substr(0, 5), "init ") << "nothing of the host's command line";
+  EXPECT_EQ(host_->vserver(guest, {"exec", "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline; cat /proc/1/comm"})
+                .out.substr(0, 5),
+            "init ")
+      << "nothing of the host's command line";
   EXPECT_NE(host_->vserver(guest, {"exec", "cat", "/proc/1/environ"}).exit_code, 0);
   EXPECT_THAT(host_->tool({"vserver-stat"}).out, HasSubstr(guest));
   EXPECT_EQ(host_->vserver(guest, {"start"}).exit_code, 0) << "idempotent";
@@ -80,7 +85,8 @@ TEST_F(LifecycleTest, StopScriptsOfAGuestWithLimitsRunAndLeaveNoCgroup) {
 
 TEST_F(LifecycleTest, AKilledStartIsCleanedByTheNextCommand) {
   const auto guest = add("MEMORY=64M\n");
-  for (const char* step : {"pre-start", "guards", "addresses", "cgroup", "reboot", "context", "state", "post-start"}) {
+  for (const char* step :
+       {"pre-start", "guards", "addresses", "cgroup", "reboot", "context", "state", "post-start"}) {
     const auto killed = host_->vserver(guest, {"start"}, {{"VS_DIE_AFTER_STEP", step}});
     ASSERT_EQ(killed.signal, SIGKILL) << step << shown(killed);
     if (std::string(step) == "state" || std::string(step) == "post-start") {
@@ -126,7 +132,8 @@ TEST_F(LifecycleTest, TroubleIsNamed) {
   EXPECT_EQ(host_->vserver(guest, {"start"}).exit_code, 2);
   host_->configure(guest, "IPROOT=10.99.0.5\n");
   fs::rename(host_->tree(guest), host_->tree(guest) + ".away");
-  EXPECT_THAT(host_->vserver(guest, {"start"}).err, HasSubstr("the tree of vserver " + guest + " does not exist"));
+  EXPECT_THAT(host_->vserver(guest, {"start"}).err,
+              HasSubstr("the tree of vserver " + guest + " does not exist"));
   EXPECT_THAT(host_->vserver("unknown", {"start"}).err, HasSubstr("there is no vserver 'unknown'"));
   EXPECT_EQ(host_->vserver("../x", {"start"}).exit_code, 2);
   EXPECT_EQ(host_->vserver(guest, {"dance"}).exit_code, 2);
@@ -135,18 +142,22 @@ TEST_F(LifecycleTest, TroubleIsNamed) {
 
 TEST_F(LifecycleTest, OfTwoStartsAtOnceOneDoesItAndTheOtherMeetsALockOrFindsItDone) {
   const auto guest = add();
-  const std::map<std::string, std::string> env = {{"VS_VSERVER_CONF", host_->path("conf")}, {"VS_VSERVER_RUN", host_->path("run")}, {"VS_VSERVER_TREES", host_->path("trees")}};
+  const std::map<std::string, std::string> env = {{"VS_VSERVER_CONF", host_->path("conf")},
+                                                  {"VS_VSERVER_RUN", host_->path("run")},
+                                                  {"VS_VSERVER_TREES", host_->path("trees")}};
   Process one({VS_BINARY_DIR "/vserver", guest, "start"}, {env, {}, std::chrono::milliseconds(30000)});
   Process two({VS_BINARY_DIR "/vserver", guest, "start"}, {env, {}, std::chrono::milliseconds(30000)});
   const auto first = one.wait(), second = two.wait();
-  for (const auto& result : {first, second}) EXPECT_TRUE(result.exit_code == 0 || result.exit_code == 11) << shown(result);
+  for (const auto& result : {first, second})
+    EXPECT_TRUE(result.exit_code == 0 || result.exit_code == 11) << shown(result);
   EXPECT_EQ(host_->vserver(guest, {"running"}).exit_code, 0);
 }
 
 TEST_F(LifecycleTest, PidsLimitStopsAForkBomb) {
   const auto guest = add("PIDS=30\n");
   ASSERT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
-  const auto result = host_->vserver(guest, {"exec", "sh", "-c", "i=0; while [ $i -lt 60 ]; do sleep 20 & i=$((i+1)); done; echo all"});
+  const auto result = host_->vserver(
+      guest, {"exec", "sh", "-c", "i=0; while [ $i -lt 60 ]; do sleep 20 & i=$((i+1)); done; echo all"});
   EXPECT_THAT(result.err, HasSubstr("fork")) << shown(result);
   EXPECT_EQ(host_->vserver(guest, {"stop"}).exit_code, 0);
 }
@@ -163,12 +174,17 @@ TEST_F(LifecycleTest, AddressesComeAndGoButNotThoseOfTheHost) {
 }
 
 TEST_F(LifecycleTest, TwoGuestsServeOnePortOfTwoAddressesAndEachHasItsOwnLoopback) {
-  const auto one = host_->add("one", "IPROOT=10.99.0.5\nIPROOTDEV=lo\n"), two = host_->add("two", "IPROOT=10.99.0.6\nIPROOTDEV=lo\n");
+  const auto one = host_->add("one", "IPROOT=10.99.0.5\nIPROOTDEV=lo\n"),
+             two = host_->add("two", "IPROOT=10.99.0.6\nIPROOTDEV=lo\n");
   std::vector<std::unique_ptr<Process>> servers;
-  const std::map<std::string, std::string> env = {{"VS_VSERVER_CONF", host_->path("conf")}, {"VS_VSERVER_RUN", host_->path("run")}, {"VS_VSERVER_TREES", host_->path("trees")}};
+  const std::map<std::string, std::string> env = {{"VS_VSERVER_CONF", host_->path("conf")},
+                                                  {"VS_VSERVER_RUN", host_->path("run")},
+                                                  {"VS_VSERVER_TREES", host_->path("trees")}};
   for (const auto& guest : {one, two}) {
     ASSERT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
-    servers.push_back(std::make_unique<Process>(Command{VS_BINARY_DIR "/vserver", guest, "exec", "/attacker", "serve", "80"}, RunOptions{env, {}, std::chrono::milliseconds(60000)}));
+    servers.push_back(std::make_unique<Process>(
+        Command{VS_BINARY_DIR "/vserver", guest, "exec", "/attacker", "serve", "80"},
+        RunOptions{env, {}, std::chrono::milliseconds(60000)}));
     for (int i = 0; i < 100 && !fs::exists(host_->tree(guest) + "/served"); ++i) ::usleep(20'000);
   }
   EXPECT_EQ(read_file(host_->tree(one) + "/served"), "10.99.0.5\n");
@@ -181,13 +197,17 @@ TEST_F(LifecycleTest, TwoGuestsServeOnePortOfTwoAddressesAndEachHasItsOwnLoopbac
 TEST_F(LifecycleTest, ListenWithoutBindIsReachableByTheGuestsAddressOnly) {
   const auto guest = add();
   ASSERT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
-  const std::map<std::string, std::string> env = {{"VS_VSERVER_CONF", host_->path("conf")}, {"VS_VSERVER_RUN", host_->path("run")}, {"VS_VSERVER_TREES", host_->path("trees")}};
-  Process server({VS_BINARY_DIR "/vserver", guest, "exec", "/attacker", "listen"}, {env, {}, std::chrono::milliseconds(60000)});
+  const std::map<std::string, std::string> env = {{"VS_VSERVER_CONF", host_->path("conf")},
+                                                  {"VS_VSERVER_RUN", host_->path("run")},
+                                                  {"VS_VSERVER_TREES", host_->path("trees")}};
+  Process server({VS_BINARY_DIR "/vserver", guest, "exec", "/attacker", "listen"},
+                 {env, {}, std::chrono::milliseconds(60000)});
   for (int i = 0; i < 100 && !fs::exists(host_->tree(guest) + "/port"); ++i) ::usleep(20'000);
   ::usleep(50'000);
   std::string port = read_file(host_->tree(guest) + "/port");
   port.pop_back();
-  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "connect", "10.99.0.5", port}).exit_code, 1) << "the harness: by its own address it is reached";
+  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "connect", "10.99.0.5", port}).exit_code, 1)
+      << "the harness: by its own address it is reached";
   EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "connect", "127.0.0.1", port}).exit_code, 0);
 }
 

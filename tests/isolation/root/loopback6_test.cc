@@ -34,7 +34,10 @@ class Loopback6Test : public testing::Test {
     for (int i = 0; i < 250 && !fs::exists(host_->tree(guest_) + "/served6"); ++i) ::usleep(20'000);
     return server;
   }
-  std::string served() { return fs::exists(host_->tree(guest_) + "/served6") ? read_file(host_->tree(guest_) + "/served6") : "not served"; }
+  std::string served() {
+    return fs::exists(host_->tree(guest_) + "/served6") ? read_file(host_->tree(guest_) + "/served6")
+                                                        : "not served";
+  }
   std::unique_ptr<IsolationHost> host_;
   std::string guest_;
 };
@@ -44,13 +47,15 @@ TEST_F(Loopback6Test, AServerForIpv6OnlyStartsBesideOneForIpv4) {
   const auto six = serve6("80", "only");
   EXPECT_EQ(served(), "::1\n");
   EXPECT_EQ(host_->attack(guest_, {"connect6", "::1", "80"}).exit_code, 1) << "from inside ::1 reaches it";
-  EXPECT_EQ(host_->vserver(guest_, {"exec", "sh", "-c", "nc ::1 80 </dev/null"}).out, "::1\n") << "and the client's address shows as ::1";
+  EXPECT_EQ(host_->vserver(guest_, {"exec", "sh", "-c", "nc ::1 80 </dev/null"}).out, "::1\n")
+      << "and the client's address shows as ::1";
 }
 
 TEST_F(Loopback6Test, AServerForBothKindsGetsTheIpv4Address) {
   const auto server = serve6("81", "both");
   EXPECT_EQ(served(), "::ffff:10.99.0.5\n");
-  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "connect", "10.99.0.5", "81"}).exit_code, 1) << "reached from outside";
+  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "connect", "10.99.0.5", "81"}).exit_code, 1)
+      << "reached from outside";
 }
 
 TEST_F(Loopback6Test, DatagramsGoOverItsOwnLoopback) {
@@ -63,7 +68,8 @@ TEST_F(Loopback6Test, NeitherTheHostsLoopbackNorAnotherGuestsIsReached) {
   const auto server = serve6("80", "only");
   ASSERT_EQ(served(), "::1\n");
   const std::string own = isolation::loopback6_of_vserver(guest_).text();
-  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "connect6", own, "80"}).exit_code, 1) << "the harness: the host reaches it";
+  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "connect6", own, "80"}).exit_code, 1)
+      << "the harness: the host reaches it";
   const auto other = start("other", "10.99.0.6");
   EXPECT_EQ(host_->attack(other, {"connect6", own, "80"}).exit_code, 0);
   EXPECT_EQ(host_->attack(other, {"connect6", "::1", "80"}).exit_code, 0);
@@ -72,16 +78,19 @@ TEST_F(Loopback6Test, NeitherTheHostsLoopbackNorAnotherGuestsIsReached) {
   Process host_server({VS_BINARY_DIR "/isolation_attacker", "serve-here", "::1", "7003"});
   ::usleep(200'000);
   EXPECT_EQ(host_->attack(other, {"connect6", "::1", "7003"}).exit_code, 0);
-  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "connect6", "::1", "7003"}).exit_code, 1) << "the harness: the host reaches it";
+  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "connect6", "::1", "7003"}).exit_code, 1)
+      << "the harness: the host reaches it";
 }
 
 TEST_F(Loopback6Test, NginxOfDebianStartsWithItsConfigurationUnchanged) {
   const auto web = host_->add_debian("web", "IPROOT=10.99.0.7\nIPROOTDEV=lo\nINIT=plain\n", "nginx-light");
   ASSERT_EQ(host_->vserver(web, {"start"}).exit_code, 0);
-  EXPECT_THAT(read_file(host_->tree(web) + "/etc/nginx/sites-available/default"), HasSubstr("listen [::]:80"));
+  EXPECT_THAT(read_file(host_->tree(web) + "/etc/nginx/sites-available/default"),
+              HasSubstr("listen [::]:80"));
   const auto started = host_->vserver(web, {"exec", "nginx"});
   ASSERT_EQ(started.exit_code, 0) << shown(started);
-  EXPECT_THAT(run({"busybox", "wget", "-q", "-O", "-", "http://10.99.0.7/"}).out, HasSubstr("Welcome to nginx"));
+  EXPECT_THAT(run({"busybox", "wget", "-q", "-O", "-", "http://10.99.0.7/"}).out,
+              HasSubstr("Welcome to nginx"));
   EXPECT_EQ(host_->attack(guest_, {"connect", "10.99.0.7", "80"}).exit_code, 1) << "and from another guest";
 }
 

@@ -39,20 +39,29 @@ class PackageTest : public testing::Test {
 TEST_F(PackageTest, VaptReinstallsAPackageOfAUnifiedGuestAndTheRestStaysShared) {
   // Package sets of the demo, so they come from its cache.
   const std::string conf = "GUARD=\"!abstract-sockets\"\nINIT=plain\n";
-  const auto web = host_->add_debian("web", conf, "perl binutils bash less"), other = host_->add_debian("other", conf, "perl binutils bash less python3-minimal");
-  std::ofstream(host_->path("vunify.conf")) << fmt::format("tree = {0}={1}\ntree = {2}={3}\nstore = {4}/store\nstate = {4}/state\n", web, host_->tree(web), other, host_->tree(other), host_->path(""));
-  const auto unified = run({VS_BINARY_DIR "/vunify", "run", "--config", host_->path("vunify.conf")}, {{}, {}, std::chrono::minutes(3)});
+  const auto web = host_->add_debian("web", conf, "perl binutils bash less"),
+             other = host_->add_debian("other", conf, "perl binutils bash less python3-minimal");
+  std::ofstream(host_->path("vunify.conf"))
+      << fmt::format("tree = {0}={1}\ntree = {2}={3}\nstore = {4}/store\nstate = {4}/state\n", web,
+                     host_->tree(web), other, host_->tree(other), host_->path(""));
+  const auto unified = run({VS_BINARY_DIR "/vunify", "run", "--config", host_->path("vunify.conf")},
+                           {{}, {}, std::chrono::minutes(3)});
   ASSERT_EQ(unified.exit_code, 0) << shown(unified);
-  const std::string of_package = "/usr/lib/x86_64-linux-gnu/perl-base/POSIX.pm", of_another = "/usr/bin/ld.bfd";
-  const std::string target = fs::exists(host_->tree(web) + "/usr/bin/x86_64-linux-gnu-ld.bfd") ? "/usr/bin/x86_64-linux-gnu-ld.bfd" : of_another;
+  const std::string of_package = "/usr/lib/x86_64-linux-gnu/perl-base/POSIX.pm",
+                    of_another = "/usr/bin/ld.bfd";
+  const std::string target = fs::exists(host_->tree(web) + "/usr/bin/x86_64-linux-gnu-ld.bfd")
+                                 ? "/usr/bin/x86_64-linux-gnu-ld.bfd"
+                                 : of_another;
   ASSERT_EQ(inode(web, of_package), inode(other, of_package));
   ASSERT_EQ(inode(web, target), inode(other, target));
   const std::string deb = must_run({"bash", kGuests, "deb", host_->tree(web), "perl-base"});
   fs::copy_file(deb.substr(0, deb.find('\n')), host_->tree(web) + "/root/perl-base.deb");
-  EXPECT_NE(vapt({web, "--", "-y", "--reinstall", "install", "/root/perl-base.deb"}).exit_code, 0) << "it does not run yet";
+  EXPECT_NE(vapt({web, "--", "-y", "--reinstall", "install", "/root/perl-base.deb"}).exit_code, 0)
+      << "it does not run yet";
   for (const auto& name : {web, other}) ASSERT_EQ(host_->vserver(name, {"start"}).exit_code, 0);
 
-  const Command reinstall = {"-y", "--reinstall", "--no-install-recommends", "install", "/root/perl-base.deb"};
+  const Command reinstall = {"-y", "--reinstall", "--no-install-recommends", "install",
+                             "/root/perl-base.deb"};
   Command sealed = {"--keep-shared", web, "--"};
   sealed.insert(sealed.end(), reinstall.begin(), reinstall.end());
   EXPECT_NE(vapt(sealed).exit_code, 0) << "sealed files cannot be replaced";
@@ -75,7 +84,8 @@ TEST_F(PackageTest, VaptReinstallsAPackageOfAUnifiedGuestAndTheRestStaysShared) 
 TEST_F(PackageTest, VrpmRunsInEachAndTellsTheFirstFailure) {
   const auto one = host_->add("one", ""), two = host_->add("two", "");
   for (const auto& [name, status] : {std::pair{one, 0}, {two, 3}}) {
-    std::ofstream(host_->tree(name) + "/bin/rpm") << "#!/bin/sh\necho rpm \"$@\" of $(hostname)\nexit " << status << "\n";
+    std::ofstream(host_->tree(name) + "/bin/rpm")
+        << "#!/bin/sh\necho rpm \"$@\" of $(hostname)\nexit " << status << "\n";
     fs::permissions(host_->tree(name) + "/bin/rpm", fs::perms::owner_all);
     ASSERT_EQ(host_->vserver(name, {"start"}).exit_code, 0);
   }
@@ -91,18 +101,23 @@ TEST_F(PackageTest, VrpmInstallsVerifiesAndErasesWithARealRpmInside) {
   if (!have_program("rpmbuild")) GTEST_SKIP() << "needs rpmbuild";
   const std::string top = host_->path("rpmbuild"), conf = "GUARD=\"!abstract-sockets\"\nINIT=plain\n";
   write_file(top + "/app.spec",
-             "Name: app\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nProvides: /bin/sh\nBuildArch: noarch\nAutoReqProv: no\n%description\nd\n"
-             "%install\nmkdir -p %{buildroot}/srv\necho app > %{buildroot}/srv/app\n%post\nhostname > /srv/made\n%files\n/srv/app\n");
+             "Name: app\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nProvides: /bin/sh\nBuildArch: "
+             "noarch\nAutoReqProv: no\n%description\nd\n"
+             "%install\nmkdir -p %{buildroot}/srv\necho app > %{buildroot}/srv/app\n%post\nhostname > "
+             "/srv/made\n%files\n/srv/app\n");
   must_run({"rpmbuild", "-bb", "--quiet", "--define", "_topdir " + top, top + "/app.spec"});
-  const std::vector<std::string> guests = {host_->add_debian("one", conf, "rpm"), host_->add_debian("two", conf, "rpm")};
+  const std::vector<std::string> guests = {host_->add_debian("one", conf, "rpm"),
+                                           host_->add_debian("two", conf, "rpm")};
   for (const auto& guest : guests) {
     fs::copy_file(top + "/RPMS/noarch/app-1-1.noarch.rpm", host_->tree(guest) + "/root/app.rpm");
     ASSERT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
   }
   const auto installed = host_->tool({"vrpm", "--keep-shared", "ALL", "--", "-i", "/root/app.rpm"});
   EXPECT_EQ(installed.exit_code, 0) << shown(installed);
-  for (const auto& guest : guests) EXPECT_EQ(read_file(host_->tree(guest) + "/srv/made"), guest + "\n") << "its script ran inside";
-  EXPECT_EQ(host_->tool({"vrpm", "--silent", "ALL", "--", "-q", "app"}).out, "app-1-1.noarch\napp-1-1.noarch\n");
+  for (const auto& guest : guests)
+    EXPECT_EQ(read_file(host_->tree(guest) + "/srv/made"), guest + "\n") << "its script ran inside";
+  EXPECT_EQ(host_->tool({"vrpm", "--silent", "ALL", "--", "-q", "app"}).out,
+            "app-1-1.noarch\napp-1-1.noarch\n");
   write_file(host_->tree(guests[1]) + "/srv/app", "changed");
   const auto verified = host_->tool({"vrpm", "ALL", "--", "-V", "app"});
   EXPECT_EQ(verified.exit_code, 1) << shown(verified);
@@ -110,7 +125,8 @@ TEST_F(PackageTest, VrpmInstallsVerifiesAndErasesWithARealRpmInside) {
   EXPECT_THAT(verified.err, HasSubstr("vserver " + guests[1] + ": rpm ended with status 1"));
   EXPECT_EQ(host_->tool({"vrpm", "--keep-shared", guests[0], "--", "-e", "app"}).exit_code, 0);
   EXPECT_FALSE(fs::exists(host_->tree(guests[0]) + "/srv/app"));
-  EXPECT_EQ(host_->tool({"vrpm", "--silent", guests[1], "--", "-q", "app"}).exit_code, 0) << "the other one has it still";
+  EXPECT_EQ(host_->tool({"vrpm", "--silent", guests[1], "--", "-q", "app"}).exit_code, 0)
+      << "the other one has it still";
 }
 
 }  // namespace

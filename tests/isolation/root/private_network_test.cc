@@ -28,7 +28,8 @@ class PrivateNetworkTest : public testing::Test {
   void make_link(const std::string& name, std::vector<std::string> words) {
     links_.push_back(name);
     words.insert(words.begin(), {"ip", "link", "add", name, "type"});
-    if (const auto made = run(words); made.exit_code != 0) GTEST_SKIP() << "this kernel makes no such interface: " << shown(made);
+    if (const auto made = run(words); made.exit_code != 0)
+      GTEST_SKIP() << "this kernel makes no such interface: " << shown(made);
     must_run({"ip", "link", "set", name, "up"});
   }
   std::string start(const std::string& name, const std::string& conf) {
@@ -40,10 +41,13 @@ class PrivateNetworkTest : public testing::Test {
   std::unique_ptr<Process> serve(const std::string& guest) {
     auto server = host_->background(guest, {"exec", "/attacker", "serve", "80"});
     for (int i = 0; i < 250 && !fs::exists(host_->tree(guest) + "/served"); ++i) ::usleep(20'000);
-    EXPECT_EQ(read_file(host_->tree(guest) + "/served"), "0.0.0.0\n") << "in a network of its own it is bound to what it asked for";
+    EXPECT_EQ(read_file(host_->tree(guest) + "/served"), "0.0.0.0\n")
+        << "in a network of its own it is bound to what it asked for";
     return server;
   }
-  std::string ask(const std::string& address) { return run({"busybox", "nc", "-w", "3", address, "80"}, {{}, {}, std::chrono::milliseconds(5000)}).out; }
+  std::string ask(const std::string& address) {
+    return run({"busybox", "nc", "-w", "3", address, "80"}, {{}, {}, std::chrono::milliseconds(5000)}).out;
+  }
   std::string ask_from(const std::string& guest, const std::string& address) {
     return host_->vserver(guest, {"exec", "sh", "-c", fmt::format("nc -w 3 {} 80 </dev/null", address)}).out;
   }
@@ -64,7 +68,8 @@ TEST_F(PrivateNetworkTest, RoutedItIsReachedAndReachesTheHost) {
   must_run({"ip", "addr", "del", "10.97.1.1/32", "dev", "lo"});
   const auto six = host_->background(guest, {"exec", "/attacker", "serve6", "81", "only"});
   for (int i = 0; i < 250 && !fs::exists(host_->tree(guest) + "/served6"); ++i) ::usleep(20'000);
-  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "connect6", "fd00:98::2", "81"}).exit_code, 1) << "over IPv6, too";
+  EXPECT_EQ(run({VS_BINARY_DIR "/isolation_attacker", "connect6", "fd00:98::2", "81"}).exit_code, 1)
+      << "over IPv6, too";
   EXPECT_THAT(host_->vserver(guest, {"status"}).out, HasSubstr("network"));
   EXPECT_THAT(must_run({"ip", "link"}), HasSubstr("vserver " + guest));
   ASSERT_EQ(host_->vserver(guest, {"stop"}).exit_code, 0);
@@ -76,7 +81,8 @@ TEST_F(PrivateNetworkTest, OnABridgeGuestsReachEachOtherAndTheHost) {
   make_link("vstbr0", {"bridge"});
   if (IsSkipped()) return;
   must_run({"ip", "addr", "add", "10.98.2.1/24", "dev", "vstbr0"});
-  const auto one = start("one", "IPROOT=vstbr0:10.98.2.2/24\nGATEWAY=10.98.2.1\n"), two = start("two", "IPROOT=vstbr0:10.98.2.3/24\n");
+  const auto one = start("one", "IPROOT=vstbr0:10.98.2.2/24\nGATEWAY=10.98.2.1\n"),
+             two = start("two", "IPROOT=vstbr0:10.98.2.3/24\n");
   const auto server = serve(one);
   EXPECT_EQ(ask("10.98.2.2"), "10.98.2.1\n");
   EXPECT_EQ(ask_from(two, "10.98.2.2"), "10.98.2.3\n");
@@ -106,7 +112,8 @@ TEST_F(PrivateNetworkTest, AnotherAddressIsOfNoUseEvenToWhoMayConfigureInterface
   EXPECT_EQ(ask_from(guest, "10.98.4.1"), "10.98.4.2\n") << "the harness: by its own address it works";
   ASSERT_EQ(host_->vserver(guest, {"exec", "ip", "addr", "add", "10.98.4.9/24", "dev", "eth0"}).exit_code, 0);
   ASSERT_EQ(host_->vserver(guest, {"exec", "ip", "addr", "del", "10.98.4.2/24", "dev", "eth0"}).exit_code, 0);
-  host_->vserver(guest, {"exec", "ip", "addr", "add", "10.98.4.9/24", "dev", "eth0"});  // a secondary address went with the first
+  host_->vserver(guest, {"exec", "ip", "addr", "add", "10.98.4.9/24", "dev",
+                         "eth0"});  // a secondary address went with the first
   EXPECT_THAT(host_->vserver(guest, {"exec", "ip", "addr"}).out, HasSubstr("10.98.4.9"));
   EXPECT_EQ(ask_from(guest, "10.98.4.1"), "");
   const auto server = host_->background(guest, {"exec", "/attacker", "serve", "80"});
@@ -137,7 +144,8 @@ TEST_F(PrivateNetworkTest, TroubleIsNamedAndLeavesNothing) {
   const auto guest = host_->add("guest", "NETWORK=private\nIPROOT=nosuch0:10.98.6.2\n");
   EXPECT_THAT(host_->vserver(guest, {"start"}).err, HasSubstr("nosuch0"));
   host_->configure(guest, "NETWORK=private\nIPROOT=10.98.6.2\nGATEWAY=10.98.7.1\n");
-  EXPECT_THAT(host_->vserver(guest, {"start"}).err, HasSubstr("10.98.7.1")) << "a gateway that none of its interfaces leads to";
+  EXPECT_THAT(host_->vserver(guest, {"start"}).err, HasSubstr("10.98.7.1"))
+      << "a gateway that none of its interfaces leads to";
   EXPECT_EQ(host_->left_behind(), "");
   host_->configure(guest, "IPROOT=10.99.0.5\nGATEWAY=10.98.7.1\n");
   EXPECT_THAT(host_->vserver(guest, {"start"}).err, HasSubstr("GATEWAY: expected NETWORK=private"));

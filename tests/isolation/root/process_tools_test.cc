@@ -1,4 +1,5 @@
-// Processes of all contexts from the host: vps, vpstree, vtop, vkill, and the spectator's sessions of the original guide.
+// Processes of all contexts from the host: vps, vpstree, vtop, vkill, and the spectator's sessions of the
+// original guide.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -42,13 +43,16 @@ class ProcessToolsTest : public testing::Test {
     for (int attempt = 0; attempt < 100 && row.pid.empty(); ++attempt, ::usleep(20'000)) {
       std::istringstream lines(host_->tool({"vps", "axww", "-o", "pid,args"}).out);
       for (std::string line; std::getline(lines, line);)
-        if (line.find(text) != std::string::npos && line.find("chcontext") == std::string::npos) std::istringstream(line) >> row.pid >> row.context >> row.name;
+        if (line.find(text) != std::string::npos && line.find("chcontext") == std::string::npos)
+          std::istringstream(line) >> row.pid >> row.context >> row.name;
     }
     EXPECT_NE(row.pid, "") << text;
     return row;
   }
   std::unique_ptr<Process> in_context(const std::string& number) {
-    return std::make_unique<Process>(Command{VS_BINARY_DIR "/chcontext", "--ctx", number, host_->path(xterm_), "297"}, RunOptions{host_->environment(), {}, std::chrono::milliseconds(60000)});
+    return std::make_unique<Process>(
+        Command{VS_BINARY_DIR "/chcontext", "--ctx", number, host_->path(xterm_), "297"},
+        RunOptions{host_->environment(), {}, std::chrono::milliseconds(60000)});
   }
   std::string start_guest(const std::string& command) {
     const auto guest = host_->add("guest", "S_CONTEXT=300\n");
@@ -79,10 +83,13 @@ TEST_F(ProcessToolsTest, EscapeCodesInNamesOfProcessesReachNoTerminal) {
   const std::string mark = fmt::format("4{}.25", ::getpid());
   start_guest("printf '\\033[31mEVIL' > /proc/self/comm; sleep " + mark + "; true");
   row_of("sleep " + mark);
-  EXPECT_THAT(must_run({"sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null; true"}), HasSubstr("\033[31mEVIL")) << "the harness";
-  // procps and psmisc by themselves, as vtop relies on for what it draws on a terminal; and a ps that does not escape.
+  EXPECT_THAT(must_run({"sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null; true"}), HasSubstr("\033[31mEVIL"))
+      << "the harness";
+  // procps and psmisc by themselves, as vtop relies on for what it draws on a terminal; and a ps that does
+  // not escape.
   EXPECT_THAT(must_run({"top", "-b", "-n", "1", "-w", "200"}), Not(HasSubstr("\033")));
-  for (const Command& command : {Command{"vps", "ax"}, Command{"vpstree", "-A"}, Command{"vtop", "-b", "-n", "1", "-w", "200"}}) {
+  for (const Command& command :
+       {Command{"vps", "ax"}, Command{"vpstree", "-A"}, Command{"vtop", "-b", "-n", "1", "-w", "200"}}) {
     const auto shown_by = host_->tool(command);
     EXPECT_EQ(shown_by.exit_code, 0) << shown(shown_by);
     EXPECT_THAT(shown_by.out, HasSubstr("EVIL")) << command[0];
@@ -135,18 +142,21 @@ TEST_F(ProcessToolsTest, VkillNeverHitsWhoGotTheNumberMeanwhile) {
   auto victim = std::make_unique<Process>(Command{"sleep", "100"});
   const pid_t number = victim->pid();
   // It has looked the number up, and stands still for two seconds before it signals.
-  Process vkill({"strace", "-qq", "-o", host_->path("trace"), "-e", "trace=pidfd_send_signal", "-e", "inject=pidfd_send_signal:delay_enter=2000000", VS_BINARY_DIR "/vkill", "-KILL",
+  Process vkill({"strace", "-qq", "-o", host_->path("trace"), "-e", "trace=pidfd_send_signal", "-e",
+                 "inject=pidfd_send_signal:delay_enter=2000000", VS_BINARY_DIR "/vkill", "-KILL",
                  fmt::to_string(number)},
                 {host_->environment(), {}, std::chrono::milliseconds(60000)});
   ::usleep(700'000);
   ASSERT_TRUE(vkill.running());
   victim.reset();
-  if (!fork_as(number, mark)) GTEST_SKIP() << "somebody else got the number, or this kernel gives none out on request";
+  if (!fork_as(number, mark))
+    GTEST_SKIP() << "somebody else got the number, or this kernel gives none out on request";
   const auto result = vkill.wait();
   EXPECT_EQ(result.exit_code, 1) << shown(result);
   EXPECT_THAT(result.err, HasSubstr("No such process"));
   EXPECT_EQ(::waitpid(number, nullptr, WNOHANG), 0) << "it lives";
-  EXPECT_EQ(host_->tool({"vkill", "-KILL", fmt::to_string(number)}).exit_code, 0) << "the harness: a new look-up reaches it";
+  EXPECT_EQ(host_->tool({"vkill", "-KILL", fmt::to_string(number)}).exit_code, 0)
+      << "the harness: a new look-up reaches it";
   int status = 0;
   ASSERT_EQ(::waitpid(number, &status, 0), number);
   EXPECT_TRUE(WIFSIGNALED(status));
@@ -157,11 +167,15 @@ TEST_F(ProcessToolsTest, VtopDrawsOnATerminalAndEscapesNamesThere) {
   const std::string mark = fmt::format("9{}.25", ::getpid());
   start_guest("printf 'x\\033]0;EVIL\\007' > /proc/self/comm; sleep " + mark + "; true");
   row_of("sleep " + mark);
-  EXPECT_THAT(must_run({"sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null; true"}), HasSubstr("\033]0;EVIL")) << "the harness";
+  EXPECT_THAT(must_run({"sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null; true"}), HasSubstr("\033]0;EVIL"))
+      << "the harness";
   // 'c' would show command lines; 'q' ends it. A wide and high terminal, so that every process has a line.
   auto environment = host_->environment();
   environment["TERM"] = "xterm";
-  const auto result = run({"sh", "-c", "(sleep 2; printf q) | script -qec 'stty rows 2000 cols 160; " VS_BINARY_DIR "/vtop -d 1' /dev/null"}, {environment, {}, std::chrono::milliseconds(30000)});
+  const auto result = run(
+      {"sh", "-c",
+       "(sleep 2; printf q) | script -qec 'stty rows 2000 cols 160; " VS_BINARY_DIR "/vtop -d 1' /dev/null"},
+      {environment, {}, std::chrono::milliseconds(30000)});
   EXPECT_EQ(result.exit_code, 0) << shown(result);
   EXPECT_THAT(result.out, HasSubstr("\033[")) << "it draws";
   EXPECT_THAT(result.out, HasSubstr("EVIL")) << "it shows the processes of vservers";
@@ -182,7 +196,8 @@ TEST_F(ProcessToolsTest, ContextOneSeesAndCannotKillAndTheNumberReadFromAProcess
   const Row row = row_of(xterm_ + " 297");
   ASSERT_TRUE(row.context == "4711" || row.context == "4712") << row.context;
   EXPECT_THAT(host_->tool({"chcontext", "--silent", "--ctx", "1", "ps", "ax"}).out, HasSubstr(xterm_));
-  EXPECT_NE(host_->tool({"chcontext", "--silent", "--ctx", "1", "busybox", "killall", "-9", xterm_}).exit_code, 0);
+  EXPECT_NE(
+      host_->tool({"chcontext", "--silent", "--ctx", "1", "busybox", "killall", "-9", xterm_}).exit_code, 0);
   EXPECT_NE(host_->tool({"chcontext", "--silent", "--ctx", "1", "kill", "-9", row.pid}).exit_code, 0);
   EXPECT_TRUE(one->running());
   EXPECT_TRUE(other->running());
@@ -196,7 +211,8 @@ TEST_F(ProcessToolsTest, ContextOneSeesAndCannotKillAndTheNumberReadFromAProcess
 
 TEST_F(ProcessToolsTest, TheSpectatorsHostNameIsItsOwn) {
   const std::string before = must_run({"hostname"});
-  EXPECT_THAT(host_->tool({"chcontext", "--ctx", "1", "--hostname", "watcher", "hostname"}).out, testing::EndsWith("watcher\n"));
+  EXPECT_THAT(host_->tool({"chcontext", "--ctx", "1", "--hostname", "watcher", "hostname"}).out,
+              testing::EndsWith("watcher\n"));
   EXPECT_EQ(must_run({"hostname"}), before);
 }
 

@@ -1,4 +1,5 @@
-// Real guests, as their distributions make them: each kind of init, servers with unchanged configuration, several of them at ports 80 and 22 at once.
+// Real guests, as their distributions make them: each kind of init, servers with unchanged configuration,
+// several of them at ports 80 and 22 at once.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,7 +18,8 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 
 bool within(std::chrono::seconds limit, const std::function<bool()>& done) {
-  for (const auto deadline = std::chrono::steady_clock::now() + limit; std::chrono::steady_clock::now() < deadline; ::usleep(200'000))
+  for (const auto deadline = std::chrono::steady_clock::now() + limit;
+       std::chrono::steady_clock::now() < deadline; ::usleep(200'000))
     if (done()) return true;
   return false;
 }
@@ -32,8 +34,10 @@ class RealGuestTest : public testing::Test {
     write_file(host_->path("vservers.conf"), "STOP_TIMEOUT=30\n");
   }
   // `number` tells the guests' addresses apart.
-  std::string add_debian(const std::string& name, int number, const std::string& packages, const std::string& more = "") {
-    return host_->add_debian(name, fmt::format("IPROOT=10.99.0.{}\nIPROOTDEV=lo\n{}", number, more), packages + " nginx openssh-server");
+  std::string add_debian(const std::string& name, int number, const std::string& packages,
+                         const std::string& more = "") {
+    return host_->add_debian(name, fmt::format("IPROOT=10.99.0.{}\nIPROOTDEV=lo\n{}", number, more),
+                             packages + " nginx openssh-server");
   }
   RunResult inside(const std::string& guest, std::vector<std::string> words) const {
     words.insert(words.begin(), "exec");
@@ -51,9 +55,18 @@ class RealGuestTest : public testing::Test {
   // The page of the guest's nginx and the greeting of its sshd, fetched from the host.
   void expect_servers(const std::string& guest, int number) const {
     const std::string address = fmt::format("10.99.0.{}", number);
-    EXPECT_TRUE(within(30s, [&] { return run({"busybox", "wget", "-q", "-O", "-", "http://" + address + "/"}).out.find("Welcome to nginx") != std::string::npos; }))
+    EXPECT_TRUE(within(30s,
+                       [&] {
+                         return run({"busybox", "wget", "-q", "-O", "-", "http://" + address + "/"})
+                                    .out.find("Welcome to nginx") != std::string::npos;
+                       }))
         << guest << shown(inside(guest, {"cat", "/run/boot.log", "/var/log/nginx/error.log"}));
-    EXPECT_TRUE(within(30s, [&] { return run({"sh", "-c", "sleep 0.3 | busybox nc -w 5 " + address + " 22"}).out.starts_with("SSH-2.0"); })) << guest << shown(inside(guest, {"cat", "/run/boot.log"}));
+    EXPECT_TRUE(within(30s,
+                       [&] {
+                         return run({"sh", "-c", "sleep 0.3 | busybox nc -w 5 " + address + " 22"})
+                             .out.starts_with("SSH-2.0");
+                       }))
+        << guest << shown(inside(guest, {"cat", "/run/boot.log"}));
   }
   std::unique_ptr<IsolationHost> host_;
 };
@@ -62,10 +75,15 @@ TEST_F(RealGuestTest, ServersOfEachInitShareThePortsUnchanged) {
   struct Kind {
     const char *name, *packages, *conf, *process_1;
   };
-  // sysv: the runlevel script is preferred to an init that is there, unless INIT says so. plain: nothing is started, the servers are by hand.
-  constexpr Kind kinds[] = {{"systemd", "systemd-sysv dbus", "", "systemd"}, {"sysv", "sysvinit-core", "INIT=sysv\n", "init"}, {"rc", "sysvinit-core", "", "init"}, {"none", "", "", "init"}};
+  // sysv: the runlevel script is preferred to an init that is there, unless INIT says so. plain: nothing is
+  // started, the servers are by hand.
+  constexpr Kind kinds[] = {{"systemd", "systemd-sysv dbus", "", "systemd"},
+                            {"sysv", "sysvinit-core", "INIT=sysv\n", "init"},
+                            {"rc", "sysvinit-core", "", "init"},
+                            {"none", "", "", "init"}};
   std::vector<std::string> guests;
-  for (const auto& kind : kinds) guests.push_back(add_debian(kind.name, static_cast<int>(10 + guests.size()), kind.packages, kind.conf));
+  for (const auto& kind : kinds)
+    guests.push_back(add_debian(kind.name, static_cast<int>(10 + guests.size()), kind.packages, kind.conf));
   for (const auto& guest : guests) ASSERT_NO_FATAL_FAILURE(start(guest));
   for (size_t i = 0; i < guests.size(); ++i) {
     SCOPED_TRACE(kinds[i].name);
@@ -81,11 +99,17 @@ TEST_F(RealGuestTest, SystemdSaysThatAllIsUpAndEndsInOrder) {
   const auto guest = add_debian("systemd", 10, "systemd-sysv dbus");
   ASSERT_NO_FATAL_FAILURE(start(guest));
   std::string state;
-  EXPECT_TRUE(within(60s, [&] { return (state = inside(guest, {"systemctl", "is-system-running"}).out) == "running\n"; }))
-      << state << inside(guest, {"systemctl", "list-units", "--failed"}).out << inside(guest, {"journalctl", "-b", "--no-pager", "-p", "warning"}).out;
+  EXPECT_TRUE(within(60s,
+                     [&] {
+                       return (state = inside(guest, {"systemctl", "is-system-running"}).out) == "running\n";
+                     }))
+      << state << inside(guest, {"systemctl", "list-units", "--failed"}).out
+      << inside(guest, {"journalctl", "-b", "--no-pager", "-p", "warning"}).out;
   EXPECT_EQ(inside(guest, {"systemctl", "restart", "nginx"}).exit_code, 0);
   expect_servers(guest, 10);
-  EXPECT_THAT(inside(guest, {"systemd-run", "--wait", "--pipe", "cat", "/proc/self/cgroup"}).out, HasSubstr("/system.slice/run-")) << "units have cgroups of their own";
+  EXPECT_THAT(inside(guest, {"systemd-run", "--wait", "--pipe", "cat", "/proc/self/cgroup"}).out,
+              HasSubstr("/system.slice/run-"))
+      << "units have cgroups of their own";
   EXPECT_NE(inside(guest, {"mount", "-t", "tmpfs", "none", "/mnt"}).exit_code, 0);
   const auto before = std::chrono::steady_clock::now();
   stop(guest);
@@ -95,9 +119,12 @@ TEST_F(RealGuestTest, SystemdSaysThatAllIsUpAndEndsInOrder) {
 }
 
 TEST_F(RealGuestTest, ARpmGuestWithoutAnInitRunsCommands) {
-  const auto guest = host_->add_real("rpm", "IPROOT=10.99.0.20\nIPROOTDEV=lo\n", {"rpm", "", "sqlite", "perl binutils bash libc-bin coreutils grep sed less"});
+  const auto guest =
+      host_->add_real("rpm", "IPROOT=10.99.0.20\nIPROOTDEV=lo\n",
+                      {"rpm", "", "sqlite", "perl binutils bash libc-bin coreutils grep sed less"});
   ASSERT_NO_FATAL_FAILURE(start(guest));
-  EXPECT_EQ(inside(guest, {"cat", "/proc/1/comm"}).out, "init\n") << "our own, under the name that ps inside shall show";
+  EXPECT_EQ(inside(guest, {"cat", "/proc/1/comm"}).out, "init\n")
+      << "our own, under the name that ps inside shall show";
   EXPECT_EQ(inside(guest, {"perl", "-e", "print 6*7"}).out, "42");
   EXPECT_EQ(inside(guest, {"bash", "-c", "echo one two | sed s/two/three/"}).out, "one three\n");
   stop(guest);

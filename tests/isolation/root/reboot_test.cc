@@ -23,7 +23,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 bool within(std::chrono::milliseconds limit, const std::function<bool()>& done) {
-  for (const auto end = std::chrono::steady_clock::now() + limit; std::chrono::steady_clock::now() < end; ::usleep(20'000))
+  for (const auto end = std::chrono::steady_clock::now() + limit; std::chrono::steady_clock::now() < end;
+       ::usleep(20'000))
     if (done()) return true;
   return done();
 }
@@ -39,13 +40,17 @@ class RebootTest : public testing::Test {
   }
   std::string add(const std::string& given = "guest", const std::string& conf = "") {
     const auto name = host_->add(given, conf);
-    for (const char* link : {"vreboot", "vhalt"}) fs::copy_file(VS_BINARY_DIR "/vreboot", host_->tree(name) + "/bin/" + link);
-    std::ofstream(host_->path("conf/" + name + ".sh")) << "#!/bin/sh\necho $1 >> " << phases_file(name) << "\n";
+    for (const char* link : {"vreboot", "vhalt"})
+      fs::copy_file(VS_BINARY_DIR "/vreboot", host_->tree(name) + "/bin/" + link);
+    std::ofstream(host_->path("conf/" + name + ".sh"))
+        << "#!/bin/sh\necho $1 >> " << phases_file(name) << "\n";
     fs::permissions(host_->path("conf/" + name + ".sh"), fs::perms::owner_all);
     return name;
   }
   std::string phases_file(const std::string& name) const { return host_->path(name + ".phases"); }
-  std::string phases(const std::string& name) const { return fs::exists(phases_file(name)) ? read_file(phases_file(name)) : ""; }
+  std::string phases(const std::string& name) const {
+    return fs::exists(phases_file(name)) ? read_file(phases_file(name)) : "";
+  }
   bool running(const std::string& name) const { return host_->vserver(name, {"running"}).exit_code == 0; }
   void start(const std::string& name) {
     const auto result = host_->vserver(name, {"start"});
@@ -60,10 +65,12 @@ class RebootTest : public testing::Test {
   void serve_and_start(const std::string& name) {
     serve({"--start"}, {{"PATH", std::string(VS_BINARY_DIR) + ":/usr/sbin:/usr/bin:/sbin:/bin"}});
     ASSERT_TRUE(listened_to(name));
-    ASSERT_TRUE(within(std::chrono::seconds(10), [&] { return phases(name) == "pre-start\npost-start\n"; })) << phases(name);
+    ASSERT_TRUE(within(std::chrono::seconds(10), [&] { return phases(name) == "pre-start\npost-start\n"; }))
+        << phases(name);
   }
   bool listened_to(const std::string& name) const {
-    return within(std::chrono::seconds(10), [&] { return fs::exists(host_->path("run/reboot/" + name + "/reboot")); });
+    return within(std::chrono::seconds(10),
+                  [&] { return fs::exists(host_->path("run/reboot/" + name + "/reboot")); });
   }
   // Ends rebootmgr; what it wrote.
   std::string said() {
@@ -74,10 +81,12 @@ class RebootTest : public testing::Test {
     return result.err;
   }
   size_t descriptors() const {
-    return static_cast<size_t>(std::distance(fs::directory_iterator(fmt::format("/proc/{}/fd", server_->pid())), fs::directory_iterator()));
+    return static_cast<size_t>(std::distance(
+        fs::directory_iterator(fmt::format("/proc/{}/fd", server_->pid())), fs::directory_iterator()));
   }
 
-  static constexpr const char* kRestarted = "pre-start\npost-start\npre-stop\npost-stop\npre-start\npost-start\n";
+  static constexpr const char* kRestarted =
+      "pre-start\npost-start\npre-stop\npost-stop\npre-start\npost-start\n";
   std::unique_ptr<IsolationHost> host_;
   std::unique_ptr<Process> server_;
 };
@@ -89,14 +98,17 @@ TEST_F(RebootTest, VrebootRestartsAndVhaltStops) {
   serve({"--pidfile", host_->path("pid")});
   ASSERT_TRUE(listened_to(guest)) << "of vservers that run already too";
   EXPECT_EQ(std::stoi(read_file(host_->path("pid"))), server_->pid());
-  EXPECT_EQ(fs::status(host_->path("run/reboot/" + guest + "/reboot")).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+  EXPECT_EQ(fs::status(host_->path("run/reboot/" + guest + "/reboot")).permissions(),
+            fs::perms::owner_read | fs::perms::owner_write);
   EXPECT_NE(host_->vserver(guest, {"suexec", "www", "vreboot"}).exit_code, 0) << "root inside only";
   const auto asked = host_->vserver(guest, {"exec", "vreboot"});
   EXPECT_EQ(asked.exit_code, 0) << shown(asked);
   EXPECT_TRUE(within(std::chrono::seconds(20), [&] { return phases(guest) == kRestarted; })) << phases(guest);
   ASSERT_TRUE(listened_to(guest));
   EXPECT_EQ(host_->vserver(guest, {"exec", "vhalt"}).exit_code, 0);
-  EXPECT_TRUE(within(std::chrono::seconds(20), [&] { return phases(guest) == std::string(kRestarted) + "pre-stop\npost-stop\n"; })) << phases(guest);
+  EXPECT_TRUE(within(std::chrono::seconds(20), [&] {
+    return phases(guest) == std::string(kRestarted) + "pre-stop\npost-stop\n";
+  })) << phases(guest);
   EXPECT_FALSE(running(guest));
   const std::string told = said();
   EXPECT_THAT(told, HasSubstr(guest + " asks to be restarted"));
@@ -108,10 +120,13 @@ TEST_F(RebootTest, RebootTwoInsideRestartsAndItsHaltStays) {
   const auto guest = add("guest", "ONBOOT=yes\n");
   serve_and_start(guest);
   host_->vserver(guest, {"exec", "busybox", "reboot", "-f"});
-  ASSERT_TRUE(within(std::chrono::seconds(20), [&] { return phases(guest) == "pre-start\npost-start\npre-start\npost-start\n"; })) << phases(guest) << said();
+  ASSERT_TRUE(within(std::chrono::seconds(20),
+                     [&] { return phases(guest) == "pre-start\npost-start\npre-start\npost-start\n"; }))
+      << phases(guest) << said();
   ASSERT_TRUE(listened_to(guest));
   host_->vserver(guest, {"exec", "busybox", "poweroff", "-f"});
-  ASSERT_TRUE(within(std::chrono::seconds(20), [&] { return host_->left_behind().empty(); })) << host_->left_behind();
+  ASSERT_TRUE(within(std::chrono::seconds(20), [&] { return host_->left_behind().empty(); }))
+      << host_->left_behind();
   EXPECT_FALSE(running(guest));
   const std::string told = said();
   EXPECT_THAT(told, HasSubstr(guest + " has rebooted"));
@@ -121,14 +136,16 @@ TEST_F(RebootTest, RebootTwoInsideRestartsAndItsHaltStays) {
 // Type=notify of its unit: what is ordered after it finds the vservers started.
 TEST_F(RebootTest, ItTellsSystemdThatItIsReadyWhenTheVserversAreStarted) {
   const auto guest = add("guest", "ONBOOT=yes\n");
-  std::ofstream(host_->path("conf/" + guest + ".sh")) << "#!/bin/sh\n[ $1 != post-start ] || sleep 1\necho $1 >> " << phases_file(guest) << "\n";
+  std::ofstream(host_->path("conf/" + guest + ".sh"))
+      << "#!/bin/sh\n[ $1 != post-start ] || sleep 1\necho $1 >> " << phases_file(guest) << "\n";
   const UniqueFd manager(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   sockaddr_un at{};
   at.sun_family = AF_UNIX;
   const std::string path = host_->path("notify");
   path.copy(at.sun_path, sizeof at.sun_path - 1);
   ASSERT_EQ(::bind(manager.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at), 0);
-  serve({"--start"}, {{"PATH", std::string(VS_BINARY_DIR) + ":/usr/sbin:/usr/bin:/sbin:/bin"}, {"NOTIFY_SOCKET", path}});
+  serve({"--start"},
+        {{"PATH", std::string(VS_BINARY_DIR) + ":/usr/sbin:/usr/bin:/sbin:/bin"}, {"NOTIFY_SOCKET", path}});
   char text[64] = "";
   const timeval patience{20, 0};
   ::setsockopt(manager.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -144,7 +161,8 @@ TEST_F(RebootTest, TheEndOfVserversStartedElsewhereIsSeenAndTheyStayStopped) {
   start(other);
   ASSERT_TRUE(listened_to(other));
   host_->vserver(other, {"exec", "busybox", "reboot", "-f"});
-  EXPECT_TRUE(within(std::chrono::seconds(20), [&] { return !fs::exists(host_->path("run/" + other + ".held")); }));
+  EXPECT_TRUE(
+      within(std::chrono::seconds(20), [&] { return !fs::exists(host_->path("run/" + other + ".held")); }));
   EXPECT_EQ(phases(other), "pre-start\npost-start\n");
   EXPECT_THAT(said(), HasSubstr("it stays stopped"));
 }
@@ -153,7 +171,8 @@ TEST_F(RebootTest, WhatTheHostStopsStaysStopped) {
   const auto guest = add("guest", "INIT=rc\n");
   fs::create_directories(host_->tree(guest) + "/etc/init.d");
   // Its answer to being stopped is to reboot.
-  std::ofstream(host_->tree(guest) + "/etc/init.d/rc") << "#!/bin/sh\n[ $1 = 0 ] && /bin/busybox reboot -f\nexit 0\n";
+  std::ofstream(host_->tree(guest) + "/etc/init.d/rc")
+      << "#!/bin/sh\n[ $1 = 0 ] && /bin/busybox reboot -f\nexit 0\n";
   fs::permissions(host_->tree(guest) + "/etc/init.d/rc", fs::perms::owner_all);
   serve();
   start(guest);
@@ -169,7 +188,9 @@ TEST_F(RebootTest, AnythingElseIsAnInvalidRequestToldAFewTimesAndEscaped) {
   serve();
   start(guest);
   ASSERT_TRUE(listened_to(guest));
-  for (int i = 0; i < 13; ++i) EXPECT_EQ(host_->attack(guest, {"ask", "/dev/reboot", "\033[31mreboot\n"}).exit_code, 1) << "it was taken";
+  for (int i = 0; i < 13; ++i)
+    EXPECT_EQ(host_->attack(guest, {"ask", "/dev/reboot", "\033[31mreboot\n"}).exit_code, 1)
+        << "it was taken";
   ::usleep(1'500'000);  // one in a tenth of a second
   EXPECT_TRUE(running(guest));
   const std::string told = said();
@@ -192,13 +213,16 @@ TEST_F(RebootTest, AHostileGuestReplacesNothingAndKeepsNobodyFromBeingServed) {
   EXPECT_EQ(host_->attack(hostile, {"replace", "/proc/1/root/dev/vserver"}).exit_code, 0);
   // What it may do to its own /dev it does to itself.
   host_->vserver(hostile, {"exec", "sh", "-c", "rm /dev/reboot; ln -s /etc/passwd /dev/reboot"});
-  Process flood({VS_BINARY_DIR "/vserver", hostile, "exec", "/attacker", "flood", "/dev/vserver/reboot"}, {host_->environment(), {}, std::chrono::milliseconds(60000)});
+  Process flood({VS_BINARY_DIR "/vserver", hostile, "exec", "/attacker", "flood", "/dev/vserver/reboot"},
+                {host_->environment(), {}, std::chrono::milliseconds(60000)});
   ::usleep(500'000);
   EXPECT_LT(descriptors(), 25u);
   EXPECT_EQ(host_->vserver(other, {"exec", "vreboot"}).exit_code, 0);
   EXPECT_TRUE(within(std::chrono::seconds(20), [&] { return phases(other) == kRestarted; })) << phases(other);
   EXPECT_TRUE(fs::is_socket(host_->path("run/reboot/" + hostile + "/reboot")));
-  EXPECT_EQ(std::distance(fs::directory_iterator(host_->path("run/reboot/" + hostile)), fs::directory_iterator()), 1);
+  EXPECT_EQ(
+      std::distance(fs::directory_iterator(host_->path("run/reboot/" + hostile)), fs::directory_iterator()),
+      1);
 }
 
 TEST_F(RebootTest, AVserverIsRestartedAtMostEveryFiveSeconds) {
@@ -209,7 +233,8 @@ TEST_F(RebootTest, AVserverIsRestartedAtMostEveryFiveSeconds) {
     ASSERT_TRUE(listened_to(guest));
     host_->vserver(guest, {"exec", "busybox", "reboot", "-f"});
     const auto asked = std::chrono::steady_clock::now();
-    ASSERT_TRUE(within(std::chrono::seconds(20), [&] { return phases(guest) == starts + "pre-start\npost-start\n"; }));
+    ASSERT_TRUE(within(std::chrono::seconds(20),
+                       [&] { return phases(guest) == starts + "pre-start\npost-start\n"; }));
     EXPECT_GT(std::chrono::steady_clock::now() - asked, std::chrono::milliseconds(i == 0 ? 0 : 2500));
   }
 }

@@ -41,7 +41,11 @@ class ServiceToolsTest : public testing::Test {
 TEST_F(ServiceToolsTest, AWrapperTiesTheHostsServiceToTheAddressesOfItsFile) {
   must_run({"ip", "addr", "add", "10.97.0.9/32", "dev", "lo"});
   const std::string attacker = VS_BINARY_DIR "/isolation_attacker";
-  write_script(host_->path("init.d/named"), fmt::format("echo $0 \"$@\" $SYSTEMCTL_SKIP_REDIRECT\n{0} bind 127.0.0.1 && ! {0} bind 10.97.0.9 && exit 7\n", attacker));
+  write_script(
+      host_->path("init.d/named"),
+      fmt::format(
+          "echo $0 \"$@\" $SYSTEMCTL_SKIP_REDIRECT\n{0} bind 127.0.0.1 && ! {0} bind 10.97.0.9 && exit 7\n",
+          attacker));
   std::ofstream(host_->path("services/named.conf")) << "# of the original's kind\nIP=\"10.97.0.9\"\n";
   const auto result = wrapper("v_named", {"restart", "now"});
   EXPECT_EQ(result.exit_code, 7) << shown(result);
@@ -72,18 +76,23 @@ TEST_F(ServiceToolsTest, NewvserverShowsWhatItDoesAndDoesIt) {
   const auto name = host_->add("new", "");
   fs::remove_all(host_->tree(name));
   fs::remove(host_->path("conf/" + name + ".conf"));
-  const Command words = {"newvserver", "--name", name, "--hostname", "www", "--ip", "10.99.0.7/32", "--ondev", "lo", "--method", "skeleton"};
+  const Command words = {"newvserver",   "--name",  name, "--hostname", "www",     "--ip",
+                         "10.99.0.7/32", "--ondev", "lo", "--method",   "skeleton"};
   Command only_shown = words;
   only_shown.push_back("--dry-run");
   const auto shown_only = host_->tool(only_shown);
   EXPECT_EQ(shown_only.exit_code, 0) << shown(shown_only);
-  EXPECT_THAT(shown_only.out, HasSubstr("/vserver " + name + " build --method skeleton --ip 10.99.0.7/32 --ondev lo --hostname www\n"));
+  EXPECT_THAT(shown_only.out,
+              HasSubstr("/vserver " + name +
+                        " build --method skeleton --ip 10.99.0.7/32 --ondev lo --hostname www\n"));
   EXPECT_FALSE(fs::exists(host_->tree(name)));
   const auto made = host_->tool(words);
   EXPECT_EQ(made.exit_code, 0) << shown(made);
-  EXPECT_EQ(read_file(host_->path("conf/" + name + ".conf")), "ONBOOT=\"no\"\nIPROOT=\"10.99.0.7/32\"\nIPROOTDEV=\"lo\"\nS_HOSTNAME=\"www\"\n");
+  EXPECT_EQ(read_file(host_->path("conf/" + name + ".conf")),
+            "ONBOOT=\"no\"\nIPROOT=\"10.99.0.7/32\"\nIPROOTDEV=\"lo\"\nS_HOSTNAME=\"www\"\n");
   EXPECT_EQ(host_->tool(words).exit_code, 1) << "it exists";
-  EXPECT_EQ(host_->tool({"newvserver", "--method", "skeleton"}).exit_code, 2) << "without a terminal nothing is asked";
+  EXPECT_EQ(host_->tool({"newvserver", "--method", "skeleton"}).exit_code, 2)
+      << "without a terminal nothing is asked";
   EXPECT_EQ(host_->tool({"newvserver", "--name", "../x"}).exit_code, 2);
 }
 
@@ -94,7 +103,9 @@ TEST_F(ServiceToolsTest, NewvserverAsksOnATerminal) {
   fs::remove(host_->path("conf/" + name + ".conf"));
   const auto session = [&](const std::string& last) {
     std::ofstream(host_->path("answers")) << name << "\nlab\n\nskeleton\n0\n" << last << "\n";
-    return run({"sh", "-c", "script -qec '" VS_BINARY_DIR "/newvserver' /dev/null < " + host_->path("answers")}, {host_->environment(), {}, std::chrono::milliseconds(60000)});
+    return run(
+        {"sh", "-c", "script -qec '" VS_BINARY_DIR "/newvserver' /dev/null < " + host_->path("answers")},
+        {host_->environment(), {}, std::chrono::milliseconds(60000)});
   };
   const auto refused = session("no");
   EXPECT_EQ(refused.exit_code, 130) << shown(refused);
@@ -123,11 +134,15 @@ TEST_F(ServiceToolsTest, ServiceChkconfigAndSuexecRunInsideAndPassTheirStatus) {
 }
 
 TEST_F(ServiceToolsTest, VserversStartsOneProfileAndSideBySideWhereItIsTold) {
-  const auto first = host_->add("a", "ONBOOT=yes\nPROFILE=backup\n"), second = host_->add("b", "ONBOOT=yes\nPROFILE=backup\n"), other = host_->add("c", "ONBOOT=yes\n");
+  const auto first = host_->add("a", "ONBOOT=yes\nPROFILE=backup\n"),
+             second = host_->add("b", "ONBOOT=yes\nPROFILE=backup\n"),
+             other = host_->add("c", "ONBOOT=yes\n");
   // Each waits for the other: one after the other they would never start.
   for (const auto& [self, peer] : {std::pair{first, second}, {second, first}})
-    write_script(host_->path("conf/" + self + ".sh"), fmt::format("[ $1 = pre-start ] || exit 0\ntouch {0}/{1}.here\nfor i in $(seq 200); do [ -e {0}/{2}.here ] && exit 0; sleep 0.05; done; exit 1\n",
-                                                                  host_->path("run"), self, peer));
+    write_script(host_->path("conf/" + self + ".sh"),
+                 fmt::format("[ $1 = pre-start ] || exit 0\ntouch {0}/{1}.here\nfor i in $(seq 200); do [ -e "
+                             "{0}/{2}.here ] && exit 0; sleep 0.05; done; exit 1\n",
+                             host_->path("run"), self, peer));
   std::ofstream(host_->path("vservers.conf")) << "BACKGROUND=yes\nPROFILE=backup\nSTOP_TIMEOUT=2\n";
   const auto started = host_->tool({"vservers", "start"});
   EXPECT_EQ(started.exit_code, 0) << shown(started);

@@ -22,7 +22,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 bool within(std::chrono::seconds limit, const std::function<bool()>& done) {
-  for (const auto end = std::chrono::steady_clock::now() + limit; std::chrono::steady_clock::now() < end; ::usleep(50'000))
+  for (const auto end = std::chrono::steady_clock::now() + limit; std::chrono::steady_clock::now() < end;
+       ::usleep(50'000))
     if (done()) return true;
   return done();
 }
@@ -40,7 +41,9 @@ class UserNamespaceTest : public testing::Test {
     VS_NEEDS_ISOLATION();
     host_ = std::make_unique<IsolationHost>();
   }
-  std::string add(const std::string& more = "", const std::string& name = "guest") { return host_->add(name, "IPROOT=10.99.0.5\nIPROOTDEV=lo\nUSERNS=yes\n" + more); }
+  std::string add(const std::string& more = "", const std::string& name = "guest") {
+    return host_->add(name, "IPROOT=10.99.0.5\nIPROOTDEV=lo\nUSERNS=yes\n" + more);
+  }
   void start(const std::string& guest) {
     const auto started = host_->vserver(guest, {"start"});
     ASSERT_EQ(started.exit_code, 0) << shown(started);
@@ -67,24 +70,35 @@ TEST_F(UserNamespaceTest, RootInsideIsAnIdOfItsContextAndFilesKeepTheirOwners) {
   ASSERT_EQ(::lchown((tree + "/tmp").c_str(), 33, 77), 0);
   ASSERT_NO_FATAL_FAILURE(start(guest));
   EXPECT_EQ(inside(guest, {"id", "-u"}).out, "0\n");
-  EXPECT_EQ(inside(guest, {"busybox", "cat", "/proc/self/uid_map"}).out, fmt::format("{:>10} {:>10} {:>10}\n", 0, 400 * 65536, 65536));
+  EXPECT_EQ(inside(guest, {"busybox", "cat", "/proc/self/uid_map"}).out,
+            fmt::format("{:>10} {:>10} {:>10}\n", 0, 400 * 65536, 65536));
   const std::string mark = fmt::format("7{}.5", ::getpid());
   inside(guest, {"sh", "-c", "sleep " + mark + " >/dev/null 2>&1 </dev/null &"});
   const std::string pid = process("sleep " + mark);
   ASSERT_NE(pid, "");
   EXPECT_EQ(owner_of("/proc/" + pid).first, 400u * 65536);
-  EXPECT_EQ(inside(guest, {"busybox", "stat", "-c", "%u:%g", "/bin/busybox", "/tmp", "/dev/null", "/dev", "/run", "/dev/shm", "/dev/pts"}).out, "0:0\n33:77\n0:0\n0:0\n0:0\n0:0\n0:0\n");
-  EXPECT_EQ(inside(guest, {"sh", "-c", "echo x > /root/made; busybox mkdir /root/dir; busybox touch /root/its; busybox chown 33:77 /root/its; busybox chmod 4755 /root/its"}).exit_code, 0);
+  EXPECT_EQ(inside(guest, {"busybox", "stat", "-c", "%u:%g", "/bin/busybox", "/tmp", "/dev/null", "/dev",
+                           "/run", "/dev/shm", "/dev/pts"})
+                .out,
+            "0:0\n33:77\n0:0\n0:0\n0:0\n0:0\n0:0\n");
+  EXPECT_EQ(inside(guest, {"sh", "-c",
+                           "echo x > /root/made; busybox mkdir /root/dir; busybox touch /root/its; busybox "
+                           "chown 33:77 /root/its; busybox chmod 4755 /root/its"})
+                .exit_code,
+            0);
   EXPECT_EQ(owner_of(tree + "/root/made"), kRoot);
   EXPECT_EQ(owner_of(tree + "/root/dir"), kRoot);
-  EXPECT_EQ(owner_of(tree + "/root/its"), (std::pair<uid_t, gid_t>{33, 77})) << "chown inside is on disk what it says";
-  EXPECT_EQ(host_->vserver(guest, {"suexec", "www", "sh", "-c", "id -u; id -G; echo x > /tmp/made"}).out, "33\n33 77\n");
+  EXPECT_EQ(owner_of(tree + "/root/its"), (std::pair<uid_t, gid_t>{33, 77}))
+      << "chown inside is on disk what it says";
+  EXPECT_EQ(host_->vserver(guest, {"suexec", "www", "sh", "-c", "id -u; id -G; echo x > /tmp/made"}).out,
+            "33\n33 77\n");
   EXPECT_EQ(owner_of(tree + "/tmp/made"), (std::pair<uid_t, gid_t>{33, 33}));
   const auto status = host_->vserver(guest, {"status"});
   EXPECT_THAT(status.out, HasSubstr("user-namespace"));
   EXPECT_THAT(status.out, HasSubstr("User ids: 26214400 to 26279935 of the host"));
   EXPECT_THAT(host_->tool({"vserver-stat"}).out, HasSubstr("user-namespace"));
-  EXPECT_THAT(host_->tool({"vps", "axww", "-o", "pid,args"}).out, testing::ContainsRegex(pid + " +400 " + guest.substr(0, 10)));
+  EXPECT_THAT(host_->tool({"vps", "axww", "-o", "pid,args"}).out,
+              testing::ContainsRegex(pid + " +400 " + guest.substr(0, 10)));
   EXPECT_EQ(host_->vserver(guest, {"stop"}).exit_code, 0);
   EXPECT_EQ(host_->left_behind(), "");
 }
@@ -97,8 +111,10 @@ TEST_F(UserNamespaceTest, SetUserIdProgramsWorkAndReachNothingOfTheHosts) {
   write_file(tree + "/root/secret", "of the guest's root");
   ASSERT_EQ(::chmod((tree + "/root/secret").c_str(), 0600), 0);
   ASSERT_NO_FATAL_FAILURE(start(guest));
-  EXPECT_EQ(host_->vserver(guest, {"suexec", "www", "/attacker", "read", "/root/secret"}).exit_code, 0) << "not as who it is";
-  EXPECT_EQ(host_->vserver(guest, {"suexec", "www", "/bin/setid", "read", "/root/secret"}).exit_code, 1) << "as the owner of the program";
+  EXPECT_EQ(host_->vserver(guest, {"suexec", "www", "/attacker", "read", "/root/secret"}).exit_code, 0)
+      << "not as who it is";
+  EXPECT_EQ(host_->vserver(guest, {"suexec", "www", "/bin/setid", "read", "/root/secret"}).exit_code, 1)
+      << "as the owner of the program";
   // An id that has no meaning inside: on disk it can be nobody's whom the guest could become.
   ASSERT_EQ(::lchown((tree + "/root/secret").c_str(), 70000, 70000), 0);
   EXPECT_EQ(inside(guest, {"busybox", "stat", "-c", "%u", "/root/secret"}).out, "65534\n");
@@ -106,16 +122,24 @@ TEST_F(UserNamespaceTest, SetUserIdProgramsWorkAndReachNothingOfTheHosts) {
 }
 
 TEST_F(UserNamespaceTest, TheAttackersDenialsHold) {
-  const auto guest = add("S_CAPS=\"CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_SYS_MODULE CAP_SYS_RAWIO CAP_NET_RAW CAP_NET_ADMIN CAP_LINUX_IMMUTABLE CAP_SYS_TIME CAP_MKNOD\"\n");
+  const auto guest =
+      add("S_CAPS=\"CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_SYS_MODULE CAP_SYS_RAWIO "
+          "CAP_NET_RAW CAP_NET_ADMIN CAP_LINUX_IMMUTABLE CAP_SYS_TIME CAP_MKNOD\"\n");
   const std::string canary = host_->path("canary"), self = fmt::format("{}", ::getpid());
   write_file(canary, "host");
   ASSERT_NO_FATAL_FAILURE(start(guest));
   std::vector<Command> attempts;
-  for (const char* name : {"mount", "fsopen", "remount", "umount", "release-agent", "mknod-block", "mknod-mem", "user-namespace", "mount-namespace", "setns", "handle", "module", "kexec", "iopl", "time",
-                           "swapon", "bpf", "perf", "io-uring", "key", "tiocsti", "lease", "personality", "raw", "packet", "descriptors", "inheritable"})
+  for (const char* name :
+       {"mount",          "fsopen",          "remount", "umount", "release-agent", "mknod-block", "mknod-mem",
+        "user-namespace", "mount-namespace", "setns",   "handle", "module",        "kexec",       "iopl",
+        "time",           "swapon",          "bpf",     "perf",   "io-uring",      "key",         "tiocsti",
+        "lease",          "personality",     "raw",     "packet", "descriptors",   "inheritable"})
     attempts.push_back({name});
-  for (const char* path : {"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sysrq-trigger", "/sys/kernel/uevent_helper", "/sys/power/state"}) attempts.push_back({"write", path});
-  for (const char* path : {"/proc/kcore", "/proc/kallsyms", "/proc/keys", "/proc/kmsg", "/proc/timer_list"}) attempts.push_back({"read", path});
+  for (const char* path : {"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe",
+                           "/proc/sysrq-trigger", "/sys/kernel/uevent_helper", "/sys/power/state"})
+    attempts.push_back({"write", path});
+  for (const char* path : {"/proc/kcore", "/proc/kallsyms", "/proc/keys", "/proc/kmsg", "/proc/timer_list"})
+    attempts.push_back({"read", path});
   attempts.push_back({"exists", canary});
   attempts.push_back({"double-chroot", canary});
   attempts.push_back({"kill", self});
@@ -159,13 +183,19 @@ TEST_F(UserNamespaceTest, WithoutAddressesOfItsOwnItsRootBindsToo) {
 }
 
 TEST_F(UserNamespaceTest, APrivateNetworkLimitsAndPriorityAreMadeFromOutside) {
-  const auto guest = host_->add("private", "NETWORK=private\nIPROOT=10.99.3.5\nUSERNS=yes\nULIMIT=\"-n 300\"\nS_NICE=3\nPIDS=50\n");
+  const auto guest = host_->add(
+      "private", "NETWORK=private\nIPROOT=10.99.3.5\nUSERNS=yes\nULIMIT=\"-n 300\"\nS_NICE=3\nPIDS=50\n");
   ASSERT_NO_FATAL_FAILURE(start(guest));
   EXPECT_THAT(inside(guest, {"ip", "-o", "addr", "show", "eth0"}).out, HasSubstr("10.99.3.5"));
-  EXPECT_EQ(inside(guest, {"busybox", "ping", "-c", "1", "-W", "2", "10.99.3.5"}).exit_code, 1) << "no raw sockets";
+  EXPECT_EQ(inside(guest, {"busybox", "ping", "-c", "1", "-W", "2", "10.99.3.5"}).exit_code, 1)
+      << "no raw sockets";
   auto server = host_->background(guest, {"exec", "/attacker", "serve", "80"});
-  EXPECT_TRUE(within(std::chrono::seconds(5), [&] { return run({"sh", "-c", "busybox nc -w 2 10.99.3.5 80 </dev/null"}).out == "10.99.3.1\n" || fs::exists(host_->tree(guest) + "/served"); }));
-  EXPECT_THAT(inside(guest, {"cat", "/proc/1/limits"}).out, testing::ContainsRegex("Max open files +300 +300"));
+  EXPECT_TRUE(within(std::chrono::seconds(5), [&] {
+    return run({"sh", "-c", "busybox nc -w 2 10.99.3.5 80 </dev/null"}).out == "10.99.3.1\n" ||
+           fs::exists(host_->tree(guest) + "/served");
+  }));
+  EXPECT_THAT(inside(guest, {"cat", "/proc/1/limits"}).out,
+              testing::ContainsRegex("Max open files +300 +300"));
   server.reset();
   EXPECT_EQ(host_->vserver(guest, {"stop"}).exit_code, 0);
   EXPECT_EQ(host_->left_behind(), "");
@@ -175,7 +205,10 @@ TEST_F(UserNamespaceTest, WhoEntersGetsATerminalOfTheGuests) {
   if (!have_program("script")) GTEST_SKIP() << "needs the package bsdutils";
   const auto guest = add();
   ASSERT_NO_FATAL_FAILURE(start(guest));
-  const auto session = run({"sh", "-c", "printf 'echo $(busybox tty) $(busybox stat -Lc %%u /proc/self/fd/0) $(id -u)\\nexit\\n' | script -qec '" VS_BINARY_DIR "/vserver " + guest + " enter' /dev/null"},
+  const auto session = run({"sh", "-c",
+                            "printf 'echo $(busybox tty) $(busybox stat -Lc %%u /proc/self/fd/0) $(id "
+                            "-u)\\nexit\\n' | script -qec '" VS_BINARY_DIR "/vserver " +
+                                guest + " enter' /dev/null"},
                            {host_->environment(), {}, std::chrono::milliseconds(20000)});
   EXPECT_THAT(session.out, HasSubstr("/dev/pts/0 0 0\r\n")) << shown(session);
 }
@@ -194,7 +227,8 @@ TEST_F(UserNamespaceTest, ADirectoryOfTheHostHasItsOwnersInsideToo) {
 TEST_F(UserNamespaceTest, RootInsideAsksForItsRestart) {
   const auto guest = add();
   fs::copy_file(VS_BINARY_DIR "/vreboot", host_->tree(guest) + "/bin/vreboot");
-  const Process server({VS_BINARY_DIR "/rebootmgr"}, {host_->environment(), {}, std::chrono::milliseconds(60000)});
+  const Process server({VS_BINARY_DIR "/rebootmgr"},
+                       {host_->environment(), {}, std::chrono::milliseconds(60000)});
   ASSERT_NO_FATAL_FAILURE(start(guest));
   EXPECT_EQ(inside(guest, {"busybox", "touch", "/run/of-this-start"}).exit_code, 0);
   EXPECT_NE(host_->vserver(guest, {"suexec", "www", "vreboot"}).exit_code, 0);
@@ -205,7 +239,8 @@ TEST_F(UserNamespaceTest, RootInsideAsksForItsRestart) {
 }
 
 TEST_F(UserNamespaceTest, TroubleIsNamedAndLeavesNothing) {
-  const auto first = add("S_CONTEXT=401\n", "first"), second = host_->add("second", "USERNS=26279936\n"), wrong = host_->add("wrong", "USERNS=1000\n");
+  const auto first = add("S_CONTEXT=401\n", "first"), second = host_->add("second", "USERNS=26279936\n"),
+             wrong = host_->add("wrong", "USERNS=1000\n");
   ASSERT_NO_FATAL_FAILURE(start(first));
   const auto refused = host_->vserver(second, {"start"});
   EXPECT_EQ(refused.exit_code, 1);
@@ -225,7 +260,9 @@ TEST(UserNamespaceIdsTest, RangesDoNotOverlapOthers) {
   const TempDir dir;
   const std::string subuid = dir / "subuid", none = dir / "none";
   write_file(subuid, "ann:100000:65536\nben:3211264:65536\n");
-  const auto first = [&](unsigned number, uint32_t configured) { return isolation::first_id_of(number, configured, {}, subuid.c_str(), none.c_str()); };
+  const auto first = [&](unsigned number, uint32_t configured) {
+    return isolation::first_id_of(number, configured, {}, subuid.c_str(), none.c_str());
+  };
   EXPECT_EQ(first(300, 0).value(), 300u * 65536);
   EXPECT_THAT(first(2, 0).error().message, HasSubstr("belong to ann"));
   EXPECT_THAT(first(300, 165535).error().message, HasSubstr("belong to ann"));
@@ -237,17 +274,28 @@ TEST(UserNamespaceIdsTest, RangesDoNotOverlapOthers) {
 TEST_F(UserNamespaceTest, ARealDebianWithSystemdAndServers) {
   if (!have_program("mmdebstrap")) GTEST_SKIP() << "needs the package mmdebstrap";
   write_file(host_->path("vservers.conf"), "STOP_TIMEOUT=30\n");
-  const auto guest = host_->add_debian("debian", "IPROOT=10.99.0.10\nIPROOTDEV=lo\nUSERNS=yes\n", "systemd-sysv dbus nginx openssh-server");
+  const auto guest = host_->add_debian("debian", "IPROOT=10.99.0.10\nIPROOTDEV=lo\nUSERNS=yes\n",
+                                       "systemd-sysv dbus nginx openssh-server");
   ASSERT_NO_FATAL_FAILURE(start(guest));
   std::string state;
-  EXPECT_TRUE(within(std::chrono::seconds(60), [&] { return (state = inside(guest, {"systemctl", "is-system-running"}).out) == "running\n"; }))
-      << state << inside(guest, {"systemctl", "list-units", "--failed"}).out << inside(guest, {"journalctl", "-b", "--no-pager", "-p", "warning"}).out;
-  EXPECT_TRUE(within(std::chrono::seconds(20), [&] { return run({"busybox", "wget", "-q", "-O", "-", "http://10.99.0.10/"}).out.find("Welcome to nginx") != std::string::npos; }));
-  EXPECT_TRUE(within(std::chrono::seconds(20), [&] { return run({"sh", "-c", "sleep 0.3 | busybox nc -w 5 10.99.0.10 22"}).out.starts_with("SSH-2.0"); }));
+  EXPECT_TRUE(within(std::chrono::seconds(60),
+                     [&] {
+                       return (state = inside(guest, {"systemctl", "is-system-running"}).out) == "running\n";
+                     }))
+      << state << inside(guest, {"systemctl", "list-units", "--failed"}).out
+      << inside(guest, {"journalctl", "-b", "--no-pager", "-p", "warning"}).out;
+  EXPECT_TRUE(within(std::chrono::seconds(20), [&] {
+    return run({"busybox", "wget", "-q", "-O", "-", "http://10.99.0.10/"}).out.find("Welcome to nginx") !=
+           std::string::npos;
+  }));
+  EXPECT_TRUE(within(std::chrono::seconds(20), [&] {
+    return run({"sh", "-c", "sleep 0.3 | busybox nc -w 5 10.99.0.10 22"}).out.starts_with("SSH-2.0");
+  }));
   EXPECT_EQ(inside(guest, {"dpkg", "--audit"}).out, "");
   EXPECT_EQ(inside(guest, {"sh", "-c", "useradd -m ann && su ann -c 'touch ~/mine && id -u'"}).out, "1000\n");
   EXPECT_EQ(owner_of(host_->tree(guest) + "/home/ann/mine").first, 1000u);
-  EXPECT_THAT(inside(guest, {"systemd-run", "--wait", "--pipe", "cat", "/proc/self/cgroup"}).out, HasSubstr("/system.slice/run-"));
+  EXPECT_THAT(inside(guest, {"systemd-run", "--wait", "--pipe", "cat", "/proc/self/cgroup"}).out,
+              HasSubstr("/system.slice/run-"));
   const auto before = std::chrono::steady_clock::now();
   EXPECT_EQ(host_->vserver(guest, {"stop"}).exit_code, 0);
   EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(25)) << "it ended by itself";

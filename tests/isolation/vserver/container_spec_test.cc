@@ -23,8 +23,11 @@ std::string trouble(const std::string& text) {
 
 TEST(ContainerSpecTest, UnderstandsTheExampleOfTheOriginalGuide) {
   const auto spec = parse_spec("web", "web.conf",
-                               "IPROOT=\"eth0:192.168.1.2 eth1:192.168.3.1/255.255.255.192 192.168.1.4\"\nIPROOTDEV=eth2\nIPROOTMASK=255.255.255.0\nIPROOTBCAST=\n"
-                               "ONBOOT=yes\nS_CAPS=\"CAP_NET_RAW !CAP_SYS_CHROOT\"\nS_CONTEXT=100\nS_DOMAINNAME=none\nS_HOSTNAME=www\nS_NICE=5\nS_FLAGS=\"lock nproc fakeinit\"\nULIMIT=\"-H -u 1000\"\n"
+                               "IPROOT=\"eth0:192.168.1.2 eth1:192.168.3.1/255.255.255.192 "
+                               "192.168.1.4\"\nIPROOTDEV=eth2\nIPROOTMASK=255.255.255.0\nIPROOTBCAST=\n"
+                               "ONBOOT=yes\nS_CAPS=\"CAP_NET_RAW "
+                               "!CAP_SYS_CHROOT\"\nS_CONTEXT=100\nS_DOMAINNAME=none\nS_HOSTNAME=www\nS_NICE="
+                               "5\nS_FLAGS=\"lock nproc fakeinit\"\nULIMIT=\"-H -u 1000\"\n"
                                "PRIORITY=20\nPROFILE=backup\n");
   ASSERT_EQ(spec.addresses.size(), 3u);
   EXPECT_EQ(spec.addresses[0].device, "eth0");
@@ -46,19 +49,23 @@ TEST(ContainerSpecTest, UnderstandsTheExampleOfTheOriginalGuide) {
 }
 
 TEST(ContainerSpecTest, IsNotTiedWhereTheOriginalWasNot) {
-  for (const char* text : {"", "IPROOT=\n", "IPROOT=0.0.0.0\n", "IPROOT=ALL\n"}) EXPECT_FALSE(parse_spec("web", "web.conf", text).tied) << text;
+  for (const char* text : {"", "IPROOT=\n", "IPROOT=0.0.0.0\n", "IPROOT=ALL\n"})
+    EXPECT_FALSE(parse_spec("web", "web.conf", text).tied) << text;
 }
 
 TEST(ContainerSpecTest, KeepsNoCapabilityThatUndoesTheConfinement) {
   const auto keep = parse_spec("web", "web.conf", "").keep();
-  for (const char* name : {"SYS_ADMIN", "LINUX_IMMUTABLE", "DAC_READ_SEARCH", "MKNOD", "SYS_MODULE", "SYS_RAWIO", "SYS_PTRACE", "NET_ADMIN", "NET_RAW", "SYS_TIME", "BPF", "PERFMON",
-                           "CHECKPOINT_RESTORE", "SYSLOG", "MAC_ADMIN"})
+  for (const char* name :
+       {"SYS_ADMIN", "LINUX_IMMUTABLE", "DAC_READ_SEARCH", "MKNOD", "SYS_MODULE", "SYS_RAWIO", "SYS_PTRACE",
+        "NET_ADMIN", "NET_RAW", "SYS_TIME", "BPF", "PERFMON", "CHECKPOINT_RESTORE", "SYSLOG", "MAC_ADMIN"})
     EXPECT_EQ(keep & capability_named(name), 0u) << name;
 }
 
 TEST(ContainerSpecTest, NamesFileLineKeyAndWhatWasExpected) {
-  EXPECT_THAT(trouble("\nS_NICE=high\n"), HasSubstr("web.conf:2: S_NICE: expected a number from -20 to 19, found 'high'"));
-  EXPECT_THAT(trouble("IPROOT=\"1.2.3.4 eth0:\"\n"), HasSubstr("web.conf:1: IPROOT: expected [INTERFACE:]ADDRESS"));
+  EXPECT_THAT(trouble("\nS_NICE=high\n"),
+              HasSubstr("web.conf:2: S_NICE: expected a number from -20 to 19, found 'high'"));
+  EXPECT_THAT(trouble("IPROOT=\"1.2.3.4 eth0:\"\n"),
+              HasSubstr("web.conf:1: IPROOT: expected [INTERFACE:]ADDRESS"));
   EXPECT_THAT(trouble("S_FLAGS=\"lock fast\"\n"), HasSubstr("web.conf:1: S_FLAGS: expected one of: lock"));
   EXPECT_THAT(trouble("S_CAPS=CAP_ALL\n"), HasSubstr("web.conf:1: S_CAPS: expected names of capabilities"));
   EXPECT_THAT(trouble("HOSTNAME=x\n"), HasSubstr("web.conf:1: HOSTNAME: expected a key that is known"));
@@ -68,7 +75,8 @@ TEST(ContainerSpecTest, NamesFileLineKeyAndWhatWasExpected) {
 }
 
 TEST(ContainerSpecTest, RefusesNamesThatLeadElsewhere) {
-  for (const char* name : {"", "..", "../x", "a/b", "-x", ".x", "a b", "a\n"}) EXPECT_THROW(check_vserver_name(name), Error) << name;
+  for (const char* name : {"", "..", "../x", "a/b", "-x", ".x", "a b", "a\n"})
+    EXPECT_THROW(check_vserver_name(name), Error) << name;
   EXPECT_NO_THROW(check_vserver_name("web-1.example_2"));
 }
 

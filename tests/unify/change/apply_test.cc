@@ -1,4 +1,5 @@
-// Batches, journal and history of a whole apply. Real EMLINK, full disks and kill -9 are in tests/root and tests/crash.
+// Batches, journal and history of a whole apply. Real EMLINK, full disks and kill -9 are in tests/root and
+// tests/crash.
 #include "unify/change/apply.h"
 
 #include <fcntl.h>
@@ -22,13 +23,16 @@ class ApplyTest : public unit::HostTest {
   std::vector<std::string> names() const override { return {"a", "b", "c"}; }
   ApplyResult apply(const std::string& run = "20261124T000000Z-1") {
     const JournalRun journal = host().journal_run(run);
-    return apply_plan({host().planned(), *host().store, *host().guard, host().masters, *host().index, journal, host().state(), host().files.devices, false}, host().context.run);
+    return apply_plan({host().planned(), *host().store, *host().guard, host().masters, *host().index, journal,
+                       host().state(), host().files.devices, false},
+                      host().context.run);
   }
   void expect_tidy() {
     EXPECT_THAT(host().staging(), IsEmpty());
     EXPECT_THAT(host().lost(), IsEmpty());
     EXPECT_FALSE(read_journal(host().state() + "/journal"));
-    for (const auto& stored : host().store->list_masters()) EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name)));
+    for (const auto& stored : host().store->list_masters())
+      EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name)));
   }
 };
 
@@ -59,7 +63,9 @@ TEST_F(ApplyTest, CountsWhatWasRefusedForItsGuest) {
 
 // More names than one batch takes, of one group and of many: one master is enough.
 TEST_F(ApplyTest, CutsLargeGroupsIntoBatches) {
-  for (int i = 0; i < 5000; ++i) host().file("a", "d" + std::to_string(i % 7) + "/f" + std::to_string(i), i % 10 == 0 ? "other content" : "same");
+  for (int i = 0; i < 5000; ++i)
+    host().file("a", "d" + std::to_string(i % 7) + "/f" + std::to_string(i),
+                i % 10 == 0 ? "other content" : "same");
   host().plan();
   const auto result = apply();
   EXPECT_EQ(result.files_linked, 5000u);
@@ -78,7 +84,8 @@ TEST_F(ApplyTest, ContentsOfOneClassKeepTheirMasters) {
   const auto second = apply("r2");
   EXPECT_EQ(second.files_linked, 3u) << "a guest that comes later finds all three";
   EXPECT_EQ(second.masters_made, 0u);
-  for (const std::string content : {"AAAA", "BBBB", "CCCC"}) EXPECT_TRUE(host().shared("usr/" + content)) << content;
+  for (const std::string content : {"AAAA", "BBBB", "CCCC"})
+    EXPECT_TRUE(host().shared("usr/" + content)) << content;
   expect_tidy();
 }
 
@@ -134,7 +141,9 @@ TEST_F(ApplyTest, ComesToTheSameEndWithAnyNumberOfThreads) {
     fresh.plan();
     const JournalRun journal = fresh.journal_run();
     tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads);
-    const auto result = apply_plan({fresh.planned(), *fresh.store, *fresh.guard, fresh.masters, *fresh.index, journal, fresh.state(), fresh.files.devices, false}, fresh.context.run);
+    const auto result = apply_plan({fresh.planned(), *fresh.store, *fresh.guard, fresh.masters, *fresh.index,
+                                    journal, fresh.state(), fresh.files.devices, false},
+                                   fresh.context.run);
     EXPECT_EQ(result.files_linked, 400u) << threads;
     EXPECT_EQ(result.masters_made, 200u) << threads;
   }

@@ -49,14 +49,16 @@ class ExchangeTest : public testing::Test {
   Exchanger exchanger_ = host_.exchanger();
   uint64_t old_ = 0, new_ = 0;
   UniqueFd dir_;
-  UniqueFd hold_old_, hold_new_;  // as the linker does: an inode number means this inode only as long as it cannot be freed
+  UniqueFd hold_old_,
+      hold_new_;  // as the linker does: an inode number means this inode only as long as it cannot be freed
 };
 
 TEST_F(ExchangeTest, TheGuestGetsTheNewAndStagingTheOld) {
   ASSERT_EQ(*exchange(), Exchange::done);
   EXPECT_EQ(unit::ino_of(at()), new_);
   EXPECT_EQ(unit::ino_of(staged()), old_);
-  EXPECT_THAT(std::distance(std::filesystem::directory_iterator(at("dir")), {}), 1) << "no temporary name in the guest";
+  EXPECT_THAT(std::distance(std::filesystem::directory_iterator(at("dir")), {}), 1)
+      << "no temporary name in the guest";
 }
 
 TEST_F(ExchangeTest, GivesBackWhatTheGuestPutThereMeanwhile) {
@@ -69,7 +71,8 @@ TEST_F(ExchangeTest, GivesBackWhatTheGuestPutThereMeanwhile) {
 }
 
 TEST_F(ExchangeTest, GivesBackWhateverKindOfFileItIs) {
-  const std::function<void()> kinds[] = {[&] { unit::make_symlink("/etc/passwd", at()); }, [&] { unit::make_fifo(at()); },
+  const std::function<void()> kinds[] = {[&] { unit::make_symlink("/etc/passwd", at()); },
+                                         [&] { unit::make_fifo(at()); },
                                          [&] { unit::write_file(at("dir/name/inside"), "x"); }};
   for (const auto& make : kinds) {
     std::filesystem::remove_all(at());
@@ -106,7 +109,8 @@ TEST_F(ExchangeTest, ASealedMasterInStagingIsNotMoved) {
   EXPECT_EQ(unit::ino_of(at()), old_);
 }
 
-// --- Giving back ------------------------------------------------------------------------------------------------
+// --- Giving back
+// ------------------------------------------------------------------------------------------------
 
 class PutBackTest : public ExchangeTest {
  protected:
@@ -127,7 +131,8 @@ TEST_F(PutBackTest, WhatTheGuestPutThereLaterStays) {
   replace("newest");
   ASSERT_EQ(back(), Exchange::put_back);
   EXPECT_EQ(unit::read_file(at()), "newest");
-  EXPECT_THAT(host_.staging(), IsEmpty()) << "neither ours, which the guest replaced, nor the old, which ours had replaced";
+  EXPECT_THAT(host_.staging(), IsEmpty())
+      << "neither ours, which the guest replaced, nor the old, which ours had replaced";
   EXPECT_THAT(host_.lost(), IsEmpty());
 }
 
@@ -157,17 +162,19 @@ TEST_F(PutBackTest, SeveralEntriesOfOneSecondAreAllKept) {
   EXPECT_THAT(host_.lost(), SizeIs(3));
 }
 
-// --- A guest that does nothing else ---------------------------------------------------------------------------
+// --- A guest that does nothing else
+// ---------------------------------------------------------------------------
 
-// It replaces the name all the time and numbers what it puts there; each exchange fails or is given back. Whatever
-// happens, in the end it has what it put there last.
+// It replaces the name all the time and numbers what it puts there; each exchange fails or is given back.
+// Whatever happens, in the end it has what it put there last.
 TEST_F(ExchangeTest, AGuestThatReplacesTheNameAllTheTimeKeepsItsLast) {
   int last = 0;
   std::jthread guest([&](std::stop_token stop) {
     while (!stop.stop_requested()) {
       ++last;
       unit::write_file(at("dir/tmp"), std::to_string(last));
-      if (::rename(at("dir/tmp").c_str(), at().c_str()) != 0) ADD_FAILURE() << "rename in the guest: " << errno;
+      if (::rename(at("dir/tmp").c_str(), at().c_str()) != 0)
+        ADD_FAILURE() << "rename in the guest: " << errno;
     }
   });
   while (unit::ino_of(at()) == old_) std::this_thread::yield();  // until it has begun
@@ -185,7 +192,8 @@ TEST_F(ExchangeTest, AGuestThatReplacesTheNameAllTheTimeKeepsItsLast) {
   EXPECT_GT(put_back_count, 250);
 }
 
-// It moves the name away and back: our inode is found where it was moved to, or what the guest had waits in lost/.
+// It moves the name away and back: our inode is found where it was moved to, or what the guest had waits in
+// lost/.
 TEST_F(ExchangeTest, AGuestThatMovesTheNameToAndFroLosesNothing) {
   replace("precious");  // first: the guest's own renames would take it away
   old_ = 1;             // not what is there: each exchange is given back
@@ -210,9 +218,11 @@ TEST_F(ExchangeTest, AGuestThatMovesTheNameToAndFroLosesNothing) {
   EXPECT_EQ(found, 1);
 }
 
-// --- Masters in the way -----------------------------------------------------------------------------------------------
+// --- Masters in the way
+// -----------------------------------------------------------------------------------------------
 
-// The guest has renamed a name of another master, while that was unsealed, over the file that is being exchanged.
+// The guest has renamed a name of another master, while that was unsealed, over the file that is being
+// exchanged.
 class StrayMasterTest : public unit::HostTest {
  protected:
   void SetUp() override {
@@ -239,8 +249,13 @@ class StrayMasterTest : public unit::HostTest {
     ASSERT_EQ(::rename(at("usr/" + which).c_str(), to.c_str()), 0);
     unit::seal(master(which));
   }
-  void swap() { ASSERT_EQ(::syscall(SYS_renameat2, AT_FDCWD, staged().c_str(), AT_FDCWD, at().c_str(), RENAME_EXCHANGE), 0); }
-  bool is(const std::string& path, const std::string& which) { return unit::exists(path) && unit::ino_of(path) == unit::ino_of(master(which)); }
+  void swap() {
+    ASSERT_EQ(::syscall(SYS_renameat2, AT_FDCWD, staged().c_str(), AT_FDCWD, at().c_str(), RENAME_EXCHANGE),
+              0);
+  }
+  bool is(const std::string& path, const std::string& which) {
+    return unit::exists(path) && unit::ino_of(path) == unit::ino_of(master(which));
+  }
   void expect_sealed() {
     for (const std::string name : {"one", "two"}) EXPECT_TRUE(unit::is_sealed(master(name))) << name;
   }
@@ -325,8 +340,8 @@ TEST_F(StrayMasterTest, WhatAGuestDidToItMeanwhileIsTold) {
   expect_sealed();
 }
 
-// Windows of the master open and close all the time, and in each the guest puts a name of it over the file, or a new file. Whatever
-// happens, in the end it has what it put there last.
+// Windows of the master open and close all the time, and in each the guest puts a name of it over the file,
+// or a new file. Whatever happens, in the end it has what it put there last.
 TEST_F(StrayMasterTest, AGuestThatUsesEachWindowKeepsItsLast) {
   std::string last;
   std::jthread guest([&](std::stop_token stop) {
@@ -335,7 +350,8 @@ TEST_F(StrayMasterTest, AGuestThatUsesEachWindowKeepsItsLast) {
       const std::string next = of_master ? "content of one" : "own " + std::to_string(i);
       for (bool done = false; !done;) {  // a window of the exchanger may end ours
         unit::unseal(master("one"));
-        const bool room = ::unlink(at("dir/tmp").c_str()) == 0 || errno == ENOENT;  // renaming a name of the master over another one leaves both
+        const bool room = ::unlink(at("dir/tmp").c_str()) == 0 ||
+                          errno == ENOENT;  // renaming a name of the master over another one leaves both
         if (room && !of_master) unit::write_file(at("dir/tmp"), next);
         const bool made = room && (!of_master || ::link(master("one").c_str(), at("dir/tmp").c_str()) == 0);
         done = made && ::rename(at("dir/tmp").c_str(), at().c_str()) == 0;

@@ -17,10 +17,16 @@ using testing::IsEmpty;
 using testing::SizeIs;
 using namespace std::string_literals;
 
-JournalRun some_run(const std::string& id = "20261124T054033Z-1") { return {id, "run", "/pool/.unify", "storeid", {{"web", "/vservers/web"}, {"mail", "/x\ny"}}}; }
+JournalRun some_run(const std::string& id = "20261124T054033Z-1") {
+  return {id, "run", "/pool/.unify", "storeid", {{"web", "/vservers/web"}, {"mail", "/x\ny"}}};
+}
 
 JournalBatch some_batch(uint32_t number) {
-  return {number, StepKind::link, {"ab/cd"}, {{"00000000", "web", "usr/bin/\xff\n\x1b", 10, 20}, {"00000001", "mail", std::string(5000, 'p'), 10, 21}}};
+  return {number,
+          StepKind::link,
+          {"ab/cd"},
+          {{"00000000", "web", "usr/bin/\xff\n\x1b", 10, 20},
+           {"00000001", "mail", std::string(5000, 'p'), 10, 21}}};
 }
 
 class JournalTest : public testing::Test {
@@ -68,7 +74,9 @@ TEST_F(JournalTest, AFinishedRunLeavesNothingToRecover) {
   EXPECT_NO_THROW(Journal(file(), some_run()));
 }
 
-TEST_F(JournalTest, NoneIsNothingToRecover) { EXPECT_FALSE(read_journal(file())); }
+TEST_F(JournalTest, NoneIsNothingToRecover) {
+  EXPECT_FALSE(read_journal(file()));
+}
 
 TEST_F(JournalTest, ANewRunIsRefusedWhileAnOldOneIsUnfinished) {
   { Journal killed(file(), some_run()); }
@@ -118,9 +126,12 @@ TEST_F(JournalTest, RefusesWhatItDoesNotUnderstand) {
   refused({{1, run_body}, {1, run_body}}, "2");
 }
 
-// --- Run history --------------------------------------------------------------------------------------------------
+// --- Run history
+// --------------------------------------------------------------------------------------------------
 
-void record(const std::string& state, const std::string& run, const std::vector<HistoryStep>& steps) { RunHistory(state, some_run(run)).add(steps); }
+void record(const std::string& state, const std::string& run, const std::vector<HistoryStep>& steps) {
+  RunHistory(state, some_run(run)).add(steps);
+}
 
 TEST_F(JournalTest, HistoryTellsWhatARunLinked) {
   record(state(), "r1", {{"web", "usr/a\n", "ab/1", 3}, {"web", "usr/b", "ab/1", 3}});
@@ -138,12 +149,14 @@ TEST_F(JournalTest, RecoveryGoesOnWithTheHistoryOfTheInterruptedRun) {
 }
 
 TEST_F(JournalTest, RunsAreListedOldestFirst) {
-  for (const char* run : {"20261125T000000Z-1", "20261124T000000Z-9"}) record(state(), run, {{"web", "a", "ab/1", 1}});
+  for (const char* run : {"20261125T000000Z-1", "20261124T000000Z-9"})
+    record(state(), run, {{"web", "a", "ab/1", 1}});
   EXPECT_THAT(list_runs(state()), ElementsAre("20261124T000000Z-9", "20261125T000000Z-1"));
   EXPECT_THAT(list_runs(dir_ / "none"), IsEmpty());
 }
 
-// It must not look like one without runs: undo would say there is none, release would make two files of a hard link.
+// It must not look like one without runs: undo would say there is none, release would make two files of a
+// hard link.
 TEST_F(JournalTest, AHistoryThatCannotBeReadIsAnErrorThatNamesIt) {
   unit::write_file(dir_ / "runs", "not a directory");
   const auto refused = [&](const auto& what) {
@@ -193,7 +206,7 @@ TEST_F(JournalTest, OldRunsAreRemovedBeyondTheNumberToKeep) {
 TEST_F(JournalTest, ARunWhoseLinkGroupsAreNeededStays) {
   record(state(), "r1", {{"web", "a", "m1", 1}, {"web", "b", "m1", 1}, {"web", "c", "m1", 1}});
   record(state(), "r2", {{"web", "x", "m2", 1}, {"web", "y", "m2", 1}});
-  record(state(), "r3", {{"web", "c", "m3", 1}});                        // left the group of r1
+  record(state(), "r3", {{"web", "c", "m3", 1}});                         // left the group of r1
   record(state(), "r4", {{"web", "x", "m4", 1}, {"web", "y", "m4", 1}});  // tells anew what r2 told
   record(state(), "r5", {{"web", "z", "m5", 1}});
   const auto before = known_link_groups(state()).size();
@@ -205,7 +218,8 @@ TEST_F(JournalTest, ARunWhoseLinkGroupsAreNeededStays) {
   EXPECT_EQ(prune_runs(state(), 0), 0u);
 }
 
-// A power cut leaves the file of a run that had linked nothing yet empty or torn. That must not keep anybody from releasing.
+// A power cut leaves the file of a run that had linked nothing yet empty or torn. That must not keep anybody
+// from releasing.
 TEST_F(JournalTest, ARunFileWithoutARecordIsPassedOver) {
   record(state(), "r1", {{"web", "a", "m1", 1}, {"web", "b", "m1", 1}});
   unit::write_file(dir_ / "runs/r2", "");

@@ -1,5 +1,5 @@
-// Runs twice, the second time with VS_NO_OPENAT2=1. What a guest does between the steps, one thing a test; what it does
-// in the midst of them is in exchange_test.cc and in tests/root.
+// Runs twice, the second time with VS_NO_OPENAT2=1. What a guest does between the steps, one thing a test;
+// what it does in the midst of them is in exchange_test.cc and in tests/root.
 #include "unify/change/linker.h"
 
 #include <fcntl.h>
@@ -31,7 +31,9 @@ class LinkerTest : public unit::HostTest {
     host().everywhere("usr/x", "same");
   }
   // A guest holds a descriptor that another process would: leases know of open files, not of processes.
-  static UniqueFd open_for_writing(const std::string& path, int more = 0) { return UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC | more)); }
+  static UniqueFd open_for_writing(const std::string& path, int more = 0) {
+    return UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC | more));
+  }
 
   void plan() {
     host().plan();
@@ -53,8 +55,10 @@ class LinkerTest : public unit::HostTest {
   std::vector<std::string> refused(const GroupWork& work) {
     std::vector<std::string> all;
     for (const auto& [victim, reason] : work.refused) {
-      const FileRow& row = host().files.table.rows()[host().link_plan.names[host().link_plan.victims[victim].begin]];
-      all.push_back(host().guests[host().files.table.guest(row)].name + " " + std::string(reason_name(reason)));
+      const FileRow& row =
+          host().files.table.rows()[host().link_plan.names[host().link_plan.victims[victim].begin]];
+      all.push_back(host().guests[host().files.table.guest(row)].name + " " +
+                    std::string(reason_name(reason)));
     }
     return all;
   }
@@ -77,16 +81,20 @@ class LinkerTest : public unit::HostTest {
     lie.contents.push_back({{0, 1, 2}, {}, xxh128(content), 0, std::nullopt});
     std::vector<GroupVerdict> verdicts;
     verdicts.push_back(std::move(lie));
-    host().link_plan = make_plan(host().verify_input(), std::move(verdicts), false, nullptr, host().files.counts);
+    host().link_plan =
+        make_plan(host().verify_input(), std::move(verdicts), false, nullptr, host().files.counts);
     linker_.reset(new Linker(host().linker()));
   }
   uint64_t master_ino() { return host().masters.empty() ? 0 : host().masters.records().back().ino; }
-  bool linked(const std::string& guest) { return unit::ino_of(x(guest)) == master_ino() && unit::is_sealed(x(guest)); }
+  bool linked(const std::string& guest) {
+    return unit::ino_of(x(guest)) == master_ino() && unit::is_sealed(x(guest));
+  }
   // Nothing on its way, nothing lost, every master sealed.
   void expect_tidy() {
     EXPECT_THAT(host().staging(), IsEmpty());
     EXPECT_THAT(host().lost(), IsEmpty());
-    for (const auto& stored : host().store->list_masters()) EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name))) << stored.name;
+    for (const auto& stored : host().store->list_masters())
+      EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name))) << stored.name;
   }
   std::unique_ptr<Linker> linker_;
 };
@@ -100,7 +108,8 @@ TEST_F(LinkerTest, MakesEqualFilesOneSealedInodeOfTheirClass) {
   const auto after = unit::lstat_of(x("b"));
   EXPECT_EQ(unit::read_file(x("b")), "same");
   EXPECT_EQ(after.st_nlink, 4u) << "three names and the store's";
-  EXPECT_EQ(std::tuple(after.st_mode, after.st_uid, after.st_gid, after.st_size), std::tuple(before.st_mode, before.st_uid, before.st_gid, before.st_size));
+  EXPECT_EQ(std::tuple(after.st_mode, after.st_uid, after.st_gid, after.st_size),
+            std::tuple(before.st_mode, before.st_uid, before.st_gid, before.st_size));
   EXPECT_EQ(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
   EXPECT_EQ(host().counts.files_linked, 3u);
   EXPECT_EQ(host().counts.bytes_freed, 3 * static_cast<uint64_t>(before.st_blocks) * 512);
@@ -123,7 +132,8 @@ TEST_F(LinkerTest, DescriptorsThatReadersHaveGoOnReadingTheirOwn) {
 
 TEST_F(LinkerTest, CarriesAttributesAndAccessListsOver) {
   for (const char* guest : {"a", "b", "c"})
-    if (::setxattr(x(guest).c_str(), "user.note", "mine", 4, 0) != 0) GTEST_SKIP() << "no user attributes here";
+    if (::setxattr(x(guest).c_str(), "user.note", "mine", 4, 0) != 0)
+      GTEST_SKIP() << "no user attributes here";
   run();
   EXPECT_TRUE(linked("a") && linked("c"));
   char value[4];
@@ -148,7 +158,8 @@ TEST_F(LinkerTest, LinksNothingTwice) {
   EXPECT_THAT(host().link_plan.groups, IsEmpty());
 }
 
-// --- Changed between the plan and the link -----------------------------------------------------------------------
+// --- Changed between the plan and the link
+// -----------------------------------------------------------------------
 
 TEST_F(LinkerTest, LeavesAFileThatChangedAlone) {
   plan();
@@ -195,13 +206,16 @@ TEST_F(LinkerTest, MakesNoMasterWhenAllChanged) {
   EXPECT_FALSE(work.ready);
   link(work);
   settle(work);
-  EXPECT_THAT(refused(work), ElementsAre("a changed_meanwhile", "b changed_meanwhile", "c changed_meanwhile"));
+  EXPECT_THAT(refused(work),
+              ElementsAre("a changed_meanwhile", "b changed_meanwhile", "c changed_meanwhile"));
   EXPECT_THAT(host().store->list_masters(), IsEmpty());
   EXPECT_EQ(host().context.log.failed_objects(), 0u) << "a guest that lives is no trouble";
 }
 
 TEST_F(LinkerTest, OpensNothingThatTookTheFilesPlace) {
-  const std::function<void()> kinds[] = {[&] { unit::make_fifo(x("b")); }, [&] { unit::make_symlink(x("a"), x("b")); }, [&] { unit::make_dirs(x("b")); }};
+  const std::function<void()> kinds[] = {[&] { unit::make_fifo(x("b")); },
+                                         [&] { unit::make_symlink(x("a"), x("b")); },
+                                         [&] { unit::make_dirs(x("b")); }};
   int round = 0;
   for (const auto& make : kinds) {
     start_over("same" + std::to_string(round++));
@@ -246,7 +260,8 @@ TEST_F(LinkerTest, BelievesBytesNotThePlan) {
   EXPECT_TRUE(linked("a") && linked("c"));
 }
 
-// --- Writers -----------------------------------------------------------------------------------------------------
+// --- Writers
+// -----------------------------------------------------------------------------------------------------
 
 TEST_F(LinkerTest, LeavesAFileThatSomebodyHasOpenForWritingAlone) {
   plan();
@@ -284,7 +299,8 @@ TEST_F(LinkerTest, GivesBackAFileThatIsOpenedForWritingBeforeItIsSettled) {
   link(work);
   EXPECT_TRUE(linked("b"));
   std::thread guest([&] {
-    const UniqueFd writer = open_for_writing("/proc/self/fd/" + std::to_string(path.get()));  // waits for the lease
+    const UniqueFd writer =
+        open_for_writing("/proc/self/fd/" + std::to_string(path.get()));  // waits for the lease
     EXPECT_EQ(::pwrite(writer.get(), "MINE", 4, 0), 4);
   });
   while (work.swapped[1].lease.unbroken()) std::this_thread::yield();
@@ -300,9 +316,13 @@ TEST_F(LinkerTest, GivesBackAFileThatIsOpenedForWritingBeforeItIsSettled) {
 }
 
 TEST_F(LinkerTest, GivesBackAFileWhoseClassChangesBeforeItIsSettled) {
-  const std::function<void(int)> changes[] = {[](int fd) { EXPECT_EQ(::fchmod(fd, 0600), 0); }, [](int fd) { EXPECT_EQ(::fchown(fd, 7, 7), 0); },
-                                              [](int fd) { EXPECT_EQ(::fsetxattr(fd, "user.new", "1", 1, 0), 0); },
-                                              [](int fd) { const timespec t[2] = {{1, 0}, {1, 0}}; EXPECT_EQ(::futimens(fd, t), 0); }};
+  const std::function<void(int)> changes[] = {
+      [](int fd) { EXPECT_EQ(::fchmod(fd, 0600), 0); }, [](int fd) { EXPECT_EQ(::fchown(fd, 7, 7), 0); },
+      [](int fd) { EXPECT_EQ(::fsetxattr(fd, "user.new", "1", 1, 0), 0); },
+      [](int fd) {
+        const timespec t[2] = {{1, 0}, {1, 0}};
+        EXPECT_EQ(::futimens(fd, t), 0);
+      }};
   int round = 0;
   for (const auto& change : changes) {
     start_over("same" + std::to_string(round++));
@@ -320,8 +340,8 @@ TEST_F(LinkerTest, GivesBackAFileWhoseClassChangesBeforeItIsSettled) {
   }
 }
 
-// A guest opens its name of the master for writing in the window, and waits. Another guest's file changes meanwhile: it must
-// get its own back all the same.
+// A guest opens its name of the master for writing in the window, and waits. Another guest's file changes
+// meanwhile: it must get its own back all the same.
 TEST_F(LinkerTest, GivesBackAlsoWhileSomebodyWaitsToWriteToTheMaster) {
   plan();
   const UniqueFd b(::open(x("b").c_str(), O_RDONLY | O_CLOEXEC));
@@ -378,7 +398,8 @@ TEST_F(LinkerTest, LinksNothingToAMasterThatSomebodyCanWriteTo) {
   expect_tidy();
 }
 
-// --- Masters that are not what they were -----------------------------------------------------------------------------
+// --- Masters that are not what they were
+// -----------------------------------------------------------------------------
 
 TEST_F(LinkerTest, AMasterOfAnotherClassThanRecordedIsNotUsed) {
   ASSERT_EQ(::unlink(x("c").c_str()), 0);
@@ -397,7 +418,8 @@ TEST_F(LinkerTest, AMasterOfAnotherClassThanRecordedIsNotUsed) {
   EXPECT_NE(unit::ino_of(x("c")), unit::ino_of(x("a")));
 }
 
-// --- Hard links ------------------------------------------------------------------------------------------------------
+// --- Hard links
+// ------------------------------------------------------------------------------------------------------
 
 TEST_F(LinkerTest, MovesAllNamesOfAHardLinkedFile) {
   host().link("a", "usr/x", "usr/y");
@@ -445,7 +467,8 @@ TEST_F(LinkerTest, ANameThatBecameAnotherFileIsFoundOutByTheExchange) {
     const auto stat = stat_at(host().guests[guest].root.fd(), "usr/x", "");
     FileRow now = row_of(*stat);
     now.note = row.note;
-    again.add_row(now, again.add_dir(guest, host().files.table.dir_path(row.dir)), host().files.table.name(row));
+    again.add_row(now, again.add_dir(guest, host().files.table.dir_path(row.dir)),
+                  host().files.table.name(row));
   }
   host().files.table = std::move(again);
   linker_.reset(new Linker(host().linker()));
@@ -460,7 +483,8 @@ TEST_F(LinkerTest, ANameThatBecameAnotherFileIsFoundOutByTheExchange) {
   expect_tidy();
 }
 
-// --- Large files, odd names ---------------------------------------------------------------------------------------
+// --- Large files, odd names
+// ---------------------------------------------------------------------------------------
 
 // Above what is kept of a master while its victims are compared: read beside each victim.
 TEST_F(LinkerTest, ComparesLargeFilesToTheLastByte) {
@@ -512,7 +536,8 @@ TEST_F(LinkerTest, TakesNamesOfAnyBytesAndPathsOfAnyLength) {
   expect_tidy();
 }
 
-// --- Time ignored ----------------------------------------------------------------------------------------------------
+// --- Time ignored
+// ----------------------------------------------------------------------------------------------------
 
 TEST_F(LinkerTest, WhereTimesAreIgnoredTheMasterTakesTheOldest) {
   unit::set_mtime(x("b"), 1'000'000'000'000'000'000);
@@ -522,7 +547,8 @@ TEST_F(LinkerTest, WhereTimesAreIgnoredTheMasterTakesTheOldest) {
   EXPECT_EQ(unit::lstat_of(x("c")).st_mtim.tv_sec, 1'000'000'000);
 }
 
-// --- Journal ---------------------------------------------------------------------------------------------------------
+// --- Journal
+// ---------------------------------------------------------------------------------------------------------
 
 TEST_F(LinkerTest, AnnouncesTheStagingNamesThatItUses) {
   host().link("a", "usr/x", "usr/y");

@@ -27,9 +27,12 @@ class MasterWindowTest : public unit::HostTest {
     master_ = value_or_throw(open_master(*host().store, *host().guard, host().masters[0]));
     name_ = host().path("a", "usr/x");
   }
-  std::unique_ptr<MasterWindow> window() { return std::make_unique<MasterWindow>(*host().guard, master_, counts_, host().context.log); }
+  std::unique_ptr<MasterWindow> window() {
+    return std::make_unique<MasterWindow>(*host().guard, master_, counts_, host().context.log);
+  }
   bool class_is_right() const {
-    return class_of(*stat_fd(master_.fd.get(), ""), *xattr_hash_of(master_.fd.get(), "")) == master_.record.file_class;
+    return class_of(*stat_fd(master_.fd.get(), ""), *xattr_hash_of(master_.fd.get(), "")) ==
+           master_.record.file_class;
   }
 
   OpenMaster master_;
@@ -144,7 +147,8 @@ TEST_F(MasterWindowTest, AWriterThatCameInTheWindowCannotWrite) {
     const UniqueFd fd(::open(name_.c_str(), O_WRONLY | O_CLOEXEC));
     wrote = ::pwrite(fd.get(), "EVIL", 4, 0);
   });
-  // Its open has broken the lease when F_GETLEASE tells so; whether it has, only the window knows: an impatient one asks too.
+  // Its open has broken the lease when F_GETLEASE tells so; whether it has, only the window knows: an
+  // impatient one asks too.
   while (::open(name_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC) >= 0 || errno != EWOULDBLOCK) {
   }
   EXPECT_EQ(one->close(), Verdict::retire);

@@ -25,7 +25,8 @@ void must(long result) {
   if (result < 0) throw std::runtime_error(std::string("test set-up: ") + std::strerror(errno));
 }
 
-// a has "same" as usr/x and usr/y, one inode; b has it as usr/x. One batch wants to link all three names, and dies.
+// a has "same" as usr/x and usr/y, one inode; b has it as usr/x. One batch wants to link all three names, and
+// dies.
 class RecoveryTest : public unit::HostTest {
  protected:
   void SetUp() override {
@@ -55,7 +56,9 @@ class RecoveryTest : public unit::HostTest {
   std::string guest(size_t i) { return host().path(batch_.steps[i].guest, batch_.steps[i].path); }
   std::string master() { return host().master_path(batch_.masters[0]); }
   void stage(size_t i) { must(::link(master().c_str(), staged(i).c_str())); }
-  void exchange(size_t i) { must(::syscall(SYS_renameat2, AT_FDCWD, staged(i).c_str(), AT_FDCWD, guest(i).c_str(), RENAME_EXCHANGE)); }
+  void exchange(size_t i) {
+    must(::syscall(SYS_renameat2, AT_FDCWD, staged(i).c_str(), AT_FDCWD, guest(i).c_str(), RENAME_EXCHANGE));
+  }
   void drop(size_t i) { must(::unlink(staged(i).c_str())); }
   void link_all() {
     for (const size_t i : {0, 1, 2}) {
@@ -66,16 +69,19 @@ class RecoveryTest : public unit::HostTest {
 
   RecoveryResult recover() {
     host().masters = MasterTable::load(host().store.get(), *host().index);
-    return recover_store(*host().store, *host().guard, nullptr, host().state(), host().masters, *host().index, host().context.run);
+    return recover_store(*host().store, *host().guard, nullptr, host().state(), host().masters, *host().index,
+                         host().context.run);
   }
   std::string journal() { return host().state() + "/journal"; }
-  // Whatever was interrupted: bytes as they were, links of the guest still links, nothing on its way, nothing unsealed.
+  // Whatever was interrupted: bytes as they were, links of the guest still links, nothing on its way, nothing
+  // unsealed.
   void expect_whole(const std::string& what) {
     SCOPED_TRACE(what);
     EXPECT_EQ(host().content("a", "usr/x"), "same");
     EXPECT_EQ(host().content("a", "usr/y"), "same");
     EXPECT_EQ(host().content("b", "usr/x"), "same");
-    EXPECT_EQ(host().ino("a", "usr/x"), host().ino("a", "usr/y")) << "two names of one file are still one file";
+    EXPECT_EQ(host().ino("a", "usr/x"), host().ino("a", "usr/y"))
+        << "two names of one file are still one file";
     expect_tidy();
     EXPECT_FALSE(needs_recovery(host().store.get(), host().state()));
     EXPECT_FALSE(recover().needed) << "a second time there is nothing to do";
@@ -83,7 +89,8 @@ class RecoveryTest : public unit::HostTest {
   void expect_tidy() {
     EXPECT_THAT(host().staging(), IsEmpty());
     EXPECT_THAT(host().lost(), IsEmpty());
-    for (const auto& stored : host().store->list_masters()) EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name))) << stored.name;
+    for (const auto& stored : host().store->list_masters())
+      EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name))) << stored.name;
   }
   bool linked(size_t i) { return unit::ino_of(guest(i)) == master_; }
 
@@ -100,9 +107,16 @@ TEST_F(RecoveryTest, NothingIsNothing) {
 
 // Killed after any call of the batch.
 TEST_F(RecoveryTest, BringsEveryPrefixOfABatchToAllOldOrAllNew) {
-  const std::vector<std::function<void()>> calls = {
-      [&] { stage(0); }, [&] { exchange(0); }, [&] { stage(1); }, [&] { exchange(1); }, [&] { stage(2); }, [&] { exchange(2); },
-      [&] { unit::seal(master()); }, [&] { drop(0); }, [&] { drop(1); }, [&] { drop(2); }};
+  const std::vector<std::function<void()>> calls = {[&] { stage(0); },
+                                                    [&] { exchange(0); },
+                                                    [&] { stage(1); },
+                                                    [&] { exchange(1); },
+                                                    [&] { stage(2); },
+                                                    [&] { exchange(2); },
+                                                    [&] { unit::seal(master()); },
+                                                    [&] { drop(0); },
+                                                    [&] { drop(1); },
+                                                    [&] { drop(2); }};
   for (size_t done = 0; done <= calls.size(); ++done) {
     intend();
     for (size_t i = 0; i < done; ++i) calls[i]();
@@ -228,7 +242,8 @@ TEST_F(RecoveryTest, KeepsTheFilesOfAGuestThatIsGone) {
   EXPECT_THAT(host().staging(), IsEmpty());
 }
 
-// --- Masters --------------------------------------------------------------------------------------------------------
+// --- Masters
+// --------------------------------------------------------------------------------------------------------
 
 TEST_F(RecoveryTest, TakesEverythingBackFromATaintedMaster) {
   intend();
@@ -286,9 +301,11 @@ TEST_F(RecoveryTest, LeavesNoUnsealedMaster) {
   EXPECT_TRUE(unit::is_sealed(master())) << "not known to it";
 }
 
-// --- Two masters ----------------------------------------------------------------------------------------------------------
+// --- Two masters
+// ----------------------------------------------------------------------------------------------------------
 
-// While the other master was unsealed as well, b renamed its name of it over usr/x: that came out of the exchange, and we died.
+// While the other master was unsealed as well, b renamed its name of it over usr/x: that came out of the
+// exchange, and we died.
 class RecoverTwoMastersTest : public RecoveryTest {
  protected:
   void SetUp() override {
@@ -337,7 +354,8 @@ TEST_F(RecoverTwoMastersTest, WaitsForAnotherDayWhileSomebodyCanWriteToTheOther)
   expect_tidy();
 }
 
-// --- Journal or state lost ------------------------------------------------------------------------------------------------
+// --- Journal or state lost
+// ------------------------------------------------------------------------------------------------
 
 TEST_F(RecoveryTest, WithoutAJournalNamesOfMastersGoAndTheRestIsKept) {
   stage(0);
@@ -388,7 +406,8 @@ TEST_F(RecoveryTest, ATornIntentWasNeverBegun) {
   EXPECT_FALSE(linked(0));
 }
 
-// --- Release ------------------------------------------------------------------------------------------------------------
+// --- Release
+// ------------------------------------------------------------------------------------------------------------
 
 // All three names are the master's; a run gives a's names one private copy and b's another, and dies.
 class RecoverReleaseTest : public RecoveryTest {
@@ -423,8 +442,14 @@ class RecoverReleaseTest : public RecoveryTest {
 };
 
 TEST_F(RecoverReleaseTest, BringsEveryPrefixOfABatchToMasterOrCopy) {
-  const std::vector<std::function<void()>> calls = {[&] { unit::unseal(master()); }, [&] { exchange(0); }, [&] { drop(0); }, [&] { exchange(1); },
-                                                    [&] { drop(1); }, [&] { exchange(2); }, [&] { drop(2); }, [&] { unit::seal(master()); }};
+  const std::vector<std::function<void()>> calls = {[&] { unit::unseal(master()); },
+                                                    [&] { exchange(0); },
+                                                    [&] { drop(0); },
+                                                    [&] { exchange(1); },
+                                                    [&] { drop(1); },
+                                                    [&] { exchange(2); },
+                                                    [&] { drop(2); },
+                                                    [&] { unit::seal(master()); }};
   for (size_t done = 0; done <= calls.size(); ++done) {
     copies();
     intend_release();
@@ -499,10 +524,11 @@ TEST_F(RecoverReleaseTest, GivesBackWhatTheGuestHadPutThereMeanwhile) {
   expect_tidy();
 }
 
-// --- As the verbs do it ---------------------------------------------------------------------------------------------
+// --- As the verbs do it
+// ---------------------------------------------------------------------------------------------
 
-// A session looks at guests and store through a private view of their mount, and names cannot be exchanged between that
-// and the mount itself.
+// A session looks at guests and store through a private view of their mount, and names cannot be exchanged
+// between that and the mount itself.
 TEST_F(RecoveryTest, WorksForASession) {
   if (::unshare(CLONE_NEWNS) != 0) GTEST_SKIP() << "a private view of the mount needs root";
   intend();

@@ -31,10 +31,14 @@ class ReleaseTest : public unit::HostTest {
     host().everywhere("usr/y", "other content");
     host().link("a", "usr/x", "usr/z");
     host().unify();
-    RunHistory(host().state(), host().journal_run("r1")).add({{"a", "usr/x", "m", 0}, {"a", "usr/z", "m", 0}, {"b", "usr/x", "m", 1}, {"c", "usr/x", "m", 2}});
+    RunHistory(host().state(), host().journal_run("r1"))
+        .add(
+            {{"a", "usr/x", "m", 0}, {"a", "usr/z", "m", 0}, {"b", "usr/x", "m", 1}, {"c", "usr/x", "m", 2}});
     ASSERT_TRUE(host().shared("usr/x") && host().shared("usr/y"));
   }
-  std::vector<NameOfMaster> find() { return find_names_of_masters(host().guests, host().masters, host().state(), host().context.run); }
+  std::vector<NameOfMaster> find() {
+    return find_names_of_masters(host().guests, host().masters, host().state(), host().context.run);
+  }
   // Those of one guest.
   std::vector<NameOfMaster> of(uint32_t guest) {
     auto all = find();
@@ -43,13 +47,16 @@ class ReleaseTest : public unit::HostTest {
   }
   ReleaseResult release(std::vector<NameOfMaster> which) {
     const JournalRun run = host().journal_run("r2");
-    return release_names({host().guests, *host().store, *host().guard, host().masters, *host().index, run, host().state()}, std::move(which), host().context.run);
+    return release_names(
+        {host().guests, *host().store, *host().guard, host().masters, *host().index, run, host().state()},
+        std::move(which), host().context.run);
   }
   void expect_tidy() {
     EXPECT_THAT(host().staging(), IsEmpty());
     EXPECT_THAT(host().lost(), IsEmpty());
     EXPECT_FALSE(read_journal(host().state() + "/journal"));
-    for (const auto& stored : host().store->list_masters()) EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name)));
+    for (const auto& stored : host().store->list_masters())
+      EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name)));
   }
   std::string x(const char* guest) { return host().path(guest, "usr/x"); }
 };
@@ -58,9 +65,11 @@ TEST_F(ReleaseTest, FindsEveryNameOfAMaster) {
   const auto found = find();
   EXPECT_THAT(found, SizeIs(7));
   EXPECT_TRUE(std::is_sorted(found.begin(), found.end(), [](const auto& p, const auto& q) {
-    return std::tie(p.master, p.guest, p.link_group, p.path) < std::tie(q.master, q.guest, q.link_group, q.path);
+    return std::tie(p.master, p.guest, p.link_group, p.path) <
+           std::tie(q.master, q.guest, q.link_group, q.path);
   }));
-  for (const auto& name : found) EXPECT_EQ(host().ino(host().guests[name.guest].name, name.path), host().masters[name.master].ino);
+  for (const auto& name : found)
+    EXPECT_EQ(host().ino(host().guests[name.guest].name, name.path), host().masters[name.master].ino);
 }
 
 TEST_F(ReleaseTest, GivesAWritableCopyOfEqualBytesAndClassAndLeavesTheOthers) {
@@ -70,7 +79,8 @@ TEST_F(ReleaseTest, GivesAWritableCopyOfEqualBytesAndClassAndLeavesTheOthers) {
   const auto after = unit::lstat_of(x("b"));
   EXPECT_NE(after.st_ino, before.st_ino);
   EXPECT_EQ(after.st_nlink, 1u);
-  EXPECT_EQ(std::tuple(after.st_mode, after.st_uid, after.st_size, after.st_mtim.tv_nsec), std::tuple(before.st_mode, before.st_uid, before.st_size, before.st_mtim.tv_nsec));
+  EXPECT_EQ(std::tuple(after.st_mode, after.st_uid, after.st_size, after.st_mtim.tv_nsec),
+            std::tuple(before.st_mode, before.st_uid, before.st_size, before.st_mtim.tv_nsec));
   unit::write_file(x("b"), "my own");
   EXPECT_EQ(unit::read_file(x("a")), "same");
   EXPECT_EQ(unit::ino_of(x("a")), unit::ino_of(x("c")));
@@ -97,7 +107,8 @@ TEST_F(ReleaseTest, EqualFilesOfOneGuestAreFilesOfTheirOwnAgain) {
   ASSERT_EQ(host().ino("a", "usr/p"), host().ino("a", "usr/q"));
   release(of(0));
   EXPECT_NE(host().ino("a", "usr/p"), host().ino("a", "usr/q"));
-  for (const char* name : {"usr/p", "usr/q"}) EXPECT_EQ(unit::lstat_of(host().path("a", name)).st_nlink, 1u) << name;
+  for (const char* name : {"usr/p", "usr/q"})
+    EXPECT_EQ(unit::lstat_of(host().path("a", name)).st_nlink, 1u) << name;
   unit::write_file(host().path("a", "usr/p"), "changed");
   EXPECT_EQ(host().content("a", "usr/q"), "twice in one guest");
   expect_tidy();
@@ -124,12 +135,14 @@ TEST_F(ReleaseTest, AHardLinkThatCannotBeLookedAtKeepsItsGroupTogether) {
   unit::unseal(x("a"));
   host().link("a", "usr/x", "hidden/x");
   unit::seal(x("a"));
-  RunHistory(host().state(), host().journal_run("r1a")).add({{"a", "usr/x", "m", 0}, {"a", "usr/z", "m", 0}, {"a", "hidden/x", "m", 0}});
+  RunHistory(host().state(), host().journal_run("r1a"))
+      .add({{"a", "usr/x", "m", 0}, {"a", "usr/z", "m", 0}, {"a", "hidden/x", "m", 0}});
   const uint64_t master = unit::ino_of(x("a"));
   const std::string hidden = host().path("a", "hidden");
   ASSERT_EQ(host().ino("a", "hidden/x"), master);
   if (::mount("none", hidden.c_str(), "tmpfs", 0, nullptr) != 0) GTEST_SKIP() << "a mount needs root";
-  const auto names = select_names(find(), [](const NameOfMaster& name) { return name.guest == 0 && name.path == "usr/x"; });
+  const auto names =
+      select_names(find(), [](const NameOfMaster& name) { return name.guest == 0 && name.path == "usr/x"; });
   const auto result = release(names);
   ASSERT_EQ(::umount(hidden.c_str()), 0);
   EXPECT_THAT(names, SizeIs(3));
@@ -141,14 +154,19 @@ TEST_F(ReleaseTest, AHardLinkThatCannotBeLookedAtKeepsItsGroupTogether) {
 
 // What the guest removed since is no reason.
 TEST_F(ReleaseTest, AHardLinkThatIsGoneIsNotWaitedFor) {
-  RunHistory(host().state(), host().journal_run("r1a")).add({{"a", "usr/x", "m", 0}, {"a", "usr/z", "m", 0}, {"a", "gone/x", "m", 0}, {"a", "usr/gone", "m", 0}});
+  RunHistory(host().state(), host().journal_run("r1a"))
+      .add({{"a", "usr/x", "m", 0},
+            {"a", "usr/z", "m", 0},
+            {"a", "gone/x", "m", 0},
+            {"a", "usr/gone", "m", 0}});
   EXPECT_EQ(release(of(0)).released, 3u);
   EXPECT_EQ(unit::ino_of(x("a")), host().ino("a", "usr/z"));
   expect_tidy();
 }
 
 TEST_F(ReleaseTest, AHardLinkComesAlongWithTheNameThatIsAskedFor) {
-  const auto selected = select_names(find(), [&](const NameOfMaster& name) { return name.guest == 0 && name.path == "usr/z"; });
+  const auto selected =
+      select_names(find(), [&](const NameOfMaster& name) { return name.guest == 0 && name.path == "usr/z"; });
   ASSERT_THAT(selected, SizeIs(2));
   EXPECT_EQ(selected[0].path, "usr/x");
   EXPECT_EQ(release(selected).released, 2u);
@@ -168,7 +186,8 @@ TEST_F(ReleaseTest, ALinkGroupIsNotCutByABatch) {
   host().unify();
   RunHistory(host().state(), host().journal_run("r11")).add(steps);
   release(of(0));
-  for (int i = 1; i < 6; ++i) EXPECT_EQ(host().ino("a", fmt::format("zz/{}", i)), host().ino("a", "zz/0")) << i;
+  for (int i = 1; i < 6; ++i)
+    EXPECT_EQ(host().ino("a", fmt::format("zz/{}", i)), host().ino("a", "zz/0")) << i;
   EXPECT_EQ(unit::lstat_of(host().path("a", "zz/0")).st_nlink, 6u);
   expect_tidy();
 }
@@ -240,7 +259,8 @@ TEST_F(ReleaseTest, TakesAnyNumberOfNames) {
   expect_tidy();
 }
 
-// --- A master that a guest changed in its window, and would not let be put back -------------------------------------------
+// --- A master that a guest changed in its window, and would not let be put back
+// -------------------------------------------
 
 class SpoiledMasterTest : public ReleaseTest {
  protected:
@@ -261,11 +281,13 @@ class SpoiledMasterTest : public ReleaseTest {
 TEST_F(SpoiledMasterTest, IsARetiredOneOfAnotherClass) {
   EXPECT_THAT(spoiled_masters(*host().store, host().masters), IsEmpty());
   spoil(master_of_x(), false);
-  EXPECT_THAT(spoiled_masters(*host().store, host().masters), IsEmpty()) << "what an administrator did is for vunify check";
+  EXPECT_THAT(spoiled_masters(*host().store, host().masters), IsEmpty())
+      << "what an administrator did is for vunify check";
   spoil(master_of_x(), true);
   EXPECT_THAT(spoiled_masters(*host().store, host().masters), ElementsAre(master_of_x()));
   release(find());
-  EXPECT_THAT(spoiled_masters(*host().store, host().masters), IsEmpty()) << "nobody has a name of it any more";
+  EXPECT_THAT(spoiled_masters(*host().store, host().masters), IsEmpty())
+      << "nobody has a name of it any more";
 }
 
 TEST_F(SpoiledMasterTest, LosesAllItsNamesWhenTheNextSessionOpens) {
@@ -273,7 +295,8 @@ TEST_F(SpoiledMasterTest, LosesAllItsNamesWhenTheNextSessionOpens) {
   spoil(master_of_x(), true);
   ASSERT_EQ(unit::lstat_of(x("b")).st_mode & 07777, 06755u);
   Options options;
-  for (const char* guest : {"a", "b", "c"}) options.trees.push_back(std::string(guest) + "=" + host().path(guest));
+  for (const char* guest : {"a", "b", "c"})
+    options.trees.push_back(std::string(guest) + "=" + host().path(guest));
   options.state = host().state();
   options.store = host().store_path();
   options.guard = "immutable";
@@ -291,13 +314,16 @@ TEST_F(SpoiledMasterTest, LosesAllItsNamesWhenTheNextSessionOpens) {
   expect_tidy();
 }
 
-// --- gc ----------------------------------------------------------------------------------------------------------------
+// --- gc
+// ----------------------------------------------------------------------------------------------------------------
 
 class GcTest : public ReleaseTest {
  protected:
   GcResult collect(bool dry_run) {
     const JournalRun run = host().journal_run();
-    return collect_garbage({*host().store, *host().guard, host().masters, *host().index, dry_run ? nullptr : &run, host().state()}, host().context.run);
+    return collect_garbage({*host().store, *host().guard, host().masters, *host().index,
+                            dry_run ? nullptr : &run, host().state()},
+                           host().context.run);
   }
 };
 

@@ -22,14 +22,19 @@ using testing::IsEmpty;
 // A run that is killed cannot take its private copies with it.
 TEST(PrivateCopyTest, WhatKilledRunsLeftIsSweptAndNothingElse) {
   const TempDir dir;
-  for (const char* name : {"vunify-rpm.killed/db", "vunify-rpm.living", "vunify-other", "target"}) std::filesystem::create_directories(std::filesystem::path(dir.path()) / name);
+  for (const char* name : {"vunify-rpm.killed/db", "vunify-rpm.living", "vunify-other", "target"})
+    std::filesystem::create_directories(std::filesystem::path(dir.path()) / name);
   std::filesystem::create_symlink("target", std::filesystem::path(dir.path()) / "vunify-rpm.link");
-  const UniqueFd living(::open((dir.path() + "/vunify-rpm.living").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd living(
+      ::open((dir.path() + "/vunify-rpm.living").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   ASSERT_EQ(::flock(living.get(), LOCK_SH), 0);
   EXPECT_EQ(sweep_private_copies(dir.path()), 0u) << "just made";
   EXPECT_EQ(sweep_private_copies(dir.path(), 0), 1u);
   for (const char* name : {"vunify-rpm.living", "vunify-other", "target", "vunify-rpm.link"})
-    EXPECT_EQ(std::filesystem::symlink_status(dir.path() + "/" + name).type() != std::filesystem::file_type::not_found, true) << name;
+    EXPECT_EQ(std::filesystem::symlink_status(dir.path() + "/" + name).type() !=
+                  std::filesystem::file_type::not_found,
+              true)
+        << name;
   EXPECT_FALSE(std::filesystem::exists(dir.path() + "/vunify-rpm.killed"));
 }
 

@@ -30,7 +30,8 @@ class CandidatesTest : public testing::Test {
     return all;
   }
   std::string name(uint32_t victim) const {
-    const FileRow& row = host_.files.table.rows()[host_.candidates.names[host_.candidates.victims[victim].begin]];
+    const FileRow& row =
+        host_.files.table.rows()[host_.candidates.names[host_.candidates.victims[victim].begin]];
     return host_.guests[host_.files.table.guest(row)].name + ":" + host_.files.table.path(row);
   }
   unit::Host host_;
@@ -49,7 +50,7 @@ TEST_F(CandidatesTest, FilesOfAnotherClassAreInNoGroupWithIt) {
   host_.everywhere("mtime", "22");
   host_.everywhere("owner", "333");
   ::chmod(host_.path("b", "mode").c_str(), 0600);
-  unit::set_mtime(host_.path("b", "mtime"), unit::kMtime + 1);  // one nanosecond
+  unit::set_mtime(host_.path("b", "mtime"), unit::kMtime + 1);                      // one nanosecond
   const bool another_owner = ::chown(host_.path("b", "owner").c_str(), 5, 0) == 0;  // root only
   EXPECT_THAT(groups(), SizeIs(another_owner ? 0 : 1));
 }
@@ -110,8 +111,8 @@ TEST_F(CandidatesTest, DigestsOfDifferentKindsAreComparedByReading) {
   EXPECT_TRUE(host_.candidates.groups[0].mixed);
 }
 
-// A guest that records both kinds of digests for files of its own must not have another guest's file, for which no digest says
-// what it should be, compared with its guesses.
+// A guest that records both kinds of digests for files of its own must not have another guest's file, for
+// which no digest says what it should be, compared with its guesses.
 TEST_F(CandidatesTest, AFileWithoutADigestIsNotDrawnIntoAMixedGroup) {
   host_.file("a", "usr/guess1", "secret");
   host_.file("a", "usr/guess2", "secret");
@@ -128,7 +129,8 @@ TEST_F(CandidatesTest, MovesHardLinkedNamesTogetherOrNotAtAll) {
   host_.link("b", "usr/x", "outside");
   host_.rules.scope = Scope::all;
   EXPECT_THAT(groups(), ElementsAre("a:usr/x b:outside"));
-  for (uint32_t v = 0; v < 2; ++v) EXPECT_EQ(host_.candidates.victims[v].end - host_.candidates.victims[v].begin, 2u);
+  for (uint32_t v = 0; v < 2; ++v)
+    EXPECT_EQ(host_.candidates.victims[v].end - host_.candidates.victims[v].begin, 2u);
   // Now one name of b's is none that may be shared.
   for (const char* path : {"usr/x", "usr/y"}) host_.record("a", path, "same", md5);
   host_.record("b", "usr/x", "same", md5);
@@ -183,12 +185,14 @@ TEST_F(CandidatesTest, TheKeyOfADigestIsTheKeyOfAFileThatRecordsIt) {
     host.scan();
     const FileRow& row = host.files.table.rows()[0];
     EXPECT_EQ(candidate_key(host.files.table, row, host.files.packages[0], host.rules),
-              digest_key(row.size, {row.uid, row.gid, row.mode, row.mtime_ns, 99}, algorithm, unit::digest_of(algorithm, "same"), false));
+              digest_key(row.size, {row.uid, row.gid, row.mode, row.mtime_ns, 99}, algorithm,
+                         unit::digest_of(algorithm, "same"), false));
   }
 }
 
 TEST_F(CandidatesTest, GroupsAreInTheOrderOfTheirFirstName) {
-  for (int i = 9; i >= 0; --i) host_.everywhere("d" + std::to_string(i) + "/f", std::string(static_cast<size_t>(20 - i), 'x'));
+  for (int i = 9; i >= 0; --i)
+    host_.everywhere("d" + std::to_string(i) + "/f", std::string(static_cast<size_t>(20 - i), 'x'));
   const auto found = groups();
   EXPECT_THAT(found, SizeIs(10));
   EXPECT_TRUE(std::is_sorted(found.begin(), found.end()));

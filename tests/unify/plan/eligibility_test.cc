@@ -35,15 +35,20 @@ TEST(EligibilityTest, APlainFileOfAPackageMayBeShared) {
 }
 
 TEST(EligibilityTest, WhatThePackageDoesNotVouchForIsNeverShared) {
-  const std::pair<int, Reason> cases[] = {{kConfig, Reason::config}, {kGhost, Reason::ghost}, {kDiverted, Reason::diverted}, {kOverridden, Reason::overridden},
-                                          {kNotNormal, Reason::not_installed}, {kMayChange, Reason::may_change}, {kAmbiguous, Reason::ambiguous}};
+  const std::pair<int, Reason> cases[] = {
+      {kConfig, Reason::config},           {kGhost, Reason::ghost},
+      {kDiverted, Reason::diverted},       {kOverridden, Reason::overridden},
+      {kNotNormal, Reason::not_installed}, {kMayChange, Reason::may_change},
+      {kAmbiguous, Reason::ambiguous}};
   for (const auto& [flag, reason] : cases) EXPECT_EQ(refuse_record(with_flags(flag)), reason);
   for (int flags = 1; flags < 128; ++flags) EXPECT_TRUE(refuse_record(with_flags(flags))) << flags;
 }
 
-// Package managers chmod the old inode of these when they replace it: on a shared one that must never be needed.
+// Package managers chmod the old inode of these when they replace it: on a shared one that must never be
+// needed.
 TEST(EligibilityTest, SetIdAndStickyFilesAreNeverShared) {
-  for (const uint32_t bit : {04000u, 02000u, 01000u}) EXPECT_EQ(refuse_stat({}, plain(0100755 | bit)), Reason::set_id);
+  for (const uint32_t bit : {04000u, 02000u, 01000u})
+    EXPECT_EQ(refuse_stat({}, plain(0100755 | bit)), Reason::set_id);
 }
 
 TEST(EligibilityTest, EmptyAndSmallFilesAreNotWorthIt) {
@@ -60,7 +65,8 @@ TEST(EligibilityTest, EmptyAndSmallFilesAreNotWorthIt) {
 }
 
 TEST(EligibilityTest, FilesThatSomebodySealedOrEncryptedAreLeft) {
-  for (const uint64_t attribute : {STATX_ATTR_IMMUTABLE, STATX_ATTR_APPEND, STATX_ATTR_ENCRYPTED, STATX_ATTR_VERITY}) {
+  for (const uint64_t attribute :
+       {STATX_ATTR_IMMUTABLE, STATX_ATTR_APPEND, STATX_ATTR_ENCRYPTED, STATX_ATTR_VERITY}) {
     FileStat stat = plain();
     stat.attributes = attribute;
     EXPECT_EQ(refuse_stat({}, stat), Reason::attributes);
@@ -69,8 +75,10 @@ TEST(EligibilityTest, FilesThatSomebodySealedOrEncryptedAreLeft) {
 
 // flock on a shared inode reaches every guest that has a name of it.
 TEST(EligibilityTest, NamesThatLookLikeLocksAreKnown) {
-  for (const char* name : {"lock", "LOCK", ".lock", "a.lock", "a.lck", "x.lk", "daemon.pid", ".#draft"}) EXPECT_TRUE(lock_like(name)) << name;
-  for (const char* name : {"lockfile.so", "locker", "unlock", "pid", "block", "a.lock.txt", "libpid.so"}) EXPECT_FALSE(lock_like(name)) << name;
+  for (const char* name : {"lock", "LOCK", ".lock", "a.lock", "a.lck", "x.lk", "daemon.pid", ".#draft"})
+    EXPECT_TRUE(lock_like(name)) << name;
+  for (const char* name : {"lockfile.so", "locker", "unlock", "pid", "block", "a.lock.txt", "libpid.so"})
+    EXPECT_FALSE(lock_like(name)) << name;
 }
 
 TEST(ReasonTest, EachHasANameAndAnExplanationOfItsOwn) {
@@ -86,11 +94,13 @@ TEST(ReasonTest, EachHasANameAndAnExplanationOfItsOwn) {
 
 // A rule is as it should be (exit code 0); trouble is tried again and makes exit code 3.
 TEST(ReasonTest, TroubleIsToldFromRules) {
-  for (const Reason reason : {Reason::busy, Reason::changed_meanwhile, Reason::unreadable, Reason::no_space, Reason::too_many_links, Reason::other_project, Reason::io_error,
+  for (const Reason reason : {Reason::busy, Reason::changed_meanwhile, Reason::unreadable, Reason::no_space,
+                              Reason::too_many_links, Reason::other_project, Reason::io_error,
                               Reason::lease_refused, Reason::out_of_time, Reason::unknown_packages})
     EXPECT_TRUE(is_trouble(reason)) << reason_name(reason);
-  for (const Reason reason : {Reason::excluded, Reason::unowned, Reason::config, Reason::set_id, Reason::no_partner, Reason::not_pristine, Reason::linked_elsewhere,
-                              Reason::unshareable_extents})
+  for (const Reason reason :
+       {Reason::excluded, Reason::unowned, Reason::config, Reason::set_id, Reason::no_partner,
+        Reason::not_pristine, Reason::linked_elsewhere, Reason::unshareable_extents})
     EXPECT_FALSE(is_trouble(reason)) << reason_name(reason);
 }
 
@@ -150,8 +160,11 @@ TEST(ExcludeListTest, RefusesAPatternThatNamesNothing) {
 TEST(ExcludeListTest, TheDefaultsKeepOutLocalStateAndLeaveWhatPackagesShip) {
   ExcludeList list;
   for (const auto& pattern : default_excludes()) list.add(pattern);
-  for (const char* path : {"etc", "home", "root", "var", "tmp", "proc", "sys", "dev", "run", "srv", "mnt", "media"}) EXPECT_TRUE(list.matches(path)) << path;
-  for (const char* path : {"usr", "bin", "lib", "opt", "boot", "sbin"}) EXPECT_FALSE(list.matches(path)) << path;
+  for (const char* path :
+       {"etc", "home", "root", "var", "tmp", "proc", "sys", "dev", "run", "srv", "mnt", "media"})
+    EXPECT_TRUE(list.matches(path)) << path;
+  for (const char* path : {"usr", "bin", "lib", "opt", "boot", "sbin"})
+    EXPECT_FALSE(list.matches(path)) << path;
 }
 
 }  // namespace

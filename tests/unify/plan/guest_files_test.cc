@@ -23,11 +23,14 @@ class GuestFilesTest : public testing::Test {
     scan_guests(host_.guests, host_.rules, host_.masters, files, host_.context.run);
     host_.files = std::move(files);
     std::vector<std::string> paths;
-    for (const auto& row : host_.files.table.rows()) paths.push_back(host_.guests[host_.files.table.guest(row)].name + ":" + host_.files.table.path(row));
+    for (const auto& row : host_.files.table.rows())
+      paths.push_back(host_.guests[host_.files.table.guest(row)].name + ":" + host_.files.table.path(row));
     return paths;
   }
   void file(const std::string& path, unsigned mode = 0644) { host_.file("a", path, "content", mode); }
-  void record(const std::string& path, uint8_t flags = 0) { host_.record("a", unit::Host::Record{.path = path, .flags = flags}); }
+  void record(const std::string& path, uint8_t flags = 0) {
+    host_.record("a", unit::Host::Record{.path = path, .flags = flags});
+  }
   void shipped(const std::string& path, unsigned mode = 0644, uint8_t flags = 0) {
     file(path, mode);
     record(path, flags);
@@ -47,7 +50,9 @@ TEST_F(GuestFilesTest, KeepsWhatAPackageShippedAndLeavesTheRestWithAReason) {
   record("usr/empty");
   for (const auto& path : default_excludes()) host_.rules.excludes.add(path);
   EXPECT_THAT(scan(), ElementsAre("a:usr/good"));
-  for (const Reason reason : {Reason::config, Reason::set_id, Reason::lock_like, Reason::unowned, Reason::empty}) EXPECT_EQ(host_.refused(reason), 1u) << reason_name(reason);
+  for (const Reason reason :
+       {Reason::config, Reason::set_id, Reason::lock_like, Reason::unowned, Reason::empty})
+    EXPECT_EQ(host_.refused(reason), 1u) << reason_name(reason);
   const GuestCounts& counts = host_.files.counts[0];
   EXPECT_EQ(counts.considered, 1u);
   EXPECT_EQ(counts.regular_files, 6u) << "what lies in an excluded directory is not looked at";
@@ -100,7 +105,8 @@ TEST_F(GuestFilesTest, AnEntryOfAMasterIsUnifiedAndNotLookedAt) {
   EXPECT_EQ(host_.files.total().skipped, ReasonCounts{});
 }
 
-// A directory is known by its inode, not by its name: /bin is usr/bin where it is a symlink, and another place where it is not.
+// A directory is known by its inode, not by its name: /bin is usr/bin where it is a symlink, and another
+// place where it is not.
 TEST_F(GuestFilesTest, RecordsAreFoundUnderTheNameTheDirectoryReallyHas) {
   file("usr/bin/ls");
   unit::make_symlink("usr/bin", host_.path("a", "bin"));

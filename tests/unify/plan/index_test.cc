@@ -22,7 +22,9 @@ FileRow some_row() {
   return row;
 }
 
-KnownContent some_content() { return {{1, 2}, 3, false, {4, 5}, 6}; }
+KnownContent some_content() {
+  return {{1, 2}, 3, false, {4, 5}, 6};
+}
 
 MasterRecord some_master(uint64_t ino) {
   MasterRecord record;

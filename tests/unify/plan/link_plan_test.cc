@@ -30,7 +30,8 @@ class LinkPlanTest : public testing::Test {
     return all;
   }
   // A verdict made by hand for the only group of candidates.
-  std::vector<GroupVerdict> one_verdict(std::vector<uint32_t> victims, std::vector<uint32_t> changed, std::optional<uint32_t> master) const {
+  std::vector<GroupVerdict> one_verdict(std::vector<uint32_t> victims, std::vector<uint32_t> changed,
+                                        std::optional<uint32_t> master) const {
     GroupVerdict verdict;
     verdict.contents.push_back({std::move(victims), std::move(changed), {1, 2}, 3, master});
     std::vector<GroupVerdict> all;
@@ -120,13 +121,15 @@ TEST_F(LinkPlanTest, TellsTheBytesThatAreSavedInWholeBlocks) {
   EXPECT_EQ(plan.bytes_to_save(4096), 2 * 8192u + 2 * 4096u);
 }
 
-// --- What the index learns ----------------------------------------------------------------------------------------
+// --- What the index learns
+// ----------------------------------------------------------------------------------------
 
 class LearningTest : public LinkPlanTest {
  protected:
   size_t known() const {
     size_t count = 0;
-    for (const auto& row : host_.files.table.rows()) count += host_.index->known(host_.files.devices[0], row).has_value();
+    for (const auto& row : host_.files.table.rows())
+      count += host_.index->known(host_.files.devices[0], row).has_value();
     return count;
   }
   static void wait() { std::this_thread::sleep_for(std::chrono::nanoseconds(kRacyNs + 200'000'000)); }
@@ -179,7 +182,8 @@ TEST_F(LearningTest, WhatHadJustChangedWhenItWasReadIsNotTrustedLater) {
   EXPECT_EQ(known(), 0u);
 }
 
-// --- Reflink: files stay what they are, so the index must tell which share already ------------------------------
+// --- Reflink: files stay what they are, so the index must tell which share already
+// ------------------------------
 
 class ReflinkPlanTest : public LinkPlanTest {
  protected:

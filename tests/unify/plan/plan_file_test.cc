@@ -29,7 +29,8 @@ PlanHeader some_header() {
   return header;
 }
 
-// Two groups; the first has a victim with two names, bytes that are no UTF-8, and the extremes of every number.
+// Two groups; the first has a victim with two names, bytes that are no UTF-8, and the extremes of every
+// number.
 struct Sample {
   LinkPlan plan;
   FileTable table;
@@ -126,9 +127,12 @@ TEST(PlanFileTest, ReadsBackWhatItWrote) {
 
 TEST(PlanFileTest, APlanCutShortAnywhereIsRefused) {
   const std::string text = some_text();
-  for (size_t cut = 0; cut + 1 < text.size(); cut += 3) EXPECT_THAT(refusal(text.substr(0, cut)), HasSubstr("plan.json")) << cut;
-  EXPECT_THAT(refusal(text.substr(0, text.rfind("{\"groups\""))), HasSubstr("the end line is missing after line 3"));
-  EXPECT_NE(parse_plan(text.substr(0, text.size() - 1), "plan.json").plan.groups.size(), 0u) << "but for the last line break";
+  for (size_t cut = 0; cut + 1 < text.size(); cut += 3)
+    EXPECT_THAT(refusal(text.substr(0, cut)), HasSubstr("plan.json")) << cut;
+  EXPECT_THAT(refusal(text.substr(0, text.rfind("{\"groups\""))),
+              HasSubstr("the end line is missing after line 3"));
+  EXPECT_NE(parse_plan(text.substr(0, text.size() - 1), "plan.json").plan.groups.size(), 0u)
+      << "but for the last line break";
 }
 
 TEST(PlanFileTest, NothingMayFollowTheEnd) {
@@ -145,7 +149,8 @@ TEST(PlanFileTest, TheEndLineTellsTheNumberOfGroups) {
   EXPECT_EQ(parse_plan(joined(lines), "plan.json").plan.groups.size(), 1u);
 }
 
-// --- Damage, field by field -----------------------------------------------------------------------------------------
+// --- Damage, field by field
+// -----------------------------------------------------------------------------------------
 
 struct Damage {
   size_t line;
@@ -160,7 +165,8 @@ void expect_told(const std::vector<Damage>& damages) {
     damage.change(json);
     lines[damage.line] = json.dump();
     const std::string told = refusal(joined(lines));
-    EXPECT_THAT(told, HasSubstr("plan.json:" + std::to_string(damage.line + 1) + ": expected ")) << lines[damage.line].substr(0, 300);
+    EXPECT_THAT(told, HasSubstr("plan.json:" + std::to_string(damage.line + 1) + ": expected "))
+        << lines[damage.line].substr(0, 300);
     EXPECT_THAT(told, HasSubstr(damage.expected)) << lines[damage.line].substr(0, 300);
     EXPECT_THAT(told, HasSubstr("nothing was changed"));
   }
@@ -195,13 +201,21 @@ TEST(PlanFileTest, TellsLineAndExpectationForEveryDamagedPlan) {
       {1, [](Json& j) { j["digest_algorithm"] = "crc32"; }, "the name of a digest"},
       {1, [](Json& j) { j["digest"] = "ab"; }, "a digest of the right length"},
       {1, [](Json& j) { j["digest"] = ""; }, "a digest of the right length"},
-      {1, [](Json& j) { j["package"] = {"a", "b", "c"}; }, "four texts in \"package\""},
+      {1,
+       [](Json& j) {
+         j["package"] = {"a", "b", "c"};
+       },
+       "four texts in \"package\""},
       {1, [](Json& j) { j["package"][3] = 5; }, "an escaped name in \"package\""},
       {1, [](Json& j) { j["steps"] = Json::array(); }, "at least one step"},
       {1, [](Json& j) { j["steps"][0] = Json::array(); }, "a JSON object"},
       {1, [](Json& j) { j["steps"][0]["names"] = Json::array(); }, "at least one name"},
       {1, [](Json& j) { j["steps"][0]["names"][0] = "usr"; }, "[guest, path]"},
-      {1, [](Json& j) { j["steps"][0]["names"][0] = {"web", "usr", "x"}; }, "[guest, path]"},
+      {1,
+       [](Json& j) {
+         j["steps"][0]["names"][0] = {"web", "usr", "x"};
+       },
+       "[guest, path]"},
       {1, [](Json& j) { j["steps"][0]["names"][0][0] = "other"; }, "a guest that the header lists"},
       {1, [](Json& j) { j["steps"][0]["mode"] = "0999"; }, "octal digits in \"mode\""},
       {1, [](Json& j) { j["steps"][0]["mode"] = ""; }, "octal digits in \"mode\""},
@@ -214,7 +228,8 @@ TEST(PlanFileTest, TellsLineAndExpectationForEveryDamagedPlan) {
 
 // Beneath a guest's root is the only place that a plan may speak of.
 TEST(PlanFileTest, RefusesPathsThatLeadElsewhere) {
-  for (const char* path : {"", "/", "/etc/passwd", "../x", "usr/../../x", "usr//x", "usr/./x", "usr/", ".", "..", "usr/x/.."})
+  for (const char* path :
+       {"", "/", "/etc/passwd", "../x", "usr/../../x", "usr//x", "usr/./x", "usr/", ".", "..", "usr/x/.."})
     expect_told({{1, [&](Json& j) { j["steps"][0]["names"][0][1] = path; }, "a relative path"}});
 }
 
@@ -224,7 +239,8 @@ TEST(PlanFileTest, EveryFieldIsNeededAndOfItsType) {
   for (size_t line = 0; line < lines.size(); ++line) {
     const Json whole = Json::parse(lines[line]);
     for (const auto& [key, value] : whole.items()) {
-      for (const Json& other : {Json(), Json(3.5), Json::object({{"a", 1}}), Json(value.is_boolean() ? Json("true") : Json(true))}) {
+      for (const Json& other : {Json(), Json(3.5), Json::object({{"a", 1}}),
+                                Json(value.is_boolean() ? Json("true") : Json(true))}) {
         expect_told({{line, [&](Json& j) { j[key] = other; }, "expected"}});
       }
       expect_told({{line, [&](Json& j) { j.erase(key); }, ("the field \"" + key + "\"").c_str()}});

@@ -56,7 +56,8 @@ class VerifyTest : public testing::Test {
     for (const auto& [victim, reason] : verdict.refused) all.emplace(name(victim), reason_name(reason));
     return all;
   }
-  std::unique_ptr<unit::Host> host_ = std::make_unique<unit::Host>(std::vector<std::string>{"a", "b", "c", "d"});
+  std::unique_ptr<unit::Host> host_ =
+      std::make_unique<unit::Host>(std::vector<std::string>{"a", "b", "c", "d"});
   uint64_t bytes_read_ = 0;
 };
 
@@ -103,14 +104,16 @@ TEST_F(VerifyTest, SeesADifferenceWhereverItIs) {
     ASSERT_THAT(verdict.contents, SizeIs(2)) << at;
     EXPECT_THAT(names(verdict.contents[0].victims), ElementsAre("a", "c")) << at;
     EXPECT_EQ(verdict.contents[0].content, xxh128(content)) << at;
-    EXPECT_EQ(verdict.contents[1].content, xxh128(other)) << "the hash of one that split off late is of the whole, " << at;
+    EXPECT_EQ(verdict.contents[1].content, xxh128(other))
+        << "the hash of one that split off late is of the whole, " << at;
   }
 }
 
 TEST_F(VerifyTest, EqualBytesWithOtherAttributesAreNotTheSame) {
   host_->everywhere("x", "same");
   for (const char* guest : {"b", "d"})
-    if (::setxattr(host_->path(guest, "x").c_str(), "user.note", "1", 1, 0) != 0) GTEST_SKIP() << "no user attributes here";
+    if (::setxattr(host_->path(guest, "x").c_str(), "user.note", "1", 1, 0) != 0)
+      GTEST_SKIP() << "no user attributes here";
   const auto verdict = verify();
   ASSERT_THAT(verdict.contents, SizeIs(2));
   EXPECT_THAT(names(verdict.contents[0].victims), ElementsAre("a", "c"));
@@ -122,7 +125,8 @@ TEST_F(VerifyTest, EqualBytesWithOtherAttributesAreNotTheSame) {
 TEST_F(VerifyTest, LeavesFilesWithCapabilities) {
   host_->everywhere("x", "same");
   const unsigned char capability[20] = {1, 0, 0, 2, 0, 4};  // version 2, cap_net_bind_service... any will do
-  if (::setxattr(host_->path("b", "x").c_str(), "security.capability", capability, sizeof capability, 0) != 0) GTEST_SKIP() << "setting capabilities needs root";
+  if (::setxattr(host_->path("b", "x").c_str(), "security.capability", capability, sizeof capability, 0) != 0)
+    GTEST_SKIP() << "setting capabilities needs root";
   EXPECT_THAT(refused(verify()), ElementsAre(std::pair("b", "capability")));
 }
 
@@ -143,11 +147,13 @@ TEST_F(VerifyTest, NothingThatTookTheFilesPlaceIsReadOrWaitedFor) {
   unit::write_file(host_->dir() + "/host-secret", "same");
   unit::make_symlink(host_->dir() + "/host-secret", host_->path("c", "x"));
   unit::make_dirs(host_->path("d", "x"));
-  EXPECT_THAT(refused(verify_now()), UnorderedElementsAre(std::pair("a", "no_partner"), std::pair("b", "changed_meanwhile"), std::pair("c", "changed_meanwhile"),
-                                                         std::pair("d", "changed_meanwhile")));
+  EXPECT_THAT(refused(verify_now()),
+              UnorderedElementsAre(std::pair("a", "no_partner"), std::pair("b", "changed_meanwhile"),
+                                   std::pair("c", "changed_meanwhile"), std::pair("d", "changed_meanwhile")));
 }
 
-// --- What the package database records ----------------------------------------------------------------------
+// --- What the package database records
+// ----------------------------------------------------------------------
 
 TEST_F(VerifyTest, WhatIsNotWhatTheDatabaseRecordsIsNotPristine) {
   host_->everywhere("usr/x", "evil");
@@ -179,7 +185,8 @@ TEST_F(VerifyTest, EveryKindOfDigestIsProved) {
   }
 }
 
-// --- Large groups and threads -------------------------------------------------------------------------------
+// --- Large groups and threads
+// -------------------------------------------------------------------------------
 
 // More members than are opened at a time; the parts are joined by hash (apply compares bytes once more).
 TEST_F(VerifyTest, TakesGroupsLargerThanItOpensAtATime) {
@@ -192,14 +199,18 @@ TEST_F(VerifyTest, TakesGroupsLargerThanItOpensAtATime) {
 
 TEST_F(VerifyTest, ComesToTheSameVerdictsWithAnyNumberOfThreads) {
   for (size_t i = 0; i < 60; ++i)
-    for (const char* guest : {"a", "b", "c", "d"}) host_->file(guest, "f" + std::to_string(i), std::string(i + 1, i % 3 == 0 && *guest == 'c' ? 'y' : 'x'));
+    for (const char* guest : {"a", "b", "c", "d"})
+      host_->file(guest, "f" + std::to_string(i),
+                  std::string(i + 1, i % 3 == 0 && *guest == 'c' ? 'y' : 'x'));
   look();
   const Index nothing(host_->dir() + "/none", true);
   std::vector<std::string> plans;
   for (const size_t threads : {1, 2, 8}) {
     tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads);
     auto counts = host_->files.counts;
-    const auto plan = make_plan(host_->verify_input(), verify_candidates(host_->verify_input(), nothing, host_->context.run), false, nullptr, counts);
+    const auto plan = make_plan(host_->verify_input(),
+                                verify_candidates(host_->verify_input(), nothing, host_->context.run), false,
+                                nullptr, counts);
     PlanHeader header;
     for (const auto& guest : host_->guests) header.trees.push_back({guest.name, "", 0, 0});
     plans.push_back(plan_text(header, plan, host_->files.table));
@@ -218,16 +229,19 @@ TEST_F(VerifyTest, CancelledItRefusesTheRestForTime) {
   EXPECT_EQ(verdicts[0].refused[0].second, Reason::out_of_time);
 }
 
-// --- The index ----------------------------------------------------------------------------------------------
+// --- The index
+// ----------------------------------------------------------------------------------------------
 
 TEST_F(VerifyTest, ReadsNothingOfAGroupThatTheIndexKnows) {
   host_->everywhere("x", "same");
   look();
   std::vector<Index::Learned> all;
   for (const auto& row : host_->files.table.rows())
-    all.push_back({host_->files.devices[0], row, {xxh128("same"), 0, true, host_->candidates.groups[0].key, 0}});
+    all.push_back(
+        {host_->files.devices[0], row, {xxh128("same"), 0, true, host_->candidates.groups[0].key, 0}});
   host_->index->learn({all.begin(), all.end() - 1});
-  EXPECT_FALSE(verify_candidates(host_->verify_input(), *host_->index, host_->context.run).at(0).from_index) << "one is not known";
+  EXPECT_FALSE(verify_candidates(host_->verify_input(), *host_->index, host_->context.run).at(0).from_index)
+      << "one is not known";
   host_->index->learn(all);
   const auto verdicts = verify_candidates(host_->verify_input(), *host_->index, host_->context.run);
   EXPECT_TRUE(verdicts.at(0).from_index);
@@ -239,7 +253,8 @@ TEST_F(VerifyTest, WhatTheIndexKnowsOfAnotherRecordIsReadAgain) {
   host_->everywhere("x", "same");
   look();
   std::vector<Index::Learned> all;
-  for (const auto& row : host_->files.table.rows()) all.push_back({host_->files.devices[0], row, {xxh128("same"), 0, true, {1, 1}, 0}});
+  for (const auto& row : host_->files.table.rows())
+    all.push_back({host_->files.devices[0], row, {xxh128("same"), 0, true, {1, 1}, 0}});
   host_->index->learn(all);
   EXPECT_FALSE(verify_candidates(host_->verify_input(), *host_->index, host_->context.run).at(0).from_index);
 }

@@ -22,7 +22,9 @@ FileStat some_stat() {
   return stat;
 }
 
-TEST(FileTableTest, ARowIsOfTheIdentityOfItsStat) { EXPECT_TRUE(same_identity(row_of(some_stat()), some_stat())); }
+TEST(FileTableTest, ARowIsOfTheIdentityOfItsStat) {
+  EXPECT_TRUE(same_identity(row_of(some_stat()), some_stat()));
+}
 
 // Each alone makes it another file than the one that was looked at.
 TEST(FileTableTest, AnyOtherNumberIsAnotherIdentity) {
@@ -86,7 +88,9 @@ TEST(FileTableTest, IsTheSameInWhateverOrderItWasFilled) {
   std::vector<Dir> dirs;
   for (uint32_t guest = 0; guest < 3; ++guest)
     for (const char* path : {"", "usr", "usr/bin", "usr-local", "\xff"}) dirs.push_back({guest, path});
-  const std::vector<std::string> names = {"a", "bb", "\x80" "cc"};
+  const std::vector<std::string> names = {"a", "bb",
+                                          "\x80"
+                                          "cc"};
   const auto expected = sorted_paths(dirs, names);
   std::mt19937 random(1);
   for (int i = 0; i < 20; ++i) {

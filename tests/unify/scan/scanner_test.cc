@@ -21,7 +21,8 @@ using testing::IsEmpty;
 // Wants every file, keeps those that are not named "drop", does not enter what is named "skip".
 class EveryFile final : public ScanVisitor {
  public:
-  std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view path, const FileStat& dir) override {
+  std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view path,
+                                          const FileStat& dir) override {
     const std::lock_guard lock(mutex_);
     entered.insert(std::to_string(guest) + ":" + std::string(path));
     EXPECT_TRUE(S_ISDIR(dir.mode));
@@ -68,7 +69,8 @@ class ScannerTest : public testing::Test {
     table_ = {};
     counts_ = scan_trees(guests_, visitor_, table_, context_.run);
     std::vector<std::string> paths;
-    for (const auto& row : table_.rows()) paths.push_back(guests_[table_.guest(row)].name + "/" + table_.path(row));
+    for (const auto& row : table_.rows())
+      paths.push_back(guests_[table_.guest(row)].name + "/" + table_.path(row));
     return paths;
   }
   DirListing list(const std::string& path) {
@@ -85,7 +87,8 @@ class ScannerTest : public testing::Test {
 };
 
 TEST_F(ScannerTest, KeepsARowForEachWantedFileOfAllGuests) {
-  for (const char* path : {"a/top", "a/usr/bin/ls", "b/usr/bin/ls", "b/drop", "b/unwanted", "a/skip/x"}) file(path);
+  for (const char* path : {"a/top", "a/usr/bin/ls", "b/usr/bin/ls", "b/drop", "b/unwanted", "a/skip/x"})
+    file(path);
   EXPECT_THAT(scan(), ElementsAre("a/top", "a/usr/bin/ls", "b/usr/bin/ls"));
   for (const auto& row : table_.rows()) EXPECT_EQ(row.note, 7u);
   EXPECT_EQ(counts_.problems, 0u);
@@ -114,7 +117,8 @@ TEST_F(ScannerTest, AsksForNothingThatIsNoRegularFile) {
 }
 
 TEST_F(ScannerTest, NeverEntersAnotherMount) {
-  if (!unit::is_root() || ::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+  if (!unit::is_root() || ::unshare(CLONE_NEWNS) != 0 ||
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     GTEST_SKIP() << "mounting needs root";
   unit::make_dirs(dir_ / "a/bind");
   unit::make_dirs(dir_ / "a/proc");
@@ -176,7 +180,8 @@ TEST_F(ScannerTest, ADirectoryThatCannotBeReadIsToldAndTheRestScanned) {
 
 TEST_F(ScannerTest, MakesTheSameTableWithAnyNumberOfThreads) {
   for (int d = 0; d < 40; ++d)
-    for (int f = 0; f < 5; ++f) file((d % 2 ? "a/d" : "b/d") + std::to_string(d) + "/e/f" + std::to_string(f));
+    for (int f = 0; f < 5; ++f)
+      file((d % 2 ? "a/d" : "b/d") + std::to_string(d) + "/e/f" + std::to_string(f));
   std::vector<std::vector<std::string>> tables;
   for (const size_t threads : {1, 2, 8}) {
     tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads);

@@ -29,7 +29,9 @@ class GuardTest : public testing::Test {
   const std::unique_ptr<Guard> guard_ = make_immutable_guard();
 };
 
-int error_of(int result) { return result == 0 ? 0 : errno; }
+int error_of(int result) {
+  return result == 0 ? 0 : errno;
+}
 
 TEST_F(GuardTest, ASealedFileRefusesEveryChange) {
   ASSERT_EQ(::link(path_.c_str(), name_.c_str()), 0);
@@ -117,7 +119,8 @@ TEST(GuardChoiceTest, AFilesystemThatWritesThroughTheSealIsRefused) {
 }
 
 TEST(GuardChoiceTest, NamesThatAreNoGuardOrNotInThisBuildAreUsageErrors) {
-  for (const char* name : {"iunlink", "bpf", "", "IMMUTABLE", "none"}) EXPECT_THAT(refusal(name, -1, true, Exit::usage), HasSubstr("immutable or reflink")) << name;
+  for (const char* name : {"iunlink", "bpf", "", "IMMUTABLE", "none"})
+    EXPECT_THAT(refusal(name, -1, true, Exit::usage), HasSubstr("immutable or reflink")) << name;
 }
 
 }  // namespace

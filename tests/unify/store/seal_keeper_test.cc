@@ -10,8 +10,8 @@
 #include <csignal>
 #include <thread>
 
-#include "tests/unify/fixture.h"
 #include "core/store/lease.h"
+#include "tests/unify/fixture.h"
 
 namespace vs::unify {
 namespace {
@@ -39,23 +39,27 @@ class SealKeeperTest : public testing::Test {
     return all;
   }
   bool all_sealed() const {
-    return std::all_of(masters_.begin(), masters_.end(), [](const auto& master) { return unit::is_sealed(master); });
+    return std::all_of(masters_.begin(), masters_.end(),
+                       [](const auto& master) { return unit::is_sealed(master); });
   }
   bool none_sealed() const {
-    return std::none_of(masters_.begin(), masters_.end(), [](const auto& master) { return unit::is_sealed(master); });
+    return std::none_of(masters_.begin(), masters_.end(),
+                        [](const auto& master) { return unit::is_sealed(master); });
   }
   bool sealed_soon() const {
     for (int i = 0; i < 500 && !all_sealed(); ++i) std::this_thread::sleep_for(10ms);
     return all_sealed();
   }
   // A run: `work` with a keeper that has the masters; then, from outside, `meanwhile` and SIGKILL to the run.
-  void run_killed(const std::function<void(SealKeeper&)>& work, const std::function<void(pid_t run)>& meanwhile = {}) const {
+  void run_killed(const std::function<void(SealKeeper&)>& work,
+                  const std::function<void(pid_t run)>& meanwhile = {}) const {
     int ready[2];
     ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
     const pid_t run = ::fork();
     if (run == 0) {
       ::setpgid(0, 0);
-      for (const int signal : kGroupSignals) std::signal(signal, SIG_IGN);  // the run itself is only ever killed
+      for (const int signal : kGroupSignals)
+        std::signal(signal, SIG_IGN);  // the run itself is only ever killed
       SealKeeper keeper;
       const auto fds = open_all();
       if (!keeper.start() || !keeper.hand_over(numbers(fds))) ::_exit(1);
@@ -88,28 +92,31 @@ TEST_F(SealKeeperTest, SealsWhenItsParentIsKilled) {
 TEST_F(SealKeeperTest, OutlivesASignalToTheProcessGroup) {
   for (const int signal : kGroupSignals) {
     for (const auto& master : masters_) unit::unseal(master);
-    run_killed([](SealKeeper&) {}, [&](pid_t run) {
-      ::kill(-run, signal);
-      std::this_thread::sleep_for(50ms);
-    });
+    run_killed([](SealKeeper&) {},
+               [&](pid_t run) {
+                 ::kill(-run, signal);
+                 std::this_thread::sleep_for(50ms);
+               });
     EXPECT_TRUE(sealed_soon()) << signal;
   }
 }
 
-// The lease belongs to the open file, which the keeper shares: no writer gets in between the death and the seal.
+// The lease belongs to the open file, which the keeper shares: no writer gets in between the death and the
+// seal.
 TEST_F(SealKeeperTest, TheLeaseOutlivesTheParentUntilItIsSealed) {
   std::atomic<bool> stop{false};
   std::atomic<int> tried{0}, written{0};
   std::jthread guest;
-  run_killed([](SealKeeper&) {}, [&](pid_t) {
-    guest = std::jthread([&] {
-      for (; !stop; ++tried) {
-        const UniqueFd fd(::open(masters_[0].c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
-        if (fd && ::pwrite(fd.get(), "EVIL", 4, 0) == 4) ++written;
-      }
-    });
-    while (tried < 100) std::this_thread::yield();
-  });
+  run_killed([](SealKeeper&) {},
+             [&](pid_t) {
+               guest = std::jthread([&] {
+                 for (; !stop; ++tried) {
+                   const UniqueFd fd(::open(masters_[0].c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+                   if (fd && ::pwrite(fd.get(), "EVIL", 4, 0) == 4) ++written;
+                 }
+               });
+               while (tried < 100) std::this_thread::yield();
+             });
   EXPECT_TRUE(sealed_soon());
   stop = true;
   guest.join();
@@ -159,7 +166,8 @@ TEST_F(SealKeeperTest, SaysWhenItIsNotThere) {
   const pid_t child = [] {
     std::string path = "/proc/self/task/" + std::to_string(::gettid()) + "/children";
     const std::string children = unit::read_file(path);
-    return static_cast<pid_t>(std::stol(children.substr(children.find_last_of(' ', children.size() - 2) + 1)));
+    return static_cast<pid_t>(
+        std::stol(children.substr(children.find_last_of(' ', children.size() - 2) + 1)));
   }();
   ::kill(child, SIGKILL);
   std::this_thread::sleep_for(50ms);

@@ -23,7 +23,9 @@ class StoreTest : public testing::Test {
     guests_.push_back({"guest", "--tree", RootDir(dir_ / "guest")});
     pool_ = find_pool(guests_);
   }
-  std::unique_ptr<Store> open(const std::string& path, bool create = true) const { return Store::open(path, pool_, guests_, create); }
+  std::unique_ptr<Store> open(const std::string& path, bool create = true) const {
+    return Store::open(path, pool_, guests_, create);
+  }
   std::string refusal(const std::string& path, bool create = true) const {
     try {
       open(path, create);
@@ -43,7 +45,8 @@ class StoreTest : public testing::Test {
 TEST_F(StoreTest, IsMadeForRootAloneWithEverythingInIt) {
   const auto store = open(path());
   EXPECT_EQ(unit::lstat_of(path()).st_mode & 07777, 0700u);
-  for (const char* part : {"masters/00", "masters/ff", "staging", "lost", "id"}) EXPECT_TRUE(unit::exists(path() + "/" + part)) << part;
+  for (const char* part : {"masters/00", "masters/ff", "staging", "lost", "id"})
+    EXPECT_TRUE(unit::exists(path() + "/" + part)) << part;
   EXPECT_THAT(store->id(), testing::MatchesRegex("[0-9a-f]{32}"));
   EXPECT_THAT(store->list_masters(), IsEmpty());
   EXPECT_THAT(store->list_staging(), IsEmpty());
@@ -87,7 +90,8 @@ TEST_F(StoreTest, IsRefusedInAGuestsTreeBehindASymlink) {
 }
 
 TEST_F(StoreTest, IsRefusedOnAnotherMount) {
-  if (!unit::is_root() || ::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+  if (!unit::is_root() || ::unshare(CLONE_NEWNS) != 0 ||
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     GTEST_SKIP() << "mounting needs root";
   unit::make_dirs(dir_ / "other");
   ASSERT_EQ(::mount("none", (dir_ / "other").c_str(), "tmpfs", 0, nullptr), 0);
@@ -122,7 +126,8 @@ TEST_F(StoreTest, ADamagedIdIsToldAndKept) {
   }
 }
 
-// --- Masters ---------------------------------------------------------------------------------------------------------
+// --- Masters
+// ---------------------------------------------------------------------------------------------------------
 
 UniqueFd nameless(const Store& store, std::string_view content) {
   UniqueFd fd(value_or_throw(open_scratch_file(store.staging_fd())));
@@ -134,16 +139,19 @@ TEST_F(StoreTest, NamesMastersByContentAndClass) {
   const auto store = open(path());
   const std::string sha256 = unit::digest_of(DigestAlgorithm::sha256, "content");
   const FileClass plain{0, 0, 0100644, 1, 0}, other{0, 0, 0100755, 1, 0};
-  const UniqueFd a = nameless(*store, "content"), b = nameless(*store, "content"), c = nameless(*store, "content");
+  const UniqueFd a = nameless(*store, "content"), b = nameless(*store, "content"),
+                 c = nameless(*store, "content");
   const auto first = store->name_master(a.get(), sha256, plain);
-  const auto second = store->name_master(b.get(), sha256, plain);  // a rotated one: the first has all the links it can have
+  const auto second =
+      store->name_master(b.get(), sha256, plain);  // a rotated one: the first has all the links it can have
   const auto third = store->name_master(c.get(), sha256, other);
   ASSERT_TRUE(first && second && third);
   EXPECT_TRUE(first->starts_with(hex(sha256).substr(0, 2) + "/" + hex(sha256).substr(2) + "-"));
   EXPECT_EQ(std::set<std::string>({*first, *second, *third}).size(), 3u);
   const auto listed = store->list_masters();
   ASSERT_THAT(listed, SizeIs(3));
-  EXPECT_TRUE(std::is_sorted(listed.begin(), listed.end(), [](const auto& x, const auto& y) { return x.name < y.name; }));
+  EXPECT_TRUE(std::is_sorted(listed.begin(), listed.end(),
+                             [](const auto& x, const auto& y) { return x.name < y.name; }));
   for (const auto& stored : listed) EXPECT_EQ(stored.ino, store->stat_master(stored.name)->ino);
 }
 
