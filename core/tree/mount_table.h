@@ -1,4 +1,7 @@
 // What is mounted where, as this process sees it.
+//
+// Our own few lines over /proc/self/mountinfo: libmount would bring a cache and an idea of its own of which
+// mounts matter, and listmount(2) is younger than the kernels we serve.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,10 @@
 // A few BPF instructions with forward jumps, as <linux/bpf.h> has them, and the two system calls that bring
 // them in force.
+//
+// Decision: the programs that read no kernel structure stay assembled here, because their constants (the
+// guest's addresses) decide which instructions exist at all, and because `exec` must not load libbpf. What
+// reads kernel structures (abstract_sockets, kernel_types) is to become C with CO-RE relocations, together
+// with the guard programs, whose loader will live in core/bpf.
 #pragma once
 
 #include <linux/bpf.h>

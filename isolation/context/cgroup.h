@@ -4,6 +4,8 @@
 // HIERARCHY/vservers/NAME holds limits and programs; the processes live in NAME/guest below it, which is the
 // root of their cgroup namespace, so nothing they can reach has the limits. On hybrid hosts controllers that
 // are mounted as version 1 have vservers/NAME there too, if a limit needs them.
+//
+// Read and written as plain files: libcgroup knows neither hybrid hosts nor cgroup.kill.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,7 @@
 // One request to the kernel's routing socket, and its answer.
+//
+// Our own rather than libnl or libmnl: two message types and one answer, in programs whose start is counted
+// in milliseconds.
 #pragma once
 
 #include <cstddef>

@@ -6,6 +6,8 @@
 //
 // Root inside must not take it off again: NAME.conf's DISK has the seccomp filter refuse the calls that
 // change a file's attributes (chattr), and a guest has no SYS_RESOURCE, which is above quotas.
+//
+// quotactl_fd(2) is called directly: glibc has no wrapper, and libquota's tools want a path and a device.
 #pragma once
 
 #include <cstdint>

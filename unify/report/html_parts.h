@@ -1,4 +1,7 @@
 // Tables, folds and legends of the savings page. Names are guest-made and cut and escaped here.
+//
+// The page is written by our own functions rather than a template library: it is one file without network
+// access, and each piece of text passes through the escaping here. Frozen in unify/report.
 #pragma once
 
 #include <cstdint>

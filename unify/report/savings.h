@@ -8,6 +8,9 @@
 //   fair_share(A) each inode's blocks divided by the number of guests that hold it; sums to the disk in use
 //   saved         over all guests: (sum of on_disk) - (disk really in use)
 // exclusive(A) is also the marginal size of A: what A cost when it was added as the last one.
+//
+// The text for Prometheus (savings_prometheus.cc) is written by hand: the format is one line per number, and
+// client libraries bring a web server with them. promtool checks it in a test.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,9 @@
 // Pieces every plot of the savings page is made of: axes, lines, texts, marks with a tooltip. All append to
 // `out`; colours are the classes of savings_style.h. What is called html is escaped already, other text is
 // escaped here.
+//
+// Our own rather than a plotting library: three kinds of plot that must work without scripts, in dark mode,
+// and with names that guests chose. Frozen in unify/report.
 #pragma once
 
 #include <fmt/format.h>

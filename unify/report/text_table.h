@@ -1,4 +1,7 @@
 // Aligned columns for a terminal. The last column is not padded, so that is where names of any length go.
+//
+// Our own, since no packaged library knows how wide escaped text is on a terminal. Frozen: it aligns columns
+// and is to learn nothing more.
 #pragma once
 
 #include <string>
