@@ -179,9 +179,10 @@ guests_make_debian() {
 # --- packages on their own -----------------------------------------------------------------------------
 
 # apt-get with a private state for SUITE: this machine's package lists and status are neither read nor written.
+# The lists stay as they are while it reads them: another run may want to prepare them anew.
 guests_apt() {
   local suite="$1" root; root="$(guests_cache)/apt-$suite"; shift
-  apt-get -q -c "$root/apt.conf" "$@"
+  ( flock -s 9; apt-get -q -c "$root/apt.conf" "$@" 9>&- ) 9>"$root.lock"
 }
 
 # Prepares that state; at most once an hour, as guests are made in a row.

@@ -50,7 +50,7 @@ vm_kernel_package() {
   local suite="$1" known; known="$(vm_cache)/$suite.package"
   if [ -z "$(find "$known" -mtime -1 2>/dev/null)" ] && guests_apt_prepare "$suite"; then
     apt-cache -c "$(guests_cache)/apt-$suite/apt.conf" depends "linux-image-cloud-$(dpkg --print-architecture)" |
-      awk '$1 == "Depends:" && $2 ~ /^linux-image-/ {print $2; exit}' >"$known.new" && [ -s "$known.new" ] && mv "$known.new" "$known"
+      awk '$1 == "Depends:" && $2 ~ /^linux-image-/ {print $2; exit}' >"$known.$$" && [ -s "$known.$$" ] && mv "$known.$$" "$known"
   fi
   cat "$known" 2>/dev/null || guests_fail "no package with a cloud kernel of $suite is known"
 }
