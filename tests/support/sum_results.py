@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Adds up what ./check ran: the junit files of ctest and the list of fuzzers in a directory.
 
-Names every failed and every skipped test, the latter with its reason; the last line is
-"N passed, N failed, N skipped". Exit code 1 when anything failed.
+Names every failed and every skipped test, the latter with its reason. NAME.again.xml holds tests of NAME.xml
+that failed and were tried once more, alone: those that passed then count as passed and are named as shaky.
+The last line is "N passed, N failed, N skipped". Exit code 1 when anything failed.
 """
 import argparse
 import pathlib
@@ -30,17 +31,31 @@ def outcome(case):
     return "skip" if case.get("status") == "disabled" or case.find("skipped") is not None else "fail"
 
 
+def cases_of(path):
+    return list(xml.parse(path).getroot().iter("testcase")) if path.exists() else []
+
+
+def passed_again(path):
+    """Names of the tests that passed when they were tried alone. Skipped the second time is not passed."""
+    return {case.get("name") for case in cases_of(path.with_suffix(".again.xml")) if outcome(case) == "run"}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--broken", type=int, default=0, help="stages that failed before any test ran; each counts as failed")
     parser.add_argument("directory", type=pathlib.Path)
     args = parser.parse_args()
 
-    passed, failed, skipped = 0, args.broken, 0
+    passed, failed, skipped, shaky = 0, args.broken, 0, []
     for path in sorted(args.directory.glob("*.xml")):
-        counts = {"run": 0, "fail": 0, "skip": 0}
-        for case in xml.parse(path).getroot().iter("testcase"):
+        if path.name.endswith(".again.xml"):
+            continue
+        counts, again = {"run": 0, "fail": 0, "skip": 0}, passed_again(path)
+        for case in cases_of(path):
             kind = outcome(case)
+            if kind == "fail" and case.get("name") in again:
+                kind = "run"
+                shaky.append(case.get("name"))
             counts[kind] += 1
             if kind == "fail":
                 print(f"failed  {path.stem}: {case.get('name')}")
@@ -56,6 +71,8 @@ def main():
         print(f"fuzz: {name} {result}")
     if args.broken:
         print(f"{args.broken} stage(s) failed before any of their tests ran: see above")
+    for name in shaky:
+        print(f"shaky: {name} failed once and passed alone")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 
