@@ -158,6 +158,28 @@ Expected<UniqueFd> clone_tree(const std::string& path, bool read_only, const IdM
   return clone;
 }
 
+// A process in a chroot (a rescue system, an image build, RootDirectory= of systemd) does not stand at the
+// root of its mount namespace. pivot_root would move the chroot only, and the namespace's root would remain
+// the machine's: a second chroot gets out to it, and setns(2), by which `exec` enters, leads straight there.
+// Joining the namespace that one is in already goes to its root.
+Result go_to_namespace_root(int own_namespace) {
+  if (::setns(own_namespace, CLONE_NEWNS) != 0)
+    return problem_from_errno("go to the root of", "the mount namespace");
+  return Ok{};
+}
+
+// Proved, not assumed: who joins this namespace must arrive at the guest's tree.
+Result prove_root(int own_namespace, const FileStat& tree) {
+  if (auto done = go_to_namespace_root(own_namespace); !done) return done;
+  const auto root = stat_at(AT_FDCWD, "/", "/");
+  if (!root) return root.error();
+  if (root->dev != tree.dev || root->ino != tree.ino || root->mount_id != tree.mount_id)
+    return Problem{EXDEV,
+                   "the guest's tree did not become the root of its whole mount namespace: something else is "
+                   "still mounted there, so the guest would not be confined"};
+  return Ok{};
+}
+
 // Onto the old root: any other place might be one that the user namespace may not look at.
 Result pivot(int tree) {
   const UniqueFd top(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -213,6 +235,9 @@ Expected<GuestMounts> prepare_guest_mounts(const MountPlan& plan, const IdMappin
 
 Result enter_guest_root(const MountPlan& plan, GuestMounts mounts) {
   ::umask(0);
+  const UniqueFd own(::open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
+  if (!own) return problem_from_errno("open", "/proc/self/ns/mnt");
+  if (auto done = go_to_namespace_root(own.get()); !done) return done;
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     return problem_from_errno("make private", "the mounts of the host");
   // Of the guest's namespaces, and before the host's are out of sight: a user namespace may have new ones
@@ -225,6 +250,9 @@ Result enter_guest_root(const MountPlan& plan, GuestMounts mounts) {
     mounts.sys = std::move(*sys);
   }
   if (auto done = pivot(mounts.tree.get()); !done) return done;
+  const auto tree = stat_fd(mounts.tree.get(), plan.root);
+  if (!tree) return tree.error();
+  if (auto done = prove_root(own.get(), *tree); !done) return done;
   mounts.tree.reset();
 
   const RootDir root("/");
@@ -262,6 +290,19 @@ Result enter_guest_root(const MountPlan& plan, GuestMounts mounts) {
 }
 
 Result fresh_proc() {
+  const UniqueFd own(::open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
+  if (!own) return problem_from_errno("open", "/proc/self/ns/mnt");
+  const UniqueFd here(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const auto root = stat_at(AT_FDCWD, "/", "/");
+  if (!root) return root.error();
+  if (auto done = prove_root(own.get(), *root); !done && done.error().code == EXDEV)
+    return Problem{
+        EXDEV,
+        "this was called in a chroot. Commands enter a context at the root of its mount namespace, "
+        "which lies outside of the chroot; call it there"};
+  else if (!done)
+    return done;
+  if (here && ::fchdir(here.get()) != 0) return problem_from_errno("go back to", "the working directory");
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0)
     return problem_from_errno("separate", "the mounts of the host");
   if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)

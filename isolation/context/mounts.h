@@ -7,6 +7,10 @@
 // fsopen and moved onto the open descriptors, never onto a path. Device nodes are made in a tmpfs of ours,
 // and what masks files in /proc is a clone of a node there that we made ourselves. No code of the guest runs
 // meanwhile.
+//
+// The tree becomes the root of the whole mount namespace, not only of the process, also when vserver itself
+// was called in a chroot; that is looked at afterwards in the way in which `exec` will arrive (setns), and
+// the start fails if anything else is there.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +52,7 @@ Expected<GuestMounts> prepare_guest_mounts(const MountPlan& plan, const IdMappin
 // with "/" as working directory.
 Result enter_guest_root(const MountPlan& plan, GuestMounts mounts);
 // For chcontext, which stays in the host's tree: own mount propagation and a /proc of the new pid namespace.
+// EXDEV: called in a chroot, where who enters the context would not arrive.
 Result fresh_proc();
 // For its flag hideinfo: an empty directory over the register of contexts, with what tells that this is not
 // the host.

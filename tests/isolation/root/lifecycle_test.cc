@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <filesystem>
@@ -46,6 +47,43 @@ TEST_F(LifecycleTest, StartsRunsAndStops) {
   EXPECT_EQ(host_->vserver(guest, {"stop"}).exit_code, 0);
   EXPECT_EQ(host_->vserver(guest, {"stop"}).exit_code, 0) << "idempotent";
   EXPECT_EQ(host_->left_behind(), "");
+}
+
+// A rescue system or an image build: the machine's tree seen at a mount point, in a mount namespace of its
+// own.
+RunResult in_a_chroot(const IsolationHost& host, const std::string& command) {
+  const std::string place = host.path("chroot");
+  fs::create_directories(place);
+  return run({"unshare", "-m", "--propagation", "private", "sh", "-c",
+              "mount --rbind / '" + place + "' && exec chroot '" + place + "' " + command},
+             {host.environment(), {}, std::chrono::milliseconds(60000)});
+}
+
+TEST_F(LifecycleTest, AVserverStartedInAChrootIsConfinedAsWell) {
+  const auto guest = add();
+  const auto started = in_a_chroot(*host_, VS_BINARY_DIR "/vserver " + guest + " start");
+  ASSERT_EQ(started.exit_code, 0) << shown(started);
+  struct stat tree {};
+  ASSERT_EQ(::stat(host_->tree(guest).c_str(), &tree), 0);
+  const auto root = host_->vserver(guest, {"exec", "busybox", "stat", "-c", "%i", "/"});
+  EXPECT_EQ(root.out, fmt::format("{}\n", tree.st_ino))
+      << "what enters arrives at the guest's tree: " << shown(root);
+  const auto again = in_a_chroot(*host_, VS_BINARY_DIR "/vserver " + guest + " exec busybox stat -c %i /");
+  EXPECT_EQ(again.out, fmt::format("{}\n", tree.st_ino)) << shown(again);
+  // Getting out of a chroot by a second one: up as far as it goes is the guest's own tree.
+  const auto up = host_->vserver(guest, {"exec", "sh", "-c",
+                                         "busybox mkdir -p /x; busybox chroot /x /bin/sh 2>/dev/null; cd /; "
+                                         "for i in 1 2 3 4 5 6; do cd ..; done; "
+                                         "busybox stat -c %i ."});
+  EXPECT_EQ(up.out, fmt::format("{}\n", tree.st_ino)) << shown(up);
+}
+
+TEST_F(LifecycleTest, ChcontextInAChrootSaysWhyItRefuses) {
+  const auto refused = in_a_chroot(*host_, VS_BINARY_DIR "/chcontext --silent true");
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.err, HasSubstr("this was called in a chroot")) << shown(refused);
+  const auto runs = host_->tool({"chcontext", "--silent", "true"});
+  EXPECT_EQ(runs.exit_code, 0) << shown(runs);
 }
 
 TEST_F(LifecycleTest, PassesOnTheStatusOfACommandAndItsUser) {
