@@ -57,10 +57,10 @@ class Learner {
 // Turns what the targets want into blocks, in the order of the archives.
 class Planner {
  public:
-  Planner(HostTree& tree, FactsTable& facts, std::vector<Target*> targets, Pipeline& pipeline,
+  Planner(HostTree& tree, DetailsTable& details, std::vector<Target*> targets, Pipeline& pipeline,
           const std::unordered_set<uint32_t>& sample, const CreateOptions& options, RunContext& context)
       : tree_(tree),
-        facts_(facts),
+        details_(details),
         targets_(std::move(targets)),
         pipeline_(pipeline),
         sample_(sample),
@@ -159,7 +159,7 @@ class Planner {
   void add(Item item) {
     const Inode& inode = tree_.inodes[item.inode];
     const bool reference = item.kind == Item::Kind::link || item.kind == Item::Kind::name;
-    const bool known = reference || facts_.known(item.inode);
+    const bool known = reference || details_.known(item.inode);
     if (known && item.wanted == 0) {
       if (reference || !sample_.contains(item.inode)) return;
       item.verify = true;
@@ -210,7 +210,7 @@ class Planner {
   // Who lost the index knows nothing of a file that every target may have: it is read for its digest, and
   // once more only if it has to be stored.
   bool had_already(Item& item) {
-    if (facts_.known(item.inode)) return false;
+    if (details_.known(item.inode)) return false;
     const Inode& inode = tree_.inodes[item.inode];
     for (size_t t = 0; t < targets_.size(); ++t)
       if ((item.wanted >> t & 1) != 0 && !targets_[t]->may_have(item, inode)) return false;
@@ -221,9 +221,9 @@ class Planner {
       return true;
     }
     pipeline_.drain();
-    if (digest.large->facts.inconsistent) return false;
+    if (digest.large->details.inconsistent) return false;
     for (size_t t = 0; t < targets_.size(); ++t)
-      if ((item.wanted >> t & 1) != 0 && targets_[t]->has(item, inode, digest.large->facts))
+      if ((item.wanted >> t & 1) != 0 && targets_[t]->has(item, inode, digest.large->details))
         item.wanted &= ~(1u << t);
     return item.wanted == 0;
   }
@@ -234,7 +234,7 @@ class Planner {
     pipeline_.drain();
     uint64_t bytes = 0;
     for (int again = 0;
-         again < kLargeRereads && item.large->facts.inconsistent && item.large->problem.message.empty();
+         again < kLargeRereads && item.large->details.inconsistent && item.large->problem.message.empty();
          ++again) {
       bytes += item.large->inode.size;
       if (bytes > kRereadBytes) break;
@@ -261,7 +261,7 @@ class Planner {
   }
 
   HostTree& tree_;
-  FactsTable& facts_;
+  DetailsTable& details_;
   std::vector<Target*> targets_;
   Pipeline& pipeline_;
   const std::unordered_set<uint32_t>& sample_;  // inodes to be verified
@@ -280,9 +280,10 @@ bool in_sample(uint64_t ino, const std::string& stamp, uint64_t one_in) {
   return one_in != 0 && std::hash<std::string>{}(stamp + std::to_string(ino)) % one_in == 0;
 }
 
-// Facts of what is as it was the last time; returns how many. Some of the files are put into the sample.
-uint64_t decide(const HostTree& tree, FactsTable& facts, const InodeIndex& index, const std::string& stamp,
-                uint64_t one_in, std::unordered_set<uint32_t>& sample) {
+// The details of what is as it was the last time; returns how many. Some of the files are put into the
+// sample.
+uint64_t decide(const HostTree& tree, DetailsTable& details, const InodeIndex& index,
+                const std::string& stamp, uint64_t one_in, std::unordered_set<uint32_t>& sample) {
   uint64_t known = 0;
   std::vector<uint32_t> order(tree.inodes.size());
   for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -295,7 +296,7 @@ uint64_t decide(const HostTree& tree, FactsTable& facts, const InodeIndex& index
     if (!found) continue;
     ++known;
     if (is_file(inode) && in_sample(inode.ino, stamp, one_in)) sample.insert(i);
-    facts.put(i, std::move(*found));
+    details.put(i, std::move(*found));
   }
   return known;
 }
@@ -373,24 +374,24 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   }
   stop_if_asked(context);
   if (options.must_hold) options.must_hold();
-  FactsTable facts(tree.inodes.size());
+  DetailsTable details(tree.inodes.size());
   std::unordered_set<uint32_t> sample;
   std::unique_ptr<InodeIndex> index;
   if (!options.state.empty()) {
     const auto timed = context.timer.time("decide");
     index = std::make_unique<InodeIndex>(options.state, false);
-    result.known = decide(tree, facts, *index, result.stamp, options.verify_sample, sample);
+    result.known = decide(tree, details, *index, result.stamp, options.verify_sample, sample);
   }
   Learner learner(index.get(), options.moment_ns);
   {
     const auto timed = context.timer.time("prepare");
-    for (Target* target : targets) target->begin(tree, facts, result.stamp, options.consistency);
+    for (Target* target : targets) target->begin(tree, details, result.stamp, options.consistency);
   }
   try {
     Pipeline pipeline(
-        tree, facts, targets, [&](std::vector<InodeIndex::Learned>&& some) { learner.add(std::move(some)); },
-        context);
-    Planner planner(tree, facts, targets, pipeline, sample, options, context);
+        tree, details, targets,
+        [&](std::vector<InodeIndex::Learned>&& some) { learner.add(std::move(some)); }, context);
+    Planner planner(tree, details, targets, pipeline, sample, options, context);
     context.progress.start("writing", "objects", 0);
     {
       const auto timed = context.timer.time("shared");

@@ -13,10 +13,10 @@ constexpr unsigned kReadersAThread = 4;
 
 }  // namespace
 
-Pipeline::Pipeline(HostTree& tree, FactsTable& facts, std::vector<Target*> targets,
+Pipeline::Pipeline(HostTree& tree, DetailsTable& details, std::vector<Target*> targets,
                    std::function<void(std::vector<InodeIndex::Learned>&&)> learn, RunContext& context)
     : tree_(tree),
-      facts_(facts),
+      details_(details),
       targets_(std::move(targets)),
       failed_(targets_.size()),
       learn_(std::move(learn)),
@@ -109,7 +109,7 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
       const uint64_t at = raw[t].size();
       if (item.part == 0) {
         done.encoded[t].placed.push_back({number, at});
-        targets_[t]->append(item, large.inode, large.facts, large.map, raw[t]);
+        targets_[t]->append(item, large.inode, large.details, large.map, raw[t]);
       }
       raw[t] += object.content.data;
       if (item.part + 1 < large.parts.size()) continue;
@@ -140,7 +140,7 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
       ++done.counts.files_read;
       done.counts.bytes_read += object.content.data.size();
     }
-    if (object.facts.inconsistent) {
+    if (object.details.inconsistent) {
       ++done.counts.inconsistent;
       context_.log.warning("changed while it was read, every time; marked inconsistent: " +
                            escaped(tree_.guests[item.guest].root.host_path(item.path)));
@@ -148,17 +148,17 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
     object.inode.names = row.names;
     object.inode.shared = row.shared;
     row = object.inode;
-    facts_.put(item.inode, object.facts);
-    if (!object.facts.inconsistent)
-      done.learned.push_back({tree_.filesystems[object.inode.slot], object.inode, object.facts, seen});
+    details_.put(item.inode, object.details);
+    if (!object.details.inconsistent)
+      done.learned.push_back({tree_.filesystems[object.inode.slot], object.inode, object.details, seen});
   } else if (item.kind != Item::Kind::link && item.kind != Item::Kind::name) {
     object.inode = tree_.inodes[item.inode];
-    object.facts = facts_.get(item.inode);
+    object.details = details_.get(item.inode);
   }
   for (size_t t = 0; t < targets_.size(); ++t) {
     if ((item.wanted >> t & 1) == 0) continue;
     const uint64_t at = raw[t].size();
-    if (targets_[t]->append(item, object.inode, object.facts, object.content, raw[t]))
+    if (targets_[t]->append(item, object.inode, object.details, object.content, raw[t]))
       done.encoded[t].placed.push_back({number, at});
   }
 }
@@ -180,8 +180,8 @@ void Pipeline::verify(const Item& item, Done& done) {
     ++done.counts.failed;
     return context_.log.object_failed(digest.error().message);
   }
-  Facts facts = facts_.get(item.inode);
-  if (*digest == facts.content) return;
+  InodeDetails details = details_.get(item.inode);
+  if (*digest == details.content) return;
   ++done.counts.alarms;
   context_.log.error(
       "ALARM: its bytes are not what they were, though nothing says that it was changed (bit rot, or "
@@ -189,12 +189,12 @@ void Pipeline::verify(const Item& item, Done& done) {
       escaped(shown));
   Inode doubted = believed;
   doubted.sealed = false;
-  done.learned.push_back({tree_.filesystems[doubted.slot], doubted, facts, 0});
+  done.learned.push_back({tree_.filesystems[doubted.slot], doubted, details, 0});
 }
 
 void Pipeline::settled(const Item& item) {
   const LargeFile& large = *item.large;
-  if (!large.facts.inconsistent) return;
+  if (!large.details.inconsistent) return;
   const std::string shown = escaped(tree_.guests[item.guest].root.host_path(item.path));
   const std::lock_guard lock(mutex_);
   ++counts_.inconsistent;
@@ -244,10 +244,10 @@ void Pipeline::take(Done& done) {
     large.inode.names = row.names;
     large.inode.shared = row.shared;
     row = large.inode;
-    facts_.put(item.inode, large.facts);
-    if (!large.facts.inconsistent)
+    details_.put(item.inode, large.details);
+    if (!large.details.inconsistent)
       done.learned.push_back(
-          {tree_.filesystems[large.inode.slot], large.inode, large.facts, large.opened_ns});
+          {tree_.filesystems[large.inode.slot], large.inode, large.details, large.opened_ns});
   }
   for (size_t t = 0; t < targets_.size(); ++t) {
     if (failed_[t] || done.encoded[t].size == 0) continue;

@@ -41,7 +41,7 @@ struct PipelineCounts {
 
 class Pipeline {
  public:
-  Pipeline(HostTree& tree, FactsTable& facts, std::vector<Target*> targets,
+  Pipeline(HostTree& tree, DetailsTable& details, std::vector<Target*> targets,
            std::function<void(std::vector<InodeIndex::Learned>&&)> learn, RunContext& context);
   ~Pipeline();
 
@@ -67,7 +67,7 @@ class Pipeline {
   void take(Done& done);
 
   HostTree& tree_;
-  FactsTable& facts_;
+  DetailsTable& details_;
   std::vector<Target*> targets_;
   std::vector<bool> failed_;
   std::function<void(std::vector<InodeIndex::Learned>&&)> learn_;

@@ -62,13 +62,13 @@ Expected<bool> read_small(int fd, const FileStat& stat, ReadObject& object) {
   };
   if (!content.sparse) {
     if (const auto done = read(0, stat.size); !done) return done.error();
-    object.facts.content = sha256(whole);
+    object.details.content = sha256(whole);
     content.data = std::move(whole);
     return full;
   }
   for (const auto& [at, size] : content.ranges)
     if (const auto done = read(at, size); !done) return done.error();
-  object.facts.content = sha256(whole);
+  object.details.content = sha256(whole);
   for (const auto& [at, size] : content.ranges)
     content.data.append(whole, static_cast<size_t>(at), static_cast<size_t>(size));
   return full;
@@ -84,19 +84,19 @@ ReadResult read_file(const HostTree& tree, const Item& item, ReadObject& object)
     if (before.size > kPiece)
       return {ReadState::failed,
               {EFBIG, "grew while it was looked at, left for the next run: " + escaped(shown)}};
-    object.facts = {};
+    object.details = {};
     const auto full = read_small(fd->get(), before, object);
     if (!full) return {ReadState::failed, problem_from(full.error().code, "read", shown)};
     auto xattrs = read_xattrs(fd->get(), shown);
     if (!xattrs) return {ReadState::failed, xattrs.error()};
-    object.facts.xattrs = std::move(*xattrs);
-    read_flags(fd->get(), object.facts.flags, object.facts.project);
+    object.details.xattrs = std::move(*xattrs);
+    read_flags(fd->get(), object.details.flags, object.details.project);
     const auto after = stat_fd(fd->get(), shown);
     if (!after) return failed(after.error());
     take_stat(object.inode, before);
     if (*full && same(before, *after)) return {};
     if (attempt + 1 == kTries) {
-      object.facts.inconsistent = true;
+      object.details.inconsistent = true;
       return {};
     }
     before = *after;
@@ -112,8 +112,8 @@ ReadResult read_directory(const HostTree& tree, const Item& item, ReadObject& ob
   if (!stat) return failed(stat.error());
   auto xattrs = read_xattrs(fd->get(), shown);
   if (!xattrs) return {ReadState::failed, xattrs.error()};
-  object.facts.xattrs = std::move(*xattrs);
-  read_flags(fd->get(), object.facts.flags, object.facts.project);
+  object.details.xattrs = std::move(*xattrs);
+  read_flags(fd->get(), object.details.flags, object.details.project);
   // The times stay those of the listing, with which the list of names goes.
   object.inode.mode = stat->mode;
   object.inode.uid = stat->uid;
@@ -132,11 +132,11 @@ ReadResult read_special(const HostTree& tree, const Item& item, ReadObject& obje
   if (S_ISLNK(stat->mode)) {
     auto target = read_target(fd->get(), shown);
     if (!target) return failed(target.error());
-    object.facts.target = std::move(*target);
+    object.details.target = std::move(*target);
   }
   auto xattrs = read_xattrs(fd->get(), shown);
   if (!xattrs) return {ReadState::failed, xattrs.error()};
-  object.facts.xattrs = std::move(*xattrs);
+  object.details.xattrs = std::move(*xattrs);
   take_stat(object.inode, *stat);
   return {};
 }
@@ -178,7 +178,7 @@ std::vector<std::pair<uint64_t, uint64_t>> data_ranges(int fd, uint64_t size) {
 
 ReadResult read_object(const HostTree& tree, const Item& item, ReadObject& object) {
   object.inode = tree.inodes[item.inode];
-  object.facts = {};
+  object.details = {};
   if (is_dir(object.inode)) return read_directory(tree, item, object);
   return is_file(object.inode) ? read_file(tree, item, object) : read_special(tree, item, object);
 }
@@ -195,8 +195,8 @@ ReadResult open_large(const HostTree& tree, const Item& item, std::shared_ptr<La
   take_stat(large->inode, stat);
   auto xattrs = read_xattrs(fd->get(), shown);
   if (!xattrs) return {ReadState::failed, xattrs.error()};
-  large->facts.xattrs = std::move(*xattrs);
-  read_flags(fd->get(), large->facts.flags, large->facts.project);
+  large->details.xattrs = std::move(*xattrs);
+  read_flags(fd->get(), large->details.flags, large->details.project);
   auto ranges = data_ranges(fd->get(), stat.size);
   large->map.sparse = !(ranges.size() == 1 && ranges[0].first == 0 && ranges[0].second == stat.size);
   large->digest = ContentDigest(stat.size);
@@ -239,11 +239,11 @@ void read_part(LargeFile& large, size_t number, std::string& data) {
 }
 
 void finish_large(LargeFile& large) {
-  large.facts.content = large.digest.finish();
+  large.details.content = large.digest.finish();
   const auto after = stat_fd(large.fd.get(), "");
-  large.facts.inconsistent = large.changed || !after || after->size != large.inode.size ||
-                             after->mtime_ns != large.inode.mtime_ns ||
-                             after->ctime_ns != large.inode.ctime_ns;
+  large.details.inconsistent = large.changed || !after || after->size != large.inode.size ||
+                               after->mtime_ns != large.inode.mtime_ns ||
+                               after->ctime_ns != large.inode.ctime_ns;
   large.fd.reset();
 }
 

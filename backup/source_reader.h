@@ -1,4 +1,4 @@
-// Reads one object of a guest that may be running and hostile: facts, and bytes of files, by descriptor
+// Reads one object of a guest that may be running and hostile: details, and bytes of files, by descriptor
 // beneath the guest's root.
 //
 // What was scanned may have changed. The stat of the open descriptor is what counts; a file is read again, up
@@ -14,7 +14,7 @@ namespace vs::backup {
 
 struct ReadObject {
   Inode inode;  // as found now
-  Facts facts;
+  InodeDetails details;
   Content content;
 };
 
@@ -31,7 +31,7 @@ ReadResult read_object(const HostTree& tree, const Item& item, ReadObject& objec
 // Opens a file larger than one piece and divides it.
 ReadResult open_large(const HostTree& tree, const Item& item, std::shared_ptr<LargeFile>& large);
 // The bytes of one part; what the file lost meanwhile, or cannot be read, is zeros, and it is marked changed.
-// The last part closes the matter (facts complete).
+// The last part closes the matter (details complete).
 void read_part(LargeFile& large, size_t part, std::string& data);
 void finish_large(LargeFile& large);
 

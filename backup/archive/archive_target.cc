@@ -99,10 +99,10 @@ CatalogHeader ArchiveTarget::header(const std::string& kind) const {
   return h;
 }
 
-void ArchiveTarget::begin(const HostTree& tree, FactsTable& facts, const std::string& stamp,
+void ArchiveTarget::begin(const HostTree& tree, DetailsTable& details, const std::string& stamp,
                           const std::string& consistency) {
   tree_ = &tree;
-  facts_ = &facts;
+  details_ = &details;
   stamp_ = stamp;
   consistency_ = consistency;
   member_.assign(tree.inodes.size(), 0);
@@ -142,16 +142,16 @@ uint64_t ArchiveTarget::find_member(const Entry& entry, uint64_t ino) {
 
 DirectoryWants::Want ArchiveTarget::wants_shared(uint32_t inode) {
   const std::lock_guard lock(mutex_);
-  if (facts_->known(inode)) {
+  if (details_->known(inode)) {
     const Inode& row = tree_->inodes[inode];
-    if (const uint64_t number = find_member(entry_of(row, facts_->get(inode)), row.ino); number != 0) {
+    if (const uint64_t number = find_member(entry_of(row, details_->get(inode)), row.ino); number != 0) {
       member_[inode] = number;
       claimed_[number] = true;
       return DirectoryWants::no;
     }
   }
   member_[inode] = next_member_++;
-  return facts_->known(inode) ? DirectoryWants::yes : DirectoryWants::if_changed;
+  return details_->known(inode) ? DirectoryWants::yes : DirectoryWants::if_changed;
 }
 
 ArchiveWriter& ArchiveTarget::writer_for(const Item& item) {
@@ -184,8 +184,8 @@ bool ArchiveTarget::may_have(const Item& item, const Inode& inode) const {
   return it != j->maybe.end() && alike(it->second);
 }
 
-bool ArchiveTarget::has(const Item& item, const Inode& inode, const Facts& facts) {
-  Entry entry = entry_of(inode, facts);
+bool ArchiveTarget::has(const Item& item, const Inode& inode, const InodeDetails& details) {
+  Entry entry = entry_of(inode, details);
   if (item.kind == Item::Kind::shared) {
     const std::lock_guard lock(mutex_);
     const uint64_t number = find_member(entry, inode.ino);
@@ -202,8 +202,8 @@ bool ArchiveTarget::has(const Item& item, const Inode& inode, const Facts& facts
   return same_object(entry, it->second);
 }
 
-bool ArchiveTarget::append(const Item& item, const Inode& inode, const Facts& facts, const Content& content,
-                           std::string& out) {
+bool ArchiveTarget::append(const Item& item, const Inode& inode, const InodeDetails& details,
+                           const Content& content, std::string& out) {
   TarEntry tar;
   const std::string& guest = tree_->guests[item.guest].name;
   tar.path = join_path(guest, item.path);
@@ -216,8 +216,8 @@ bool ArchiveTarget::append(const Item& item, const Inode& inode, const Facts& fa
     return true;
   }
   // A file that is read in parts has its header before its digest is known: it was asked for before.
-  if (!item.large && has(item, inode, facts)) return false;
-  const Entry entry = entry_of(inode, facts);
+  if (!item.large && has(item, inode, details)) return false;
+  const Entry entry = entry_of(inode, details);
   if (item.kind == Item::Kind::shared) tar.path = pool_path(member_[item.inode]);
   if (entry.type == 's') return true;  // tar has no sockets; the catalog has
   tar.type = entry.type;
@@ -253,11 +253,11 @@ void ArchiveTarget::take(const std::vector<Item>& items, Encoded&& encoded) {
       offset_[item.inode] = base + placed.offset;
   }
   for (const auto& item : items) {
-    // A large file has its facts when its last part is taken; all others when they are placed.
+    // A large file has its details when its last part is taken; all others when they are placed.
     const bool whole = !item.large || item.part + 1 == item.large->parts.size();
     if (item.kind != Item::Kind::shared || !whole || offset_[item.inode] == kNowhere) continue;
     const Inode& row = tree_->inodes[item.inode];
-    Entry entry = entry_of(row, facts_->get(item.inode));
+    Entry entry = entry_of(row, details_->get(item.inode));
     entry.archive = pool_number_;
     entry.offset = offset_[item.inode];
     entry.linked = true;
@@ -358,12 +358,12 @@ DirectoryWants ArchiveTarget::plan_directory(uint32_t guest, uint32_t dir, const
     if (old == nullptr || old->pool != 0 || old->linked != linked ||
         old->type != type_letter(tree_->inodes[inode].mode))
       return DirectoryWants::yes;
-    if (!facts_->known(inode)) {
+    if (!details_->known(inode)) {
       const std::lock_guard lock(mutex_);
       j->maybe[inode] = *old;
       return DirectoryWants::if_changed;
     }
-    Entry entry = entry_of(tree_->inodes[inode], facts_->get(inode));
+    Entry entry = entry_of(tree_->inodes[inode], details_->get(inode));
     entry.linked = linked;
     return same_object(entry, *old) ? DirectoryWants::no : DirectoryWants::yes;
   };
@@ -418,7 +418,7 @@ Entry ArchiveTarget::named_entry(uint32_t inode, const std::string& name) const 
     entry.type = type_letter(row.mode);
     entry.pool = member_[inode];
   } else {
-    entry = entry_of(row, facts_->get(inode));
+    entry = entry_of(row, details_->get(inode));
     entry.linked = row.names > 1;
     entry.group = entry.linked ? tree_->group_of(row) : 0;
   }
@@ -440,13 +440,13 @@ void ArchiveTarget::record_names(uint32_t guest, Job& job) {
     const auto previous = job.previous.dirs.find(path);
     before.clear();
     if (previous != job.previous.dirs.end()) decode_dir(previous->second, before);
-    Entry self = entry_of(tree_->inodes[node.inode], facts_->get(node.inode));
+    Entry self = entry_of(tree_->inodes[node.inode], details_->get(node.inode));
     self.listed = node.listed;
     std::string bytes;
     append_entry(bytes, self);
     for (const auto& child : node.children) {
       const Inode& inode = tree_->inodes[child.inode];
-      if (inode.gone || (!is_dir(inode) && !facts_->known(child.inode))) continue;
+      if (inode.gone || (!is_dir(inode) && !details_->known(child.inode))) continue;
       const std::string name(tree_->trees[guest].name(child.name));
       Entry entry = named_entry(child.inode, name);
       if (is_dir(inode)) stack.emplace_back(inode.dir, join_path(path, name));

@@ -35,15 +35,15 @@ class ArchiveTarget : public Target {
   ~ArchiveTarget() override;
 
   std::string describe() const override { return shown_; }
-  void begin(const HostTree& tree, FactsTable& facts, const std::string& stamp,
+  void begin(const HostTree& tree, DetailsTable& details, const std::string& stamp,
              const std::string& consistency) override;
   DirectoryWants::Want wants_shared(uint32_t inode) override;
   void end_shared() override;
   void begin_guest(uint32_t guest) override;
   DirectoryWants plan_directory(uint32_t guest, uint32_t dir, const std::string& path) override;
   bool may_have(const Item& item, const Inode& inode) const override;
-  bool has(const Item& item, const Inode& inode, const Facts& facts) override;
-  bool append(const Item& item, const Inode& inode, const Facts& facts, const Content& content,
+  bool has(const Item& item, const Inode& inode, const InodeDetails& details) override;
+  bool append(const Item& item, const Inode& inode, const InodeDetails& details, const Content& content,
               std::string& out) override;
   int level() const override { return options_.level; }
   void take(const std::vector<Item>& items, Encoded&& encoded) override;
@@ -73,7 +73,7 @@ class ArchiveTarget : public Target {
   std::string single_name_;
 
   const HostTree* tree_ = nullptr;
-  FactsTable* facts_ = nullptr;
+  DetailsTable* details_ = nullptr;
   std::string stamp_, consistency_;
 
   std::map<uint64_t, Entry> pool_;

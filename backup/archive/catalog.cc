@@ -28,7 +28,7 @@ std::string pool_path(uint64_t number) {
   return fmt::format(".pool/{:02x}/{:016x}", number & 0xff, number);
 }
 
-Entry entry_of(const Inode& inode, const Facts& facts) {
+Entry entry_of(const Inode& inode, const InodeDetails& details) {
   Entry entry;
   entry.type = type_letter(inode.mode);
   entry.mode = inode.mode & 07777;
@@ -39,13 +39,13 @@ Entry entry_of(const Inode& inode, const Facts& facts) {
   if (entry.type == 'c' || entry.type == 'b') entry.rdev = inode.rdev;
   if (entry.type == 'f') {
     entry.size = inode.size;
-    entry.content = facts.content;
+    entry.content = details.content;
   }
-  if (entry.type == 'l') entry.target = facts.target;
-  entry.xattrs = facts.xattrs;
-  entry.flags = facts.flags;
-  entry.project = facts.project;
-  entry.inconsistent = facts.inconsistent;
+  if (entry.type == 'l') entry.target = details.target;
+  entry.xattrs = details.xattrs;
+  entry.flags = details.flags;
+  entry.project = details.project;
+  entry.inconsistent = details.inconsistent;
   return entry;
 }
 

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backup/source/facts.h"
+#include "backup/source/inode_details.h"
 
 namespace vs::backup {
 
@@ -35,7 +35,7 @@ struct Entry {
   uint32_t flags = 0, project = 0;
 };
 
-Entry entry_of(const Inode& inode, const Facts& facts);
+Entry entry_of(const Inode& inode, const InodeDetails& details);
 // Everything that a restore would give back is equal; where the bytes are and the name do not count.
 bool same_object(const Entry& a, const Entry& b);
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "backup/source/facts.h"
+#include "backup/source/inode_details.h"
 #include "core/error.h"
 
 namespace vs::backup {

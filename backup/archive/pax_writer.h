@@ -23,7 +23,7 @@ struct TarEntry {
   uint64_t size = 0;  // of a file
   int64_t mtime_ns = 0;
   uint64_t rdev = 0;
-  std::string_view xattrs;  // encoded (facts.h)
+  std::string_view xattrs;  // encoded (inode_details.h)
   std::string dumpdir;      // of a directory in an incremental; "" none
   // Data ranges (offset, length) of a file with holes, in order; empty for a file without, or one that is a
   // single hole (then `sparse`).

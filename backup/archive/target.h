@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "backup/archive/catalog.h"
-#include "backup/source/facts.h"
+#include "backup/source/inode_details.h"
 #include "backup/source/tree.h"
 
 namespace vs::backup {
@@ -37,7 +37,7 @@ struct Content {
 struct LargeFile {
   UniqueFd fd;
   Inode inode;
-  Facts facts;
+  InodeDetails details;
   Content map;        // ranges of the whole file, no data
   std::string shown;  // its path, for messages
   struct Part {
@@ -64,7 +64,7 @@ struct Item {
   uint32_t guest = 0, dir = kNone, inode = 0;
   std::string path;     // relative to the guest's root; of a shared inode its first name
   uint32_t wanted = 0;  // bit i: target i
-  bool read = false;    // its facts are not known, or its bytes are wanted
+  bool read = false;    // its details are not known, or its bytes are wanted
   bool verify = false;  // of the sample: read only to see whether it is what we believe
   std::string list;     // of a directory in an incremental: GNU.dumpdir
   std::shared_ptr<LargeFile> large;
@@ -73,7 +73,7 @@ struct Item {
 
 // What a target answers for one directory: what it wants of it.
 struct DirectoryWants {
-  enum Want : uint8_t { no, yes, if_changed };  // if_changed: its facts must be read before that is known
+  enum Want : uint8_t { no, yes, if_changed };  // if_changed: its details must be read before that is known
   Want self = no;
   std::string list;
   std::vector<Want> children;  // one a child
@@ -94,21 +94,21 @@ class Target {
  public:
   virtual ~Target() = default;
   virtual std::string describe() const = 0;
-  virtual void begin(const HostTree& tree, FactsTable& facts, const std::string& stamp,
+  virtual void begin(const HostTree& tree, DetailsTable& details, const std::string& stamp,
                      const std::string& consistency) = 0;
   virtual DirectoryWants::Want wants_shared(uint32_t inode) = 0;
   virtual void end_shared() = 0;
   virtual void begin_guest(uint32_t guest) = 0;
   virtual DirectoryWants plan_directory(uint32_t guest, uint32_t dir, const std::string& path) = 0;
-  // Of a large file whose facts are not known: the target has one that it may well be, so that reading it for
-  // its digest first can save storing it.
+  // Of a large file whose details are not known: the target has one that it may well be, so that reading it
+  // for its digest first can save storing it.
   virtual bool may_have(const Item& item, const Inode& inode) const = 0;
-  // Now that its facts are known, the target has it already.
-  virtual bool has(const Item& item, const Inode& inode, const Facts& facts) = 0;
+  // Now that its details are known, the target has it already.
+  virtual bool has(const Item& item, const Inode& inode, const InodeDetails& details) = 0;
   // Appends what stands for this item; false if the target has it already. A large file may be appended
   // several times; the last one counts.
-  virtual bool append(const Item& item, const Inode& inode, const Facts& facts, const Content& content,
-                      std::string& out) = 0;
+  virtual bool append(const Item& item, const Inode& inode, const InodeDetails& details,
+                      const Content& content, std::string& out) = 0;
   virtual int level() const = 0;
   virtual void take(const std::vector<Item>& items, Encoded&& encoded) = 0;
   virtual void end_guest(uint32_t guest) = 0;

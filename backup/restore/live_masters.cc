@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "backup/source/facts.h"
+#include "backup/source/inode_details.h"
 #include "backup/source_reader.h"
 #include "core/durable/durable_file.h"
 #include "core/store/inode_flags.h"

@@ -76,7 +76,7 @@ InodeIndex::InodeIndex(const std::string& dir, bool read_only) : impl_(std::make
 
 InodeIndex::~InodeIndex() = default;
 
-std::optional<Facts> InodeIndex::known(uint64_t filesystem, const Inode& inode) const {
+std::optional<InodeDetails> InodeIndex::known(uint64_t filesystem, const Inode& inode) const {
   if (impl_->env == nullptr) return std::nullopt;
   const std::string key = key_of(filesystem, inode.ino);
   MDB_val k = value_of(key), value;
@@ -91,16 +91,16 @@ std::optional<Facts> InodeIndex::known(uint64_t filesystem, const Inode& inode) 
   if (!(inode.sealed && was_sealed)) {
     if (ctime_ns != inode.ctime_ns || ctime_ns > seen_ns - kRacyNs) return std::nullopt;
   }
-  Facts facts;
+  InodeDetails details;
   const std::string_view content = in.string();
-  if (content.size() != facts.content.size()) return std::nullopt;
-  std::memcpy(facts.content.data(), content.data(), content.size());
-  facts.target = in.string();
-  facts.xattrs = in.string();
-  facts.flags = in.u32();
-  facts.project = in.u32();
+  if (content.size() != details.content.size()) return std::nullopt;
+  std::memcpy(details.content.data(), content.data(), content.size());
+  details.target = in.string();
+  details.xattrs = in.string();
+  details.flags = in.u32();
+  details.project = in.u32();
   if (!in.ok()) return std::nullopt;
-  return facts;
+  return details;
 }
 
 void InodeIndex::learn(const std::vector<Learned>& learned) {
@@ -113,11 +113,12 @@ void InodeIndex::learn(const std::vector<Learned>& learned) {
     put_u64(bytes, static_cast<uint64_t>(one.inode.ctime_ns));
     put_u64(bytes, static_cast<uint64_t>(one.seen_ns));
     put_u32(bytes, one.inode.sealed ? 1 : 0);
-    put_string(bytes, {reinterpret_cast<const char*>(one.facts.content.data()), one.facts.content.size()});
-    put_string(bytes, one.facts.target);
-    put_string(bytes, one.facts.xattrs);
-    put_u32(bytes, one.facts.flags);
-    put_u32(bytes, one.facts.project);
+    put_string(bytes,
+               {reinterpret_cast<const char*>(one.details.content.data()), one.details.content.size()});
+    put_string(bytes, one.details.target);
+    put_string(bytes, one.details.xattrs);
+    put_u32(bytes, one.details.flags);
+    put_u32(bytes, one.details.project);
     MDB_val k = value_of(key), v = value_of(bytes);
     const int code = mdb_put(txn, impl_->inodes, &k, &v, 0);
     if (code != MDB_SUCCESS) {

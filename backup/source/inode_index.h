@@ -27,7 +27,7 @@
 #include <string>
 #include <vector>
 
-#include "backup/source/facts.h"
+#include "backup/source/inode_details.h"
 
 namespace vs::backup {
 
@@ -38,12 +38,12 @@ class InodeIndex {
   ~InodeIndex();
   InodeIndex(const InodeIndex&) = delete;
 
-  std::optional<Facts> known(uint64_t filesystem, const Inode& inode) const;
+  std::optional<InodeDetails> known(uint64_t filesystem, const Inode& inode) const;
 
   struct Learned {
     uint64_t filesystem;
     Inode inode;
-    Facts facts;
+    InodeDetails details;
     int64_t seen_ns;  // the clock before it was looked at
   };
   void learn(const std::vector<Learned>& learned);

@@ -19,14 +19,14 @@
 
 namespace vs::backup {
 
-struct Facts {
+struct InodeDetails {
   Sha256 content{};           // of a regular file
   std::string target;         // of a symlink
   std::string xattrs;         // encoded; "" none
   uint32_t flags = 0;         // FS_*_FL that a user may set and that we put back
   uint32_t project = 0;       // project id of quotas
   bool inconsistent = false;  // changed while it was read, every time we tried
-  bool operator==(const Facts&) const = default;
+  bool operator==(const InodeDetails&) const = default;
 };
 
 // Encoded attributes are sorted by name, so equal sets are equal bytes.
@@ -46,14 +46,14 @@ extern const uint32_t kImmutable, kAppendOnly;
 
 Expected<std::string> read_target(int path_fd, const std::string& object);
 
-// Facts of all inodes of a run, 48 bytes each; the rare rest lies aside. Each inode is put by one thread,
-// once; the table is asked for an inode after it was put (the ordered sink sees to that).
-class FactsTable {
+// The details of all inodes of a run, 48 bytes each; the rare rest lies aside. Each inode is put by one
+// thread, once; the table is asked for an inode after it was put (the ordered sink sees to that).
+class DetailsTable {
  public:
-  explicit FactsTable(size_t inodes) : rows_(inodes) {}
-  void put(uint32_t inode, Facts facts);
+  explicit DetailsTable(size_t inodes) : rows_(inodes) {}
+  void put(uint32_t inode, InodeDetails details);
   bool known(uint32_t inode) const { return rows_[inode].known; }
-  Facts get(uint32_t inode) const;
+  InodeDetails get(uint32_t inode) const;
 
  private:
   struct Row {

@@ -1,4 +1,4 @@
-#include "backup/source/facts.h"
+#include "backup/source/inode_details.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -100,31 +100,31 @@ Expected<std::string> read_target(int path_fd, const std::string& object) {
   return target;
 }
 
-void FactsTable::put(uint32_t inode, Facts facts) {
+void DetailsTable::put(uint32_t inode, InodeDetails details) {
   Row& row = rows_[inode];
-  row.content = facts.content;
-  row.flags = facts.flags;
-  row.inconsistent = facts.inconsistent;
-  if (!facts.target.empty() || !facts.xattrs.empty() || facts.project != 0) {
+  row.content = details.content;
+  row.flags = details.flags;
+  row.inconsistent = details.inconsistent;
+  if (!details.target.empty() || !details.xattrs.empty() || details.project != 0) {
     const std::lock_guard lock(mutex_);
-    aside_.push_back({std::move(facts.target), std::move(facts.xattrs), facts.project});
+    aside_.push_back({std::move(details.target), std::move(details.xattrs), details.project});
     row.aside = static_cast<uint32_t>(aside_.size() - 1);
   }
   row.known = true;
 }
 
-Facts FactsTable::get(uint32_t inode) const {
+InodeDetails DetailsTable::get(uint32_t inode) const {
   const Row& row = rows_[inode];
-  Facts facts;
-  facts.content = row.content;
-  facts.flags = row.flags;
-  facts.inconsistent = row.inconsistent;
-  if (row.aside == kNone) return facts;
+  InodeDetails details;
+  details.content = row.content;
+  details.flags = row.flags;
+  details.inconsistent = row.inconsistent;
+  if (row.aside == kNone) return details;
   const std::lock_guard lock(mutex_);
-  facts.target = aside_[row.aside].target;
-  facts.xattrs = aside_[row.aside].xattrs;
-  facts.project = aside_[row.aside].project;
-  return facts;
+  details.target = aside_[row.aside].target;
+  details.xattrs = aside_[row.aside].xattrs;
+  details.project = aside_[row.aside].project;
+  return details;
 }
 
 }  // namespace vs::backup
