@@ -305,12 +305,12 @@ void ArchiveTarget::begin_guest(uint32_t guest) {
     job->writer = std::make_unique<ArchiveWriter>(set_->fd(), set_->path(),
                                                   archive_name(job->header) + ".tar.zst", stamp_, true);
   }
-  judge_groups(guest, *job);
+  compare_link_groups(guest, *job);
   const std::lock_guard lock(mutex_);
   jobs_[guest] = std::move(job);
 }
 
-void ArchiveTarget::judge_groups(uint32_t guest, Job& job) {
+void ArchiveTarget::compare_link_groups(uint32_t guest, Job& job) {
   std::unordered_map<uint32_t, std::vector<std::string>> now;
   std::vector<std::pair<uint32_t, std::string>> stack{{tree_->trees[guest].root, ""}};
   while (!stack.empty()) {
@@ -354,7 +354,7 @@ DirectoryWants ArchiveTarget::plan_directory(uint32_t guest, uint32_t dir, const
   std::vector<Entry>& before = j->before;
   before.clear();
   const bool had = previous != j->previous.dirs.end() && decode_dir(previous->second, before);
-  const auto judge = [&](uint32_t inode, const Entry* old, bool linked) {
+  const auto compare = [&](uint32_t inode, const Entry* old, bool linked) {
     if (old == nullptr || old->pool != 0 || old->linked != linked ||
         old->type != type_letter(tree_->inodes[inode].mode))
       return DirectoryWants::yes;
@@ -385,16 +385,16 @@ DirectoryWants ArchiveTarget::plan_directory(uint32_t guest, uint32_t dir, const
     if (inode.shared)
       want = old != nullptr && old->pool == member_[child.inode] ? DirectoryWants::no : DirectoryWants::yes;
     else if (inode.names == 1)
-      want = judge(child.inode, old, false);
+      want = compare(child.inode, old, false);
     else {
       const auto same = j->group_same.find(child.inode);
-      want =
-          same == j->group_same.end() || !same->second ? DirectoryWants::yes : judge(child.inode, old, true);
+      want = same == j->group_same.end() || !same->second ? DirectoryWants::yes
+                                                          : compare(child.inode, old, true);
     }
     changed = changed || old == nullptr || want != DirectoryWants::no;
   }
   changed = changed || known_before + 1 != before.size();
-  wants.self = changed ? DirectoryWants::yes : judge(tree_->dirs[dir].inode, &before.front(), false);
+  wants.self = changed ? DirectoryWants::yes : compare(tree_->dirs[dir].inode, &before.front(), false);
   if (wants.self != DirectoryWants::no && j->header.kind == "inc" && node.listed) {
     for (size_t i = 0; i < node.children.size(); ++i) {
       const Inode& inode = tree_->inodes[node.children[i].inode];

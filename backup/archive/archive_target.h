@@ -60,7 +60,7 @@ class ArchiveTarget : public Target {
   uint64_t find_member(const Entry& entry, uint64_t ino);
   ArchiveWriter& writer_for(const Item& item);
   void record_names(uint32_t guest, Job& job);
-  void judge_groups(uint32_t guest, Job& job);
+  void compare_link_groups(uint32_t guest, Job& job);
   Entry named_entry(uint32_t inode, const std::string& name) const;
   CatalogHeader header(const std::string& kind) const;
   std::shared_ptr<Job> job(uint32_t guest) const;

@@ -32,7 +32,7 @@ std::string period_of(const std::string& stamp, char unit) {
   return text;
 }
 
-std::vector<Verdict> judge(const std::vector<Archive>& history, const Retention& rules) {
+std::vector<Verdict> apply_retention(const std::vector<Archive>& history, const Retention& rules) {
   std::vector<Verdict> verdicts;
   for (const auto& archive : history) verdicts.push_back({archive, false, ""});
   // Only freeze_delta writes "frozen", and right after a live pass of its own.

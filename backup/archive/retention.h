@@ -29,7 +29,7 @@ struct Verdict {
 };
 
 // `history`: full and incremental archives of one guest, oldest first.
-std::vector<Verdict> judge(const std::vector<Archive>& history, const Retention& rules);
+std::vector<Verdict> apply_retention(const std::vector<Archive>& history, const Retention& rules);
 
 // The calendar periods a stamp is in ("2026-11-24T03", "2026-11-24", "2026-W48", "2026-11", "2026").
 std::string period_of(const std::string& stamp, char unit);

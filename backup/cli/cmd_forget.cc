@@ -65,7 +65,8 @@ Exit forget(ForgetFlags& options) {
       throw Error("forget what? Say what to keep (--keep-last, --keep-daily, ...) or name NAME@TIME",
                   Exit::usage);
     for (const auto& guest : guests.empty() ? set.guests() : guests)
-      for (auto& verdict : judge(set.history(guest), options.keep)) verdicts.push_back(std::move(verdict));
+      for (auto& verdict : apply_retention(set.history(guest), options.keep))
+        verdicts.push_back(std::move(verdict));
   }
   std::vector<Archive> gone;
   uint64_t bytes = 0;

@@ -24,7 +24,7 @@ std::string key_of(uint64_t filesystem, uint64_t ino) {
   return key;
 }
 
-// What must be equal; without ctime, which is judged apart.
+// What must be equal; without ctime, which is compared apart.
 std::string identity(const Inode& inode) {
   std::string out;
   put_u32(out, kVersion);

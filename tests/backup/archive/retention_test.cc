@@ -32,7 +32,7 @@ std::vector<Archive> history() {
 
 std::vector<std::string> kept(const std::vector<Archive>& all, const Retention& rules) {
   std::vector<std::string> days;
-  for (const auto& verdict : judge(all, rules))
+  for (const auto& verdict : apply_retention(all, rules))
     if (verdict.keep) days.push_back(verdict.archive.header.stamp.substr(6, 2));
   return days;
 }
@@ -41,7 +41,7 @@ TEST(RetentionTest, NeverBreaksAChain) {
   Retention rules;
   rules.last = 1;
   EXPECT_THAT(kept(history(), rules), ElementsAre("05", "06", "07", "08"));
-  EXPECT_EQ(judge(history(), rules)[5].why, "needed by 20261108T030000Z");
+  EXPECT_EQ(apply_retention(history(), rules)[5].why, "needed by 20261108T030000Z");
 }
 
 TEST(RetentionTest, RemovesTheEndOfAChainThatNobodyNeeds) {
@@ -88,7 +88,7 @@ TEST(RetentionTest, ANightWithTwoArchivesOfAGuestCountsOnce) {
   Retention rules;
   rules.last = 4;
   const auto why_of = [&](const std::string& stamp) {
-    for (const auto& verdict : judge(all, rules))
+    for (const auto& verdict : apply_retention(all, rules))
       if (verdict.archive.header.stamp == stamp) return verdict.why;
     return std::string("none");
   };
@@ -112,20 +112,20 @@ TEST(RetentionTest, WhatGoesOfANightGoesTogether) {
   Retention rules;
   rules.last = 2;
   std::vector<std::string> kept_stamps;
-  for (const auto& verdict : judge(all, rules))
+  for (const auto& verdict : apply_retention(all, rules))
     if (verdict.keep) kept_stamps.push_back(verdict.archive.header.stamp.substr(6));
   EXPECT_THAT(kept_stamps, ElementsAre("01T030000Z", "01T030130Z", "02T030000Z", "02T030130Z", "03T030000Z",
                                        "04T030000Z", "04T030130Z", "05T030000Z", "05T030130Z"));
   rules.last = 1;
   kept_stamps.clear();
-  for (const auto& verdict : judge(all, rules))
+  for (const auto& verdict : apply_retention(all, rules))
     if (verdict.keep) kept_stamps.push_back(verdict.archive.header.stamp.substr(6));
   EXPECT_THAT(kept_stamps, ElementsAre("05T030000Z", "05T030130Z"));
 }
 
 TEST(RetentionTest, TheNewestStaysWhateverTheRulesSay) {
   EXPECT_EQ(kept(history(), Retention{}).back(), "08");
-  EXPECT_THAT(judge({}, Retention{}), IsEmpty());
+  EXPECT_THAT(apply_retention({}, Retention{}), IsEmpty());
 }
 
 TEST(RetentionTest, WeeksAreIsoWeeks) {
