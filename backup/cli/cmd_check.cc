@@ -18,9 +18,9 @@ struct CheckFlags : Options {
 Exit check(CheckFlags& options) {
   Command command(options);
   auto& context = command.context();
-  Source source(only_set(options));
-  ArchiveSet& set = *source.set();
-  for (const auto& guest : options.guests) source.parse(guest);
+  StoredBackups backups(only_set(options));
+  ArchiveSet& set = *backups.set();
+  for (const auto& guest : options.guests) backups.parse(guest);
   std::vector<Finding> findings;
   CheckCounts counts;
   {
@@ -34,7 +34,7 @@ Exit check(CheckFlags& options) {
             ? options.scratch
             : fmt::format("{}/vbackup-rehearsal-{}", tmp != nullptr ? tmp : "/var/tmp", ::getpid());
     const auto timed = context.timer.time("rehearse");
-    rehearse(source, options.guests.empty() ? source.guests() : options.guests, scratch, findings, context);
+    rehearse(backups, options.guests.empty() ? backups.guests() : options.guests, scratch, findings, context);
   }
   for (const auto& finding : findings) {
     command.print(fmt::format("{:<10} {}  {}", finding.kind, finding.object, finding.detail));

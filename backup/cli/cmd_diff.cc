@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backup/cli/command.h"
-#include "backup/restore/snapshot.h"
+#include "backup/restore/stored_backups.h"
 #include "core/escape.h"
 
 namespace vs::backup {
@@ -48,15 +48,15 @@ std::string what_differs(const Entry& a, const Entry& b) {
 
 Exit diff(DiffFlags& options) {
   Command command(options);
-  Source source(only_set(options));
+  StoredBackups backups(only_set(options));
   if (options.guests.size() != 2)
     throw Error("diff takes two: NAME@TIME NAME@TIME (also of two vservers)", Exit::usage);
   std::map<std::string, Entry> sides[2];
   for (size_t i = 0; i < 2; ++i) {
-    const Spec spec = source.parse(options.guests[i]);
-    const auto state = source.state(spec.guest, spec.time);
+    const Selection selection = backups.parse(options.guests[i]);
+    const auto state = backups.state(selection.guest, selection.time);
     if (!state) throw Error(state.error().message, Exit::usage);
-    sides[i] = all_entries(*state, source.pool(), spec.path);
+    sides[i] = all_entries(*state, backups.pool(), selection.path);
   }
   uint64_t added = 0, removed = 0, changed = 0;
   const auto say = [&](const char* mark, const std::string& path, const std::string& what) {

@@ -6,7 +6,7 @@
 #include "backup/archive/retention.h"
 #include "backup/cli/command.h"
 #include "backup/prune.h"
-#include "backup/restore/snapshot.h"
+#include "backup/restore/stored_backups.h"
 #include "core/escape.h"
 
 namespace vs::backup {
@@ -23,16 +23,16 @@ struct ForgetFlags : PruneFlags {
 
 // Archives named NAME@TIME, with those of their chain that come after them, which would be worth nothing
 // without.
-std::vector<Verdict> named(const ArchiveSet& set, const Spec& spec) {
-  const auto history = set.history(spec.guest);
+std::vector<Verdict> named(const ArchiveSet& set, const Selection& selection) {
+  const auto history = set.history(selection.guest);
   const auto it = std::find_if(history.rbegin(), history.rend(),
-                               [&](const Archive& a) { return a.header.stamp <= spec.time; });
+                               [&](const Archive& a) { return a.header.stamp <= selection.time; });
   if (it == history.rend())
-    throw Error(fmt::format("no backup of {} at or before {}", escaped(spec.guest), spec.time), Exit::usage);
+    throw Error(fmt::format("no backup of {} at or before {}", escaped(selection.guest), selection.time), Exit::usage);
   for (const auto& other : history)
     if (other.header.chain == it->header.chain && other.header.number > it->header.number)
       throw Error(fmt::format("{} of {} is needed by {}; forget the newer ones first", it->header.stamp,
-                              escaped(spec.guest), other.header.stamp),
+                              escaped(selection.guest), other.header.stamp),
                   Exit::usage);
   return {{*it, false, ""}};
 }
@@ -46,19 +46,19 @@ Exit forget(ForgetFlags& options) {
   Command command(options);
   ArchiveSet set(only_set(options), false);
   const HostLock lock = set.lock();
-  const Source source(only_set(options));
+  const StoredBackups backups(only_set(options));
   std::vector<Verdict> verdicts;
   bool times = false;
   std::vector<std::string> guests;
   for (const auto& text : options.guests) {
-    const Spec spec = source.parse(text);
-    if (!spec.path.empty()) throw Error("forget takes NAME or NAME@TIME, not a path", Exit::usage);
-    if (spec.time.empty()) {
-      guests.push_back(spec.guest);
+    const Selection selection = backups.parse(text);
+    if (!selection.path.empty()) throw Error("forget takes NAME or NAME@TIME, not a path", Exit::usage);
+    if (selection.time.empty()) {
+      guests.push_back(selection.guest);
       continue;
     }
     times = true;
-    for (auto& verdict : named(set, spec)) verdicts.push_back(std::move(verdict));
+    for (auto& verdict : named(set, selection)) verdicts.push_back(std::move(verdict));
   }
   if (!times || !guests.empty()) {
     if (options.keep.empty())

@@ -36,14 +36,14 @@ Exit run_restore(RestoreFlags& options) {
   Command command(options);
   if (options.target.empty())
     throw Error("where to? --target DIR; a vserver is restored to DIR/NAME", Exit::usage);
-  Source source(options.from.empty() ? only_set(options) : options.from);
-  std::vector<Spec> specs;
-  for (const auto& text : options.guests) specs.push_back(source.parse(text));
-  if (options.all == !specs.empty())
+  StoredBackups backups(options.from.empty() ? only_set(options) : options.from);
+  std::vector<Selection> selections;
+  for (const auto& text : options.guests) selections.push_back(backups.parse(text));
+  if (options.all == !selections.empty())
     throw Error("name what to restore: NAME[@TIME][:PATH], or --all", Exit::usage);
   if (options.all)
-    for (const auto& guest : source.guests()) specs.push_back({guest, "", ""});
-  for (const auto& problem : source.problems()) command.context().log.warning(problem);
+    for (const auto& guest : backups.guests()) selections.push_back({guest, "", ""});
+  for (const auto& problem : backups.problems()) command.context().log.warning(problem);
   RestoreOptions restore_options;
   restore_options.target = options.target;
   restore_options.devices = !options.no_devices;
@@ -53,7 +53,7 @@ Exit run_restore(RestoreFlags& options) {
       throw Error(problem_from_errno("create directory", options.target).message, Exit::usage);
     restore_options.link_store = options.store.empty() ? default_store(options.target) : options.store;
   }
-  const RestoreCounts counts = restore(source, specs, restore_options, command.context());
+  const RestoreCounts counts = restore(backups, selections, restore_options, command.context());
   const std::string text = fmt::format(
       "{} vservers{}: {} directories, {} files ({}), {} links, {} special files{}{}", counts.guests,
       options.dry_run ? " would be restored" : "", counts.directories, counts.files, size_text(counts.bytes),

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backup/cli/command.h"
-#include "backup/restore/snapshot.h"
+#include "backup/restore/stored_backups.h"
 #include "core/escape.h"
 
 namespace vs::backup {
@@ -43,26 +43,26 @@ void show_one(const Command& command, const std::string& path, const Entry& entr
 
 Exit show(ShowFlags& options) {
   Command command(options);
-  Source source(options.from.empty() ? only_set(options) : options.from);
+  StoredBackups backups(options.from.empty() ? only_set(options) : options.from);
   uint64_t shown = 0;
   for (const auto& text : options.guests) {
-    const Spec spec = source.parse(text);
-    const auto state = source.state(spec.guest, spec.time);
+    const Selection selection = backups.parse(text);
+    const auto state = backups.state(selection.guest, selection.time);
     if (!state) throw Error(state.error().message, Exit::usage);
-    const auto top = find_entry(*state, source.pool(), spec.path);
+    const auto top = find_entry(*state, backups.pool(), selection.path);
     if (!top)
-      throw Error(fmt::format("{}@{}: no '{}' in it", escaped(spec.guest), state->stamp, escaped(spec.path)),
+      throw Error(fmt::format("{}@{}: no '{}' in it", escaped(selection.guest), state->stamp, escaped(selection.path)),
                   Exit::usage);
-    show_one(command, spec.path.empty() ? "/" : spec.path, *top);
+    show_one(command, selection.path.empty() ? "/" : selection.path, *top);
     ++shown;
     std::vector<Entry> entries;
     for (const auto& [path, bytes] : state->dirs) {
-      const bool inside = path == spec.path ||
-                          (options.recursive && (spec.path.empty() || path.starts_with(spec.path + "/")));
+      const bool inside = path == selection.path ||
+                          (options.recursive && (selection.path.empty() || path.starts_with(selection.path + "/")));
       if (!inside || !decode_dir(bytes, entries)) continue;
       for (size_t i = 1; i < entries.size(); ++i, ++shown) {
         const std::string full = join_path(path, entries[i].name);
-        if (const auto entry = find_entry(*state, source.pool(), full)) show_one(command, full, *entry);
+        if (const auto entry = find_entry(*state, backups.pool(), full)) show_one(command, full, *entry);
       }
     }
   }

@@ -231,21 +231,21 @@ struct Scratch {
 
 }  // namespace
 
-CheckCounts rehearse(Source& source, const std::vector<std::string>& guests, const std::string& scratch_path,
+CheckCounts rehearse(StoredBackups& backups, const std::vector<std::string>& guests, const std::string& scratch_path,
                      std::vector<Finding>& findings, RunContext& context) {
   const Scratch scratch(scratch_path);
-  std::vector<Spec> specs;
-  for (const auto& guest : guests) specs.push_back({guest, "", ""});
+  std::vector<Selection> selections;
+  for (const auto& guest : guests) selections.push_back({guest, "", ""});
   RestoreOptions options;
   options.target = scratch_path;
-  const RestoreCounts restored = restore(source, specs, options, context);
+  const RestoreCounts restored = restore(backups, selections, options, context);
   CheckCounts counts;
   counts.files = restored.files;
   counts.bytes = restored.bytes;
   const RootDir root(scratch_path);
   std::map<std::string, uint64_t> inode_of_group;
   for (const auto& guest : guests) {
-    const auto state = value_or_throw(source.state(guest, ""));
+    const auto state = value_or_throw(backups.state(guest, ""));
     std::vector<Entry> entries;
     for (const auto& [path, bytes] : state.dirs) {
       if (!decode_dir(bytes, entries)) continue;
@@ -254,8 +254,8 @@ CheckCounts rehearse(Source& source, const std::vector<std::string>& guests, con
         Entry entry = entries[i];
         std::string group = entry.linked ? guest + "/" + std::to_string(entry.group) : "";
         if (entry.pool != 0) {
-          const auto member = source.pool().find(entry.pool);
-          if (member == source.pool().end()) continue;  // restore said so
+          const auto member = backups.pool().find(entry.pool);
+          if (member == backups.pool().end()) continue;  // restore said so
           group = "pool/" + std::to_string(entry.pool);
           entry = member->second;
         }

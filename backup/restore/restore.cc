@@ -63,17 +63,17 @@ class Parents {
 
 class Restorer {
  public:
-  Restorer(Source& source, const RestoreOptions& options, RunContext& context)
-      : source_(source), options_(options), context_(context) {}
+  Restorer(StoredBackups& backups, const RestoreOptions& options, RunContext& context)
+      : backups_(backups), options_(options), context_(context) {}
 
-  RestoreCounts run(const std::vector<Spec>& specs) {
+  RestoreCounts run(const std::vector<Selection>& selections) {
     {
       const auto timed = context_.timer.time("plan");
-      for (const auto& spec : specs) collect(spec);
+      for (const auto& selection : selections) collect(selection);
       count();
     }
     if (options_.dry_run) return counts_;
-    open_place(specs);
+    open_place(selections);
     context_.progress.start("restoring", "objects", objects_.size());
     if (!place_->was_complete()) {
       phase("directories", [&] { make_directories(); });
@@ -84,7 +84,7 @@ class Restorer {
       phase("sync", [&] { place_->complete(); });
     }
     phase("flags", [&] { set_flags(); });
-    phase("place", [&] { put_in_place(specs); });
+    phase("place", [&] { put_in_place(selections); });
     context_.progress.finish();
     return counts_;
   }
@@ -114,34 +114,34 @@ class Restorer {
 
   // --- what is to be made ----------------------------------------------------------------------------------
 
-  void collect(const Spec& spec) {
-    auto loaded = source_.state(spec.guest, spec.time);
+  void collect(const Selection& selection) {
+    auto loaded = backups_.state(selection.guest, selection.time);
     if (!loaded) throw Error(loaded.error().message, Exit::usage);
     const GuestState state = std::move(*loaded);
-    identity_ += fmt::format("{}@{}:{}\n", spec.guest, state.stamp, escaped(spec.path));
-    if (!find_entry(state, source_.pool(), spec.path))
-      throw Error(fmt::format("{}@{}: no '{}' in it", escaped(spec.guest), state.stamp, escaped(spec.path)),
+    identity_ += fmt::format("{}@{}:{}\n", selection.guest, state.stamp, escaped(selection.path));
+    if (!find_entry(state, backups_.pool(), selection.path))
+      throw Error(fmt::format("{}@{}: no '{}' in it", escaped(selection.guest), state.stamp, escaped(selection.path)),
                   Exit::usage);
     ++counts_.guests;
-    const bool whole_dir = state.dirs.contains(spec.path);
+    const bool whole_dir = state.dirs.contains(selection.path);
     std::vector<Entry> entries;
     std::unordered_map<uint64_t, size_t> groups;  // of this guest
     for (const auto& [path, bytes] : state.dirs) {
-      const bool inside = spec.path.empty() || path == spec.path || path.starts_with(spec.path + "/");
+      const bool inside = selection.path.empty() || path == selection.path || path.starts_with(selection.path + "/");
       // Directories on the way to it are made with their own attributes.
-      const bool above = path.empty() || spec.path.starts_with(path + "/");
-      const bool holds = !whole_dir && path == split_path(spec.path).first;
+      const bool above = path.empty() || selection.path.starts_with(path + "/");
+      const bool holds = !whole_dir && path == split_path(selection.path).first;
       if (!inside && !above && !holds) continue;
       if (!decode_dir(bytes, entries)) {
-        fail(join_path(spec.guest, path), {0, "its record in the catalog makes no sense"});
+        fail(join_path(selection.guest, path), {0, "its record in the catalog makes no sense"});
         continue;
       }
-      directories_.push_back({join_path(spec.guest, path), std::move(entries.front())});
+      directories_.push_back({join_path(selection.guest, path), std::move(entries.front())});
       for (size_t i = 1; i < entries.size(); ++i) {
         if (entries[i].type == 'd' ||
-            (!inside && !(holds && entries[i].name == split_path(spec.path).second)))
+            (!inside && !(holds && entries[i].name == split_path(selection.path).second)))
           continue;
-        const std::string full = join_path(join_path(spec.guest, path), entries[i].name);
+        const std::string full = join_path(join_path(selection.guest, path), entries[i].name);
         add(state, full, std::move(entries[i]), groups);
       }
     }
@@ -150,13 +150,13 @@ class Restorer {
   void add(const GuestState& state, const std::string& path, Entry entry,
            std::unordered_map<uint64_t, size_t>& groups) {
     if (entry.pool != 0) {
-      const auto member = source_.pool().find(entry.pool);
-      if (member == source_.pool().end())
+      const auto member = backups_.pool().find(entry.pool);
+      if (member == backups_.pool().end())
         return fail(path, {0, fmt::format("pool member {} is in no pool archive", entry.pool)});
       const auto [it, fresh] = members_.emplace(entry.pool, objects_.size());
       if (fresh) {
         objects_.push_back({member->second, nullptr, {}, true, false});
-        place(objects_.back(), path, source_.pool_archive(member->second));
+        place(objects_.back(), path, backups_.pool_archive(member->second));
       }
       return objects_[it->second].names.push_back(path);
     }
@@ -166,7 +166,7 @@ class Restorer {
     }
     const bool file = entry.type == 'f';
     Object object{std::move(entry), nullptr, {path}, false, false};
-    if (file) place(object, path, source_.archive_of(state, object.entry));
+    if (file) place(object, path, backups_.archive_of(state, object.entry));
     objects_.push_back(std::move(object));
   }
 
@@ -189,9 +189,9 @@ class Restorer {
 
   // --- the target ------------------------------------------------------------------------------------------
 
-  void open_place(const std::vector<Spec>& specs) {
+  void open_place(const std::vector<Selection>& selections) {
     std::vector<std::string> guests;
-    for (const auto& spec : specs) guests.push_back(spec.guest);
+    for (const auto& selection : selections) guests.push_back(selection.guest);
     const std::string identity =
         fmt::format("{}devices: {}, masters: {}\n", identity_, options_.devices ? "yes" : "no",
                     options_.link_store.empty() ? "none" : options_.link_store);
@@ -509,8 +509,8 @@ class Restorer {
           fd ? write_flags(fd->get(), directory.entry.flags, shown(directory.path)) : Result(fd.error()));
   }
 
-  void put_in_place(const std::vector<Spec>& specs) {
-    for (const auto& spec : specs) ok_or_throw(place_->put(spec.guest));
+  void put_in_place(const std::vector<Selection>& selections) {
+    for (const auto& selection : selections) ok_or_throw(place_->put(selection.guest));
     for (const auto& directory : directories_) {
       if (!is_top(directory)) continue;
       const auto stat = stat_at(place_->target().fd(), directory.path.c_str(), shown(directory.path));
@@ -524,7 +524,7 @@ class Restorer {
     place_->finish();
   }
 
-  Source& source_;
+  StoredBackups& backups_;
   const RestoreOptions& options_;
   RunContext& context_;
   RestoreCounts counts_;
@@ -539,9 +539,9 @@ class Restorer {
 
 }  // namespace
 
-RestoreCounts restore(Source& source, const std::vector<Spec>& specs, const RestoreOptions& options,
+RestoreCounts restore(StoredBackups& backups, const std::vector<Selection>& selections, const RestoreOptions& options,
                       RunContext& context) {
-  return Restorer(source, options, context).run(specs);
+  return Restorer(backups, options, context).run(selections);
 }
 
 }  // namespace vs::backup

@@ -21,7 +21,7 @@
 #include <string>
 #include <vector>
 
-#include "backup/restore/snapshot.h"
+#include "backup/restore/stored_backups.h"
 #include "core/run_context.h"
 
 namespace vs::backup {
@@ -38,7 +38,7 @@ struct RestoreCounts {
            damaged = 0;
 };
 
-RestoreCounts restore(Source& source, const std::vector<Spec>& specs, const RestoreOptions& options,
+RestoreCounts restore(StoredBackups& backups, const std::vector<Selection>& selections, const RestoreOptions& options,
                       RunContext& context);
 
 }  // namespace vs::backup

@@ -88,10 +88,10 @@ TEST_F(FreezeDeltaTest, AddsWhatChangedWhileTheGuestStandsStillAndThawsIt) {
   EXPECT_TRUE(results[1].running);
   EXPECT_FALSE(results[2].running);
   EXPECT_THAT(consistencies(), testing::ElementsAre("live", "frozen"));
-  Source source(dir_ / "set");
+  StoredBackups backups(dir_ / "set");
   RestoreOptions restore_options;
   restore_options.target = dir_ / "out";
-  restore(source, {{"guest", "", ""}}, restore_options, context_);
+  restore(backups, {{"guest", "", ""}}, restore_options, context_);
   EXPECT_EQ(test::read_file(dir_ / "out/guest/a"), "in step");
   EXPECT_EQ(test::read_file(dir_ / "out/guest/b"), "in step");
 }

@@ -73,8 +73,8 @@ class HostileTest : public testing::Test {
     RestoreOptions options;
     options.target = dir_ / "target";
     try {
-      Source source(dir_ / "evil.tar.zst");
-      restore(source, {{"evil", "", ""}}, options, context);
+      StoredBackups backups(dir_ / "evil.tar.zst");
+      restore(backups, {{"evil", "", ""}}, options, context);
     } catch (const Error& error) {
       return error.what();
     }

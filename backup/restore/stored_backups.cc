@@ -1,4 +1,4 @@
-#include "backup/restore/snapshot.h"
+#include "backup/restore/stored_backups.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -9,7 +9,7 @@
 
 namespace vs::backup {
 
-Source::Source(const std::string& path) : path_(path) {
+StoredBackups::StoredBackups(const std::string& path) : path_(path) {
   struct ::stat stat;
   if (::stat(path.c_str(), &stat) != 0) throw Error(problem_from_errno("open", path).message, Exit::usage);
   if (S_ISDIR(stat.st_mode)) {
@@ -27,15 +27,15 @@ Source::Source(const std::string& path) : path_(path) {
   open_.emplace("", *file);
 }
 
-std::vector<std::string> Source::guests() const {
+std::vector<std::string> StoredBackups::guests() const {
   if (set_) return set_->guests();
   std::vector<std::string> names;
   for (const auto& [guest, dirs] : single_->dirs) names.push_back(guest);
   return names;
 }
 
-Spec Source::parse(const std::string& text) const {
-  Spec spec;
+Selection StoredBackups::parse(const std::string& text) const {
+  Selection selection;
   const size_t colon = text.find(':');
   // A time may have colons of its own: what follows '@' up to "Z:", or a colon that is followed by no digit.
   size_t cut = colon;
@@ -51,20 +51,20 @@ Spec Source::parse(const std::string& text) const {
       if (cut == std::string::npos || cut + 1 >= text.size() || text[cut + 1] < '0' || text[cut + 1] > '9')
         break;
     }
-    spec.guest = text.substr(0, at);
-    spec.time = stamp_limit(text.substr(at + 1, cut == std::string::npos ? cut : cut - at - 1));
+    selection.guest = text.substr(0, at);
+    selection.time = stamp_limit(text.substr(at + 1, cut == std::string::npos ? cut : cut - at - 1));
   } else {
-    spec.guest = text.substr(0, colon);
+    selection.guest = text.substr(0, colon);
   }
-  if (cut != std::string::npos) spec.path = text.substr(cut + 1);
-  while (spec.path.starts_with('/')) spec.path.erase(0, 1);
-  while (spec.path.ends_with('/')) spec.path.pop_back();
-  if (!exists(spec.guest))
-    throw Error(escaped(path_) + " has no backup of '" + escaped(spec.guest) + "'", Exit::usage);
-  return spec;
+  if (cut != std::string::npos) selection.path = text.substr(cut + 1);
+  while (selection.path.starts_with('/')) selection.path.erase(0, 1);
+  while (selection.path.ends_with('/')) selection.path.pop_back();
+  if (!exists(selection.guest))
+    throw Error(escaped(path_) + " has no backup of '" + escaped(selection.guest) + "'", Exit::usage);
+  return selection;
 }
 
-Expected<GuestState> Source::state(const std::string& guest, const std::string& time) {
+Expected<GuestState> StoredBackups::state(const std::string& guest, const std::string& time) {
   if (set_) return set_->state(guest, time);
   const auto it = single_->dirs.find(guest);
   if (it == single_->dirs.end()) return Problem{ENOENT, path_ + ": no " + escaped(guest)};
@@ -80,13 +80,13 @@ Expected<GuestState> Source::state(const std::string& guest, const std::string& 
   return state;
 }
 
-const std::map<uint64_t, Entry>& Source::pool() {
+const std::map<uint64_t, Entry>& StoredBackups::pool() {
   if (single_) return single_->pool;
   if (!pool_) pool_ = value_or_throw(set_->pool());
   return *pool_;
 }
 
-Expected<std::shared_ptr<FramedFile>> Source::archive_of(const GuestState& state, const Entry& entry) {
+Expected<std::shared_ptr<FramedFile>> StoredBackups::archive_of(const GuestState& state, const Entry& entry) {
   if (single_) return open_.at("");
   if (entry.archive >= state.chain.size())
     return Problem{
@@ -96,14 +96,14 @@ Expected<std::shared_ptr<FramedFile>> Source::archive_of(const GuestState& state
   return open_.at(name);
 }
 
-Expected<std::shared_ptr<FramedFile>> Source::pool_archive(const Entry& member) {
+Expected<std::shared_ptr<FramedFile>> StoredBackups::pool_archive(const Entry& member) {
   if (single_) return open_.at("");
   const std::string name = "pool-" + std::to_string(member.archive);
   if (!open_.contains(name)) open_.emplace(name, set_->open(name));
   return open_.at(name);
 }
 
-std::vector<std::string> Source::problems() const {
+std::vector<std::string> StoredBackups::problems() const {
   return set_ ? set_->problems() : std::vector<std::string>{};
 }
 

@@ -12,17 +12,17 @@
 namespace vs::backup {
 
 // NAME[@TIME][:PATH]
-struct Spec {
+struct Selection {
   std::string guest, time, path;  // time as a stamp limit (archive_set.h); path without slashes at either end
 };
 
-class Source {
+class StoredBackups {
  public:
   // A directory is a set, a file a single archive. Throws Error(Exit::usage) for what is neither.
-  explicit Source(const std::string& path);
+  explicit StoredBackups(const std::string& path);
 
   std::vector<std::string> guests() const;
-  Spec parse(const std::string& text) const;  // throws Error(Exit::usage): unknown guest, malformed
+  Selection parse(const std::string& text) const;  // throws Error(Exit::usage): unknown guest, malformed
   Expected<GuestState> state(const std::string& guest, const std::string& time);
   const std::map<uint64_t, Entry>& pool();
   // The archive that holds an entry's bytes.
