@@ -57,9 +57,9 @@ class Learner {
 // Turns what the targets want into blocks, in the order of the archives.
 class Planner {
  public:
-  Planner(HostTree& tree, DetailsTable& details, std::vector<Target*> targets, Pipeline& pipeline,
+  Planner(ScannedHost& host, DetailsTable& details, std::vector<Target*> targets, Pipeline& pipeline,
           const std::unordered_set<uint32_t>& sample, const CreateOptions& options, RunContext& context)
-      : tree_(tree),
+      : host_(host),
         details_(details),
         targets_(std::move(targets)),
         pipeline_(pipeline),
@@ -68,11 +68,11 @@ class Planner {
         context_(context) {}
 
   void shared() {
-    for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
-      const Inode& inode = tree_.inodes[i];
+    for (uint32_t i = 0; i < host_.inodes.size(); ++i) {
+      const Inode& inode = host_.inodes[i];
       if (!inode.shared || is_dir(inode)) continue;
       Item item = item_of(Item::Kind::shared, i);
-      item.path = tree_.first_path(inode);
+      item.path = host_.first_path(inode);
       for (size_t t = 0; t < targets_.size(); ++t)
         if (!pipeline_.failed(t) && targets_[t]->wants_shared(i) != DirectoryWants::no)
           item.wanted |= 1u << t;
@@ -88,15 +88,15 @@ class Planner {
 
   void guest(uint32_t g) {
     each([&](Target& target) { target.begin_guest(g); });
-    std::vector<std::pair<uint32_t, std::string>> stack{{tree_.trees[g].root, ""}};
+    std::vector<std::pair<uint32_t, std::string>> stack{{host_.trees[g].root, ""}};
     while (!stack.empty()) {
       const auto [dir, path] = std::move(stack.back());
       stack.pop_back();
       directory(g, dir, path);
-      const auto& children = tree_.dirs[dir].children;
+      const auto& children = host_.dirs[dir].children;
       for (auto it = children.rbegin(); it != children.rend(); ++it)
-        if (is_dir(tree_.inodes[it->inode]))
-          stack.emplace_back(tree_.inodes[it->inode].dir, join_path(path, tree_.trees[g].name(it->name)));
+        if (is_dir(host_.inodes[it->inode]))
+          stack.emplace_back(host_.inodes[it->inode].dir, join_path(path, host_.trees[g].name(it->name)));
     }
     settle_all();
     flush([this, g] {
@@ -116,13 +116,13 @@ class Planner {
     Item item;
     item.kind = kind;
     item.inode = inode;
-    item.guest = tree_.inodes[inode].guest;
-    item.dir = tree_.inodes[inode].dir;
+    item.guest = host_.inodes[inode].guest;
+    item.dir = host_.inodes[inode].dir;
     return item;
   }
 
   void directory(uint32_t g, uint32_t dir, const std::string& path) {
-    const DirNode& node = tree_.dirs[dir];
+    const DirNode& node = host_.dirs[dir];
     std::vector<DirectoryWants> wants(targets_.size());
     for (size_t t = 0; t < targets_.size(); ++t) {
       if (pipeline_.failed(t))
@@ -141,7 +141,7 @@ class Planner {
     add(std::move(self));
     for (size_t c = 0; c < node.children.size(); ++c) {
       const Child& child = node.children[c];
-      const Inode& inode = tree_.inodes[child.inode];
+      const Inode& inode = host_.inodes[child.inode];
       if (is_dir(inode) || inode.gone) continue;
       const bool first = inode.guest == g && inode.dir == dir && inode.name == child.name;
       Item item = item_of(inode.shared ? Item::Kind::name
@@ -149,7 +149,7 @@ class Planner {
                                        : Item::Kind::link,
                           child.inode);
       item.guest = g;
-      item.path = join_path(path, tree_.trees[g].name(child.name));
+      item.path = join_path(path, host_.trees[g].name(child.name));
       for (size_t t = 0; t < targets_.size(); ++t)
         if (wants[t].children[c] != DirectoryWants::no) item.wanted |= 1u << t;
       add(std::move(item));
@@ -157,7 +157,7 @@ class Planner {
   }
 
   void add(Item item) {
-    const Inode& inode = tree_.inodes[item.inode];
+    const Inode& inode = host_.inodes[item.inode];
     const bool reference = item.kind == Item::Kind::link || item.kind == Item::Kind::name;
     const bool known = reference || details_.known(item.inode);
     if (known && item.wanted == 0) {
@@ -181,7 +181,7 @@ class Planner {
 
   // Every part of it, into the pipeline. False if it cannot be opened any more.
   bool push_large(Item& item) {
-    const ReadResult opened = open_large(tree_, item, item.large);
+    const ReadResult opened = open_large(host_, item, item.large);
     if (opened.state == ReadState::failed) context_.log.object_failed(opened.problem.message);
     if (opened.state != ReadState::done) return false;
     for (item.part = 0; item.part < item.large->parts.size(); ++item.part) {
@@ -196,12 +196,12 @@ class Planner {
     flush({});
     if (had_already(item)) return;
     if (!push_large(item)) {
-      tree_.inodes[item.inode].gone = true;
+      host_.inodes[item.inode].gone = true;
       return;
     }
     // Other names of it stand behind it and must be links to the copy that counts, the last one. Those of the
     // pool come much later.
-    if (item.kind == Item::Kind::object && tree_.inodes[item.inode].names > 1)
+    if (item.kind == Item::Kind::object && host_.inodes[item.inode].names > 1)
       settle(item);
     else
       unsettled_.push_back(std::move(item));
@@ -211,13 +211,13 @@ class Planner {
   // once more only if it has to be stored.
   bool had_already(Item& item) {
     if (details_.known(item.inode)) return false;
-    const Inode& inode = tree_.inodes[item.inode];
+    const Inode& inode = host_.inodes[item.inode];
     for (size_t t = 0; t < targets_.size(); ++t)
       if ((item.wanted >> t & 1) != 0 && !targets_[t]->may_have(item, inode)) return false;
     Item digest = item;
     digest.wanted = 0;
     if (!push_large(digest)) {
-      tree_.inodes[item.inode].gone = true;
+      host_.inodes[item.inode].gone = true;
       return true;
     }
     pipeline_.drain();
@@ -260,7 +260,7 @@ class Planner {
     bytes_ = 0;
   }
 
-  HostTree& tree_;
+  ScannedHost& host_;
   DetailsTable& details_;
   std::vector<Target*> targets_;
   Pipeline& pipeline_;
@@ -282,17 +282,17 @@ bool in_sample(uint64_t ino, const std::string& stamp, uint64_t one_in) {
 
 // The details of what is as it was the last time; returns how many. Some of the files are put into the
 // sample.
-uint64_t decide(const HostTree& tree, DetailsTable& details, const InodeIndex& index,
+uint64_t decide(const ScannedHost& host, DetailsTable& details, const InodeIndex& index,
                 const std::string& stamp, uint64_t one_in, std::unordered_set<uint32_t>& sample) {
   uint64_t known = 0;
-  std::vector<uint32_t> order(tree.inodes.size());
+  std::vector<uint32_t> order(host.inodes.size());
   for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
   // In the order of the index: neighbours are on one page of it.
   std::sort(order.begin(), order.end(),
-            [&](uint32_t a, uint32_t b) { return tree.inodes[a].ino < tree.inodes[b].ino; });
+            [&](uint32_t a, uint32_t b) { return host.inodes[a].ino < host.inodes[b].ino; });
   for (const uint32_t i : order) {
-    const Inode& inode = tree.inodes[i];
-    auto found = index.known(tree.filesystems[inode.slot], inode);
+    const Inode& inode = host.inodes[i];
+    auto found = index.known(host.filesystems[inode.slot], inode);
     if (!found) continue;
     ++known;
     if (is_file(inode) && in_sample(inode.ino, stamp, one_in)) sample.insert(i);
@@ -364,34 +364,34 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
     mounts = enter_mounts(guests);
   else
     see_through_private_mounts(guests);
-  HostTree tree;
-  tree.guests = std::move(guests);
+  ScannedHost host;
+  host.guests = std::move(guests);
   {
     const auto timed = context.timer.time("scan");
     context.progress.start("scanning", "names", 0);
-    walk(tree, {options.excludes, options.filesystems, mounts}, context);
+    walk(host, {options.excludes, options.filesystems, mounts}, context);
     context.progress.finish();
   }
   stop_if_asked(context);
   if (options.must_hold) options.must_hold();
-  DetailsTable details(tree.inodes.size());
+  DetailsTable details(host.inodes.size());
   std::unordered_set<uint32_t> sample;
   std::unique_ptr<InodeIndex> index;
   if (!options.state.empty()) {
     const auto timed = context.timer.time("decide");
     index = std::make_unique<InodeIndex>(options.state, false);
-    result.known = decide(tree, details, *index, result.stamp, options.verify_sample, sample);
+    result.known = decide(host, details, *index, result.stamp, options.verify_sample, sample);
   }
   Learner learner(index.get(), options.moment_ns);
   {
     const auto timed = context.timer.time("prepare");
-    for (Target* target : targets) target->begin(tree, details, result.stamp, options.consistency);
+    for (Target* target : targets) target->begin(host, details, result.stamp, options.consistency);
   }
   try {
     Pipeline pipeline(
-        tree, details, targets,
+        host, details, targets,
         [&](std::vector<InodeIndex::Learned>&& some) { learner.add(std::move(some)); }, context);
-    Planner planner(tree, details, targets, pipeline, sample, options, context);
+    Planner planner(host, details, targets, pipeline, sample, options, context);
     context.progress.start("writing", "objects", 0);
     {
       const auto timed = context.timer.time("shared");
@@ -399,7 +399,7 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
     }
     {
       const auto timed = context.timer.time("guests");
-      for (uint32_t g = 0; g < tree.guests.size(); ++g) {
+      for (uint32_t g = 0; g < host.guests.size(); ++g) {
         stop_if_asked(context);
         planner.guest(g);
       }
@@ -425,11 +425,11 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
     const auto timed = context.timer.time("learn");
     learner.flush();
   }
-  result.guests = tree.guests.size();
-  result.names = tree.names;
-  result.inodes = tree.inodes.size();
-  result.directories = tree.directories;
-  for (const auto& inode : tree.inodes) result.shared += inode.shared ? 1 : 0;
+  result.guests = host.guests.size();
+  result.names = host.names;
+  result.inodes = host.inodes.size();
+  result.directories = host.directories;
+  for (const auto& inode : host.inodes) result.shared += inode.shared ? 1 : 0;
   return result;
 }
 

@@ -2,7 +2,7 @@
 //
 //   1 inventory   which trees                                      core/tree/inventory
 //   2 targets     open, lock, sweep what a killed run left          archive_target, archive_set
-//   3 scan        names and inodes of all trees                     tree
+//   3 scan        names and inodes of all trees                     scanned_host
 //   4 decide      which inodes are known from earlier runs          inode_index
 //   5 shared      what several guests share, once, into the pool    pipeline; after it every name can be a
 //   link to a member 6 guests      one after the other, depth first                  pipeline; after each its

@@ -13,9 +13,9 @@ constexpr unsigned kReadersAThread = 4;
 
 }  // namespace
 
-Pipeline::Pipeline(HostTree& tree, DetailsTable& details, std::vector<Target*> targets,
+Pipeline::Pipeline(ScannedHost& host, DetailsTable& details, std::vector<Target*> targets,
                    std::function<void(std::vector<InodeIndex::Learned>&&)> learn, RunContext& context)
-    : tree_(tree),
+    : host_(host),
       details_(details),
       targets_(std::move(targets)),
       failed_(targets_.size()),
@@ -122,8 +122,8 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
   }
   if (item.read) {
     const int64_t seen = now_ns();
-    const ReadResult result = read_object(tree_, item, object);
-    Inode& row = tree_.inodes[item.inode];
+    const ReadResult result = read_object(host_, item, object);
+    Inode& row = host_.inodes[item.inode];
     if (result.state != ReadState::done) {
       if (result.state == ReadState::failed) {
         ++done.counts.failed;
@@ -131,7 +131,7 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
       } else {
         ++done.counts.gone;
         context_.log.verbose("gone before it was read: " +
-                             escaped(tree_.guests[item.guest].root.host_path(item.path)));
+                             escaped(host_.guests[item.guest].root.host_path(item.path)));
       }
       if (!is_dir(row)) row.gone = true;
       return;
@@ -143,16 +143,16 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
     if (object.details.inconsistent) {
       ++done.counts.inconsistent;
       context_.log.warning("changed while it was read, every time; marked inconsistent: " +
-                           escaped(tree_.guests[item.guest].root.host_path(item.path)));
+                           escaped(host_.guests[item.guest].root.host_path(item.path)));
     }
     object.inode.names = row.names;
     object.inode.shared = row.shared;
     row = object.inode;
     details_.put(item.inode, object.details);
     if (!object.details.inconsistent)
-      done.learned.push_back({tree_.filesystems[object.inode.slot], object.inode, object.details, seen});
+      done.learned.push_back({host_.filesystems[object.inode.slot], object.inode, object.details, seen});
   } else if (item.kind != Item::Kind::link && item.kind != Item::Kind::name) {
-    object.inode = tree_.inodes[item.inode];
+    object.inode = host_.inodes[item.inode];
     object.details = details_.get(item.inode);
   }
   for (size_t t = 0; t < targets_.size(); ++t) {
@@ -165,13 +165,13 @@ void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& ra
 
 // Nothing of the run depends on it. What differs is not believed the next time, whatever its times say.
 void Pipeline::verify(const Item& item, Done& done) {
-  const Inode& believed = tree_.inodes[item.inode];
+  const Inode& believed = host_.inodes[item.inode];
   FileStat before;
-  const auto fd = tree_.guests[item.guest].root.open_regular(item.path, &before);
+  const auto fd = host_.guests[item.guest].root.open_regular(item.path, &before);
   if (!fd || before.ino != believed.ino || before.size != believed.size ||
       before.mtime_ns != believed.mtime_ns || before.ctime_ns != believed.ctime_ns)
     return;
-  const std::string shown = tree_.guests[item.guest].root.host_path(item.path);
+  const std::string shown = host_.guests[item.guest].root.host_path(item.path);
   const auto digest = digest_of(fd->get(), before.size, shown);
   const auto after = stat_fd(fd->get(), shown);
   if (!after || after->ctime_ns != before.ctime_ns) return;
@@ -189,13 +189,13 @@ void Pipeline::verify(const Item& item, Done& done) {
       escaped(shown));
   Inode doubted = believed;
   doubted.sealed = false;
-  done.learned.push_back({tree_.filesystems[doubted.slot], doubted, details, 0});
+  done.learned.push_back({host_.filesystems[doubted.slot], doubted, details, 0});
 }
 
 void Pipeline::settled(const Item& item) {
   const LargeFile& large = *item.large;
   if (!large.details.inconsistent) return;
-  const std::string shown = escaped(tree_.guests[item.guest].root.host_path(item.path));
+  const std::string shown = escaped(host_.guests[item.guest].root.host_path(item.path));
   const std::lock_guard lock(mutex_);
   ++counts_.inconsistent;
   if (large.problem.message.empty())
@@ -240,14 +240,14 @@ void Pipeline::take(Done& done) {
     if (!item.large || item.part + 1 != item.large->parts.size()) continue;
     LargeFile& large = *item.large;
     finish_large(large);
-    Inode& row = tree_.inodes[item.inode];
+    Inode& row = host_.inodes[item.inode];
     large.inode.names = row.names;
     large.inode.shared = row.shared;
     row = large.inode;
     details_.put(item.inode, large.details);
     if (!large.details.inconsistent)
       done.learned.push_back(
-          {tree_.filesystems[large.inode.slot], large.inode, large.details, large.opened_ns});
+          {host_.filesystems[large.inode.slot], large.inode, large.details, large.opened_ns});
   }
   for (size_t t = 0; t < targets_.size(); ++t) {
     if (failed_[t] || done.encoded[t].size == 0) continue;

@@ -41,7 +41,7 @@ struct PipelineCounts {
 
 class Pipeline {
  public:
-  Pipeline(HostTree& tree, DetailsTable& details, std::vector<Target*> targets,
+  Pipeline(ScannedHost& host, DetailsTable& details, std::vector<Target*> targets,
            std::function<void(std::vector<InodeIndex::Learned>&&)> learn, RunContext& context);
   ~Pipeline();
 
@@ -66,7 +66,7 @@ class Pipeline {
   void take_in_order(uint64_t number, Done done);
   void take(Done& done);
 
-  HostTree& tree_;
+  ScannedHost& host_;
   DetailsTable& details_;
   std::vector<Target*> targets_;
   std::vector<bool> failed_;

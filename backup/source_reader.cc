@@ -74,8 +74,8 @@ Expected<bool> read_small(int fd, const FileStat& stat, ReadObject& object) {
   return full;
 }
 
-ReadResult read_file(const HostTree& tree, const Item& item, ReadObject& object) {
-  const RootDir& root = tree.guests[item.guest].root;
+ReadResult read_file(const ScannedHost& host, const Item& item, ReadObject& object) {
+  const RootDir& root = host.guests[item.guest].root;
   FileStat before;
   auto fd = root.open_regular(item.path, &before);
   if (!fd) return failed(fd.error());
@@ -103,8 +103,8 @@ ReadResult read_file(const HostTree& tree, const Item& item, ReadObject& object)
   }
 }
 
-ReadResult read_directory(const HostTree& tree, const Item& item, ReadObject& object) {
-  const RootDir& root = tree.guests[item.guest].root;
+ReadResult read_directory(const ScannedHost& host, const Item& item, ReadObject& object) {
+  const RootDir& root = host.guests[item.guest].root;
   const std::string shown = root.host_path(item.path);
   const auto fd = root.open(item.path, O_RDONLY | O_DIRECTORY | O_NOATIME);
   if (!fd) return failed(fd.error());
@@ -121,8 +121,8 @@ ReadResult read_directory(const HostTree& tree, const Item& item, ReadObject& ob
   return {};
 }
 
-ReadResult read_special(const HostTree& tree, const Item& item, ReadObject& object) {
-  const RootDir& root = tree.guests[item.guest].root;
+ReadResult read_special(const ScannedHost& host, const Item& item, ReadObject& object) {
+  const RootDir& root = host.guests[item.guest].root;
   const std::string shown = root.host_path(item.path);
   const auto fd = root.open(item.path, O_PATH | O_NOFOLLOW);
   if (!fd) return failed(fd.error());
@@ -176,22 +176,22 @@ std::vector<std::pair<uint64_t, uint64_t>> data_ranges(int fd, uint64_t size) {
   return ranges;
 }
 
-ReadResult read_object(const HostTree& tree, const Item& item, ReadObject& object) {
-  object.inode = tree.inodes[item.inode];
+ReadResult read_object(const ScannedHost& host, const Item& item, ReadObject& object) {
+  object.inode = host.inodes[item.inode];
   object.details = {};
-  if (is_dir(object.inode)) return read_directory(tree, item, object);
-  return is_file(object.inode) ? read_file(tree, item, object) : read_special(tree, item, object);
+  if (is_dir(object.inode)) return read_directory(host, item, object);
+  return is_file(object.inode) ? read_file(host, item, object) : read_special(host, item, object);
 }
 
-ReadResult open_large(const HostTree& tree, const Item& item, std::shared_ptr<LargeFile>& large) {
-  const RootDir& root = tree.guests[item.guest].root;
+ReadResult open_large(const ScannedHost& host, const Item& item, std::shared_ptr<LargeFile>& large) {
+  const RootDir& root = host.guests[item.guest].root;
   large = std::make_shared<LargeFile>();
   large->opened_ns = now_ns();
   FileStat stat;
   auto fd = root.open_regular(item.path, &stat);
   if (!fd) return failed(fd.error());
   const std::string shown = root.host_path(item.path);
-  large->inode = tree.inodes[item.inode];
+  large->inode = host.inodes[item.inode];
   take_stat(large->inode, stat);
   auto xattrs = read_xattrs(fd->get(), shown);
   if (!xattrs) return {ReadState::failed, xattrs.error()};

@@ -26,10 +26,10 @@ struct ReadResult {
 };
 
 // Of a file (of at most one piece) the bytes too.
-ReadResult read_object(const HostTree& tree, const Item& item, ReadObject& object);
+ReadResult read_object(const ScannedHost& host, const Item& item, ReadObject& object);
 
 // Opens a file larger than one piece and divides it.
-ReadResult open_large(const HostTree& tree, const Item& item, std::shared_ptr<LargeFile>& large);
+ReadResult open_large(const ScannedHost& host, const Item& item, std::shared_ptr<LargeFile>& large);
 // The bytes of one part; what the file lost meanwhile, or cannot be read, is zeros, and it is marked changed.
 // The last part closes the matter (details complete).
 void read_part(LargeFile& large, size_t part, std::string& data);

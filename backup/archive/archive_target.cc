@@ -99,14 +99,14 @@ CatalogHeader ArchiveTarget::header(const std::string& kind) const {
   return h;
 }
 
-void ArchiveTarget::begin(const HostTree& tree, DetailsTable& details, const std::string& stamp,
+void ArchiveTarget::begin(const ScannedHost& host, DetailsTable& details, const std::string& stamp,
                           const std::string& consistency) {
-  tree_ = &tree;
+  host_ = &host;
   details_ = &details;
   stamp_ = stamp;
   consistency_ = consistency;
-  member_.assign(tree.inodes.size(), 0);
-  offset_.assign(tree.inodes.size(), kNowhere);
+  member_.assign(host.inodes.size(), 0);
+  offset_.assign(host.inodes.size(), kNowhere);
   if (!set_) {
     pool_writer_ = std::make_unique<ArchiveWriter>(single_dir_.get(), ".", single_name_, stamp, false);
     pool_catalog_.header = header("single");
@@ -143,7 +143,7 @@ uint64_t ArchiveTarget::find_member(const Entry& entry, uint64_t ino) {
 DirectoryWants::Want ArchiveTarget::wants_shared(uint32_t inode) {
   const std::lock_guard lock(mutex_);
   if (details_->known(inode)) {
-    const Inode& row = tree_->inodes[inode];
+    const Inode& row = host_->inodes[inode];
     if (const uint64_t number = find_member(entry_of(row, details_->get(inode)), row.ino); number != 0) {
       member_[inode] = number;
       claimed_[number] = true;
@@ -205,12 +205,12 @@ bool ArchiveTarget::has(const Item& item, const Inode& inode, const InodeDetails
 bool ArchiveTarget::append(const Item& item, const Inode& inode, const InodeDetails& details,
                            const Content& content, std::string& out) {
   TarEntry tar;
-  const std::string& guest = tree_->guests[item.guest].name;
+  const std::string& guest = host_->guests[item.guest].name;
   tar.path = join_path(guest, item.path);
   if (item.kind == Item::Kind::link || item.kind == Item::Kind::name) {
     tar.type = 'h';
     tar.mode = 0644;
-    tar.link = item.kind == Item::Kind::link ? join_path(guest, tree_->first_path(tree_->inodes[item.inode]))
+    tar.link = item.kind == Item::Kind::link ? join_path(guest, host_->first_path(host_->inodes[item.inode]))
                                              : pool_path(member_[item.inode]);
     append_header(out, tar);
     return true;
@@ -256,7 +256,7 @@ void ArchiveTarget::take(const std::vector<Item>& items, Encoded&& encoded) {
     // A large file has its details when its last part is taken; all others when they are placed.
     const bool whole = !item.large || item.part + 1 == item.large->parts.size();
     if (item.kind != Item::Kind::shared || !whole || offset_[item.inode] == kNowhere) continue;
-    const Inode& row = tree_->inodes[item.inode];
+    const Inode& row = host_->inodes[item.inode];
     Entry entry = entry_of(row, details_->get(item.inode));
     entry.archive = pool_number_;
     entry.offset = offset_[item.inode];
@@ -287,7 +287,7 @@ void ArchiveTarget::end_shared() {
 
 void ArchiveTarget::begin_guest(uint32_t guest) {
   auto job = std::make_shared<Job>();
-  const std::string& name = tree_->guests[guest].name;
+  const std::string& name = host_->guests[guest].name;
   job->header = header("full");
   job->header.guest = name;
   if (set_) {
@@ -312,16 +312,16 @@ void ArchiveTarget::begin_guest(uint32_t guest) {
 
 void ArchiveTarget::compare_link_groups(uint32_t guest, Job& job) {
   std::unordered_map<uint32_t, std::vector<std::string>> now;
-  std::vector<std::pair<uint32_t, std::string>> stack{{tree_->trees[guest].root, ""}};
+  std::vector<std::pair<uint32_t, std::string>> stack{{host_->trees[guest].root, ""}};
   while (!stack.empty()) {
     const auto [dir, path] = std::move(stack.back());
     stack.pop_back();
-    for (const auto& child : tree_->dirs[dir].children) {
-      const Inode& inode = tree_->inodes[child.inode];
+    for (const auto& child : host_->dirs[dir].children) {
+      const Inode& inode = host_->inodes[child.inode];
       if (is_dir(inode))
-        stack.emplace_back(inode.dir, join_path(path, tree_->trees[guest].name(child.name)));
+        stack.emplace_back(inode.dir, join_path(path, host_->trees[guest].name(child.name)));
       else if (!inode.shared && inode.names > 1)
-        now[child.inode].push_back(join_path(path, tree_->trees[guest].name(child.name)));
+        now[child.inode].push_back(join_path(path, host_->trees[guest].name(child.name)));
     }
   }
   if (now.empty() || job.previous.dirs.empty()) return;
@@ -348,22 +348,22 @@ void ArchiveTarget::compare_link_groups(uint32_t guest, Job& job) {
 
 DirectoryWants ArchiveTarget::plan_directory(uint32_t guest, uint32_t dir, const std::string& path) {
   const auto j = job(guest);
-  const DirNode& node = tree_->dirs[dir];
-  const auto& tree = tree_->trees[guest];
+  const DirNode& node = host_->dirs[dir];
+  const auto& scanned = host_->trees[guest];
   const auto previous = j->previous.dirs.find(path);
   std::vector<Entry>& before = j->before;
   before.clear();
   const bool had = previous != j->previous.dirs.end() && decode_dir(previous->second, before);
   const auto compare = [&](uint32_t inode, const Entry* old, bool linked) {
     if (old == nullptr || old->pool != 0 || old->linked != linked ||
-        old->type != type_letter(tree_->inodes[inode].mode))
+        old->type != type_letter(host_->inodes[inode].mode))
       return DirectoryWants::yes;
     if (!details_->known(inode)) {
       const std::lock_guard lock(mutex_);
       j->maybe[inode] = *old;
       return DirectoryWants::if_changed;
     }
-    Entry entry = entry_of(tree_->inodes[inode], details_->get(inode));
+    Entry entry = entry_of(host_->inodes[inode], details_->get(inode));
     entry.linked = linked;
     return same_object(entry, *old) ? DirectoryWants::no : DirectoryWants::yes;
   };
@@ -373,9 +373,9 @@ DirectoryWants ArchiveTarget::plan_directory(uint32_t guest, uint32_t dir, const
   bool changed = !had || before.front().listed != node.listed;
   for (size_t i = 0; i < node.children.size(); ++i) {
     const auto& child = node.children[i];
-    const Inode& inode = tree_->inodes[child.inode];
+    const Inode& inode = host_->inodes[child.inode];
     if (inode.gone) continue;
-    const Entry* old = find_name(before, tree.name(child.name));
+    const Entry* old = find_name(before, scanned.name(child.name));
     known_before += old != nullptr ? 1 : 0;
     auto& want = wants.children[i];
     if (is_dir(inode)) {
@@ -394,15 +394,15 @@ DirectoryWants ArchiveTarget::plan_directory(uint32_t guest, uint32_t dir, const
     changed = changed || old == nullptr || want != DirectoryWants::no;
   }
   changed = changed || known_before + 1 != before.size();
-  wants.self = changed ? DirectoryWants::yes : compare(tree_->dirs[dir].inode, &before.front(), false);
+  wants.self = changed ? DirectoryWants::yes : compare(host_->dirs[dir].inode, &before.front(), false);
   if (wants.self != DirectoryWants::no && j->header.kind == "inc" && node.listed) {
     for (size_t i = 0; i < node.children.size(); ++i) {
-      const Inode& inode = tree_->inodes[node.children[i].inode];
+      const Inode& inode = host_->inodes[node.children[i].inode];
       if (inode.gone) continue;
       wants.list += is_dir(inode)                                                      ? 'D'
                     : wants.children[i] != DirectoryWants::no && !S_ISSOCK(inode.mode) ? 'Y'
                                                                                        : 'N';
-      wants.list.append(tree.name(node.children[i].name)).push_back('\0');
+      wants.list.append(scanned.name(node.children[i].name)).push_back('\0');
     }
     wants.list.push_back('\0');
   }
@@ -410,7 +410,7 @@ DirectoryWants ArchiveTarget::plan_directory(uint32_t guest, uint32_t dir, const
 }
 
 Entry ArchiveTarget::named_entry(uint32_t inode, const std::string& name) const {
-  const Inode& row = tree_->inodes[inode];
+  const Inode& row = host_->inodes[inode];
   Entry entry;
   if (is_dir(row)) {
     entry.type = 'd';
@@ -420,7 +420,7 @@ Entry ArchiveTarget::named_entry(uint32_t inode, const std::string& name) const 
   } else {
     entry = entry_of(row, details_->get(inode));
     entry.linked = row.names > 1;
-    entry.group = entry.linked ? tree_->group_of(row) : 0;
+    entry.group = entry.linked ? host_->group_of(row) : 0;
   }
   entry.name = name;
   return entry;
@@ -430,24 +430,24 @@ Entry ArchiveTarget::named_entry(uint32_t inode, const std::string& name) const 
 void ArchiveTarget::record_names(uint32_t guest, Job& job) {
   Catalog catalog;
   catalog.header = job.header;
-  auto& dirs = (set_ ? catalog : pool_catalog_).dirs[tree_->guests[guest].name];
+  auto& dirs = (set_ ? catalog : pool_catalog_).dirs[host_->guests[guest].name];
   std::vector<Entry> before;
-  std::vector<std::pair<uint32_t, std::string>> stack{{tree_->trees[guest].root, ""}};
+  std::vector<std::pair<uint32_t, std::string>> stack{{host_->trees[guest].root, ""}};
   while (!stack.empty()) {
     const auto [dir, path] = std::move(stack.back());
     stack.pop_back();
-    const DirNode& node = tree_->dirs[dir];
+    const DirNode& node = host_->dirs[dir];
     const auto previous = job.previous.dirs.find(path);
     before.clear();
     if (previous != job.previous.dirs.end()) decode_dir(previous->second, before);
-    Entry self = entry_of(tree_->inodes[node.inode], details_->get(node.inode));
+    Entry self = entry_of(host_->inodes[node.inode], details_->get(node.inode));
     self.listed = node.listed;
     std::string bytes;
     append_entry(bytes, self);
     for (const auto& child : node.children) {
-      const Inode& inode = tree_->inodes[child.inode];
+      const Inode& inode = host_->inodes[child.inode];
       if (inode.gone || (!is_dir(inode) && !details_->known(child.inode))) continue;
-      const std::string name(tree_->trees[guest].name(child.name));
+      const std::string name(host_->trees[guest].name(child.name));
       Entry entry = named_entry(child.inode, name);
       if (is_dir(inode)) stack.emplace_back(inode.dir, join_path(path, name));
       if (entry.type == 'f' && entry.pool == 0) {

@@ -35,7 +35,7 @@ class ArchiveTarget : public Target {
   ~ArchiveTarget() override;
 
   std::string describe() const override { return shown_; }
-  void begin(const HostTree& tree, DetailsTable& details, const std::string& stamp,
+  void begin(const ScannedHost& host, DetailsTable& details, const std::string& stamp,
              const std::string& consistency) override;
   DirectoryWants::Want wants_shared(uint32_t inode) override;
   void end_shared() override;
@@ -72,7 +72,7 @@ class ArchiveTarget : public Target {
   UniqueFd single_dir_;
   std::string single_name_;
 
-  const HostTree* tree_ = nullptr;
+  const ScannedHost* host_ = nullptr;
   DetailsTable* details_ = nullptr;
   std::string stamp_, consistency_;
 

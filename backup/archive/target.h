@@ -19,7 +19,7 @@
 
 #include "backup/archive/catalog.h"
 #include "backup/source/inode_details.h"
-#include "backup/source/tree.h"
+#include "backup/source/scanned_host.h"
 
 namespace vs::backup {
 
@@ -61,7 +61,7 @@ struct Item {
     shared,  // a shared inode itself
   };
   Kind kind = Kind::object;
-  uint32_t guest = 0, dir = kNone, inode = 0;
+  uint32_t guest = 0, dir = kNoRow, inode = 0;
   std::string path;     // relative to the guest's root; of a shared inode its first name
   uint32_t wanted = 0;  // bit i: target i
   bool read = false;    // its details are not known, or its bytes are wanted
@@ -94,7 +94,7 @@ class Target {
  public:
   virtual ~Target() = default;
   virtual std::string describe() const = 0;
-  virtual void begin(const HostTree& tree, DetailsTable& details, const std::string& stamp,
+  virtual void begin(const ScannedHost& host, DetailsTable& details, const std::string& stamp,
                      const std::string& consistency) = 0;
   virtual DirectoryWants::Want wants_shared(uint32_t inode) = 0;
   virtual void end_shared() = 0;

@@ -28,7 +28,8 @@ std::vector<Verdict> named(const ArchiveSet& set, const Selection& selection) {
   const auto it = std::find_if(history.rbegin(), history.rend(),
                                [&](const Archive& a) { return a.header.stamp <= selection.time; });
   if (it == history.rend())
-    throw Error(fmt::format("no backup of {} at or before {}", escaped(selection.guest), selection.time), Exit::usage);
+    throw Error(fmt::format("no backup of {} at or before {}", escaped(selection.guest), selection.time),
+                Exit::usage);
   for (const auto& other : history)
     if (other.header.chain == it->header.chain && other.header.number > it->header.number)
       throw Error(fmt::format("{} of {} is needed by {}; forget the newer ones first", it->header.stamp,

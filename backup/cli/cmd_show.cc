@@ -51,14 +51,16 @@ Exit show(ShowFlags& options) {
     if (!state) throw Error(state.error().message, Exit::usage);
     const auto top = find_entry(*state, backups.pool(), selection.path);
     if (!top)
-      throw Error(fmt::format("{}@{}: no '{}' in it", escaped(selection.guest), state->stamp, escaped(selection.path)),
+      throw Error(fmt::format("{}@{}: no '{}' in it", escaped(selection.guest), state->stamp,
+                              escaped(selection.path)),
                   Exit::usage);
     show_one(command, selection.path.empty() ? "/" : selection.path, *top);
     ++shown;
     std::vector<Entry> entries;
     for (const auto& [path, bytes] : state->dirs) {
-      const bool inside = path == selection.path ||
-                          (options.recursive && (selection.path.empty() || path.starts_with(selection.path + "/")));
+      const bool inside =
+          path == selection.path ||
+          (options.recursive && (selection.path.empty() || path.starts_with(selection.path + "/")));
       if (!inside || !decode_dir(bytes, entries)) continue;
       for (size_t i = 1; i < entries.size(); ++i, ++shown) {
         const std::string full = join_path(path, entries[i].name);

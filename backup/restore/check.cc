@@ -231,8 +231,8 @@ struct Scratch {
 
 }  // namespace
 
-CheckCounts rehearse(StoredBackups& backups, const std::vector<std::string>& guests, const std::string& scratch_path,
-                     std::vector<Finding>& findings, RunContext& context) {
+CheckCounts rehearse(StoredBackups& backups, const std::vector<std::string>& guests,
+                     const std::string& scratch_path, std::vector<Finding>& findings, RunContext& context) {
   const Scratch scratch(scratch_path);
   std::vector<Selection> selections;
   for (const auto& guest : guests) selections.push_back({guest, "", ""});

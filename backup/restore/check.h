@@ -29,7 +29,7 @@ CheckCounts check_set(ArchiveSet& set, const std::vector<std::string>& guests, s
 // Restores the last state of these guests into `scratch` (which must not exist; it is removed again) and
 // compares with the catalogs what a restore is to give back, bytes apart: those were compared while they were
 // written.
-CheckCounts rehearse(StoredBackups& backups, const std::vector<std::string>& guests, const std::string& scratch,
-                     std::vector<Finding>& findings, RunContext& context);
+CheckCounts rehearse(StoredBackups& backups, const std::vector<std::string>& guests,
+                     const std::string& scratch, std::vector<Finding>& findings, RunContext& context);
 
 }  // namespace vs::backup

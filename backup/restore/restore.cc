@@ -120,14 +120,16 @@ class Restorer {
     const GuestState state = std::move(*loaded);
     identity_ += fmt::format("{}@{}:{}\n", selection.guest, state.stamp, escaped(selection.path));
     if (!find_entry(state, backups_.pool(), selection.path))
-      throw Error(fmt::format("{}@{}: no '{}' in it", escaped(selection.guest), state.stamp, escaped(selection.path)),
-                  Exit::usage);
+      throw Error(
+          fmt::format("{}@{}: no '{}' in it", escaped(selection.guest), state.stamp, escaped(selection.path)),
+          Exit::usage);
     ++counts_.guests;
     const bool whole_dir = state.dirs.contains(selection.path);
     std::vector<Entry> entries;
     std::unordered_map<uint64_t, size_t> groups;  // of this guest
     for (const auto& [path, bytes] : state.dirs) {
-      const bool inside = selection.path.empty() || path == selection.path || path.starts_with(selection.path + "/");
+      const bool inside =
+          selection.path.empty() || path == selection.path || path.starts_with(selection.path + "/");
       // Directories on the way to it are made with their own attributes.
       const bool above = path.empty() || selection.path.starts_with(path + "/");
       const bool holds = !whole_dir && path == split_path(selection.path).first;
@@ -539,8 +541,8 @@ class Restorer {
 
 }  // namespace
 
-RestoreCounts restore(StoredBackups& backups, const std::vector<Selection>& selections, const RestoreOptions& options,
-                      RunContext& context) {
+RestoreCounts restore(StoredBackups& backups, const std::vector<Selection>& selections,
+                      const RestoreOptions& options, RunContext& context) {
   return Restorer(backups, options, context).run(selections);
 }
 

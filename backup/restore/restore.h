@@ -38,7 +38,7 @@ struct RestoreCounts {
            damaged = 0;
 };
 
-RestoreCounts restore(StoredBackups& backups, const std::vector<Selection>& selections, const RestoreOptions& options,
-                      RunContext& context);
+RestoreCounts restore(StoredBackups& backups, const std::vector<Selection>& selections,
+                      const RestoreOptions& options, RunContext& context);
 
 }  // namespace vs::backup

@@ -5,8 +5,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "backup/source/scanned_host.h"
 #include "backup/source/snapshot_tree.h"
-#include "backup/source/tree.h"
 #include "core/escape.h"
 #include "core/tree/nodev_mount.h"
 

@@ -119,7 +119,7 @@ InodeDetails DetailsTable::get(uint32_t inode) const {
   details.content = row.content;
   details.flags = row.flags;
   details.inconsistent = row.inconsistent;
-  if (row.aside == kNone) return details;
+  if (row.aside == kNoRow) return details;
   const std::lock_guard lock(mutex_);
   details.target = aside_[row.aside].target;
   details.xattrs = aside_[row.aside].xattrs;

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "backup/source/digest.h"
-#include "backup/source/tree.h"
+#include "backup/source/scanned_host.h"
 #include "core/store/file_class.h"
 
 namespace vs::backup {
@@ -59,7 +59,7 @@ class DetailsTable {
   struct Row {
     Sha256 content{};
     uint32_t flags = 0;
-    uint32_t aside = kNone;
+    uint32_t aside = kNoRow;
     bool known = false;
     bool inconsistent = false;
   };

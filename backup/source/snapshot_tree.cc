@@ -7,7 +7,7 @@
 #include <map>
 
 #include "backup/source/lvm_snapshot.h"
-#include "backup/source/tree.h"
+#include "backup/source/scanned_host.h"
 
 namespace vs::backup {
 namespace {

@@ -23,7 +23,7 @@
 
 namespace vs::backup {
 
-inline constexpr uint32_t kNone = ~0u;
+inline constexpr uint32_t kNoRow = ~0u;
 
 struct Inode {
   uint64_t ino = 0;
@@ -31,14 +31,14 @@ struct Inode {
   int64_t mtime_ns = 0, ctime_ns = 0, btime_ns = 0;
   uint64_t rdev = 0;
   uint32_t mode = 0, uid = 0, gid = 0, nlink = 0;
-  uint32_t guest = 0;    // where its first name is, in the order of the archives: guest, directory, name
-  uint32_t dir = kNone;  // DirNode of that name; for a directory, its own DirNode
-  uint32_t name = 0;     // that name
-  uint32_t names = 0;    // how many names the walk found
-  uint8_t slot = 0;      // which of HostTree::filesystems
-  bool sealed = false;   // immutable and with several links: a master of vunify, or somebody's own doing
-  bool shared = false;   // has names in several guests, or is sealed
-  bool gone = false;     // vanished or became something else before it was read
+  uint32_t guest = 0;     // where its first name is, in the order of the archives: guest, directory, name
+  uint32_t dir = kNoRow;  // DirNode of that name; for a directory, its own DirNode
+  uint32_t name = 0;      // that name
+  uint32_t names = 0;     // how many names the walk found
+  uint8_t slot = 0;       // which of ScannedHost::filesystems
+  bool sealed = false;    // immutable and with several links: a master of vunify, or somebody's own doing
+  bool shared = false;    // has names in several guests, or is sealed
+  bool gone = false;      // vanished or became something else before it was read
 };
 
 // What a stat says goes into the inode; the rest stays. For the walk, and again from the descriptor when it
@@ -46,28 +46,28 @@ struct Inode {
 void take_stat(Inode& inode, const FileStat& stat);
 
 struct Child {
-  uint32_t name = 0;  // of HostTree::texts
+  uint32_t name = 0;  // of ScannedHost::texts
   uint32_t inode = 0;
 };
 
 struct DirNode {
-  uint32_t parent = kNone;  // kNone: the guest's root
+  uint32_t parent = kNoRow;  // kNoRow: the guest's root
   uint32_t name = 0;
   uint32_t inode = 0;
   bool listed = false;          // false: could not be read, or excluded below; its children are not known
   std::vector<Child> children;  // sorted by the bytes of their names
 };
 
-struct GuestTree {
-  uint32_t root = kNone;
+struct ScannedGuest {
+  uint32_t root = kNoRow;
   const NameTable* texts = nullptr;
   std::string_view name(uint32_t number) const { return texts->at(number); }
 };
 
-class HostTree {
+class ScannedHost {
  public:
   std::vector<Guest> guests;
-  std::vector<GuestTree> trees;  // one a guest
+  std::vector<ScannedGuest> trees;  // one a guest
   std::unique_ptr<NameTable> texts = std::make_unique<NameTable>();
   std::vector<uint64_t>
       filesystems;  // by Inode::slot: f_fsid, the same as long as the filesystem lives, unlike st_dev
@@ -98,7 +98,7 @@ uint64_t filesystem_id(int fd);
 bool excluded(const std::vector<std::string>& globs, const std::string& path);
 
 // Fills everything. Directories that could not be read are logged and stand with `listed` false.
-void walk(HostTree& tree, const WalkOptions& options, RunContext& context);
+void walk(ScannedHost& host, const WalkOptions& options, RunContext& context);
 
 bool is_dir(const Inode& inode);
 bool is_file(const Inode& inode);

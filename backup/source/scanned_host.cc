@@ -1,4 +1,4 @@
-#include "backup/source/tree.h"
+#include "backup/source/scanned_host.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -47,7 +47,7 @@ struct Task {
 
 struct Found {
   std::string name;
-  uint32_t inode = kNone;  // known without a stat
+  uint32_t inode = kNoRow;  // known without a stat
   FileStat stat;
 };
 
@@ -59,7 +59,7 @@ class LinkTable {
     const Shard& shard = shards_[ino % kShards];
     const std::shared_lock lock(shard.mutex);
     const auto it = shard.rows.find(ino << 8 | slot);
-    return it == shard.rows.end() || (sealed_only && !it->second.sealed) ? kNone : it->second.inode;
+    return it == shard.rows.end() || (sealed_only && !it->second.sealed) ? kNoRow : it->second.inode;
   }
   void add(uint8_t slot, uint64_t ino, uint32_t inode, bool sealed) {
     Shard& shard = shards_[ino % kShards];
@@ -93,12 +93,12 @@ Inode row_of(const FileStat& stat) {
 
 class Walker {
  public:
-  Walker(HostTree& tree, const WalkOptions& options, RunContext& context)
-      : tree_(tree), options_(options), context_(context) {}
+  Walker(ScannedHost& host, const WalkOptions& options, RunContext& context)
+      : host_(host), options_(options), context_(context) {}
 
   void run() {
     std::vector<Task> roots;
-    for (uint32_t g = 0; g < tree_.guests.size(); ++g) roots.push_back(add_root(g));
+    for (uint32_t g = 0; g < host_.guests.size(); ++g) roots.push_back(add_root(g));
     // All filesystems are known before anything is walked: so their order is the same in each run.
     for (uint32_t g = 0; g < options_.mounts.size(); ++g)
       for (const auto& path : options_.mounts[g]) add_mount(g, path);
@@ -113,27 +113,27 @@ class Walker {
 
  private:
   Task add_root(uint32_t g) {
-    const Guest& guest = tree_.guests[g];
+    const Guest& guest = host_.guests[g];
     const uint64_t given = g < options_.filesystems.size() ? options_.filesystems[g] : 0;
     add_device(guest.root.stat().dev, given != 0 ? given : filesystem_id(guest.root.fd()));
     const uint32_t inode = add_inode(row_of(guest.root.stat()), g, guest.root.stat().dev);
-    tree_.dirs.push_back({kNone, 0, inode, false, {}});
-    const auto dir = static_cast<uint32_t>(tree_.dirs.size() - 1);
-    tree_.trees[g].root = tree_.inodes[inode].dir = dir;
+    host_.dirs.push_back({kNoRow, 0, inode, false, {}});
+    const auto dir = static_cast<uint32_t>(host_.dirs.size() - 1);
+    host_.trees[g].root = host_.inodes[inode].dir = dir;
     return {g, dir, ""};
   }
 
   void add_device(uint64_t dev, uint64_t id) {
     if (slot_of(dev) < devices_.size()) return;
     devices_.push_back(dev);
-    tree_.filesystems.push_back(id);
+    host_.filesystems.push_back(id);
     if (devices_.size() > kMostFilesystems)
       throw Error("the vservers are on more than 250 filesystems or subvolumes; back them up in several runs",
                   Exit::usage);
   }
 
   void add_mount(uint32_t g, const std::string& path) {
-    const Guest& guest = tree_.guests[g];
+    const Guest& guest = host_.guests[g];
     const auto fd = guest.root.open(path, O_PATH);
     const auto stat = fd ? stat_fd(fd->get(), path) : Expected<FileStat>(fd.error());
     if (!stat && stat.error().code == EXDEV) return;  // covered by a mount that is not entered
@@ -146,16 +146,16 @@ class Walker {
     return static_cast<size_t>(std::find(devices_.begin(), devices_.end(), dev) - devices_.begin());
   }
   bool ours(uint32_t guest, const FileStat& stat) const {
-    return tree_.guests[guest].root.enters(stat.mount_id) && slot_of(stat.dev) < devices_.size();
+    return host_.guests[guest].root.enters(stat.mount_id) && slot_of(stat.dev) < devices_.size();
   }
 
   bool list(const Task& task, DirReader& reader, std::vector<Found>& found) {
-    const Guest& guest = tree_.guests[task.guest];
+    const Guest& guest = host_.guests[task.guest];
     const auto fail = [&](const Problem& problem) {
       if (!vanished(problem) && problem.code != EXDEV) {
         context_.log.object_failed(problem.message);
         const std::lock_guard lock(mutex_);
-        ++tree_.problems;
+        ++host_.problems;
       }
       return false;
     };
@@ -170,9 +170,9 @@ class Walker {
     for (DirEntry entry; reader.next(entry);) {
       if (!options_.excludes.empty() && excluded(options_.excludes, join_path(task.path, entry.name)))
         continue;
-      Found one{std::string(entry.name), kNone, {}};
+      Found one{std::string(entry.name), kNoRow, {}};
       if (entry.type == DT_REG) one.inode = links_.find(slot, entry.ino, true);
-      if (one.inode == kNone) {
+      if (one.inode == kNoRow) {
         const auto found_stat = stat_at(fd->get(), entry.name.data(), shown);
         if (!found_stat) {
           if (!vanished(found_stat.error())) fail(found_stat.error());
@@ -193,24 +193,24 @@ class Walker {
     std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.name < b.name; });
     std::vector<Task> subdirs;
     const std::lock_guard lock(mutex_);
-    DirNode& node = tree_.dirs[task.dir];
+    DirNode& node = host_.dirs[task.dir];
     node.listed = listed;
     node.children.reserve(found.size());
-    ++tree_.directories;
-    tree_.names += found.size();
+    ++host_.directories;
+    host_.names += found.size();
     for (const auto& one : found) {
-      const uint32_t name = tree_.texts->add(one.name);
-      const bool dir = one.inode == kNone && S_ISDIR(one.stat.mode);
-      const uint32_t inode = one.inode != kNone ? one.inode
-                             : dir              ? add_inode(row_of(one.stat), task.guest, one.stat.dev)
-                                                : inode_of(one.stat, task.guest);
-      Inode& row = tree_.inodes[inode];
+      const uint32_t name = host_.texts->add(one.name);
+      const bool dir = one.inode == kNoRow && S_ISDIR(one.stat.mode);
+      const uint32_t inode = one.inode != kNoRow ? one.inode
+                             : dir               ? add_inode(row_of(one.stat), task.guest, one.stat.dev)
+                                                 : inode_of(one.stat, task.guest);
+      Inode& row = host_.inodes[inode];
       ++row.names;
       if (row.guest != task.guest) row.shared = true;
       node.children.push_back({name, inode});
       if (!dir) continue;
-      tree_.dirs.push_back({task.dir, name, inode, false, {}});
-      row.dir = static_cast<uint32_t>(tree_.dirs.size() - 1);
+      host_.dirs.push_back({task.dir, name, inode, false, {}});
+      row.dir = static_cast<uint32_t>(host_.dirs.size() - 1);
       if (ours(task.guest, one.stat))
         subdirs.push_back({task.guest, row.dir, join_path(task.path, one.name)});
     }
@@ -221,9 +221,9 @@ class Walker {
     if (stat.nlink <= 1) return add_inode(row_of(stat), guest, stat.dev);
     const auto slot = static_cast<uint8_t>(slot_of(stat.dev));
     const uint32_t known = links_.find(slot, stat.ino, false);
-    if (known != kNone) return known;
+    if (known != kNoRow) return known;
     const uint32_t inode = add_inode(row_of(stat), guest, stat.dev);
-    links_.add(slot, stat.ino, inode, tree_.inodes[inode].sealed);
+    links_.add(slot, stat.ino, inode, host_.inodes[inode].sealed);
     return inode;
   }
 
@@ -233,11 +233,11 @@ class Walker {
     // any will do.
     inode.slot = static_cast<uint8_t>(std::min(slot_of(dev), devices_.size() - 1));
     inode.shared = inode.sealed;
-    tree_.inodes.push_back(inode);
-    return static_cast<uint32_t>(tree_.inodes.size() - 1);
+    host_.inodes.push_back(inode);
+    return static_cast<uint32_t>(host_.inodes.size() - 1);
   }
 
-  HostTree& tree_;
+  ScannedHost& host_;
   const WalkOptions& options_;
   RunContext& context_;
   std::vector<uint64_t> devices_;  // by slot
@@ -248,16 +248,16 @@ class Walker {
 
 // Where each inode's first name is, in the order in which archives are written; the walk met them in any
 // order.
-void find_first_names(HostTree& tree) {
-  std::vector<bool> seen(tree.inodes.size());
-  for (uint32_t g = 0; g < tree.guests.size(); ++g) {
-    std::vector<uint32_t> stack{tree.trees[g].root};
+void find_first_names(ScannedHost& host) {
+  std::vector<bool> seen(host.inodes.size());
+  for (uint32_t g = 0; g < host.guests.size(); ++g) {
+    std::vector<uint32_t> stack{host.trees[g].root};
     while (!stack.empty()) {
       const uint32_t dir = stack.back();
       stack.pop_back();
-      const auto& children = tree.dirs[dir].children;
+      const auto& children = host.dirs[dir].children;
       for (const auto& child : children) {
-        Inode& inode = tree.inodes[child.inode];
+        Inode& inode = host.inodes[child.inode];
         if (is_dir(inode) || seen[child.inode]) continue;
         seen[child.inode] = true;
         inode.guest = g;
@@ -265,7 +265,7 @@ void find_first_names(HostTree& tree) {
         inode.name = child.name;
       }
       for (auto it = children.rbegin(); it != children.rend(); ++it)
-        if (is_dir(tree.inodes[it->inode])) stack.push_back(tree.inodes[it->inode].dir);
+        if (is_dir(host.inodes[it->inode])) stack.push_back(host.inodes[it->inode].dir);
     }
   }
 }
@@ -309,29 +309,29 @@ bool excluded(const std::vector<std::string>& globs, const std::string& path) {
   return false;
 }
 
-std::string HostTree::dir_path(uint32_t guest, uint32_t dir) const {
+std::string ScannedHost::dir_path(uint32_t guest, uint32_t dir) const {
   std::string path;
   std::vector<uint32_t> chain;
-  for (; dir != kNone && dirs[dir].parent != kNone; dir = dirs[dir].parent) chain.push_back(dir);
+  for (; dir != kNoRow && dirs[dir].parent != kNoRow; dir = dirs[dir].parent) chain.push_back(dir);
   for (auto it = chain.rbegin(); it != chain.rend(); ++it)
     path = join_path(path, trees[guest].name(dirs[*it].name));
   return path;
 }
 
-std::string HostTree::first_path(const Inode& inode) const {
+std::string ScannedHost::first_path(const Inode& inode) const {
   if (is_dir(inode)) return dir_path(inode.guest, inode.dir);
   return join_path(dir_path(inode.guest, inode.dir), trees[inode.guest].name(inode.name));
 }
 
-uint64_t HostTree::group_of(const Inode& inode) const {
+uint64_t ScannedHost::group_of(const Inode& inode) const {
   const bool inside = inode.slot != inodes[dirs[trees[inode.guest].root].inode].slot;
   return inside ? inode.ino ^ (uint64_t{inode.slot} + 1) << 56 : inode.ino;
 }
 
-void walk(HostTree& tree, const WalkOptions& options, RunContext& context) {
-  tree.trees.assign(tree.guests.size(), {kNone, tree.texts.get()});
-  Walker(tree, options, context).run();
-  find_first_names(tree);
+void walk(ScannedHost& host, const WalkOptions& options, RunContext& context) {
+  host.trees.assign(host.guests.size(), {kNoRow, host.texts.get()});
+  Walker(host, options, context).run();
+  find_first_names(host);
 }
 
 }  // namespace vs::backup
