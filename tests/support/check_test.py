@@ -49,6 +49,10 @@ class SumTest(unittest.TestCase):
         self.assertIn("skipped release: b: needs a moon", lines)
         self.assertEqual(lines[-1], "1 passed, 0 failed, 1 skipped")
 
+    def test_a_machine_that_was_not_booted_has_its_reason_too(self):
+        self.put("release.xml", SKIPPED.replace("a_test.cc:7: Skipped\nneeds a moon", "vm: skipped: needs root").format("vm.x"))
+        self.assertIn("skipped release: vm.x: needs root", self.sum()[1])
+
     def test_what_could_not_be_started_failed(self):
         self.put("release.xml", NOT_STARTED.format("a"))
         code, lines = self.sum()

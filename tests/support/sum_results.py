@@ -13,9 +13,9 @@ import xml.etree.ElementTree as xml
 
 
 def skip_reason(case):
-    """What GTEST_SKIP() << said: the lines between "Skipped" and gtest's own next mark."""
+    """What GTEST_SKIP() << said: the lines between "Skipped" and gtest's own next mark. Or what vm.sh said."""
     output = case.findtext("system-out") or ""
-    said = re.search(r": Skipped\n(.*?)\n*(?:\n\[|\Z)", output, re.S)
+    said = re.search(r": Skipped\n(.*?)\n*(?:\n\[|\Z)", output, re.S) or re.search(r"^vm: skipped: (.*)", output, re.M)
     if said and said.group(1).strip():
         return " ".join(said.group(1).split())
     skipped = case.find("skipped")

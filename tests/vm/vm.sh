@@ -125,13 +125,18 @@ vm_put() {
 
 # --- a run ---------------------------------------------------------------------------------------------
 
+# Why this machine cannot, whatever is installed on it.
 vm_impossible() {
-  local program
   [ "$(id -u)" = 0 ] || { echo "needs root"; return; }
-  for program in qemu-system-x86_64 mmdebstrap mke2fs cpio depmod xz busybox; do
-    PATH="$PATH:/sbin:/usr/sbin" command -v "$program" >/dev/null || { echo "needs $program"; return; }
-  done
   [ "$(uname -m)" = x86_64 ] || echo "needs an x86_64 machine"
+}
+
+# A program that is not there is no reason to skip: packaging/install-packages brings it.
+vm_missing() {
+  local program
+  for program in qemu-system-x86_64 mmdebstrap mke2fs cpio depmod xz busybox; do
+    PATH="$PATH:/sbin:/usr/sbin" command -v "$program" >/dev/null || { echo "needs $program: packaging/install-packages brings it"; return; }
+  done
 }
 
 vm_run() {
@@ -144,6 +149,7 @@ vm_run() {
     shift 2
   done
   why=$(vm_impossible); if [ -n "$why" ]; then echo "vm: skipped: $why"; return 77; fi
+  why=$(vm_missing); if [ -n "$why" ]; then echo "vm: $why"; return 125; fi
   local kernel ramdisk system pool='' run one disks
   kernel=$(vm_kernel "$kernel_name") && ramdisk=$(vm_ramdisk "$kernel") && system=$(vm_disk ":$VM_SYSTEM") || return 125
   if [ "${#guests[@]}" != 0 ]; then pool=$(vm_disk "${guests[@]}") || return 125; fi
