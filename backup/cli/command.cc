@@ -10,7 +10,8 @@ namespace vs::backup {
 
 Command::Command(const Options& options) : CommandFrame("vbackup", options), options_(options) {}
 
-Exit Command::finish(const std::string& verb, nlohmann::ordered_json summary, const std::string& text) {
+Exit Command::finish(const std::string& verb, const nlohmann::ordered_json& summary,
+                     const std::string& text) {
   log().finish();
   if (options_.json) {
     nlohmann::ordered_json json = {{"type", "summary"}, {"verb", verb}};

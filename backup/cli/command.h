@@ -13,7 +13,7 @@ class Command : public CommandFrame {
  public:
   explicit Command(const Options& options);
   // The last line: `summary` gets type, verb, seconds, peak_rss_bytes; or `text`. Returns the exit code.
-  Exit finish(const std::string& verb, nlohmann::ordered_json summary, const std::string& text);
+  Exit finish(const std::string& verb, const nlohmann::ordered_json& summary, const std::string& text);
 
  private:
   const Options& options_;

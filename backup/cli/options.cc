@@ -15,7 +15,7 @@ void add_set_option(Verb& verb, Options& options) {
 }
 
 std::string set_path(const std::string& target) {
-  const std::string path = target.starts_with("archive:") ? target.substr(8) : target;
+  std::string path = target.starts_with("archive:") ? target.substr(8) : target;
   if (path.empty() || (path.find(':') != std::string::npos && path.find('/') > path.find(':')))
     throw Error("'" + escaped(target) + "': expected archive:DIR, a directory for an archive set",
                 Exit::usage);

@@ -207,7 +207,7 @@ Result make_private_network(const std::vector<PrivateLink>& links, const std::ve
   const UniqueFd own(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
   if (!own || ::setns(host_network, CLONE_NEWNET) != 0)
     return problem_from_errno("go to", "the host's network namespace");
-  const auto made = make_links(links, own.get(), hold);
+  auto made = make_links(links, own.get(), hold);
   if (::setns(own.get(), CLONE_NEWNET) != 0)
     return problem_from_errno("go back to", "the guest's network namespace");
   if (!made) return made;
