@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/hex.h"
 #include "unify/packages/package_index.h"
 
 namespace vs::unify {
@@ -23,8 +24,6 @@ struct Key128Hash {
 };
 
 Key128 xxh128(std::string_view bytes);
-std::string hex(std::string_view bytes);
-bool from_hex(std::string_view text, std::string& bytes);
 
 // XXH3-128 of a stream.
 class FastHasher {

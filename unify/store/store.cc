@@ -4,14 +4,15 @@
 #include <fmt/format.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
+#include "core/hex.h"
 #include "core/tree/dir_reader.h"
-#include "unify/packages/hasher.h"
 
 namespace vs::unify {
 namespace {
@@ -191,8 +192,8 @@ Expected<std::string> Store::name_master(int fd, const std::string& sha256,
   const std::string key = fmt::format("{}:{}:{:o}:{}:{:x}", file_class.uid, file_class.gid, file_class.mode,
                                       file_class.mtime_ns, file_class.xattrs);
   for (unsigned serial = 0;; ++serial) {
-    const std::string name =
-        fmt::format("{}/{}-{:016x}-{}", digits.substr(0, 2), digits.substr(2), xxh128(key).low, serial);
+    const std::string name = fmt::format("{}/{}-{:016x}-{}", digits.substr(0, 2), digits.substr(2),
+                                         XXH3_128bits(key.data(), key.size()).low64, serial);
     if (::linkat(fd, "", masters_.get(), name.c_str(), AT_EMPTY_PATH) == 0) return name;
     if (errno != EEXIST) return problem_from_errno("name master", shown_master(name));
   }
