@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "core/run_context.h"
+#include "core/store/guard.h"
+#include "core/store/pool.h"
 #include "unify/change/apply.h"
 #include "unify/change/recovery.h"
 #include "unify/change/release.h"
@@ -14,8 +16,6 @@
 #include "unify/plan/guest_files.h"
 #include "unify/plan/link_plan.h"
 #include "unify/report/savings.h"
-#include "unify/store/guard.h"
-#include "unify/store/pool.h"
 
 namespace vs::unify {
 

@@ -42,11 +42,9 @@ const std::vector<Layer> kLayers = {
     {"unify/packages", {"core/"}},
     // Numbers in, text out.
     {"unify/report", {"core/"}},
-    {"unify/store", {"core/"}},
-    {"unify/plan", {"core/", "unify/scan", "unify/packages", "unify/store"}},
-    {"unify/change", {"core/", "unify/scan", "unify/packages", "unify/store", "unify/plan"}},
-    {"unify",
-     {"core/", "unify/scan", "unify/packages", "unify/store", "unify/plan", "unify/change", "unify/report"}},
+    {"unify/plan", {"core/", "unify/scan", "unify/packages"}},
+    {"unify/change", {"core/", "unify/scan", "unify/packages", "unify/plan"}},
+    {"unify", {"core/", "unify/scan", "unify/packages", "unify/plan", "unify/change", "unify/report"}},
     {"unify/cli", {"core/", "unify/"}},
 
     {"backup/source", {"core/"}},
@@ -81,7 +79,7 @@ const std::vector<ThirdParty> kThirdParty = {
     {"lmdb.h", {"unify/plan/index.cc", "backup/source/inode_index.cc"}},
     {"openssl/", {"unify/packages/hasher.cc", "backup/source/digest.cc"}},
     {"xxhash.h",
-     {"core/store/file_class.cc", "unify/store/store.cc", "core/durable/record_log.cc",
+     {"core/store/file_class.cc", "core/store/store.cc", "core/durable/record_log.cc",
       "unify/packages/hasher.cc", "unify/packages/package_cache.cc", "unify/packages/recorded_dirs.cc",
       "unify/packages/rpm_database.cc"}},
     {"CLI/", {"core/cli.cc", "unify/cli/vdu_main.cc"}},
@@ -293,13 +291,13 @@ TEST(LayeringTest, SeesACircleAlsoWhereACcFileClosesIt) {
 }
 
 TEST(LayeringTest, SeesASiblingIncludedFromCore) {
-  EXPECT_THAT(violations_of("core/x.cc", "\n#include \"unify/store/store.h\"\n"),
-              ElementsAre("core/x.cc:2: core may not include \"unify/store/store.h\""));
+  EXPECT_THAT(violations_of("core/x.cc", "\n#include \"unify/plan/index.h\"\n"),
+              ElementsAre("core/x.cc:2: core may not include \"unify/plan/index.h\""));
   EXPECT_THAT(violations_of("core/tree/x.cc", "#include \"core/store/lease.h\""), testing::SizeIs(1));
 }
 
 TEST(LayeringTest, SeesWingsThatKnowEachOther) {
-  EXPECT_THAT(violations_of("isolation/trees/x.cc", "#include \"unify/store/store.h\""), testing::SizeIs(1));
+  EXPECT_THAT(violations_of("isolation/trees/x.cc", "#include \"unify/plan/index.h\""), testing::SizeIs(1));
   EXPECT_THAT(violations_of("backup/x.cc", "#include \"unify/scan/scanner.h\""), testing::SizeIs(1));
   EXPECT_THAT(violations_of("unify/x.cc", "#include \"isolation/context/mounts.h\""), testing::SizeIs(1));
   EXPECT_THAT(violations_of("unify/x.cc", "#include \"tests/support/host.h\""), testing::SizeIs(1));
@@ -308,7 +306,7 @@ TEST(LayeringTest, SeesWingsThatKnowEachOther) {
 TEST(LayeringTest, SeesAFolderThatReachesUp) {
   EXPECT_THAT(violations_of("unify/scan/scanner.cc", "#include \"unify/packages/package_index.h\""),
               testing::SizeIs(1));
-  EXPECT_THAT(violations_of("unify/packages/rpm_reader.cc", "#include \"unify/store/store.h\""),
+  EXPECT_THAT(violations_of("unify/packages/rpm_reader.cc", "#include \"unify/plan/index.h\""),
               testing::SizeIs(1));
   EXPECT_THAT(violations_of("unify/packages/rpm_reader.cc", "#include \"unify/packages/sandbox.h\""),
               IsEmpty());
@@ -319,7 +317,7 @@ TEST(LayeringTest, SeesAFolderThatReachesUp) {
 }
 
 TEST(LayeringTest, SeesALibraryOutsideOfItsOneFile) {
-  EXPECT_THAT(violations_of("unify/store/store.cc", "#include <lmdb.h>"), testing::SizeIs(1));
+  EXPECT_THAT(violations_of("core/store/store.cc", "#include <lmdb.h>"), testing::SizeIs(1));
   EXPECT_THAT(violations_of("unify/plan/index.cc", "#include <lmdb.h>"), IsEmpty());
   EXPECT_THAT(violations_of("unify/plan/index.h", "#include <tbb/parallel_for.h>"), testing::SizeIs(1));
   EXPECT_THAT(violations_of("unify/plan/index.cc", "#include <boost/any.hpp>"), testing::SizeIs(1));
@@ -328,8 +326,8 @@ TEST(LayeringTest, SeesALibraryOutsideOfItsOneFile) {
 }
 
 TEST(LayeringTest, ReadsIncludesHoweverTheyAreSpaced) {
-  EXPECT_THAT(violations_of("core/x.cc", "  #  include  \"unify/store/store.h\"  // no"), testing::SizeIs(1));
-  EXPECT_THAT(violations_of("core/x.cc", "// #include \"unify/store/store.h\"\n#define include"), IsEmpty());
+  EXPECT_THAT(violations_of("core/x.cc", "  #  include  \"unify/plan/index.h\"  // no"), testing::SizeIs(1));
+  EXPECT_THAT(violations_of("core/x.cc", "// #include \"unify/plan/index.h\"\n#define include"), IsEmpty());
 }
 
 }  // namespace

@@ -52,42 +52,12 @@ std::vector<std::string> names_in(const std::string& dir) {
   return names;
 }
 
-UniqueFd open_for_flags(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (!fd) throw std::runtime_error("test set-up: open " + path);
-  return fd;
-}
-
 }  // namespace
-
-Result HookedGuard::seal(int fd, const std::string& object) const {
-  if (before_seal) before_seal(fd);
-  if (fail_seal) return Problem{EROFS, "seal " + object};
-  const auto sealed = real_->seal(fd, object);
-  if (after_seal) after_seal(fd);
-  return sealed;
-}
-
-Result HookedGuard::unseal(int fd, const std::string& object) const {
-  const auto unsealed = real_->unseal(fd, object);
-  if (after_unseal) after_unseal(fd);
-  return unsealed;
-}
 
 std::string digest_of(DigestAlgorithm algorithm, std::string_view content) {
   Digester digester(algorithm);
   digester.update(content);
   return digester.finish();
-}
-
-bool is_sealed(const std::string& path) {
-  return (value_or_throw(inode_flags(open_for_flags(path).get(), path)) & kImmutableFlag) != 0;
-}
-void seal(const std::string& path) {
-  ok_or_throw(change_inode_flags(open_for_flags(path).get(), kImmutableFlag, true, path));
-}
-void unseal(const std::string& path) {
-  ok_or_throw(change_inode_flags(open_for_flags(path).get(), kImmutableFlag, false, path));
 }
 
 Host::Host(const std::vector<std::string>& names) {
@@ -243,16 +213,6 @@ std::vector<std::string> Host::staging() const {
 }
 std::vector<std::string> Host::lost() const {
   return names_in(store_path() + "/lost");
-}
-
-std::string cannot_seal() {
-  if (!is_root()) return "sealing needs root";
-  const ScratchDir dir;
-  const UniqueFd fd(::open(dir.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  const auto probed = make_immutable_guard()->probe(fd.get());
-  return probed ? ""
-                : "the immutable guard does not work below " + dir.path() + ": " + probed.error().message +
-                      " (set TMPDIR to a directory on ext4)";
 }
 
 }  // namespace vs::unit

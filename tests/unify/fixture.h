@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tests/core/scratch.h"
+#include "tests/core/sealing.h"
 #include "unify/change/journal.h"
 #include "unify/change/linker.h"
 #include "unify/plan/guest_files.h"
@@ -29,31 +30,7 @@ struct Context {
   RunContext run{log, progress, timer, cancel, 2};
 };
 
-// The immutable guard, and what a guest does around the moment in which a master is unsealed. Hooks run in
-// the thread of the linker.
-class HookedGuard final : public unify::Guard {
- public:
-  std::function<void(int fd)> after_unseal, before_seal, after_seal;
-  bool fail_seal = false;  // as a filesystem that has become read-only
-
-  std::string_view name() const override { return real_->name(); }
-  bool shares_inodes() const override { return real_->shares_inodes(); }
-  bool needs_window() const override { return real_->needs_window(); }
-  Result probe(int scratch_dir) const override { return real_->probe(scratch_dir); }
-  Result seal(int fd, const std::string& object) const override;
-  Result unseal(int fd, const std::string& object) const override;
-  Expected<bool> is_sealed(int fd, const std::string& object) const override {
-    return real_->is_sealed(fd, object);
-  }
-
- private:
-  std::unique_ptr<unify::Guard> real_ = unify::make_immutable_guard();
-};
-
 std::string digest_of(unify::DigestAlgorithm algorithm, std::string_view content);
-bool is_sealed(const std::string& path);
-void seal(const std::string& path);
-void unseal(const std::string& path);
 
 inline constexpr int64_t kMtime = 1'700'000'000'123'456'789;
 
@@ -122,8 +99,8 @@ class Host {
 
   Context context;
   std::vector<Guest> guests;
-  unify::Pool pool;
-  std::unique_ptr<unify::Store> store;
+  Pool pool;
+  std::unique_ptr<Store> store;
   std::unique_ptr<HookedGuard> guard = std::make_unique<HookedGuard>();
   std::unique_ptr<unify::Index> index;
   unify::MasterTable masters;
@@ -138,9 +115,6 @@ class Host {
   const ScratchDir dir_;
   std::map<std::string, std::vector<Record>> records_;
 };
-
-// Why this machine cannot seal files where the tests work; "" when it can.
-std::string cannot_seal();
 
 // For tests that link: skipped, with the reason, where nothing can be sealed.
 class HostTest : public testing::Test {

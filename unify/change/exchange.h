@@ -22,8 +22,8 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/store/store.h"
 #include "unify/change/stray_masters.h"
-#include "unify/store/store.h"
 
 namespace vs::unify {
 

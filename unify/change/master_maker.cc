@@ -9,7 +9,7 @@
 
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
-#include "unify/store/guard.h"
+#include "core/store/guard.h"
 
 namespace vs::unify {
 namespace {

@@ -4,12 +4,12 @@
 #include <span>
 #include <string>
 
+#include "core/store/guard.h"
+#include "core/store/store.h"
 #include "core/tree/inventory.h"
 #include "unify/plan/eligibility.h"
 #include "unify/plan/link_plan.h"
 #include "unify/plan/master_table.h"
-#include "unify/store/guard.h"
-#include "unify/store/store.h"
 
 namespace vs::unify {
 

@@ -17,10 +17,10 @@
 #include <chrono>
 
 #include "core/run_context.h"
+#include "core/store/guard.h"
 #include "core/store/lease.h"
+#include "core/store/store.h"
 #include "unify/change/master_maker.h"
-#include "unify/store/guard.h"
-#include "unify/store/store.h"
 
 namespace vs::unify {
 

@@ -19,9 +19,9 @@
 #include <span>
 
 #include "core/run_context.h"
+#include "core/store/guard.h"
 #include "unify/plan/index.h"
 #include "unify/plan/master_table.h"
-#include "unify/store/guard.h"
 
 namespace vs::unify {
 

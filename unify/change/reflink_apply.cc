@@ -7,8 +7,8 @@
 #include <mutex>
 
 #include "core/escape.h"
+#include "core/store/reflinker.h"
 #include "unify/change/apply.h"
-#include "unify/store/reflinker.h"
 
 namespace vs::unify {
 namespace {

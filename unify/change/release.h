@@ -6,10 +6,10 @@
 #include <span>
 
 #include "core/run_context.h"
+#include "core/store/guard.h"
 #include "unify/change/apply.h"
 #include "unify/change/journal.h"
 #include "unify/plan/master_table.h"
-#include "unify/store/guard.h"
 
 namespace vs::unify {
 

@@ -18,10 +18,10 @@
 #include <mutex>
 #include <vector>
 
+#include "core/store/guard.h"
 #include "core/store/seal_keeper.h"
 #include "unify/change/master_window.h"
 #include "unify/plan/master_table.h"
-#include "unify/store/guard.h"
 
 namespace vs::unify {
 

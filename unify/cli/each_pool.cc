@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "core/store/pool.h"
 #include "unify/change/journal.h"
-#include "unify/store/pool.h"
 
 namespace vs::unify {
 

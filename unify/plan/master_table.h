@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "core/run_context.h"
+#include "core/store/store.h"
 #include "unify/plan/index.h"
-#include "unify/store/store.h"
 
 namespace vs::unify {
 

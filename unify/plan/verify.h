@@ -9,11 +9,11 @@
 
 #include <span>
 
+#include "core/store/store.h"
 #include "core/tree/inventory.h"
 #include "unify/plan/candidates.h"
 #include "unify/plan/index.h"
 #include "unify/plan/link_plan.h"
-#include "unify/store/store.h"
 
 namespace vs::unify {
 

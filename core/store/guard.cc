@@ -1,4 +1,4 @@
-#include "unify/store/guard.h"
+#include "core/store/guard.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -9,7 +9,7 @@
 #include "core/escape.h"
 #include "core/tree/nodev_mount.h"
 
-namespace vs::unify {
+namespace vs {
 namespace {
 constexpr std::string_view kStrongestFirst[] = {"immutable", "reflink"};
 }
@@ -64,4 +64,4 @@ GuardChoice choose_guard(std::string_view requested, int scratch_dir, bool inode
                           escaped(where), all));
 }
 
-}  // namespace vs::unify
+}  // namespace vs

@@ -11,7 +11,7 @@
 #include "core/tree/inventory.h"
 #include "core/tree/nodev_mount.h"
 
-namespace vs::unify {
+namespace vs {
 
 struct Pool {
   std::string top;         // the mount point: highest directory on the same mount
@@ -37,4 +37,4 @@ std::optional<NodevMount> look_through_private_mount(const Pool& pool, std::vect
                                                      UniqueFd& store_parent,
                                                      const std::string& store_parent_path);
 
-}  // namespace vs::unify
+}  // namespace vs

@@ -1,4 +1,4 @@
-#include "unify/store/store.h"
+#include "core/store/store.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -14,7 +14,7 @@
 #include "core/hex.h"
 #include "core/tree/dir_reader.h"
 
-namespace vs::unify {
+namespace vs {
 namespace {
 
 // A store is reached by the administrator's path, so the parts before it are trusted; what it holds is ours.
@@ -210,4 +210,4 @@ Result Store::sync() const {
   return Ok{};
 }
 
-}  // namespace vs::unify
+}  // namespace vs

@@ -11,7 +11,7 @@
 
 #include "core/error.h"
 
-namespace vs::unify {
+namespace vs {
 
 class Guard {
  public:
@@ -56,4 +56,4 @@ GuardChoice choose_guard(std::string_view requested, int scratch_dir, bool inode
 // A fresh nameless file in the directory, for probes and masters: O_TMPFILE, read and write, 0600.
 Expected<int> open_scratch_file(int dir);
 
-}  // namespace vs::unify
+}  // namespace vs

@@ -1,4 +1,4 @@
-#include "unify/store/guard.h"
+#include "core/store/guard.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -7,10 +7,11 @@
 #include <sys/vfs.h>
 
 #include <cerrno>
+#include <filesystem>
 
-#include "tests/unify/fixture.h"
+#include "tests/core/sealing.h"
 
-namespace vs::unify {
+namespace vs {
 namespace {
 
 using testing::HasSubstr;
@@ -124,4 +125,4 @@ TEST(GuardChoiceTest, NamesThatAreNoGuardOrNotInThisBuildAreUsageErrors) {
 }
 
 }  // namespace
-}  // namespace vs::unify
+}  // namespace vs

@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 
-namespace vs::unify {
+namespace vs {
 
 // Makes `target` use the extents of `source` for [offset, offset + length), if the bytes are equal: the
 // kernel compares under both locks. Returns the bytes now shared; less than length when the contents differ
@@ -13,4 +13,4 @@ namespace vs::unify {
 // read-only for root.
 Expected<uint64_t> share_extents(int source, int target, uint64_t offset, uint64_t length);
 
-}  // namespace vs::unify
+}  // namespace vs

@@ -8,11 +8,11 @@
 #include <cerrno>
 #include <string>
 
+#include "core/store/guard.h"
+#include "core/store/reflinker.h"
 #include "core/unique_fd.h"
-#include "unify/store/guard.h"
-#include "unify/store/reflinker.h"
 
-namespace vs::unify {
+namespace vs {
 namespace {
 
 class ReflinkGuard final : public Guard {
@@ -49,4 +49,4 @@ std::unique_ptr<Guard> make_reflink_guard() {
   return std::make_unique<ReflinkGuard>();
 }
 
-}  // namespace vs::unify
+}  // namespace vs

@@ -12,11 +12,11 @@
 
 #include <cerrno>
 
+#include "core/store/guard.h"
 #include "core/store/inode_flags.h"
 #include "core/unique_fd.h"
-#include "unify/store/guard.h"
 
-namespace vs::unify {
+namespace vs {
 namespace {
 
 class ImmutableGuard final : public Guard {
@@ -59,4 +59,4 @@ std::unique_ptr<Guard> make_immutable_guard() {
   return std::make_unique<ImmutableGuard>();
 }
 
-}  // namespace vs::unify
+}  // namespace vs

@@ -11,9 +11,9 @@
 #include <thread>
 
 #include "core/store/lease.h"
-#include "tests/unify/fixture.h"
+#include "tests/core/sealing.h"
 
-namespace vs::unify {
+namespace vs {
 namespace {
 
 using namespace std::chrono_literals;
@@ -185,4 +185,4 @@ TEST_F(SealKeeperTest, LeavesNoProcessBehind) {
 }
 
 }  // namespace
-}  // namespace vs::unify
+}  // namespace vs

@@ -15,10 +15,10 @@
 
 #include "core/durable/host_lock.h"
 #include "core/store/file_class.h"
+#include "core/store/pool.h"
 #include "core/tree/inventory.h"
-#include "unify/store/pool.h"
 
-namespace vs::unify {
+namespace vs {
 
 struct StoredName {
   std::string name;  // "ab/<rest>"
@@ -64,4 +64,4 @@ class Store {
 // A descriptor to try a guard on before the store exists: the store, or the directory it would be made in.
 UniqueFd scratch_dir(const std::string& store_path);
 
-}  // namespace vs::unify
+}  // namespace vs

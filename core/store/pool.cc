@@ -1,4 +1,4 @@
-#include "unify/store/pool.h"
+#include "core/store/pool.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -10,7 +10,7 @@
 
 #include "core/escape.h"
 
-namespace vs::unify {
+namespace vs {
 namespace {
 
 constexpr long kXfsMagic = 0x58465342;  // not in linux/magic.h of Debian 12
@@ -114,4 +114,4 @@ std::optional<NodevMount> look_through_private_mount(const Pool& pool, std::vect
   return mount;
 }
 
-}  // namespace vs::unify
+}  // namespace vs

@@ -1,4 +1,4 @@
-#include "unify/store/reflinker.h"
+#include "core/store/reflinker.h"
 
 #include <linux/fs.h>
 #include <sys/ioctl.h>
@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <vector>
 
-namespace vs::unify {
+namespace vs {
 namespace {
 
 // btrfs takes 16 MiB at most a call; xfs takes more and holds both locks for it, which a running guest would
@@ -39,4 +39,4 @@ Expected<uint64_t> share_extents(int source, int target, uint64_t offset, uint64
   return shared;
 }
 
-}  // namespace vs::unify
+}  // namespace vs
