@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/within.h"
 
 namespace vs::test {
 namespace {
@@ -166,8 +167,7 @@ TEST_F(VserverBuildTest, DeleteKilledInThatMomentLeavesASharedFileSealed) {
   if (!is_immutable(master)) GTEST_SKIP() << "no immutable attribute here";
   const auto killed = host_->vserver(guest, {"delete"}, {{"VS_DIE_AFTER_STEP", "unseal"}});
   EXPECT_EQ(killed.signal, SIGKILL) << shown(killed);
-  for (int i = 0; i < 100 && !is_immutable(master); ++i) ::usleep(20'000);
-  EXPECT_TRUE(is_immutable(master));
+  EXPECT_TRUE(within(std::chrono::seconds(10), [&] { return is_immutable(master); }));
   EXPECT_EQ(host_->vserver(guest, {"delete"}).exit_code, 0) << "the next command goes on";
   EXPECT_FALSE(fs::exists(host_->tree(guest)));
   EXPECT_TRUE(is_immutable(master));

@@ -11,6 +11,7 @@
 
 #include "core/unique_fd.h"
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/within.h"
 
 namespace vs::test {
 namespace {
@@ -98,9 +99,13 @@ TEST_F(CloneTest, LinksWhatIsSealedAndCopiesTheRestWithAllItHas) {
   EXPECT_EQ(run({"diff", "-r", "--no-dereference", "-x", "fifo", from, to}).out, "");
 }
 
+bool locked(const std::string& path) {
+  return run({"flock", "-n", path, "true"}).exit_code != 0;
+}
+
 TEST_F(CloneTest, TheLockOfTheStoreIsRespected) {
   Process holder({"flock", disk_->path() + "/.unify/lock", "sleep", "20"});
-  ::usleep(300'000);
+  ASSERT_TRUE(within(std::chrono::seconds(10), [&] { return locked(disk_->path() + "/.unify/lock"); }));
   const auto result = clone();
   EXPECT_EQ(result.exit_code, 11) << shown(result);
   EXPECT_THAT(result.err, HasSubstr(".unify/lock"));
@@ -115,7 +120,7 @@ TEST_F(CloneTest, TheLockOfAStoreElsewhereIsRespectedByCloneAndDelete) {
   write_file(host_->path("conf/vunify.conf"), "# store = /nowhere\nstore = \"" + store + "\"  # mine\n");
   {
     Process holder({"flock", store + "/lock", "sleep", "20"});
-    ::usleep(300'000);
+    ASSERT_TRUE(within(std::chrono::seconds(10), [&] { return locked(store + "/lock"); }));
     const auto result = clone();
     EXPECT_EQ(result.exit_code, 11) << shown(result);
     EXPECT_THAT(result.err, HasSubstr(store + "/lock"));
@@ -151,13 +156,12 @@ TEST_F(CloneTest, KilledAtAnyInstantItLeavesEverySealOn) {
   for (int delay = 5; delay < 60; delay += 5) {
     {
       auto process = host_->background(copy_, {"build", "--method", "clone", "--from", guest_});
-      ::usleep(static_cast<useconds_t>(delay) * 1000);
+      ::usleep(static_cast<useconds_t>(delay) * 1000);  // what is varied here: the instant of the kill
       process->signal_group(SIGKILL);
       process->wait();
     }
-    for (int tries = 0;
-         tries < 100 && run({"flock", "-n", disk_->path() + "/.unify/lock", "true"}).exit_code != 0; ++tries)
-      ::usleep(20'000);
+    ASSERT_TRUE(within(std::chrono::seconds(10), [&] { return !locked(disk_->path() + "/.unify/lock"); }))
+        << "the keeper of the seals has gone";
     for (int i = 0; i < 400; ++i)
       ASSERT_TRUE(is_immutable(fmt::format("{}/.unify/masters/{}", disk_->path(), i)))
           << "after " << delay << " ms";

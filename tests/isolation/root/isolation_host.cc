@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "isolation/context/cgroup.h"
+#include "tests/support/within.h"
 
 namespace vs::test {
 namespace {
@@ -140,10 +141,14 @@ std::unique_ptr<Process> IsolationHost::background(const std::string& name,
 void IsolationHost::end(Process& process) const {
   process.signal_group(SIGKILL);
   process.wait();
-  for (int i = 0; i < 100; ++i, ::usleep(20'000)) {
+  EXPECT_TRUE(within(std::chrono::seconds(10), [&] {
     tool({"vserver-stat"});  // sweeps
-    if (left_behind().empty()) return;
-  }
+    return left_behind().empty();
+  })) << left_behind();
+}
+
+bool IsolationHost::appears(const std::string& name, const std::string& file) const {
+  return within(std::chrono::seconds(10), [&] { return fs::exists(tree(name) + file); });
 }
 
 RunResult IsolationHost::attack(const std::string& name, std::vector<std::string> words) const {

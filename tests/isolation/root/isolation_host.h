@@ -42,6 +42,8 @@ class IsolationHost {
   std::map<std::string, std::string> environment() const;  // for tools that stay in the background
   // Ends a tool of background() or one that stays, with what it runs, and removes the entry of its context.
   void end(Process& process) const;
+  // Waits until a program in the guest has made the file; false if it has not in ten seconds.
+  bool appears(const std::string& name, const std::string& file) const;
   // `attacker WORDS` by root inside.
   RunResult attack(const std::string& name, std::vector<std::string> words) const;
   // What is left of any vserver: addresses on lo beside its own, interfaces, cgroups, entries. "" when

@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/within.h"
 
 namespace vs::test {
 namespace {
@@ -40,13 +41,13 @@ class ProcessToolsTest : public testing::Test {
   // What vps says about the one process whose command line has `text`.
   Row row_of(const std::string& text) {
     Row row;
-    for (int attempt = 0; attempt < 100 && row.pid.empty(); ++attempt, ::usleep(20'000)) {
+    EXPECT_TRUE(within(std::chrono::seconds(10), [&] {
       std::istringstream lines(host_->tool({"vps", "axww", "-o", "pid,args"}).out);
       for (std::string line; std::getline(lines, line);)
         if (line.find(text) != std::string::npos && line.find("chcontext") == std::string::npos)
           std::istringstream(line) >> row.pid >> row.context >> row.name;
-    }
-    EXPECT_NE(row.pid, "") << text;
+      return !row.pid.empty();
+    })) << text;
     return row;
   }
   std::unique_ptr<Process> in_context(const std::string& number) {
@@ -115,8 +116,7 @@ TEST_F(ProcessToolsTest, VkillSignalsAProcessOfAnyContextAndWithCtxOnlyOfThatOne
   EXPECT_EQ(host_->tool({"vkill", "-s", "NOSUCH", row.pid}).exit_code, 2);
   EXPECT_EQ(host_->tool({"vkill", "-KILL"}).exit_code, 2);
   EXPECT_EQ(host_->tool({"vkill", "--ctx", guest, "-s", "KILL", row.pid}).exit_code, 0);
-  for (int i = 0; i < 100 && fs::exists("/proc/" + row.pid); ++i) ::usleep(20'000);
-  EXPECT_FALSE(fs::exists("/proc/" + row.pid));
+  EXPECT_TRUE(within(std::chrono::seconds(10), [&] { return !fs::exists("/proc/" + row.pid); }));
   const auto gone = host_->tool({"vkill", "-9", row.pid});
   EXPECT_EQ(gone.exit_code, 1);
   EXPECT_THAT(gone.err, HasSubstr("No such process"));
@@ -136,6 +136,15 @@ bool fork_as(pid_t number, const std::string& mark) {
   return pid == number;
 }
 
+// The first of these processes has looked another one up: it holds a descriptor of it.
+bool has_pidfd(const std::vector<pid_t>& processes) {
+  if (processes.empty()) return false;
+  std::error_code error;
+  for (const auto& fd : fs::directory_iterator(fmt::format("/proc/{}/fd", processes[0]), error))
+    if (fs::read_symlink(fd, error).string().find("pidfd") != std::string::npos) return true;
+  return false;
+}
+
 TEST_F(ProcessToolsTest, VkillNeverHitsWhoGotTheNumberMeanwhile) {
   if (!have_program("strace")) GTEST_SKIP() << "needs the package strace";
   const std::string mark = fmt::format("8{}", ::getpid());
@@ -146,7 +155,7 @@ TEST_F(ProcessToolsTest, VkillNeverHitsWhoGotTheNumberMeanwhile) {
                  "inject=pidfd_send_signal:delay_enter=2000000", VS_BINARY_DIR "/vkill", "-KILL",
                  fmt::to_string(number)},
                 {host_->environment(), {}, std::chrono::milliseconds(60000)});
-  ::usleep(700'000);
+  ASSERT_TRUE(within(std::chrono::seconds(10), [&] { return has_pidfd(children_of(vkill.pid())); }));
   ASSERT_TRUE(vkill.running());
   victim.reset();
   if (!fork_as(number, mark))

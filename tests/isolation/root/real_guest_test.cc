@@ -3,26 +3,18 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <chrono>
-#include <functional>
 #include <memory>
 
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/within.h"
 
 namespace vs::test {
 namespace {
 
 using namespace std::chrono_literals;
 using testing::HasSubstr;
-
-bool within(std::chrono::seconds limit, const std::function<bool()>& done) {
-  for (const auto deadline = std::chrono::steady_clock::now() + limit;
-       std::chrono::steady_clock::now() < deadline; ::usleep(200'000))
-    if (done()) return true;
-  return false;
-}
 
 class RealGuestTest : public testing::Test {
  protected:
