@@ -46,11 +46,16 @@ TEST(HostileGuest, NothingOfTheHostGetsIntoAnArchive) {
     const RunResult result = host.create({"--verify-sample", "2"});
     ASSERT_THAT(result.exit_code, testing::AnyOf(0, 3)) << result.err;
   }
+  EXPECT_TRUE(grower.running() && swapper.running()) << "the guests changed to the end";
   grower.signal_group(9);
   swapper.signal_group(9);
   EXPECT_THAT(all_bytes(host.set()), Not(HasSubstr("CANARY")));
   const RunResult check = host.vbackup("check");
   EXPECT_EQ(check.exit_code, 0) << check.out;
+  // The harness: of a file of the guest's own they would be found.
+  write_file(tree + "/own", "CANARY-OF-THE-HOST, but as the guest's own file");
+  ASSERT_EQ(host.create().exit_code, 0);
+  EXPECT_THAT(all_bytes(host.set()), HasSubstr("CANARY"));
 }
 
 TEST(HostileGuest, ADirectoryOfAHundredThousandFiles) {
@@ -86,6 +91,7 @@ TEST(HostileGuest, AFileThatCannotBeReadIsNamedAndTheRestGoesOn) {
                              "'; while :; do echo a > etc/vanishing; rm etc/vanishing; mkfifo etc/vanishing; "
                              "rm etc/vanishing; done"});
   for (int i = 0; i < 10; ++i) EXPECT_EQ(host.create().exit_code, 0);
+  EXPECT_TRUE(remover.running()) << "it vanished and came back to the end";
 }
 
 }  // namespace
