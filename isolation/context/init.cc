@@ -51,8 +51,10 @@ void show_as_init() {
   for (int field = 3; field < 48; ++field) words >> skipped;
   uintptr_t begin = 0, end = 0;
   if (!(words >> begin >> end) || begin == 0 || end <= begin + sizeof "init") return;
-  std::memset(reinterpret_cast<char*>(begin), 0, end - begin);
-  std::memcpy(reinterpret_cast<char*>(begin), "init", sizeof "init");
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel gives the place as a number
+  char* const arguments = reinterpret_cast<char*>(begin);
+  std::memset(arguments, 0, end - begin);
+  std::memcpy(arguments, "init", sizeof "init");
 }
 
 }  // namespace
