@@ -10,6 +10,7 @@
 
 #include "backup/archive/archive_set.h"
 #include "core/escape.h"
+#include "core/full_read.h"
 
 namespace vs::backup {
 namespace {
@@ -28,18 +29,12 @@ bool same(const FileStat& a, const FileStat& b) {
   return a.size == b.size && a.mtime_ns == b.mtime_ns && a.ctime_ns == b.ctime_ns;
 }
 
-// Exactly `size` bytes at `at`; false when the file has fewer (the rest are zeros then).
-Expected<bool> pread_all(int fd, char* to, uint64_t size, uint64_t at) {
-  while (size > 0) {
-    const ssize_t got = ::pread(fd, to, size, static_cast<off_t>(at));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return problem_from_errno("read", "");
-    if (got == 0) return std::memset(to, 0, size), false;
-    to += got;
-    at += static_cast<uint64_t>(got);
-    size -= static_cast<uint64_t>(got);
-  }
-  return true;
+// Exactly `size` bytes at `at`; false if the file has fewer (the rest is zeros then).
+Expected<bool> read_or_zero(int fd, char* to, uint64_t size, uint64_t at) {
+  const ssize_t got = pread_full(fd, to, size, at);
+  if (got < 0) return problem_from_errno("read", "");
+  std::memset(to + got, 0, size - static_cast<uint64_t>(got));
+  return static_cast<uint64_t>(got) == size;
 }
 
 // One read of a file of at most a piece.
@@ -55,7 +50,7 @@ Expected<bool> read_small(int fd, const FileStat& stat, ReadObject& object) {
   std::string whole(static_cast<size_t>(stat.size), '\0');
   bool full = true;
   const auto read = [&](uint64_t at, uint64_t size) -> Result {
-    const auto got = pread_all(fd, whole.data() + at, size, at);
+    const auto got = read_or_zero(fd, whole.data() + at, size, at);
     if (!got) return got.error();
     full = full && *got;
     return Ok{};
@@ -221,7 +216,7 @@ void read_part(LargeFile& large, size_t number, std::string& data) {
   std::string whole(static_cast<size_t>(std::min(kPiece, large.inode.size - begin)), '\0');
   bool full = true;
   for (const auto& [at, size] : part.ranges) {
-    const auto got = pread_all(large.fd.get(), whole.data() + (at - begin), size, at);
+    const auto got = read_or_zero(large.fd.get(), whole.data() + (at - begin), size, at);
     full = full && got && *got;
     if (got) continue;
     const std::lock_guard lock(large.mutex);
@@ -252,7 +247,7 @@ Expected<Sha256> digest_of(int fd, uint64_t size, const std::string& object) {
   std::string piece;
   for (uint64_t at = 0; at < size; at += kPiece) {
     piece.assign(static_cast<size_t>(std::min(kPiece, size - at)), '\0');
-    const auto got = pread_all(fd, piece.data(), piece.size(), at);
+    const auto got = read_or_zero(fd, piece.data(), piece.size(), at);
     if (!got || !*got) return problem_from(got ? EIO : got.error().code, "read", object);
     digest.piece(at / kPiece, piece);
   }

@@ -12,6 +12,7 @@
 #include "backup/archive/readme_text.h"
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
+#include "core/full_read.h"
 #include "core/tree/dir_reader.h"
 
 namespace vs::backup {
@@ -35,8 +36,7 @@ Expected<std::string> read_at(int dir, const std::string& name, const std::strin
   std::string bytes;
   std::string buffer(1 << 16, '\0');
   for (;;) {
-    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
+    const ssize_t got = read_full(fd.get(), buffer.data(), buffer.size());
     if (got < 0) return problem_from_errno("read", shown);
     if (got == 0) return bytes;
     bytes.append(buffer, 0, static_cast<size_t>(got));

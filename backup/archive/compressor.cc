@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "core/escape.h"
+#include "core/full_read.h"
 
 namespace vs::backup {
 namespace {
@@ -125,12 +126,9 @@ Expected<std::string> FramedFile::read_at(uint64_t at, size_t size) const {
   if (at > file_size_ || size > file_size_ - at)
     return Problem{0, path_ + ": ends before byte " + std::to_string(at + size)};
   std::string bytes(size, '\0');
-  for (size_t got = 0; got < size;) {
-    const ssize_t now = ::pread(fd_.get(), bytes.data() + got, size - got, static_cast<off_t>(at + got));
-    if (now < 0 && errno == EINTR) continue;
-    if (now <= 0) return problem_from(now == 0 ? EIO : errno, "read", path_);
-    got += static_cast<size_t>(now);
-  }
+  const ssize_t got = pread_full(fd_.get(), bytes.data(), size, at);
+  if (got < 0) return problem_from_errno("read", path_);
+  if (static_cast<size_t>(got) < size) return problem_from(EIO, "read", path_);
   return bytes;
 }
 

@@ -1,12 +1,10 @@
 #include "backup/source/inode_index.h"
 
-#include <fmt/format.h>
-#include <lmdb.h>
 #include <sys/stat.h>
 
 #include <cstring>
 
-#include "core/durable/durable_file.h"
+#include "core/durable/lmdb_file.h"
 #include "core/durable/record_log.h"
 
 namespace vs::backup {
@@ -36,52 +34,30 @@ std::string identity(const Inode& inode) {
   return out;
 }
 
-MDB_val value_of(const std::string& bytes) {
-  return {bytes.size(), const_cast<char*>(bytes.data())};
-}
+// The file has one table.
+constexpr size_t kInodes = 0;
 
 }  // namespace
 
 struct InodeIndex::Impl {
-  MDB_env* env = nullptr;
-  MDB_dbi inodes = 0;
-  MDB_txn* reader = nullptr;
-  std::string path;
-  ~Impl() {
-    if (reader != nullptr) mdb_txn_abort(reader);
-    if (env != nullptr) mdb_env_close(env);
+  explicit Impl(const std::string& dir, bool read_only)
+      : file(dir, "inodes.mdb", {kMapSize, {}, read_only, "inode index"}) {
+    if (file.is_open()) reader.emplace(file, LmdbTransaction::Mode::reading);
   }
-  void check(int code, const char* tried) const {
-    if (code != MDB_SUCCESS)
-      throw Error(fmt::format("inode index {}: {}: {}", path, tried, mdb_strerror(code)));
-  }
+  LmdbFile file;
+  std::optional<LmdbTransaction> reader;  // sees what was known when the run began
 };
 
-InodeIndex::InodeIndex(const std::string& dir, bool read_only) : impl_(std::make_unique<Impl>()) {
-  impl_->path = dir + "/inodes.mdb";
-  struct ::stat found;
-  if (read_only && ::stat(impl_->path.c_str(), &found) != 0) return;
-  if (!read_only) value_or_throw(open_private_dir(dir, true));
-  impl_->check(mdb_env_create(&impl_->env), "create");
-  impl_->check(mdb_env_set_mapsize(impl_->env, kMapSize), "configure");
-  impl_->check(mdb_env_open(impl_->env, impl_->path.c_str(),
-                            MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY : 0u), 0600),
-               "open");
-  MDB_txn* txn = nullptr;
-  impl_->check(mdb_txn_begin(impl_->env, nullptr, read_only ? MDB_RDONLY : 0u, &txn), "begin");
-  impl_->check(mdb_dbi_open(txn, nullptr, 0, &impl_->inodes), "open");
-  impl_->check(mdb_txn_commit(txn), "commit");
-  impl_->check(mdb_txn_begin(impl_->env, nullptr, MDB_RDONLY, &impl_->reader), "begin");
-}
+InodeIndex::InodeIndex(const std::string& dir, bool read_only)
+    : impl_(std::make_unique<Impl>(dir, read_only)) {}
 
 InodeIndex::~InodeIndex() = default;
 
 std::optional<InodeDetails> InodeIndex::known(uint64_t filesystem, const Inode& inode) const {
-  if (impl_->env == nullptr) return std::nullopt;
-  const std::string key = key_of(filesystem, inode.ino);
-  MDB_val k = value_of(key), value;
-  if (mdb_get(impl_->reader, impl_->inodes, &k, &value) != MDB_SUCCESS) return std::nullopt;
-  std::string_view bytes(static_cast<const char*>(value.mv_data), value.mv_size);
+  if (!impl_->reader) return std::nullopt;
+  const auto found = impl_->reader->get(kInodes, key_of(filesystem, inode.ino));
+  if (!found) return std::nullopt;
+  const std::string_view bytes = *found;
   const std::string wanted = identity(inode);
   if (!bytes.starts_with(wanted)) return std::nullopt;
   FieldReader in(bytes.substr(wanted.size()));
@@ -105,10 +81,8 @@ std::optional<InodeDetails> InodeIndex::known(uint64_t filesystem, const Inode& 
 
 void InodeIndex::learn(const std::vector<Learned>& learned) {
   if (learned.empty()) return;
-  MDB_txn* txn = nullptr;
-  impl_->check(mdb_txn_begin(impl_->env, nullptr, 0, &txn), "begin");
+  LmdbTransaction transaction(impl_->file, LmdbTransaction::Mode::writing);
   for (const auto& one : learned) {
-    const std::string key = key_of(one.filesystem, one.inode.ino);
     std::string bytes = identity(one.inode);
     put_u64(bytes, static_cast<uint64_t>(one.inode.ctime_ns));
     put_u64(bytes, static_cast<uint64_t>(one.seen_ns));
@@ -119,14 +93,9 @@ void InodeIndex::learn(const std::vector<Learned>& learned) {
     put_string(bytes, one.details.xattrs);
     put_u32(bytes, one.details.flags);
     put_u32(bytes, one.details.project);
-    MDB_val k = value_of(key), v = value_of(bytes);
-    const int code = mdb_put(txn, impl_->inodes, &k, &v, 0);
-    if (code != MDB_SUCCESS) {
-      mdb_txn_abort(txn);
-      impl_->check(code, "write");
-    }
+    transaction.put(kInodes, key_of(one.filesystem, one.inode.ino), bytes);
   }
-  impl_->check(mdb_txn_commit(txn), "commit");
+  transaction.commit();
 }
 
 }  // namespace vs::backup

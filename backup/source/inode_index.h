@@ -18,7 +18,7 @@
 // is an alarm.
 //
 // The index holds no knowledge about targets: which of them has which content is in their own catalogs.
-// Losing it costs time, nothing else. LMDB, as in unify/plan/index.cc; one file, readers and the one writer
+// Losing it costs time, nothing else. LMDB (core/durable/lmdb_file.h): readers and the one writer
 // do not block each other.
 #pragma once
 

@@ -13,6 +13,7 @@
 
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
+#include "core/full_read.h"
 #include "core/unique_fd.h"
 
 namespace vs::backup {
@@ -35,11 +36,10 @@ std::string with_dashes(std::string_view letters) {
 std::string contents(int fd) {
   std::string text;
   char buffer[4096];
-  for (off_t at = 0;;) {
-    const ssize_t got = ::pread(fd, buffer, sizeof buffer, at);
+  for (;;) {
+    const ssize_t got = pread_full(fd, buffer, sizeof buffer, text.size());
     if (got <= 0) return text;
     text.append(buffer, static_cast<size_t>(got));
-    at += got;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "core/full_read.h"
 #include "core/tree/root_dir.h"
 
 namespace vs {
@@ -45,8 +46,7 @@ Expected<std::string> read_whole(const std::string& path, size_t limit) {
   std::string content;
   char buffer[1 << 16];
   for (;;) {
-    const ssize_t got = ::read(fd.get(), buffer, sizeof buffer);
-    if (got < 0 && errno == EINTR) continue;
+    const ssize_t got = read_full(fd.get(), buffer, sizeof buffer);
     if (got < 0) return problem_from_errno("read", path);
     if (got == 0) return content;
     content.append(buffer, static_cast<size_t>(got));

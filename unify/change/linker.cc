@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "core/escape.h"
+#include "core/full_read.h"
 
 namespace vs::unify {
 namespace {
@@ -24,15 +25,9 @@ Problem changed() {
 }
 
 Result read_exactly(int fd, char* buffer, size_t size, uint64_t offset, const std::string& object) {
-  size_t done = 0;
-  while (done < size) {
-    const ssize_t got = ::pread(fd, buffer + done, size - done, static_cast<off_t>(offset + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return problem_from_errno("read", object);
-    if (got == 0) return changed();
-    done += static_cast<size_t>(got);
-  }
-  return Ok{};
+  const ssize_t got = pread_full(fd, buffer, size, offset);
+  if (got < 0) return problem_from_errno("read", object);
+  return static_cast<size_t>(got) < size ? Result(changed()) : Result(Ok{});
 }
 
 Result read_whole_master(const OpenMaster& master, std::string& bytes) {

@@ -9,6 +9,7 @@
 
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
+#include "core/full_read.h"
 #include "core/store/guard.h"
 
 namespace vs::unify {
@@ -126,8 +127,7 @@ Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, 
   std::string block(std::min<size_t>(kBlock, static_cast<size_t>(raw.st_size) + 1), '\0');
   off_t offset = 0;
   for (;;) {
-    const ssize_t got = ::pread(from, block.data(), block.size(), offset);
-    if (got < 0 && errno == EINTR) continue;
+    const ssize_t got = pread_full(from, block.data(), block.size(), static_cast<uint64_t>(offset));
     if (got < 0) return problem_from_errno("read", object);
     if (got == 0) break;
     const std::string_view part(block.data(), static_cast<size_t>(got));

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/full_read.h"
+
 namespace vs::unify {
 namespace {
 
@@ -34,15 +36,7 @@ Header make_header(const DatabaseKey& key, std::string_view stream) {
 }
 
 bool read_exactly(int fd, void* to, size_t size) {
-  auto* bytes = static_cast<char*>(to);
-  while (size > 0) {
-    const ssize_t got = ::read(fd, bytes, size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    bytes += got;
-    size -= static_cast<size_t>(got);
-  }
-  return true;
+  return read_full(fd, to, size) == static_cast<ssize_t>(size);
 }
 
 bool write_exactly(int fd, const void* from, size_t size) {

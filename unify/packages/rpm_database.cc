@@ -15,6 +15,8 @@
 #include <filesystem>
 #include <memory>
 
+#include "core/full_read.h"
+
 namespace vs::unify {
 namespace {
 
@@ -94,8 +96,7 @@ Result Hasher::add(const std::string& name, int from, int to) {
   update(name.c_str(), name.size() + 1);
   uint64_t at = 0;
   for (;;) {
-    const ssize_t got = ::pread(from, buffer_.get(), kPiece, static_cast<off_t>(at));
-    if (got < 0 && errno == EINTR) continue;
+    const ssize_t got = pread_full(from, buffer_.get(), kPiece, at);
     if (got < 0) return problem_from_errno("read", name);
     if (got == 0) break;
     const auto size = static_cast<size_t>(got);

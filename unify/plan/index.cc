@@ -1,14 +1,9 @@
 #include "unify/plan/index.h"
 
-#include <fmt/format.h>
-#include <lmdb.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 
-#include "core/durable/durable_file.h"
+#include "core/durable/lmdb_file.h"
 #include "core/durable/record_log.h"
-#include "core/error.h"
 
 namespace vs::unify {
 namespace {
@@ -106,114 +101,60 @@ std::string content_key(uint64_t dev, uint64_t ino) {
   return key;
 }
 
-MDB_val value_of(const std::string& bytes) {
-  return {bytes.size(), const_cast<char*>(bytes.data())};
+std::string master_key(const std::string& store_id, uint64_t ino) {
+  std::string key = store_id;
+  put_u64(key, ino);
+  return key;
 }
-std::string_view view_of(const MDB_val& value) {
-  return {static_cast<const char*>(value.mv_data), value.mv_size};
-}
+
+// Tables of the file, in this order.
+constexpr size_t kMasters = 0, kContents = 1;
 
 }  // namespace
 
 struct Index::Impl {
-  MDB_env* env = nullptr;
-  MDB_dbi masters = 0, contents = 0;
-  std::string path;
-  ~Impl() {
-    if (env != nullptr) mdb_env_close(env);
-  }
-  void check(int code, const char* tried) const {
-    if (code != MDB_SUCCESS) throw Error(fmt::format("index {}: {}: {}", path, tried, mdb_strerror(code)));
-  }
-
-  // One transaction; aborted unless committed.
-  struct Txn {
-    const Impl& impl;
-    MDB_txn* txn = nullptr;
-    Txn(const Impl& i, unsigned flags) : impl(i) {
-      impl.check(mdb_txn_begin(i.env, nullptr, flags, &txn), "begin");
-    }
-    Txn(const Txn&) = delete;
-    ~Txn() {
-      if (txn != nullptr) mdb_txn_abort(txn);
-    }
-    void put(MDB_dbi dbi, const std::string& key, const std::string& bytes) {
-      MDB_val k = value_of(key), v = value_of(bytes);
-      impl.check(mdb_put(txn, dbi, &k, &v, 0), "write");
-    }
-    void commit() { impl.check(mdb_txn_commit(std::exchange(txn, nullptr)), "commit"); }
-  };
+  LmdbFile file;
 };
 
-Index::Index(const std::string& dir, bool read_only) : impl_(std::make_unique<Impl>()) {
-  impl_->path = dir + "/index.mdb";
-  struct ::stat found;
-  if (read_only && ::stat(impl_->path.c_str(), &found) != 0) return;  // nothing known
-  if (!read_only) value_or_throw(open_private_dir(dir, true));
-  impl_->check(mdb_env_create(&impl_->env), "create");
-  impl_->check(mdb_env_set_maxdbs(impl_->env, 2), "configure");
-  impl_->check(mdb_env_set_mapsize(impl_->env, kMapSize), "configure");
-  impl_->check(mdb_env_open(impl_->env, impl_->path.c_str(),
-                            MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY : 0u), 0600),
-               "open");
-  Impl::Txn txn(*impl_, read_only ? MDB_RDONLY : 0u);
-  const unsigned create = read_only ? 0u : MDB_CREATE;
-  impl_->check(mdb_dbi_open(txn.txn, "masters", create, &impl_->masters), "open masters");
-  impl_->check(mdb_dbi_open(txn.txn, "contents", create, &impl_->contents), "open contents");
-  txn.commit();
-}
+using Mode = LmdbTransaction::Mode;
+
+Index::Index(const std::string& dir, bool read_only)
+    : impl_(new Impl{{dir, "index.mdb", {kMapSize, {"masters", "contents"}, read_only, "index"}}}) {}
 
 Index::~Index() = default;
 
 std::vector<MasterRecord> Index::masters(const std::string& store_id) const {
   std::vector<MasterRecord> records;
-  if (impl_->env == nullptr) return records;
-  Impl::Txn txn(*impl_, MDB_RDONLY);
-  MDB_cursor* cursor = nullptr;
-  impl_->check(mdb_cursor_open(txn.txn, impl_->masters, &cursor), "read");
-  MDB_val key = value_of(store_id), value;
-  for (int got = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-       got == MDB_SUCCESS && view_of(key).starts_with(store_id);
-       got = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))
-    if (auto record = master_of(view_of(value))) records.push_back(std::move(*record));
-  mdb_cursor_close(cursor);
+  if (!impl_->file.is_open()) return records;
+  LmdbTransaction(impl_->file, Mode::reading)
+      .each(kMasters, store_id, [&](std::string_view, std::string_view value) {
+        if (auto record = master_of(value)) records.push_back(std::move(*record));
+      });
   return records;
 }
 
 void Index::put_masters(const std::string& store_id, const std::vector<MasterRecord>& records) {
   if (records.empty()) return;
-  Impl::Txn txn(*impl_, 0);
-  for (const auto& record : records) {
-    std::string key = store_id;
-    put_u64(key, record.ino);
-    txn.put(impl_->masters, key, master_bytes(record));
-  }
-  txn.commit();
+  LmdbTransaction transaction(impl_->file, Mode::writing);
+  for (const auto& record : records)
+    transaction.put(kMasters, master_key(store_id, record.ino), master_bytes(record));
+  transaction.commit();
 }
 
 void Index::erase_masters(const std::string& store_id, const std::vector<uint64_t>& inos) {
   if (inos.empty()) return;
-  Impl::Txn txn(*impl_, 0);
-  for (const uint64_t ino : inos) {
-    std::string key = store_id;
-    put_u64(key, ino);
-    MDB_val k = value_of(key);
-    const int code = mdb_del(txn.txn, impl_->masters, &k, nullptr);
-    if (code != MDB_NOTFOUND) impl_->check(code, "erase");
-  }
-  txn.commit();
+  LmdbTransaction transaction(impl_->file, Mode::writing);
+  for (const uint64_t ino : inos) transaction.erase(kMasters, master_key(store_id, ino));
+  transaction.commit();
 }
 
 std::optional<KnownContent> Index::known(uint64_t dev, const FileRow& row) const {
-  if (impl_->env == nullptr) return std::nullopt;
-  Impl::Txn txn(*impl_, MDB_RDONLY);
-  const std::string key = content_key(dev, row.ino);
-  MDB_val k = value_of(key), value;
-  if (mdb_get(txn.txn, impl_->contents, &k, &value) != MDB_SUCCESS) return std::nullopt;
+  if (!impl_->file.is_open()) return std::nullopt;
+  const LmdbTransaction transaction(impl_->file, Mode::reading);
+  const auto bytes = transaction.get(kContents, content_key(dev, row.ino));
   const std::string identity = identity_bytes(row);
-  std::string_view bytes = view_of(value);
-  if (!bytes.starts_with(identity)) return std::nullopt;
-  FieldReader in(bytes.substr(identity.size()));
+  if (!bytes || !bytes->starts_with(identity)) return std::nullopt;
+  FieldReader in(bytes->substr(identity.size()));
   KnownContent known;
   known.content = take_key(in);
   known.xattrs = in.u64();
@@ -225,42 +166,30 @@ std::optional<KnownContent> Index::known(uint64_t dev, const FileRow& row) const
 }
 
 size_t Index::contents() const {
-  if (impl_->env == nullptr) return 0;
-  Impl::Txn txn(*impl_, MDB_RDONLY);
-  MDB_stat stat{};
-  impl_->check(mdb_stat(txn.txn, impl_->contents, &stat), "count");
-  return stat.ms_entries;
+  if (!impl_->file.is_open()) return 0;
+  return LmdbTransaction(impl_->file, Mode::reading).size(kContents);
 }
 
 size_t Index::forget_others(uint64_t dev, std::vector<uint64_t> inos) {
-  if (impl_->env == nullptr) return 0;
+  if (!impl_->file.is_open()) return 0;
   std::sort(inos.begin(), inos.end());
   std::string prefix;
   put_u64(prefix, dev);
-  size_t forgotten = 0;
-  Impl::Txn txn(*impl_, 0);
-  MDB_cursor* cursor = nullptr;
-  impl_->check(mdb_cursor_open(txn.txn, impl_->contents, &cursor), "read");
-  MDB_val key = value_of(prefix), value;
-  for (int got = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-       got == MDB_SUCCESS && view_of(key).starts_with(prefix);
-       got = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-    FieldReader in(view_of(key).substr(prefix.size()));
-    if (std::binary_search(inos.begin(), inos.end(), in.u64())) continue;
-    impl_->check(mdb_cursor_del(cursor, 0), "erase");
-    ++forgotten;
-  }
-  mdb_cursor_close(cursor);
-  txn.commit();
+  LmdbTransaction transaction(impl_->file, Mode::writing);
+  const size_t forgotten = transaction.erase_if(kContents, prefix, [&](std::string_view key) {
+    FieldReader in(key.substr(prefix.size()));
+    return !std::binary_search(inos.begin(), inos.end(), in.u64());
+  });
+  transaction.commit();
   return forgotten;
 }
 
 void Index::learn(const std::vector<Learned>& contents) {
   if (contents.empty()) return;
-  Impl::Txn txn(*impl_, 0);
+  LmdbTransaction transaction(impl_->file, Mode::writing);
   for (const auto& learned : contents)
-    txn.put(impl_->contents, content_key(learned.dev, learned.row.ino), content_bytes(learned));
-  txn.commit();
+    transaction.put(kContents, content_key(learned.dev, learned.row.ino), content_bytes(learned));
+  transaction.commit();
 }
 
 }  // namespace vs::unify

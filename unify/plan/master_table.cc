@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 
+#include "core/full_read.h"
 #include "unify/plan/candidates.h"
 
 namespace vs::unify {
@@ -69,8 +70,7 @@ Expected<Digests> digest_file(int fd, DigestAlgorithm recorded, const std::strin
   Digester other(recorded == DigestAlgorithm::sha256 ? DigestAlgorithm::none : recorded);
   std::string buffer(256 * 1024, '\0');
   for (off_t offset = 0;;) {
-    const ssize_t got = ::pread(fd, buffer.data(), buffer.size(), offset);
-    if (got < 0 && errno == EINTR) continue;
+    const ssize_t got = pread_full(fd, buffer.data(), buffer.size(), static_cast<uint64_t>(offset));
     if (got < 0) return problem_from_errno("read", object);
     if (got == 0) break;
     sha256.update({buffer.data(), static_cast<size_t>(got)});

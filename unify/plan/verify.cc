@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "core/escape.h"
+#include "core/full_read.h"
 
 namespace vs::unify {
 namespace {
@@ -53,18 +54,6 @@ struct Content {
   }
 };
 using Algorithms = std::vector<DigestAlgorithm>;
-
-ssize_t read_block(int fd, char* buffer, size_t size, uint64_t offset) {
-  size_t done = 0;
-  while (done < size) {
-    const ssize_t got = ::pread(fd, buffer + done, size - done, static_cast<off_t>(offset + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return -1;
-    if (got == 0) break;
-    done += static_cast<size_t>(got);
-  }
-  return static_cast<ssize_t>(done);
-}
 
 Reason reason_of(const Problem& problem) {
   switch (problem.code) {
@@ -165,7 +154,7 @@ struct GroupVerifier::Impl {
     const size_t before = contents.size();
     for (size_t i = 0; i < before; ++i) {
       for (auto& member : std::exchange(contents[i].members, {})) {
-        const ssize_t got = read_block(member.fd.get(), block.data(), length, offset);
+        const ssize_t got = pread_full(member.fd.get(), block.data(), length, offset);
         if (got == static_cast<ssize_t>(length)) {
           bytes_read += length;
           place(std::move(member), length, i, before, offset == 0, algorithms, contents);
@@ -191,7 +180,7 @@ struct GroupVerifier::Impl {
   void hash_again(Content& content, uint64_t size, const Algorithms& algorithms) {
     content.start(algorithms);
     for (uint64_t offset = 0; offset < size; offset += kBlock) {
-      const ssize_t got = read_block(content.members[0].fd.get(), block.data(), kBlock, offset);
+      const ssize_t got = pread_full(content.members[0].fd.get(), block.data(), kBlock, offset);
       if (got <= 0) return;  // the digest will not match, or apply will find the difference
       content.update({block.data(), static_cast<size_t>(got)});
     }

@@ -15,6 +15,7 @@
 
 #include "core/durable/durable_file.h"
 #include "core/error.h"
+#include "core/full_read.h"
 #include "core/unique_fd.h"
 #include "unify/report/savings.h"
 
@@ -87,14 +88,9 @@ struct Tail {
 
 std::string read_range(int fd, off_t from, off_t to, const std::string& file) {
   std::string bytes(static_cast<size_t>(to - from), '\0');
-  for (size_t done = 0; done < bytes.size();) {
-    const ssize_t got =
-        ::pread(fd, bytes.data() + done, bytes.size() - done, from + static_cast<off_t>(done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail("read", file);
-    if (got == 0) bytes.resize(done);
-    done += static_cast<size_t>(got);
-  }
+  const ssize_t got = pread_full(fd, bytes.data(), bytes.size(), static_cast<uint64_t>(from));
+  if (got < 0) fail("read", file);
+  bytes.resize(static_cast<size_t>(got));
   return bytes;
 }
 

@@ -1,0 +1,72 @@
+// One LMDB database in one file: opening it, transactions, and errors that say which file and what was tried.
+// The only code of the toolkit that knows LMDB.
+//
+// Readers and the one writer do not block each other. A transaction may be used by another thread than the
+// one that began it (MDB_NOTLS), by one thread at a time. All transactions end before their LmdbFile does.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.h"
+
+namespace vs {
+
+struct LmdbOptions {
+  // How large the file may grow. Only address space is taken: the file grows as it is filled.
+  size_t map_size = 0;
+  // Names of its tables; they are referred to by their place here. Empty: one table without a name.
+  std::vector<const char*> tables;
+  bool read_only = false;  // a file that is missing is then an empty database
+  std::string shown;       // how messages call it: "index"
+};
+
+class LmdbFile {
+ public:
+  // DIR/NAME. `dir` is created 0700 unless `read_only`. Throws Error.
+  LmdbFile(const std::string& dir, const std::string& name, const LmdbOptions& options);
+  ~LmdbFile();
+  LmdbFile(const LmdbFile&) = delete;
+  // False: it is read only and does not exist. No transaction may be begun then.
+  bool is_open() const;
+
+ private:
+  friend class LmdbTransaction;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Begins with its constructor; what it wrote is dropped unless it is committed. All of it throws Error.
+class LmdbTransaction {
+ public:
+  enum class Mode { reading, writing };
+  LmdbTransaction(const LmdbFile& file, Mode mode);
+  ~LmdbTransaction();
+  LmdbTransaction(const LmdbTransaction&) = delete;
+
+  // The value is valid until the transaction ends or writes. Nothing for what cannot be read, too.
+  std::optional<std::string_view> get(size_t table, std::string_view key) const;
+  void put(size_t table, std::string_view key, std::string_view value);
+  void erase(size_t table, std::string_view key);  // one that is missing is no error
+  size_t size(size_t table) const;
+  // Calls `visit` for all entries whose key begins with `prefix`, in the order of their keys.
+  void each(size_t table, std::string_view prefix,
+            const std::function<void(std::string_view key, std::string_view value)>& visit) const;
+  // Erases those of them for which `gone` is true; returns how many.
+  size_t erase_if(size_t table, std::string_view prefix,
+                  const std::function<bool(std::string_view key)>& gone);
+  void commit();
+
+ private:
+  friend class LmdbFile;
+  struct Cursor;
+  const LmdbFile::Impl& file_;
+  void* transaction_ = nullptr;
+};
+
+}  // namespace vs
