@@ -64,4 +64,47 @@ void if_loopback_net6(BpfProgram& program, uint8_t base, int16_t offset, const s
   if_begins6(program, words(loopback6_of_vserver("")), 2, base, offset, label);
 }
 
+void begin_with_ends(BpfProgram& program) {
+  begin(program);
+  program.load32(kScratch, kContext, offsetof(bpf_sock_addr, family));
+  program.if_equal(kScratch, 0x7ffe, "refuse");
+  program.if_equal(kScratch, 0x7fff, "allow");
+}
+
+void set_retval_and_refuse(BpfProgram& program, int error) {
+  program.set(BPF_REG_1, -error);
+  program.call(BPF_FUNC_set_retval);
+  program.leave_with(0);
+}
+
+void unless_mapped(BpfProgram& program, int16_t offset, const std::string& label) {
+  const uint32_t expected[] = {0, 0, kMapped};
+  for (int i = 0; i < 3; ++i) {
+    program.load32(kScratch, kContext, static_cast<int16_t>(offset + 4 * i));
+    program.if_not_equal(kScratch, expected[i], label);
+  }
+}
+void unless_zero(BpfProgram& program, int16_t offset, int words, const std::string& label) {
+  for (int i = 0; i < words; ++i) {
+    program.load32(kScratch, kContext, static_cast<int16_t>(offset + 4 * i));
+    program.if_not_equal(kScratch, 0, label);
+  }
+}
+
+void write_word(BpfProgram& program, int16_t offset, uint32_t value) {
+  program.set32(kScratch, value);
+  program.store32(kContext, offset, kScratch);
+}
+void write_words6(BpfProgram& program, int16_t offset, const Words6& address) {
+  for (size_t i = 0; i < address.size(); ++i)
+    write_word(program, static_cast<int16_t>(offset + 4 * static_cast<int>(i)), address[i]);
+}
+
+void finish(BpfProgram& program, int error) {
+  program.label("allow");
+  program.leave_with(1);
+  program.label("refuse");
+  set_retval_and_refuse(program, error);
+}
+
 }  // namespace vs::isolation

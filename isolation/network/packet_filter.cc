@@ -64,7 +64,7 @@ void let_own_network_pass(BpfProgram& program, bool six, bool egress) {
     program.if_equal(kAddress, kNet127, "pass");
     return;
   }
-  if_equal6(program, kOne6, kPacket, local, "pass");
+  if_equal6(program, kLoopback6, kPacket, local, "pass");
   program.and32(kAddress, net(0xffc00000));
   program.if_equal(kAddress, net(0xfe800000), "pass");
 }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "core/error.h"
-#include "isolation/network/address_programs.h"
+#include "isolation/network/address_rules.h"
 
 namespace vs::isolation {
 
