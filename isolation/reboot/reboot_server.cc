@@ -28,6 +28,7 @@
 #include "isolation/context/arguments.h"
 #include "isolation/context/reboot_place.h"
 #include "isolation/reboot/reboot_request.h"
+#include "isolation/vserver/container_spec.h"
 
 namespace vs::isolation {
 namespace {

@@ -22,6 +22,7 @@
 #include "isolation/trees/guest_tools.h"
 #include "isolation/trees/store_lock.h"
 #include "isolation/trees/tree.h"
+#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/lifecycle.h"
 
 namespace vs::isolation {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "isolation/tools/vserver_verbs.h"
+#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/lifecycle.h"
 
 namespace vs::isolation {

@@ -8,6 +8,7 @@
 #include "isolation/context/user_namespace.h"
 #include "isolation/tools/vserver_verbs.h"
 #include "isolation/trees/project_quota.h"
+#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/lifecycle.h"
 
 namespace vs::isolation {

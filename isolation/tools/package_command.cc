@@ -10,6 +10,7 @@
 #include "core/escape.h"
 #include "isolation/context/arguments.h"
 #include "isolation/tools/program_beside.h"
+#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/lifecycle.h"
 
 namespace vs::isolation {

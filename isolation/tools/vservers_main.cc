@@ -12,6 +12,7 @@
 #include "isolation/confine/confine.h"
 #include "isolation/context/arguments.h"
 #include "isolation/context/run_program.h"
+#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/lifecycle.h"
 
 namespace {

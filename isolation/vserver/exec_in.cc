@@ -1,4 +1,5 @@
-// Commands of the host in a vserver that runs (lifecycle.h).
+#include "isolation/vserver/exec_in.h"
+
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,7 +10,6 @@
 #include "isolation/confine/confine.h"
 #include "isolation/context/pty.h"
 #include "isolation/vserver/guest_init.h"
-#include "isolation/vserver/lifecycle.h"
 
 namespace vs::isolation {
 namespace {
@@ -64,13 +64,6 @@ int exec_in_context(Runtime& runtime, const ContextInfo& context, const ExecOpti
   const int status = wait_for(child);
   for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP}) ::signal(signal, SIG_DFL);
   return status;
-}
-
-int exec_in_vserver(Runtime& runtime, const std::string& name, const ExecOptions& options) {
-  check_vserver_name(name);
-  const auto context = running_context(runtime, name);
-  if (!context) throw Error(fmt::format("vserver {} is not running", name));
-  return exec_in_context(runtime, *context, options);
 }
 
 }  // namespace vs::isolation

@@ -17,6 +17,7 @@
 #include "isolation/context/die_if_told.h"
 #include "isolation/context/reboot_place.h"
 #include "isolation/network/private_network.h"
+#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/guest_init.h"
 #include "isolation/vserver/held.h"
 #include "isolation/vserver/hooks.h"
@@ -28,7 +29,6 @@ namespace {
 namespace fs = std::filesystem;
 
 // --- locks
-// -----------------------------------------------------------------------------------------------------
 
 UniqueFd run_dir(const Places& places) {
   std::error_code error;
@@ -50,7 +50,6 @@ class Lock {
 };
 
 // --- what is held and how it is given back
-// -------------------------------------------------------------------
 
 Result give_back(Runtime& runtime, const Held::Thing& thing) {
   if (thing.kind == "address") return remove_alias(parse_address(thing.what));
@@ -88,7 +87,6 @@ void give_all_back(Runtime& runtime, const std::string& name) {
 }
 
 // --- stop
-// ----------------------------------------------------------------------------------------------------
 
 bool ended_within(const ContextInfo& context, long seconds) {
   const UniqueFd init(static_cast<int>(::syscall(SYS_pidfd_open, context.init, 0)));
@@ -129,12 +127,6 @@ std::optional<ContextInfo> context_of(Runtime& runtime, const std::string& name)
 }
 
 }  // namespace
-
-Runtime make_runtime(Log& log) {
-  Places places = places_from_environment();
-  auto contexts = make_contexts(places);
-  return Runtime{std::move(places), std::move(contexts), Cgroups(), log};
-}
 
 std::optional<ContextInfo> running_context(Runtime& runtime, const std::string& name) {
   auto found = context_of(runtime, name);
@@ -183,6 +175,13 @@ void stop_vserver(Runtime& runtime, const std::string& name) {
   }
   give_all_back(runtime, name);
   if (context) run_hook(runtime.places, name, "post-stop");
+}
+
+int exec_in_vserver(Runtime& runtime, const std::string& name, const ExecOptions& options) {
+  check_vserver_name(name);
+  const auto context = running_context(runtime, name);
+  if (!context) throw Error(fmt::format("vserver {} is not running", name));
+  return exec_in_context(runtime, *context, options);
 }
 
 }  // namespace vs::isolation

@@ -11,8 +11,9 @@
 #include "isolation/context/mounts.h"
 #include "isolation/network/bind_address.h"
 #include "isolation/network/private_network.h"
+#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/held.h"
-#include "isolation/vserver/lifecycle.h"
+#include "isolation/vserver/runtime.h"
 
 namespace vs::isolation {
 
