@@ -168,7 +168,8 @@ class Planner {
     const bool content = is_file(inode) && !reference;
     item.read = !known || (content && item.wanted != 0);
     if (item.read && content && inode.size > kPiece) return add_large(std::move(item));
-    put(std::move(item), kHeaderBytes + item.list.size() + (item.read && content ? inode.size : 0));
+    const uint64_t bytes = kHeaderBytes + item.list.size() + (item.read && content ? inode.size : 0);
+    put(std::move(item), bytes);
   }
 
   void put(Item item, uint64_t bytes) {
