@@ -24,7 +24,8 @@ Pipeline::Pipeline(ScannedHost& host, DetailsTable& details, std::vector<Target*
       processors_(static_cast<ptrdiff_t>(std::max(1u, context.jobs))) {
   const unsigned workers = std::min(32u, std::max(1u, context.jobs) * kReadersAThread);
   window_ = workers * 2;
-  for (unsigned i = 0; i < workers; ++i) workers_.emplace_back([this](std::stop_token stop) { work(stop); });
+  for (unsigned i = 0; i < workers; ++i)
+    workers_.emplace_back([this](const std::stop_token& stop) { work(stop); });
 }
 
 Pipeline::~Pipeline() {

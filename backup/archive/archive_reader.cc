@@ -55,7 +55,7 @@ struct EntryStream::Impl {
   }
 };
 
-EntryStream::EntryStream(std::shared_ptr<FramedFile> file, uint64_t offset)
+EntryStream::EntryStream(const std::shared_ptr<FramedFile>& file, uint64_t offset)
     : impl_(std::make_unique<Impl>()) {
   impl_->shown = file->path();
   impl_->base = offset;

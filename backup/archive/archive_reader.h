@@ -29,7 +29,7 @@ using ByteSource = std::function<Expected<std::string>()>;
 class EntryStream {
  public:
   // Begins at `offset`, which must be where an entry begins.
-  EntryStream(std::shared_ptr<FramedFile> file, uint64_t offset);
+  EntryStream(const std::shared_ptr<FramedFile>& file, uint64_t offset);
   explicit EntryStream(ByteSource source);  // for tests and the fuzzer
   ~EntryStream();
   EntryStream(const EntryStream&) = delete;

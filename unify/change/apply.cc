@@ -246,7 +246,7 @@ class Applier {
       context_.progress.add(names_in(work.begin, work.end));
     }
     for (const auto& record : linker_.strays().retire_changed(input_.masters)) retired.push_back(record);
-    history_.add(std::move(steps));
+    history_.add(steps);
     input_.index.put_masters(input_.store.id(), retired);
   }
 

@@ -152,7 +152,7 @@ RunHistory::RunHistory(const std::string& state_dir, const JournalRun& run) {
   ok_or_throw(log_->flush());
 }
 
-void RunHistory::add(std::vector<HistoryStep> steps) {
+void RunHistory::add(const std::vector<HistoryStep>& steps) {
   if (steps.empty()) return;
   std::string body;
   put_u32(body, static_cast<uint32_t>(steps.size()));

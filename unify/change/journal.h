@@ -74,7 +74,7 @@ struct HistoryStep {
 class RunHistory {
  public:
   RunHistory(const std::string& state_dir, const JournalRun& run);
-  void add(std::vector<HistoryStep> steps);  // durable with the next batch's intent at the latest
+  void add(const std::vector<HistoryStep>& steps);  // durable with the next batch's intent at the latest
 
  private:
   std::optional<RecordLogWriter> log_;

@@ -16,6 +16,7 @@ namespace vs::unify {
 
 struct Key128 {
   uint64_t low = 0, high = 0;
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 looks at the comparison with 0 of the compiler
   auto operator<=>(const Key128&) const = default;
   bool operator==(const Key128&) const = default;
 };

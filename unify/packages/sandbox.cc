@@ -193,6 +193,7 @@ void drop_shared_memory() {
     char flags[5] = {};
     if (std::sscanf(line.c_str(), "%lx-%lx %4s", &first, &last, flags) != 3 || flags[3] != 's') continue;
     if (line.ends_with("/gconv-modules.cache")) continue;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel gives the place as a number
     if (::munmap(reinterpret_cast<void*>(first), last - first) != 0) fail(Step::memory);
   }
 }
