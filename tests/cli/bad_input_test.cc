@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "tests/support/inject.h"
+#include "tests/support/skip.h"
 #include "tests/support/test_host.h"
 
 namespace vs::test {
@@ -135,7 +136,7 @@ TEST_F(BadInputTest, ATreeThatCannotBeRead) {
 }
 
 TEST_F(BadInputTest, WhoeverIsNotRootIsToldSo) {
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root: to become somebody else";
+  if (::geteuid() != 0) VS_SKIP(kRoot) << "needs root: to become somebody else";
   const auto result =
       vunify("run", {"--tree", tree("alpha"), "--tree", tree("beta")}, {.env = {}, .uid = 65534});
   EXPECT_EQ(result.exit_code, 1) << shown(result);
@@ -191,7 +192,7 @@ TEST_F(BadInputTest, ARunIdThatIsAPathOpensNothing) {
 }
 
 TEST_F(BadInputTest, PackageDatabasesOfGarbageAreNamedAndTheirGuestLeftAlone) {
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root: runs to the end";
+  if (::geteuid() != 0) VS_SKIP(kRoot) << "needs root: runs to the end";
   const std::pair<const char*, std::string> databases[] = {
       {"var/lib/dpkg/status", std::string(5000, '\xff')},
       {"var/lib/dpkg/status", "Package\n\n\0\0 garbage"},
@@ -216,7 +217,7 @@ TEST_F(BadInputTest, PackageDatabasesOfGarbageAreNamedAndTheirGuestLeftAlone) {
 
 // Without its database nothing is known of a guest's files: not even, in scope all, which are configuration.
 TEST_F(BadInputTest, NothingIsLinkedInAGuestWhosePackageDatabaseIsGarbage) {
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root: runs to the end";
+  if (::geteuid() != 0) VS_SKIP(kRoot) << "needs root: runs to the end";
   FakeGuest("gamma", dir_ / "gamma", {shared_package("pkg", "usr/share/pkg", 4)});
   write_file(dir_ / "alpha/var/lib/dpkg/status", "what\nis\nthis\n");
   const auto before = snapshot_of(dir_ / "alpha");
@@ -246,7 +247,7 @@ TEST_F(BadInputTest, APathThatIsNotThereIsNotExplained) {
 TEST_F(BadInputTest, PlansThatAreNoPlans) {
   const std::string plan = dir_ / "plan";
   const auto made = vunify("plan", {"--tree", tree("alpha"), "--tree", tree("beta"), "-o", plan});
-  if (::geteuid() != 0 && made.exit_code != 0) GTEST_SKIP() << "needs root: makes a plan";
+  if (::geteuid() != 0 && made.exit_code != 0) VS_SKIP(kRoot) << "needs root: makes a plan";
   ASSERT_EQ(made.exit_code, 0) << shown(made);
   const std::string good = read_file(plan);
   ASSERT_GE(std::count(good.begin(), good.end(), '\n'), 3) << good;
@@ -278,7 +279,7 @@ TEST_F(BadInputTest, PlansThatAreNoPlans) {
 
 // An edited plan must not reach out of the trees, nor past the rules.
 TEST_F(BadInputTest, APlanWhosePathsLeaveTheTreeIsRefused) {
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root: applies a plan";
+  if (::geteuid() != 0) VS_SKIP(kRoot) << "needs root: applies a plan";
   const std::string plan = dir_ / "plan";
   ASSERT_EQ(vunify("plan", {"--tree", tree("alpha"), "--tree", tree("beta"), "-o", plan}).exit_code, 0);
   const std::string good = read_file(plan);
@@ -305,7 +306,7 @@ TEST_F(BadInputTest, APlanWhosePathsLeaveTheTreeIsRefused) {
 // Where the mount point is, and whether a tree or the store lies in another tree, is found by going up. A
 // directory that cannot be opened then is not the top.
 TEST_F(BadInputTest, ADirectoryThatCannotBeOpenedOnTheWayUpIsNotTheTop) {
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   const Command words = command("scan", {"--tree", tree("alpha"), "--tree", tree("beta")});
   const auto ups = call_ordinals(words, "openat", {"\"..\""});
   ASSERT_GT(ups.size(), 6U);
@@ -319,7 +320,7 @@ TEST_F(BadInputTest, ADirectoryThatCannotBeOpenedOnTheWayUpIsNotTheTop) {
 }
 
 TEST_F(BadInputTest, APlanOfAnotherHostIsStale) {
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root: applies a plan";
+  if (::geteuid() != 0) VS_SKIP(kRoot) << "needs root: applies a plan";
   const std::string plan = dir_ / "plan";
   ASSERT_EQ(vunify("plan", {"--tree", tree("alpha"), "--tree", tree("beta"), "-o", plan}).exit_code, 0);
   const std::string good = read_file(plan);
@@ -347,7 +348,7 @@ TEST_F(BadInputTest, TreesOnSeveralFilesystemsAreNamed) {
 }
 
 TEST_F(BadInputTest, ADryRunSaysOnlyWhatIsKnown) {
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  if (::geteuid() != 0) VS_SKIP(kRoot) << "needs root";
   const auto result = vunify("run", {"-n", "--tree", tree("alpha"), "--tree", tree("beta")});
   EXPECT_EQ(result.exit_code, 0) << shown(result);
   EXPECT_THAT(result.out, HasSubstr("would link"));
@@ -356,7 +357,7 @@ TEST_F(BadInputTest, ADryRunSaysOnlyWhatIsKnown) {
 }
 
 TEST_F(BadInputTest, VerbsThatOnlyLookWriteNothing) {
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  if (::geteuid() != 0) VS_SKIP(kRoot) << "needs root";
   for (const Command& words :
        {Command{"scan"}, Command{"plan"}, Command{"run", "-n"}, Command{"report"}, Command{"status"},
         Command{"check"}, Command{"explain", "alpha", "usr/share/pkg/pkg-0"},

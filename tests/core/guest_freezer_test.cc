@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "tests/support/run.h"
+#include "tests/support/skip.h"
 #include "tests/support/temp_dir.h"
 
 namespace vs {
@@ -25,8 +26,9 @@ using testing::HasSubstr;
 class GuestFreezerTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (::geteuid() != 0 || cgroup2_mount().empty() || !fs::exists("/usr/bin/busybox"))
-      GTEST_SKIP() << "needs root, a cgroup hierarchy of version 2, busybox-static";
+    VS_NEEDS_ROOT("makes cgroups");
+    if (cgroup2_mount().empty()) VS_SKIP(kKernel) << "no cgroup hierarchy of version 2";
+    VS_NEEDS_PROGRAM("busybox", "busybox-static");
     tree_ = dir_ / "tree";
     fs::create_directories(tree_);
     fs::copy_file("/usr/bin/busybox", tree_ + "/busybox");

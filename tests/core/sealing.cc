@@ -41,14 +41,15 @@ void unseal(const std::string& path) {
   ok_or_throw(change_inode_flags(open_for_flags(path).get(), kImmutableFlag, false, path));
 }
 
-std::string cannot_seal() {
-  if (!is_root()) return "sealing needs root";
+std::optional<test::Obstacle> cannot_seal() {
+  if (!is_root()) return test::Obstacle{test::Skip::kRoot, "sealing needs root"};
   const ScratchDir dir;
   const UniqueFd fd(::open(dir.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const auto probed = make_immutable_guard()->probe(fd.get());
-  return probed ? ""
-                : "the immutable guard does not work below " + dir.path() + ": " + probed.error().message +
-                      " (set TMPDIR to a directory on ext4)";
+  if (probed) return std::nullopt;
+  return test::Obstacle{test::Skip::kFilesystem, "the immutable guard does not work below " + dir.path() +
+                                                     ": " + probed.error().message +
+                                                     " (set TMPDIR to a directory on ext4)"};
 }
 
 }  // namespace vs::unit

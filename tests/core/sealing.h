@@ -3,10 +3,12 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/store/guard.h"
 #include "tests/core/scratch.h"
+#include "tests/support/skip.h"
 
 namespace vs::unit {
 
@@ -35,7 +37,7 @@ bool is_sealed(const std::string& path);
 void seal(const std::string& path);
 void unseal(const std::string& path);
 
-// Why this machine cannot seal files where the tests work; "" when it can.
-std::string cannot_seal();
+// Why this machine cannot seal files where the tests work; nothing if it can.
+std::optional<test::Obstacle> cannot_seal();
 
 }  // namespace vs::unit

@@ -12,6 +12,7 @@
 
 #include "tests/crash/crash_host.h"
 #include "tests/support/inject.h"
+#include "tests/support/skip.h"
 
 namespace vs::test {
 namespace {
@@ -88,7 +89,7 @@ class FailingCallTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(FailingCallTest, IsToldAndLosesNothing) {
   VS_NEEDS_FILESYSTEM("ext4");
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   const Task& task = test::task(GetParam());
   TestHost host(small_host("ext4"));
   unsigned told = 0, failed = 0;
@@ -135,7 +136,7 @@ TEST_P(FailingCallTest, IsToldAndLosesNothing) {
 // number.
 TEST(FailingRunTest, SaysEachKindOfTroubleOnce) {
   VS_NEEDS_FILESYSTEM("ext4");
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   TestHost host(small_host("ext4"));
   for (const char* syscall : {"linkat", "renameat2"})
     for (const bool quiet : {false, true}) {
@@ -154,7 +155,7 @@ TEST(FailingRunTest, SaysEachKindOfTroubleOnce) {
 // see.
 TEST(FailingReleaseTest, HardLinksStayTogether) {
   VS_NEEDS_FILESYSTEM("ext4");
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   const Task& task = test::task("release");
   TestHost host(small_host("ext4"));
   const auto inode = [&](const char* name) {

@@ -10,6 +10,7 @@
 
 #include "tests/crash/crash_host.h"
 #include "tests/support/inject.h"
+#include "tests/support/skip.h"
 
 namespace vs::test {
 namespace {
@@ -32,7 +33,7 @@ class KillTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(KillTest, AtEveryStepLosesNothing) {
   VS_NEEDS_FILESYSTEM("ext4");
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   const Task& task = test::task(GetParam());
   TestHost host(small_host("ext4"));
   unsigned killed = 0, failed = 0;

@@ -13,6 +13,7 @@
 
 #include "tests/support/attack.h"
 #include "tests/support/inject.h"
+#include "tests/support/skip.h"
 
 namespace vs::test {
 namespace {
@@ -149,7 +150,7 @@ class RenamingGuest {
 
 TEST(RenameAttackTest, WhatIsRenamedOverAFileInExchangeStays) {
   VS_NEEDS_FILESYSTEM("ext4");
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   HostOptions options;
   options.guests = {"alpha", "beta"};
   options.scope = "all";

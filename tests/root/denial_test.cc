@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "tests/support/inject.h"
+#include "tests/support/skip.h"
 #include "tests/support/test_host.h"
 
 namespace vs::test {
@@ -261,7 +262,7 @@ class WindowAttack {
 // A master must be without its seal while it gains a name. Here the window is held open for a long time.
 TEST(DenialTest, WhatAGuestDoesInALongUnsealedWindowIsUndoneAndReachesNobody) {
   VS_NEEDS_FILESYSTEM("ext4");
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   TestHost host(three_guests("ext4"));
   const Command command = host.command("run", {"-j1", "--stats"});
   ASSERT_EQ(host.vunify("run", {"alpha", "beta"}).exit_code, 0);

@@ -15,6 +15,7 @@
 
 #include "tests/crash/crash_host.h"
 #include "tests/support/inject.h"
+#include "tests/support/skip.h"
 
 namespace vs::test {
 namespace {
@@ -218,7 +219,7 @@ class SlowRun {
 
 TEST(DisasterTest, ASecondRunAtTheSameTimeLeavesWithElevenAndChangesNothing) {
   VS_NEEDS_FILESYSTEM("ext4");
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   TestHost host(small_host("ext4"));
   const auto before = host.snapshots();
   SlowRun first(host, 10);  // each verb waits a second for the lock
@@ -238,7 +239,7 @@ class SignalTest : public testing::TestWithParam<int> {};
 
 TEST_P(SignalTest, EndsARunInOrder) {
   VS_NEEDS_FILESYSTEM("ext4");
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   TestHost host(small_host("ext4"));
   const auto before = host.snapshots();
   SlowRun slow(host);

@@ -9,6 +9,7 @@
 
 #include "tests/support/fake_guest.h"
 #include "tests/support/inject.h"
+#include "tests/support/skip.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_host.h"
 
@@ -74,7 +75,7 @@ TEST_F(EachPoolTest, RunTakesOnePoolAfterTheOther) {
 }
 
 TEST_F(EachPoolTest, RunRecoversThePoolThatWasInterruptedFirst) {
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   for (const size_t i : {0, 1}) {
     interrupt(i);
     const auto result = vunify("run", {"--each-pool"});
@@ -86,7 +87,7 @@ TEST_F(EachPoolTest, RunRecoversThePoolThatWasInterruptedFirst) {
 }
 
 TEST_F(EachPoolTest, RecoverMakesThePoolWholeAndNoStoreWhereThereIsNone) {
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   interrupt(1);
   const auto result = vunify("recover", {"--each-pool"});
   EXPECT_EQ(result.exit_code, 0) << shown(result);

@@ -17,6 +17,7 @@
 #include "tests/support/chaos.h"
 #include "tests/support/inject.h"
 #include "tests/support/open_watch.h"
+#include "tests/support/skip.h"
 #include "tests/support/test_host.h"
 
 namespace vs::test {
@@ -91,7 +92,7 @@ TEST(HarnessTest, ModelOfTheActorsIsTrueWhenNobodyInterferes) {
 // util-linux hardlink says itself that it is not for trees of others.
 TEST(HarnessTest, CatchesHardlinkMixingUpGuests) {
   VS_NEEDS_FILESYSTEM("ext4");
-  if (!have_program("hardlink")) GTEST_SKIP() << "needs util-linux hardlink";
+  VS_NEEDS_PROGRAM("hardlink", "util-linux");
   AttackHost attack("ext4", 11);
   attack.start();
   // It hangs when a fifo takes the place of a file.
@@ -122,7 +123,7 @@ void naive_unify(const TestHost& host) {
 
 TEST(HarnessTest, CatchesANaiveUnifierLeavingTheTrees) {
   VS_NEEDS_FILESYSTEM("ext4");
-  if (const auto why = OpenWatch::impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(OpenWatch::impossible());
   AttackHost attack("ext4", 13);
   attack.start();
   for (int i = 0; i < 30; ++i) {
@@ -140,7 +141,7 @@ TEST(HarnessTest, CatchesANaiveUnifierLeavingTheTrees) {
 }
 
 TEST(HarnessTest, CatchesASwapThatIsKilledBetweenUnlinkAndLink) {
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   TempDir dir;
   write_file(dir / "t/a", "x");
   write_file(dir / "t/b", "x");
@@ -155,7 +156,7 @@ TEST(HarnessTest, CatchesASwapThatIsKilledBetweenUnlinkAndLink) {
 }
 
 TEST(HarnessTest, AnInjectedErrorReachesTheCommand) {
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   TempDir dir;
   write_file(dir / "a", "x");
   const auto linked = run(with_injection({"ln", dir / "a", dir / "b"}, "linkat", "error=EMLINK", "1"));
@@ -175,7 +176,7 @@ TEST(HarnessTest, SamplesKeepBeginningAndEnd) {
 }
 
 TEST(HarnessTest, AWatchSeesOneOpenOfAnyFileBelow) {
-  if (const auto why = OpenWatch::impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(OpenWatch::impossible());
   TempDir dir;
   write_file(dir / "t/deep/file", "x");
   OpenWatch watch;

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "tests/support/inject.h"
+#include "tests/support/skip.h"
 #include "tests/support/test_host.h"
 
 namespace vs::test {
@@ -27,7 +28,7 @@ class ProjectTest : public testing::Test {
     try {
       host_ = std::make_unique<TestHost>(options);
     } catch (const std::exception& error) {
-      GTEST_SKIP() << "this kernel has no project quota: " << error.what();
+      VS_SKIP(kKernel) << "this kernel has no project quota: " << error.what();
     }
     must_run({"find", alpha().root(), "(", "-type", "d", "-o", "-type", "f", ")", "-exec", "chattr", "-p",
               "4711", "{}", "+"});
@@ -68,7 +69,7 @@ TEST_F(ProjectTest, IsSharedAsOthersAreAndMastersCountForNobody) {
 }
 
 TEST_F(ProjectTest, AKilledRunLeavesNoMasterWithAGuestsProject) {
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   const auto before = host_->snapshots();
   bool interrupted = false;
   for (const int at : {3, 5, 8}) {

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "tests/support/skip.h"
 #include "tests/support/test_host.h"
 
 namespace vs::test {
@@ -30,7 +31,7 @@ class RealGuestTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     VS_NEEDS_FILESYSTEM(GetParam());
-    if (!fs::exists(kGuests)) GTEST_SKIP() << "needs tests/support/guests.sh";
+    ASSERT_TRUE(fs::exists(kGuests));
     filesystem_ = std::make_unique<LoopFilesystem>(GetParam(), 3000);
     web_ = filesystem_->path() + "/web1";
     other_ = filesystem_->path() + "/web2";
@@ -40,7 +41,7 @@ class RealGuestTest : public testing::TestWithParam<std::string> {
          {std::pair{web_, "perl binutils bash less"}, {other_, "perl binutils bash less python3-minimal"}}) {
       const auto made = run(
           {"bash", "-c", R"sh("$0" debian "$("$0" suite)" "$1" "$2")sh", kGuests, dir, packages}, patient);
-      if (made.exit_code != 0) GTEST_SKIP() << "cannot make Debian guests here: " << shown(made);
+      if (made.exit_code != 0) VS_SKIP(kNetwork) << "cannot make Debian guests here: " << shown(made);
     }
   }
 

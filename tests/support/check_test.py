@@ -10,6 +10,7 @@ import unittest
 import markdown
 import progress
 import shaky
+import sum_results
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -17,7 +18,7 @@ PASSED = '<testcase name="{}" status="run"/>'
 FAILED = '<testcase name="{}" status="fail"><failure message=""/></testcase>'
 NOT_STARTED = '<testcase name="{}" status="notrun"/>'
 SKIPPED = ('<testcase name="{}" status="notrun"><skipped message="SKIP_REGULAR_EXPRESSION_MATCHED"/>'
-           "<system-out>a_test.cc:7: Skipped\nneeds a moon\n\n[  SKIPPED ] A.B\n</system-out></testcase>")
+           "<system-out>a_test.cc:7: Skipped\n[kernel] needs a moon\n\n[  SKIPPED ] A.B\n</system-out></testcase>")
 
 
 class SumTest(unittest.TestCase):
@@ -46,12 +47,28 @@ class SumTest(unittest.TestCase):
         self.put("release.xml", PASSED.format("a"), SKIPPED.format("b"))
         code, lines = self.sum()
         self.assertEqual(code, 0)
-        self.assertIn("skipped release: b: needs a moon", lines)
+        self.assertIn("skipped release: b: [kernel] needs a moon", lines)
         self.assertEqual(lines[-1], "1 passed, 0 failed, 1 skipped")
 
     def test_a_machine_that_was_not_booted_has_its_reason_too(self):
-        self.put("release.xml", SKIPPED.replace("a_test.cc:7: Skipped\nneeds a moon", "vm: skipped: needs root").format("vm.x"))
-        self.assertIn("skipped release: vm.x: needs root", self.sum()[1])
+        self.put("release.xml", SKIPPED.replace("a_test.cc:7: Skipped\n[kernel] needs a moon", "vm: skipped: [root] needs root").format("vm.x"))
+        self.assertIn("skipped release: vm.x: [root] needs root", self.sum()[1])
+
+    def test_a_reason_that_is_not_in_the_list_is_a_failure(self):
+        for reason in ("needs a moon", "[moon] needs a moon"):
+            self.put("release.xml", SKIPPED.format("a").replace("[kernel] needs a moon", reason))
+            code, lines = self.sum()
+            self.assertEqual((code, lines[-1]), (1, "0 passed, 1 failed, 1 skipped"), reason)
+
+    def test_more_skipped_than_the_ceiling_are_a_failure(self):
+        most = sum_results.ceilings()["kernel"]
+        self.put("release.xml", *(SKIPPED.format(n) for n in range(most)))
+        self.assertEqual(self.sum()[0], 0)
+        self.put("release.xml", *(SKIPPED.format(n) for n in range(most + 1)))
+        code, lines = self.sum()
+        self.assertEqual((code, lines[-1]), (1, f"0 passed, 1 failed, {most + 1} skipped"))
+        self.assertIn(f"failed  {most + 1} skipped for the reason kernel, at most {most} may be (skip_reasons.def)",
+                      lines)
 
     def test_what_could_not_be_started_failed(self):
         self.put("release.xml", NOT_STARTED.format("a"))

@@ -9,11 +9,12 @@
 
 namespace vs::test {
 
-std::optional<std::string> injection_impossible() {
+std::optional<Obstacle> injection_impossible() {
+  if (auto missing = without_program("strace", "strace")) return missing;
   static const bool works =
       run(with_injection({"cat", "/dev/null"}, "close", "error=EIO", "1")).exit_code >= 0 &&
       run({"strace", "-o", "/dev/null", "true"}).exit_code == 0;
-  if (!works) return "needs strace and the right to trace";
+  if (!works) return Obstacle{Skip::kRoot, "needs the right to trace"};
   return std::nullopt;
 }
 

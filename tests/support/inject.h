@@ -6,10 +6,11 @@
 #include <vector>
 
 #include "tests/support/run.h"
+#include "tests/support/skip.h"
 
 namespace vs::test {
 
-std::optional<std::string> injection_impossible();  // no strace, or tracing is not allowed
+std::optional<Obstacle> injection_impossible();  // no strace, or tracing is not allowed
 
 // The command with `action` ("signal=KILL", "error=ENOSPC", "delay_enter=2000") at `syscall`; `when` as
 // strace takes it: "5" the fifth call of each thread, "5+" from then on, "1+3" every third.

@@ -33,9 +33,11 @@ std::string path_of(int fd) {
 
 }  // namespace
 
-std::optional<std::string> OpenWatch::impossible() {
+std::optional<Obstacle> OpenWatch::impossible() {
   const int fd = make_group();
-  if (fd < 0) return fmt::format("fanotify: {}", std::strerror(errno));
+  if (fd < 0)
+    return Obstacle{errno == EPERM ? Skip::kRoot : Skip::kKernel,
+                    fmt::format("fanotify: {}", std::strerror(errno))};
   ::close(fd);
   return std::nullopt;
 }

@@ -7,11 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/skip.h"
+
 namespace vs::test {
 
 class OpenWatch {
  public:
-  static std::optional<std::string> impossible();  // needs root and CONFIG_FANOTIFY
+  static std::optional<Obstacle> impossible();  // needs root and CONFIG_FANOTIFY
   OpenWatch();
   ~OpenWatch();
   OpenWatch(const OpenWatch&) = delete;

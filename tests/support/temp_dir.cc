@@ -86,16 +86,16 @@ void empty_tree(const std::string& path) {
   ::close(fd);
 }
 
-std::optional<std::string> LoopFilesystem::impossible(const std::string& type) {
-  static std::map<std::string, std::optional<std::string>> known;
+std::optional<Obstacle> LoopFilesystem::impossible(const std::string& type) {
+  static std::map<std::string, std::optional<Obstacle>> known;
   if (const auto it = known.find(type); it != known.end()) return it->second;
   auto& why = known[type];
-  if (::geteuid() != 0) return why = "needs root: mounts a loop filesystem";
-  if (!have_program("mkfs." + type)) return why = "needs mkfs." + type;
+  if (::geteuid() != 0) return why = Obstacle{Skip::kRoot, "mounts a loop filesystem"};
+  if ((why = without_program("mkfs." + type, type == "ext4" ? "e2fsprogs" : type + "progs"))) return why;
   try {
     LoopFilesystem(type, 0);
   } catch (const std::exception& error) {
-    why = fmt::format("cannot mount a {} loop filesystem here: {}", type, error.what());
+    why = Obstacle{Skip::kKernel, fmt::format("mounts no {} loop filesystem: {}", type, error.what())};
   }
   return why;
 }

@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "tests/support/skip.h"
+
 namespace vs::test {
 
 // A fresh directory below $TMPDIR; removed with all it holds, immutable files too.
@@ -30,7 +32,7 @@ void empty_tree(const std::string& path);
 class LoopFilesystem {
  public:
   // Why this machine cannot do it (not root, no mkfs, no loop devices); nothing when it can.
-  static std::optional<std::string> impossible(const std::string& type);
+  static std::optional<Obstacle> impossible(const std::string& type);
   // `mkfs_options` is for small disks and few inodes: "-N 300", say. Throws on failure.
   LoopFilesystem(const std::string& type, uint64_t mebibytes, const std::string& mkfs_options = "",
                  const std::string& mount_options = "");
@@ -57,5 +59,4 @@ void write_file(const std::string& path, const std::string& content);
 }  // namespace vs::test
 
 // First line of a test that needs a loop filesystem.
-#define VS_NEEDS_FILESYSTEM(type) \
-  if (const auto why = vs::test::LoopFilesystem::impossible(type)) GTEST_SKIP() << *why
+#define VS_NEEDS_FILESYSTEM(type) VS_STOP_IF(vs::test::LoopFilesystem::impossible(type))

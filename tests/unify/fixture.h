@@ -13,6 +13,7 @@
 
 #include "tests/core/scratch.h"
 #include "tests/core/sealing.h"
+#include "tests/support/skip.h"
 #include "unify/change/journal.h"
 #include "unify/change/linker.h"
 #include "unify/plan/guest_files.h"
@@ -120,7 +121,7 @@ class Host {
 class HostTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (const std::string why = cannot_seal(); !why.empty()) GTEST_SKIP() << why;
+    VS_STOP_IF(cannot_seal());
     host_ = std::make_unique<Host>(names());
   }
   virtual std::vector<std::string> names() const { return {"a", "b"}; }

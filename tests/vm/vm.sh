@@ -22,7 +22,7 @@ vm_here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "$vm_here/../support/guests.sh"
 
 # What the machine's own system has beside a minimal Debian: the tools that tests call.
-VM_SYSTEM="bpftool iproute2 busybox-static kmod e2fsprogs procps attr acl libcap2-bin strace xfsprogs psmisc quota lvm2 thin-provisioning-tools"
+VM_SYSTEM="bpftool iproute2 busybox-static kmod e2fsprogs procps attr acl libcap2-bin strace xfsprogs btrfs-progs psmisc quota lvm2 thin-provisioning-tools"
 # To mount the disks; and what tests may ask for. Those that a kernel has built in, or lacks, are left out.
 VM_MODULES="virtio_pci virtio_blk ext4 crc32c_generic crc32c_intel loop overlay veth macvlan bridge dummy xfs btrfs quota_tree quota_v2 dm_mod dm_snapshot dm_thin_pool"
 VM_KEEP_DAYS=30
@@ -127,8 +127,8 @@ vm_put() {
 
 # Why this machine cannot, whatever is installed on it.
 vm_impossible() {
-  [ "$(id -u)" = 0 ] || { echo "needs root"; return; }
-  [ "$(uname -m)" = x86_64 ] || echo "needs an x86_64 machine"
+  [ "$(id -u)" = 0 ] || { echo "[root] makes disks and mounts them"; return; }
+  [ "$(uname -m)" = x86_64 ] || echo "[machine] needs an x86_64 machine"
 }
 
 # A program that is not there is no reason to skip: packaging/install-packages brings it.

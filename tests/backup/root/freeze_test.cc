@@ -9,6 +9,7 @@
 
 #include "core/guest_freezer.h"
 #include "tests/backup/backup_host.h"
+#include "tests/support/skip.h"
 #include "tests/support/test_host.h"
 
 namespace vs::test {
@@ -55,8 +56,9 @@ class RunningGuest {
 class FreezeTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (::geteuid() != 0 || cgroup2_mount().empty() || !fs::exists("/usr/bin/busybox"))
-      GTEST_SKIP() << "needs root, a cgroup hierarchy of version 2, busybox-static";
+    VS_NEEDS_ROOT("makes cgroups");
+    if (cgroup2_mount().empty()) VS_SKIP(kKernel) << "no cgroup hierarchy of version 2";
+    VS_NEEDS_PROGRAM("busybox", "busybox-static");
     fs::create_directories(tree_);
   }
   Command create(const Command& more = {}) const {

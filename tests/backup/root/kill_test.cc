@@ -15,6 +15,7 @@
 
 #include "tests/backup/backup_host.h"
 #include "tests/support/inject.h"
+#include "tests/support/skip.h"
 
 namespace vs::test {
 namespace {
@@ -163,7 +164,7 @@ TEST_F(BackupKills, OfRestoreAreMadeGoodByTheSameCommand) {
 }
 
 TEST_F(BackupKills, OfRestoreInItsLastStepsAreMadeGoodByTheSameCommandAlone) {
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   const Place place = copy("l");
   ASSERT_EQ(run(command(place, "create")).exit_code, 0);
   int n = 0;
@@ -215,7 +216,7 @@ class BackupFailingCalls : public BackupKills,
                            public testing::WithParamInterface<std::pair<const char*, const char*>> {};
 
 TEST_P(BackupFailingCalls, AreTold) {
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   const auto& [syscall, error] = GetParam();
   // Without an index, so that all is read.
   const auto create = [&](const std::string& name) {
@@ -256,7 +257,7 @@ INSTANTIATE_TEST_SUITE_P(Calls, BackupFailingCalls,
 // The same for restore: what could not be given back is named (3), or all of it stays hidden (1), and the
 // same command makes that whole. 30 s.
 TEST_F(BackupKills, CallsThatFailARestoreAreTold) {
-  if (const auto why = injection_impossible()) GTEST_SKIP() << *why;
+  VS_STOP_IF(injection_impossible());
   const Place place = copy("s");
   ASSERT_EQ(run(command(place, "create")).exit_code, 0);
   const auto expected = everything_of(host_.trees());

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "tests/backup/backup_host.h"
+#include "tests/support/skip.h"
 #include "tests/support/test_host.h"
 
 namespace vs::test {
@@ -98,7 +99,8 @@ TEST_P(BackupProjects, AreGivenBack) {
   auto disk = filesystem("prjquota");
   const bool quota = disk != nullptr;
   if (!quota) disk = filesystem("");
-  if (!disk) GTEST_SKIP() << "ext4 has project ids only where the kernel has quotas, and this one has not";
+  if (!disk)
+    VS_SKIP(kKernel) << "ext4 has project ids only where the kernel has quotas, and this one has not";
   const std::string alpha = disk->path() + "/trees/alpha";
   must_run({"bash", "-c",
             "mkdir -p '" + alpha + "/d' '" + disk->path() + "/trees/beta' && cd '" + alpha +
@@ -123,9 +125,9 @@ TEST_P(BackupProjects, AreGivenBack) {
 
 TEST_P(BackupProjects, ARestoreIntoATreeWithoutQuotaLeftSaysSoAndIsWholeOnceThereIs) {
   VS_NEEDS_FILESYSTEM(GetParam());
-  if (ext4()) GTEST_SKIP() << "root, who restores, is not held to limits on ext4";
+  if (ext4()) VS_SKIP(kKernel) << "root, who restores, is not held to limits on ext4";
   const auto disk = filesystem("prjquota");
-  if (!disk) GTEST_SKIP() << "this kernel has no project quota on " << GetParam();
+  if (!disk) VS_SKIP(kKernel) << "this kernel has no project quota on " << GetParam();
   BackupHost host;
   must_run({"bash", "-c",
             "mkdir -p '" + host.tree("alpha") + "' '" + host.tree("beta") +

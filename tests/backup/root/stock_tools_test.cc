@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "tests/backup/backup_host.h"
+#include "tests/support/skip.h"
 #include "tests/support/tree_snapshot.h"
 
 namespace vs::test {
@@ -91,7 +92,7 @@ TEST_F(StockTools, GnuTarGivesBackEveryTime) {
 }
 
 TEST_F(StockTools, BsdtarGivesBackTheFull) {
-  if (!have_program("bsdtar")) GTEST_SKIP() << "no bsdtar (libarchive-tools)";
+  VS_NEEDS_PROGRAM("bsdtar", "libarchive-tools");
   const std::string target = host_.scratch("bsdtar");
   snapshots_[0].first["etc/two"].mtime_ns =
       TreeEntry::kAnyTime;  // bsdtar 3.6 misreads fractions of seconds before 1970

@@ -9,6 +9,7 @@
 #include <csignal>
 
 #include "tests/core/scratch.h"
+#include "tests/support/skip.h"
 
 namespace vs {
 namespace {
@@ -93,7 +94,7 @@ TEST_F(DurableFileTest, APlaceThatOthersCanWriteToIsNoPrivateDir) {
   for (const bool create : {false, true})
     for (const char* name : {"group", "link", "file"})
       EXPECT_FALSE(open_private_dir(dir_ / name, create)) << name;
-  if (!unit::is_root()) GTEST_SKIP() << "another owner: needs root";
+  if (!unit::is_root()) VS_SKIP(kRoot) << "another owner: needs root";
   unit::make_dirs(dir_ / "other");
   ASSERT_EQ(::chown((dir_ / "other").c_str(), 65534, 65534), 0);
   EXPECT_EQ(open_private_dir(dir_ / "other", true).error().code, EPERM);

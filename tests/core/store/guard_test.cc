@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "tests/core/sealing.h"
+#include "tests/support/skip.h"
 
 namespace vs {
 namespace {
@@ -20,7 +21,7 @@ using testing::HasSubstr;
 class GuardTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (const std::string why = unit::cannot_seal(); !why.empty()) GTEST_SKIP() << why;
+    VS_STOP_IF(unit::cannot_seal());
     unit::write_file(path_, "content");
     fd_.reset(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
   }
@@ -110,10 +111,10 @@ TEST_F(GuardTest, AGuardThatDoesNotWorkIsRefusedAndAnotherOffered) {
 // tmpfs takes the flag and lets a file that was open before be written all the same.
 TEST(GuardChoiceTest, AFilesystemThatWritesThroughTheSealIsRefused) {
   const UniqueFd dir(::open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!dir || !unit::is_root()) GTEST_SKIP() << "needs root and a tmpfs at /dev/shm";
+  if (!dir || !unit::is_root()) VS_SKIP(kRoot) << "needs root and a tmpfs at /dev/shm";
   struct ::statfs info;
   ASSERT_EQ(::fstatfs(dir.get(), &info), 0);
-  if (info.f_type != 0x01021994) GTEST_SKIP() << "/dev/shm is no tmpfs";
+  if (info.f_type != 0x01021994) VS_SKIP(kFilesystem) << "/dev/shm is no tmpfs";
   EXPECT_FALSE(make_immutable_guard()->probe(dir.get()));
   refusal("immutable", dir.get(), true, Exit::failed);
   refusal("auto", dir.get(), true, Exit::failed);

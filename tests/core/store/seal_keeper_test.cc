@@ -12,6 +12,7 @@
 
 #include "core/store/lease.h"
 #include "tests/core/sealing.h"
+#include "tests/support/skip.h"
 
 namespace vs {
 namespace {
@@ -23,7 +24,7 @@ constexpr int kGroupSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 class SealKeeperTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (const std::string why = unit::cannot_seal(); !why.empty()) GTEST_SKIP() << why;
+    VS_STOP_IF(unit::cannot_seal());
     std::signal(SIGIO, SIG_IGN);
     for (int i = 0; i < 3; ++i) masters_.push_back(dir_ / ("master" + std::to_string(i)));
     for (const auto& master : masters_) unit::write_file(master, "content");

@@ -10,6 +10,7 @@
 
 #include "core/hex.h"
 #include "tests/core/sealing.h"
+#include "tests/support/skip.h"
 
 namespace vs {
 namespace {
@@ -95,7 +96,7 @@ TEST_F(StoreTest, IsRefusedInAGuestsTreeBehindASymlink) {
 TEST_F(StoreTest, IsRefusedOnAnotherMount) {
   if (!unit::is_root() || ::unshare(CLONE_NEWNS) != 0 ||
       ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
-    GTEST_SKIP() << "mounting needs root";
+    VS_SKIP(kRoot) << "mounting needs root";
   unit::make_dirs(dir_ / "other");
   ASSERT_EQ(::mount("none", (dir_ / "other").c_str(), "tmpfs", 0, nullptr), 0);
   EXPECT_THAT(refusal(dir_ / "other/.unify"), HasSubstr("not on the filesystem of the trees"));
@@ -113,7 +114,7 @@ TEST_F(StoreTest, IsRefusedWhereOthersCanWriteOrItIsNotOurs) {
   ::chmod(path().c_str(), 0777);
   EXPECT_NE(refusal(path()), "");
   ::chmod(path().c_str(), 0700);
-  if (!unit::is_root()) GTEST_SKIP() << "another owner: needs root";
+  if (!unit::is_root()) VS_SKIP(kRoot) << "another owner: needs root";
   ASSERT_EQ(::chown(path().c_str(), 65534, 65534), 0);
   EXPECT_NE(refusal(path()), "");
 }

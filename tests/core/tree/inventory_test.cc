@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 
 #include "tests/core/scratch.h"
+#include "tests/support/skip.h"
 
 namespace vs {
 namespace {
@@ -135,7 +136,7 @@ TEST_F(InventoryTest, RefusesATreeInsideAnother) {
 TEST_F(InventoryTest, APoolLeavesOutGuestsOfOtherMounts) {
   if (!unit::is_root() || ::unshare(CLONE_NEWNS) != 0 ||
       ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
-    GTEST_SKIP() << "mounting needs root";
+    VS_SKIP(kRoot) << "mounting needs root";
   ASSERT_EQ(::mount("none", (dir_ / "two").c_str(), "tmpfs", 0, nullptr), 0);
   unit::make_dirs(dir_ / "two/guest");
   options_.trees = {tree("a", "one"), tree("b", "two/guest")};

@@ -22,6 +22,7 @@
 #include <thread>
 
 #include "tests/core/scratch.h"
+#include "tests/support/skip.h"
 
 namespace vs {
 namespace {
@@ -115,9 +116,9 @@ TEST_F(RootDirTest, AnAbsolutePathIsNotTheHosts) {
 }
 
 TEST_F(RootDirTest, NeverEntersAnotherMount) {
-  if (!unit::is_root()) GTEST_SKIP() << "mounting needs root";
+  if (!unit::is_root()) VS_SKIP(kRoot) << "mounting needs root";
   if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
-    GTEST_SKIP() << "no mount namespace";
+    VS_SKIP(kRoot) << "no mount namespace";
   unit::make_dirs(tree("bind"));
   unit::make_dirs(tree("other"));
   unit::write_file(tree("file"), "below");
@@ -249,7 +250,7 @@ TEST_F(RootDirTest, OpenRegularDoesNotWaitForALease) {
   unit::write_file(tree("leased"), "x");
   const UniqueFd holder(::open(tree("leased").c_str(), O_RDONLY | O_CLOEXEC));
   if (::fcntl(holder.get(), F_SETLEASE, F_WRLCK) != 0)
-    GTEST_SKIP() << "no write lease here: " << std::strerror(errno);
+    VS_SKIP(kFilesystem) << "no write lease here: " << std::strerror(errno);
   const auto before = std::chrono::steady_clock::now();
   const auto opened = root().open_regular("leased");
   ASSERT_FALSE(opened);
@@ -284,7 +285,7 @@ TEST_F(RootDirTest, StaysInsideWhileTheGuestSwapsDirectoriesForSymlinks) {
 }
 
 TEST_F(RootDirTest, ReadsWithoutTouchingTheAccessTime) {
-  if (!unit::is_root()) GTEST_SKIP() << "only the owner or root may";
+  if (!unit::is_root()) VS_SKIP(kRoot) << "only the owner or root may";
   const timespec old[2] = {{1000, 0}, {UTIME_OMIT, UTIME_OMIT}};
   ::utimensat(AT_FDCWD, tree("usr/bin/ls").c_str(), old, 0);
   const auto fd = root().open_regular("usr/bin/ls");
@@ -294,7 +295,7 @@ TEST_F(RootDirTest, ReadsWithoutTouchingTheAccessTime) {
 
 // Who is neither owner nor root gets EPERM for O_NOATIME, and the file all the same.
 TEST_F(RootDirTest, OpensOthersFilesThoughTheirAccessTimeMoves) {
-  if (!unit::is_root()) GTEST_SKIP() << "needs two users";
+  if (!unit::is_root()) VS_SKIP(kRoot) << "needs two users";
   const RootDir guest = root();
   ASSERT_EQ(::chmod(scratch_.path().c_str(), 0755), 0);
   ASSERT_EQ(::seteuid(65534), 0);

@@ -3,13 +3,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "tests/support/skip.h"
 #include "tests/support/temp_dir.h"
 
 namespace vs::isolation {
 namespace {
 
 TEST(KernelTypesTest, FindsMembersAndFunctionsOfTheRunningKernel) {
-  if (::access("/sys/kernel/btf/vmlinux", R_OK) != 0) GTEST_SKIP() << "this kernel has no BTF";
+  if (::access("/sys/kernel/btf/vmlinux", R_OK) != 0) VS_SKIP(kKernel) << "this kernel has no BTF";
   const auto types = KernelTypes::read();
   ASSERT_TRUE(types) << types.error().message;
   // Fixed by their meaning: the address families' common head begins with the family, a list's next pointer

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/skip.h"
 #include "tests/support/within.h"
 
 namespace vs::test {
@@ -44,7 +45,7 @@ TEST_F(VserverBuildTest, TemplateMakesAGuestThatStartsAndDeleteRemovesIt) {
 
 // Two packages, one of which needs the other and has a script that runs in the tree.
 TEST_F(VserverBuildTest, RpmInstallsADirectoryOfPackagesWithTheirScripts) {
-  if (!have_program("rpmbuild")) GTEST_SKIP() << "needs rpmbuild";
+  VS_NEEDS_PROGRAM("rpmbuild", "rpm");
   std::string arch = must_run({"rpm", "--eval", "%{_arch}"});
   arch.pop_back();
   const std::string top = host_->path("rpmbuild"), rpms = top + "/RPMS/" + arch,
@@ -98,12 +99,12 @@ TEST_F(VserverBuildTest, SkeletonIsATreeThatBindsCanFill) {
 }
 
 TEST_F(VserverBuildTest, DebootstrapMakesADebianThatStarts) {
-  if (!have_program("mmdebstrap")) GTEST_SKIP() << "needs mmdebstrap";
+  VS_NEEDS_PROGRAM("mmdebstrap", "mmdebstrap");
   const std::string name = fmt::format("t{}-debian", ::getpid());
   const auto built = host_->vserver_on_the_network(
       name, {"build", "--method", "debootstrap", "--packages", "busybox-static"});
   if (built.exit_code != 0 && built.err.find("apt-get update") != std::string::npos)
-    GTEST_SKIP() << "no Debian mirror is reached: " << built.err;
+    VS_SKIP(kNetwork) << "no Debian mirror is reached: " << built.err;
   ASSERT_EQ(built.exit_code, 0) << shown(built);
   ASSERT_EQ(host_->vserver(name, {"start"}).exit_code, 0);
   EXPECT_THAT(host_->vserver(name, {"exec", "dpkg", "-l", "busybox-static"}).out,
@@ -142,9 +143,9 @@ TEST_F(VserverBuildTest, DeleteUnsealsOnlyForAMomentAndFollowsNoLink) {
     set_immutable(master, true);
     set_immutable(host_->tree(guest) + "/own", true);
   } catch (const std::exception& error) {
-    GTEST_SKIP() << "no immutable attribute here: " << error.what();
+    VS_SKIP(kFilesystem) << "no immutable attribute here: " << error.what();
   }
-  if (!is_immutable(master)) GTEST_SKIP() << "no immutable attribute here";
+  if (!is_immutable(master)) VS_SKIP(kFilesystem) << "no immutable attribute here";
   const auto result = host_->vserver(guest, {"delete"});
   EXPECT_EQ(result.exit_code, 0) << shown(result);
   EXPECT_FALSE(fs::exists(host_->tree(guest)));
@@ -162,9 +163,9 @@ TEST_F(VserverBuildTest, DeleteKilledInThatMomentLeavesASharedFileSealed) {
   try {
     set_immutable(master, true);
   } catch (const std::exception& error) {
-    GTEST_SKIP() << "no immutable attribute here: " << error.what();
+    VS_SKIP(kFilesystem) << "no immutable attribute here: " << error.what();
   }
-  if (!is_immutable(master)) GTEST_SKIP() << "no immutable attribute here";
+  if (!is_immutable(master)) VS_SKIP(kFilesystem) << "no immutable attribute here";
   const auto killed = host_->vserver(guest, {"delete"}, {{"VS_DIE_AFTER_STEP", "unseal"}});
   EXPECT_EQ(killed.signal, SIGKILL) << shown(killed);
   EXPECT_TRUE(within(std::chrono::seconds(10), [&] { return is_immutable(master); }));

@@ -20,6 +20,7 @@
 #include "core/unique_fd.h"
 #include "tests/isolation/root/attempts.h"
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/skip.h"
 #include "tests/support/within.h"
 
 namespace vs::test {
@@ -131,7 +132,8 @@ TEST_F(GuestDenialTest, TheSealOfASharedFile) {
   VS_NEEDS_FILESYSTEM("ext4");
   const std::string file = host_->tree(guest_) + "/sealed";
   write_file(file, "shared");
-  if (run({"chattr", "+i", file}).exit_code != 0) GTEST_SKIP() << "no immutable attribute on this filesystem";
+  if (run({"chattr", "+i", file}).exit_code != 0)
+    VS_SKIP(kFilesystem) << "no immutable attribute on this filesystem";
   expect_answer({"unseal", "/sealed"}, "EPERM");
   EXPECT_TRUE(is_immutable(file));
   expect_outside({"unseal", file}, "WORKED");

@@ -7,6 +7,7 @@
 
 #include "tests/isolation/root/attempts.h"
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/skip.h"
 
 namespace vs::test {
 namespace {
@@ -25,7 +26,7 @@ class DiskTest : public testing::TestWithParam<const char*> {
       disk_ = std::make_unique<LoopFilesystem>(
           GetParam(), 128, ext4 ? "-O quota,project -E quotatype=prjquota" : "", "prjquota");
     } catch (const std::exception& error) {
-      GTEST_SKIP() << "this kernel has no project quota on " << GetParam() << ": " << error.what();
+      VS_SKIP(kKernel) << "this kernel has no project quota on " << GetParam() << ": " << error.what();
     }
     host_ = std::make_unique<IsolationHost>(disk_->path());
   }

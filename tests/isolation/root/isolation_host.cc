@@ -33,16 +33,17 @@ bool own_network() {
 
 }  // namespace
 
-std::string IsolationHost::impossible() {
-  if (::geteuid() != 0) return "needs root";
-  if (::access(kBusybox, X_OK) != 0) return "needs the package busybox-static";
-  if (!have_program("ip")) return "needs the package iproute2";
+std::optional<Obstacle> IsolationHost::impossible() {
+  if (::geteuid() != 0) return Obstacle{Skip::kRoot, "makes namespaces"};
+  if (::access(kBusybox, X_OK) != 0) return missing(kBusybox, "busybox-static");
+  if (auto none = without_program("ip", "iproute2")) return none;
   try {
     const isolation::Cgroups cgroups;
   } catch (const std::exception& error) {
-    return error.what();
+    return Obstacle{Skip::kKernel, error.what()};
   }
-  return own_network() ? "" : "cannot make a network namespace";
+  if (!own_network()) return Obstacle{Skip::kKernel, "makes no network namespace"};
+  return std::nullopt;
 }
 
 IsolationHost::IsolationHost(const std::string& pool)

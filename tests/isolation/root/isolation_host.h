@@ -8,14 +8,15 @@
 #include <vector>
 
 #include "tests/support/run.h"
+#include "tests/support/skip.h"
 #include "tests/support/temp_dir.h"
 
 namespace vs::test {
 
 class IsolationHost {
  public:
-  // Why this machine cannot run such tests; "" when it can.
-  static std::string impossible();
+  // Why this machine cannot run such tests; nothing if it can.
+  static std::optional<Obstacle> impossible();
   // `pool` is where trees/ is to be made, for tests that need a certain filesystem; "": beside the rest.
   explicit IsolationHost(const std::string& pool = "");
   ~IsolationHost();  // stops all, and fails the test when anything of it remains
@@ -59,5 +60,4 @@ class IsolationHost {
 
 }  // namespace vs::test
 
-#define VS_NEEDS_ISOLATION() \
-  if (const auto why = vs::test::IsolationHost::impossible(); !why.empty()) GTEST_SKIP() << why
+#define VS_NEEDS_ISOLATION() VS_STOP_IF(vs::test::IsolationHost::impossible())

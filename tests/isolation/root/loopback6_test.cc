@@ -8,6 +8,7 @@
 #include "isolation/network/address_programs.h"
 #include "tests/isolation/root/attempts.h"
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/skip.h"
 #include "tests/support/within.h"
 
 namespace vs::test {
@@ -20,7 +21,7 @@ class Loopback6Test : public testing::Test {
  protected:
   void SetUp() override {
     VS_NEEDS_ISOLATION();
-    if (!fs::exists("/proc/self/net/if_inet6")) GTEST_SKIP() << "this kernel has no IPv6";
+    if (!fs::exists("/proc/self/net/if_inet6")) VS_SKIP(kKernel) << "this kernel has no IPv6";
     host_ = std::make_unique<IsolationHost>();
     guest_ = start("guest", "10.99.0.5");
   }

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/skip.h"
 
 namespace vs::test {
 namespace {
@@ -98,7 +99,7 @@ TEST_F(PackageTest, VrpmRunsInEachAndTellsTheFirstFailure) {
 }
 
 TEST_F(PackageTest, VrpmInstallsVerifiesAndErasesWithARealRpmInside) {
-  if (!have_program("rpmbuild")) GTEST_SKIP() << "needs rpmbuild";
+  VS_NEEDS_PROGRAM("rpmbuild", "rpm");
   const std::string top = host_->path("rpmbuild"), conf = "GUARD=\"!abstract-sockets\"\nINIT=plain\n";
   write_file(top + "/app.spec",
              "Name: app\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nProvides: /bin/sh\nBuildArch: "

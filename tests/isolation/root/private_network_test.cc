@@ -7,6 +7,7 @@
 
 #include "tests/isolation/root/attempts.h"
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/skip.h"
 #include "tests/support/within.h"
 
 namespace vs::test {
@@ -30,7 +31,7 @@ class PrivateNetworkTest : public testing::Test {
     links_.push_back(name);
     words.insert(words.begin(), {"ip", "link", "add", name, "type"});
     if (const auto made = run(words); made.exit_code != 0)
-      GTEST_SKIP() << "this kernel makes no such interface: " << shown(made);
+      VS_SKIP(kKernel) << "this kernel makes no such interface: " << shown(made);
     must_run({"ip", "link", "set", name, "up"});
   }
   std::string start(const std::string& name, const std::string& conf) {

@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/skip.h"
 #include "tests/support/within.h"
 
 namespace vs::test {
@@ -27,8 +28,9 @@ class ProcessToolsTest : public testing::Test {
  protected:
   void SetUp() override {
     VS_NEEDS_ISOLATION();
-    for (const char* program : {"ps", "top", "pstree"})
-      if (!have_program(program)) GTEST_SKIP() << "needs the packages procps and psmisc";
+    VS_NEEDS_PROGRAM("ps", "procps");
+    VS_NEEDS_PROGRAM("top", "procps");
+    VS_NEEDS_PROGRAM("pstree", "psmisc");
     host_ = std::make_unique<IsolationHost>();
     // A program of a name that no other test on this machine has: killall goes by it.
     xterm_ = fmt::format("xterm{}", ::getpid() % 100000);
@@ -146,7 +148,7 @@ bool has_pidfd(const std::vector<pid_t>& processes) {
 }
 
 TEST_F(ProcessToolsTest, VkillNeverHitsWhoGotTheNumberMeanwhile) {
-  if (!have_program("strace")) GTEST_SKIP() << "needs the package strace";
+  VS_NEEDS_PROGRAM("strace", "strace");
   const std::string mark = fmt::format("8{}", ::getpid());
   auto victim = std::make_unique<Process>(Command{"sleep", "100"});
   const pid_t number = victim->pid();
@@ -159,7 +161,7 @@ TEST_F(ProcessToolsTest, VkillNeverHitsWhoGotTheNumberMeanwhile) {
   ASSERT_TRUE(vkill.running());
   victim.reset();
   if (!fork_as(number, mark))
-    GTEST_SKIP() << "somebody else got the number, or this kernel gives none out on request";
+    VS_SKIP(kChance) << "somebody else got the number, or this kernel gives none out on request";
   const auto result = vkill.wait();
   EXPECT_EQ(result.exit_code, 1) << shown(result);
   EXPECT_THAT(result.err, HasSubstr("No such process"));
@@ -172,7 +174,7 @@ TEST_F(ProcessToolsTest, VkillNeverHitsWhoGotTheNumberMeanwhile) {
 }
 
 TEST_F(ProcessToolsTest, VtopDrawsOnATerminalAndEscapesNamesThere) {
-  if (!have_program("script")) GTEST_SKIP() << "needs the package bsdutils";
+  VS_NEEDS_PROGRAM("script", "bsdutils");
   const std::string mark = fmt::format("9{}.25", ::getpid());
   start_guest("printf 'x\\033]0;EVIL\\007' > /proc/self/comm; sleep " + mark + "; true");
   row_of("sleep " + mark);

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/skip.h"
 #include "tests/support/within.h"
 
 namespace vs::test {
@@ -20,8 +21,7 @@ class RealGuestTest : public testing::Test {
  protected:
   void SetUp() override {
     VS_NEEDS_ISOLATION();
-    for (const char* program : {"mmdebstrap", "rpm", "alien"})
-      if (!have_program(program)) GTEST_SKIP() << "needs the package " << program;
+    for (const char* program : {"mmdebstrap", "rpm", "alien"}) VS_NEEDS_PROGRAM(program, program);
     host_ = std::make_unique<IsolationHost>();
     write_file(host_->path("vservers.conf"), "STOP_TIMEOUT=30\n");
   }

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/skip.h"
 
 namespace vs::test {
 namespace {
@@ -96,7 +97,7 @@ TEST_F(ServiceToolsTest, NewvserverShowsWhatItDoesAndDoesIt) {
 }
 
 TEST_F(ServiceToolsTest, NewvserverAsksOnATerminal) {
-  if (!have_program("script")) GTEST_SKIP() << "needs the package bsdutils";
+  VS_NEEDS_PROGRAM("script", "bsdutils");
   const auto name = host_->add("asked", "");
   fs::remove_all(host_->tree(name));
   fs::remove(host_->path("conf/" + name + ".conf"));

@@ -12,6 +12,7 @@
 #include "isolation/context/cgroup.h"
 #include "tests/isolation/root/attempts.h"
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/skip.h"
 #include "tests/support/within.h"
 
 namespace vs::test {
@@ -171,7 +172,7 @@ TEST_F(ToolsTest, AnOrdinaryUserMakesAContextAndStaysWhoHeIs) {
                           {{}, 65534, std::chrono::milliseconds(30000)});
   fs::remove(program);
   if (result.err.find("make namespaces") != std::string::npos)
-    GTEST_SKIP() << "no user namespaces for ordinary users here: " << result.err;
+    VS_SKIP(kKernel) << "no user namespaces for ordinary users here: " << result.err;
   EXPECT_EQ(result.out, "65534\n2\nCapBnd:\t0000000000000000\n") << shown(result);
 }
 

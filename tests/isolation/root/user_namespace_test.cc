@@ -13,6 +13,7 @@
 #include "isolation/context/user_namespace.h"
 #include "tests/isolation/root/attempts.h"
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/skip.h"
 #include "tests/support/within.h"
 
 namespace vs::test {
@@ -121,7 +122,8 @@ TEST_F(UserNamespaceTest, TheSealHoldsEvenAgainstItsCapability) {
   const auto guest = add("S_CAPS=CAP_LINUX_IMMUTABLE\n");
   const std::string file = host_->tree(guest) + "/sealed";
   write_file(file, "shared");
-  if (run({"chattr", "+i", file}).exit_code != 0) GTEST_SKIP() << "no immutable attribute on this filesystem";
+  if (run({"chattr", "+i", file}).exit_code != 0)
+    VS_SKIP(kFilesystem) << "no immutable attribute on this filesystem";
   ASSERT_NO_FATAL_FAILURE(start(guest));
   EXPECT_EQ(outcome(host_->attack(guest, {"unseal", "/sealed"})), "EPERM");
   EXPECT_TRUE(is_immutable(file));
@@ -167,7 +169,7 @@ TEST_F(UserNamespaceTest, APrivateNetworkLimitsAndPriorityAreMadeFromOutside) {
 }
 
 TEST_F(UserNamespaceTest, WhoEntersGetsATerminalOfTheGuests) {
-  if (!have_program("script")) GTEST_SKIP() << "needs the package bsdutils";
+  VS_NEEDS_PROGRAM("script", "bsdutils");
   const auto guest = add();
   ASSERT_NO_FATAL_FAILURE(start(guest));
   const auto session = run({"sh", "-c",
@@ -237,7 +239,7 @@ TEST(UserNamespaceIdsTest, RangesDoNotOverlapOthers) {
 }
 
 TEST_F(UserNamespaceTest, ARealDebianWithSystemdAndServers) {
-  if (!have_program("mmdebstrap")) GTEST_SKIP() << "needs the package mmdebstrap";
+  VS_NEEDS_PROGRAM("mmdebstrap", "mmdebstrap");
   write_file(host_->path("vservers.conf"), "STOP_TIMEOUT=30\n");
   const auto guest = host_->add_debian("debian", "IPROOT=10.99.0.10\nIPROOTDEV=lo\nUSERNS=yes\n",
                                        "systemd-sysv dbus nginx openssh-server");

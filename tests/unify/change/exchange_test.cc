@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "tests/support/skip.h"
 #include "tests/unify/fixture.h"
 
 namespace vs::unify {
@@ -103,7 +104,7 @@ TEST_F(ExchangeTest, ADirectoryThatWasMovedAwayIsFollowedByItsDescriptorOnly) {
 }
 
 TEST_F(ExchangeTest, ASealedMasterInStagingIsNotMoved) {
-  if (const std::string why = unit::cannot_seal(); !why.empty()) GTEST_SKIP() << why;
+  VS_STOP_IF(unit::cannot_seal());
   unit::seal(staged());
   EXPECT_EQ(exchange().error().code, EPERM);
   EXPECT_EQ(unit::ino_of(at()), old_);

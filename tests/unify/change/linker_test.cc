@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "tests/support/skip.h"
 #include "tests/unify/fixture.h"
 
 namespace vs::unify {
@@ -133,7 +134,7 @@ TEST_F(LinkerTest, DescriptorsThatReadersHaveGoOnReadingTheirOwn) {
 TEST_F(LinkerTest, CarriesAttributesAndAccessListsOver) {
   for (const char* guest : {"a", "b", "c"})
     if (::setxattr(x(guest).c_str(), "user.note", "mine", 4, 0) != 0)
-      GTEST_SKIP() << "no user attributes here";
+      VS_SKIP(kFilesystem) << "no user attributes here";
   run();
   EXPECT_TRUE(linked("a") && linked("c"));
   char value[4];

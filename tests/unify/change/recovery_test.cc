@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "tests/support/skip.h"
 #include "tests/unify/fixture.h"
 #include "unify/change/release.h"
 #include "unify/unify.h"
@@ -530,7 +531,7 @@ TEST_F(RecoverReleaseTest, GivesBackWhatTheGuestHadPutThereMeanwhile) {
 // A session looks at guests and store through a private view of their mount, and names cannot be exchanged
 // between that and the mount itself.
 TEST_F(RecoveryTest, WorksForASession) {
-  if (::unshare(CLONE_NEWNS) != 0) GTEST_SKIP() << "a private view of the mount needs root";
+  if (::unshare(CLONE_NEWNS) != 0) VS_SKIP(kRoot) << "a private view of the mount needs root";
   intend();
   link_all();
   unit::write_file(staged(2), "MINE");

@@ -10,6 +10,7 @@
 
 #include <numeric>
 
+#include "tests/support/skip.h"
 #include "tests/unify/fixture.h"
 #include "unify/unify.h"
 
@@ -140,7 +141,7 @@ TEST_F(ReleaseTest, AHardLinkThatCannotBeLookedAtKeepsItsGroupTogether) {
   const uint64_t master = unit::ino_of(x("a"));
   const std::string hidden = host().path("a", "hidden");
   ASSERT_EQ(host().ino("a", "hidden/x"), master);
-  if (::mount("none", hidden.c_str(), "tmpfs", 0, nullptr) != 0) GTEST_SKIP() << "a mount needs root";
+  if (::mount("none", hidden.c_str(), "tmpfs", 0, nullptr) != 0) VS_SKIP(kRoot) << "a mount needs root";
   const auto names =
       select_names(find(), [](const NameOfMaster& name) { return name.guest == 0 && name.path == "usr/x"; });
   const auto result = release(names);
@@ -291,7 +292,7 @@ TEST_F(SpoiledMasterTest, IsARetiredOneOfAnotherClass) {
 }
 
 TEST_F(SpoiledMasterTest, LosesAllItsNamesWhenTheNextSessionOpens) {
-  if (::unshare(CLONE_NEWNS) != 0) GTEST_SKIP() << "a private view of the mount needs root";
+  if (::unshare(CLONE_NEWNS) != 0) VS_SKIP(kRoot) << "a private view of the mount needs root";
   spoil(master_of_x(), true);
   ASSERT_EQ(unit::lstat_of(x("b")).st_mode & 07777, 06755u);
   Options options;

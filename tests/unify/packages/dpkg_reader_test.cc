@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "tests/support/skip.h"
 #include "tests/unify/packages/guest_tree.h"
 #include "unify/packages/database_file.h"
 
@@ -205,7 +206,7 @@ TEST_F(DpkgReaderTest, DoesNotBlockOnAFifo) {
 TEST_F(DpkgReaderTest, RefusesADevice) {
   tool();
   if (::mknod(guest_.path("var/lib/dpkg/statoverride").c_str(), S_IFCHR | 0666, makedev(1, 5)) != 0)
-    GTEST_SKIP() << "making a device needs CAP_MKNOD";
+    VS_SKIP(kRoot) << "making a device needs CAP_MKNOD";
   EXPECT_NE(find("usr/bin/tool"), nullptr);
   EXPECT_THAT(troubles(), HasSubstr("statoverride: expected a regular file, found a device"));
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/tree/root_dir.h"
+#include "tests/support/skip.h"
 #include "unify/packages/package_index.h"
 
 namespace vs::unify {
@@ -112,6 +113,6 @@ inline std::string all(const std::vector<PackageTrouble>& troubles) {
 // found.
 #define VS_NEED_RESOLVE_IN_ROOT()                                                    \
   if (const char* off = std::getenv("VS_NO_OPENAT2"); off != nullptr && *off == '1') \
-  GTEST_SKIP() << "symlinks of a guest are not resolved without openat2"
+  VS_SKIP(kNoOpenat2) << "symlinks of a guest are not resolved without openat2"
 
 }  // namespace vs::unify

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <random>
 
+#include "tests/support/skip.h"
 #include "tests/unify/packages/rpm_databases.h"
 #include "unify/packages/rpm_reader.h"
 
@@ -45,8 +46,8 @@ struct Samples {
 class HostileDatabaseTest : public testing::Test {
  protected:
   void SetUp() override {
-    VS_NEED_TOOL("rpmbuild");
-    VS_NEED_TOOL("sqlite3");
+    VS_NEEDS_PROGRAM("rpmbuild", "rpm");
+    VS_NEEDS_PROGRAM("sqlite3", "sqlite3");
     for (const char* dir : {"usr/bin", "etc", "usr/share/tiny", "var/log", "var/lib/rpm"}) guest_.dir(dir);
     options_.work_dir = work_.path();
     options_.limits.seconds = 20;
@@ -76,7 +77,8 @@ class HostileDatabaseTest : public testing::Test {
     if (all(troubles_).find("killed by signal") != std::string::npos) ++deaths_;
   }
   void damage(const std::string& name, const std::string& good) {
-    if (good.empty()) GTEST_SKIP() << "no sample of " << name << " (db5.3-util is not installed)";
+    VS_NEEDS_PROGRAM("db5.3_load", "db5.3-util");
+    ASSERT_NE(good, "") << name;
     std::mt19937 random(1);  // the same damage each time
     for (int round = 0; round < rounds(); ++round) {
       std::string bad = good;
@@ -143,7 +145,8 @@ TEST_F(HostileDatabaseTest, SurvivesADamagedHeaderWithARightChecksum) {
 
 TEST_F(HostileDatabaseTest, SurvivesHugeCounts) {
   const std::string& bdb = Samples::get().bdb;
-  if (bdb.empty()) GTEST_SKIP() << "db5.3-util is not installed";
+  VS_NEEDS_PROGRAM("db5.3_load", "db5.3-util");
+  ASSERT_NE(bdb, "");
   // Words of the meta page: page size, last page, buckets, masks, spares.
   for (size_t word = 2; word < 56; ++word) {
     for (const uint32_t value : {0u, 1u, 0x7fffffffu, 0xffffffffu, 0x10000000u}) {

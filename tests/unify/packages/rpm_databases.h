@@ -24,14 +24,6 @@ inline bool run_shell(const std::string& command, std::string* output = nullptr)
   return ok;
 }
 
-inline bool have_tool(const std::string& name) {
-  std::string ignored;
-  return run_shell("command -v " + name, &ignored);
-}
-
-#define VS_NEED_TOOL(name) \
-  if (!have_tool(name)) GTEST_SKIP() << name << " is not installed"
-
 // tiny (epoch 5), sums (MD5 digests, as before rpm 4.6), other (takes over /usr/bin/shared when forced).
 class RpmPackages {
  public:

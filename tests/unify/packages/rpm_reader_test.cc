@@ -8,6 +8,7 @@
 #include <chrono>
 #include <thread>
 
+#include "tests/support/skip.h"
 #include "tests/unify/packages/rpm_databases.h"
 #include "unify/packages/package_cache.h"
 #include "unify/packages/rpm_database.h"
@@ -41,7 +42,7 @@ TEST(PrivateCopyTest, WhatKilledRunsLeftIsSweptAndNothingElse) {
 class RpmReaderTest : public testing::Test {
  protected:
   void SetUp() override {
-    VS_NEED_TOOL("rpmbuild");
+    VS_NEEDS_PROGRAM("rpmbuild", "rpm");
     ASSERT_TRUE(RpmPackages::get().ok());
     guest_.dir("usr/bin");
     guest_.dir("var/log");
@@ -127,7 +128,7 @@ TEST_F(RpmReaderTest, ReadsASqliteDatabase) {
 }
 
 TEST_F(RpmReaderTest, ReadsAnNdbDatabase) {
-  VS_NEED_TOOL("sqlite3");
+  VS_NEEDS_PROGRAM("sqlite3", "sqlite3");
   install_all();
   ASSERT_TRUE(convert("Packages.db"));
   read();
@@ -136,8 +137,8 @@ TEST_F(RpmReaderTest, ReadsAnNdbDatabase) {
 }
 
 TEST_F(RpmReaderTest, ReadsABerkeleyDatabase) {
-  VS_NEED_TOOL("sqlite3");
-  VS_NEED_TOOL("db5.3_load");
+  VS_NEEDS_PROGRAM("sqlite3", "sqlite3");
+  VS_NEEDS_PROGRAM("db5.3_load", "db5.3-util");
   install_all();
   ASSERT_TRUE(convert("Packages"));
   read();
@@ -174,7 +175,7 @@ TEST_F(RpmReaderTest, ReadsOnceADatabaseThatIsASymlinkToTheOtherPlace) {
 }
 
 TEST_F(RpmReaderTest, ReadsWhatIsStillInTheWriteAheadLog) {
-  VS_NEED_TOOL("sqlite3");
+  VS_NEEDS_PROGRAM("sqlite3", "sqlite3");
   install_all();
   ASSERT_TRUE(change_in_log("delete from Packages where hnum = 1"));
   ASSERT_GT(std::filesystem::file_size(guest_.path("var/lib/rpm/rpmdb.sqlite-wal")), 0u);
@@ -214,7 +215,7 @@ TEST_F(RpmReaderTest, MarksFilesThatWereNotInstalled) {
 }
 
 TEST_F(RpmReaderTest, PrefersTheNewerFormatOfTwo) {
-  VS_NEED_TOOL("sqlite3");
+  VS_NEEDS_PROGRAM("sqlite3", "sqlite3");
   install_all();
   guest_.file("var/lib/rpm/Packages.db", make_ndb({}));
   guest_.file("var/lib/rpm/Packages", "leftover");
@@ -224,7 +225,7 @@ TEST_F(RpmReaderTest, PrefersTheNewerFormatOfTwo) {
 }
 
 TEST_F(RpmReaderTest, ChangesNothingInTheGuest) {
-  VS_NEED_TOOL("sqlite3");
+  VS_NEEDS_PROGRAM("sqlite3", "sqlite3");
   install_all();
   ASSERT_TRUE(change_in_log("delete from Packages where hnum = 1"));
   const auto headers = rpm_headers(guest_.path("var/lib/rpm/rpmdb.sqlite"));
@@ -303,7 +304,7 @@ TEST_F(RpmReaderTest, SaysWhyADatabaseCannotBeRead) {
 }
 
 TEST_F(RpmReaderTest, ReadsADatabaseThatChangedOnceWhileItWasCopied) {
-  VS_NEED_TOOL("sqlite3");
+  VS_NEEDS_PROGRAM("sqlite3", "sqlite3");
   install_all();
   int tries = 0;
   options_.before_copy = [&] {
@@ -353,7 +354,7 @@ TEST_F(RpmReaderTest, StopsAChildThatTakesTooLong) {
 
 TEST_F(RpmReaderTest, ReadsManyAtOnceInAProcessFullOfThreads) {
 #if defined(__SANITIZE_ADDRESS__)
-  GTEST_SKIP() << "the sanitizer's allocator (gcc 12) keeps its locks over a fork; glibc's does not";
+  VS_SKIP(kSanitizer) << "the sanitizer's allocator (gcc 12) keeps its locks over a fork; glibc's does not";
 #endif
   // The children are forked while other threads hold whatever locks malloc and stdio have.
   install_all();
@@ -406,7 +407,7 @@ TEST_F(RpmCacheTest, GivesTheSameAnswerWithoutReadingAgain) {
 }
 
 TEST_F(RpmCacheTest, ReadsAgainWhenTheDatabaseChanged) {
-  VS_NEED_TOOL("sqlite3");
+  VS_NEEDS_PROGRAM("sqlite3", "sqlite3");
   install_all();
   read();
   ASSERT_TRUE(change_in_log("delete from Packages where hnum = 1"));
@@ -440,7 +441,7 @@ TEST_F(RpmCacheTest, KeepsNothingOfADatabaseThatCannotBeRead) {
 }
 
 TEST_F(RpmCacheTest, KeepsOneFileAGuest) {
-  VS_NEED_TOOL("sqlite3");
+  VS_NEEDS_PROGRAM("sqlite3", "sqlite3");
   install_all();
   for (int i = 0; i < 3; ++i) {
     read();

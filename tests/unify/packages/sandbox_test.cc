@@ -16,6 +16,7 @@
 #include <sstream>
 #include <thread>
 
+#include "tests/support/skip.h"
 #include "tests/unify/packages/guest_tree.h"
 
 namespace vs::unify {
@@ -68,7 +69,7 @@ TEST_F(SandboxTest, ReadsTheDirectoryItWasGiven) {
 }
 
 TEST_F(SandboxTest, SeesNothingOutsideTheDirectory) {
-  if (!root()) GTEST_SKIP() << "chroot needs root";
+  if (!root()) VS_SKIP(kRoot) << "chroot needs root";
   ::chmod(dir_.path().c_str(), 0755);
   for (const char* path : {"/etc/passwd", "/proc/self/status", "/dev/null", "/../../etc/passwd", "/tmp"})
     EXPECT_EQ(attempt([&] { return ::open(path, O_RDONLY); }), "ENOENT") << path;
@@ -78,7 +79,7 @@ TEST_F(SandboxTest, SeesNothingOutsideTheDirectory) {
 }
 
 TEST_F(SandboxTest, CannotWriteIntoTheDirectory) {
-  if (!root()) GTEST_SKIP() << "the user stays who he is";
+  if (!root()) VS_SKIP(kRoot) << "the user stays who he is";
   ::chmod(dir_.path().c_str(), 0755);
   EXPECT_EQ(attempt([] { return ::open("/new", O_RDWR | O_CREAT, 0600); }), "EACCES");
   EXPECT_EQ(attempt([] { return ::mkdir("/new", 0700); }), "EPERM");
@@ -195,7 +196,7 @@ std::string status_of_child() {
 }
 
 TEST_F(SandboxTest, IsNobodyWithoutGroupsOrCapabilities) {
-  if (!root()) GTEST_SKIP() << "changing ids needs root";
+  if (!root()) VS_SKIP(kRoot) << "changing ids needs root";
   std::string status;
   ::chmod(dir_.path().c_str(), 0755);
   std::jthread watcher([&] {
@@ -265,7 +266,7 @@ TEST_F(SandboxTest, TellsHowItsWorkDied) {
 
 TEST_F(SandboxTest, LimitsMemory) {
 #if defined(__SANITIZE_ADDRESS__)
-  GTEST_SKIP() << "the sanitizer maps more than any limit";
+  VS_SKIP(kSanitizer) << "the sanitizer maps more than any limit";
 #endif
   limits_.memory = 64 << 20;
   const auto map = [](size_t size) {
@@ -298,7 +299,7 @@ TEST_F(SandboxTest, LeavesTheParentAsItWas) {
 }
 
 TEST_F(SandboxTest, SaysWhenItCannotBeEntered) {
-  if (!root()) GTEST_SKIP() << "without root there is no chroot to fail";
+  if (!root()) VS_SKIP(kRoot) << "without root there is no chroot to fail";
   const SandboxOutcome outcome = run_in_sandbox("/nonexistent", limits_, [](const std::string&, int) {});
   EXPECT_FALSE(outcome.finished);
   EXPECT_EQ(outcome.how, "failed to change the root");

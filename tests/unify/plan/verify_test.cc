@@ -9,6 +9,7 @@
 
 #include <set>
 
+#include "tests/support/skip.h"
 #include "tests/unify/fixture.h"
 
 namespace vs::unify {
@@ -113,7 +114,7 @@ TEST_F(VerifyTest, EqualBytesWithOtherAttributesAreNotTheSame) {
   host_->everywhere("x", "same");
   for (const char* guest : {"b", "d"})
     if (::setxattr(host_->path(guest, "x").c_str(), "user.note", "1", 1, 0) != 0)
-      GTEST_SKIP() << "no user attributes here";
+      VS_SKIP(kFilesystem) << "no user attributes here";
   const auto verdict = verify();
   ASSERT_THAT(verdict.contents, SizeIs(2));
   EXPECT_THAT(names(verdict.contents[0].victims), ElementsAre("a", "c"));
@@ -126,7 +127,7 @@ TEST_F(VerifyTest, LeavesFilesWithCapabilities) {
   host_->everywhere("x", "same");
   const unsigned char capability[20] = {1, 0, 0, 2, 0, 4};  // version 2, cap_net_bind_service... any will do
   if (::setxattr(host_->path("b", "x").c_str(), "security.capability", capability, sizeof capability, 0) != 0)
-    GTEST_SKIP() << "setting capabilities needs root";
+    VS_SKIP(kRoot) << "setting capabilities needs root";
   EXPECT_THAT(refused(verify()), ElementsAre(std::pair("b", "capability")));
 }
 

@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "core/unique_fd.h"
+#include "tests/support/skip.h"
 
 namespace vs::unify {
 namespace {
@@ -161,7 +162,7 @@ TEST_F(DiskUsageTest, TheStoresNameOfASealedFileIsNoHolder) {
   make_file("outside/master");
   link("outside/master", "a/one");
   link("outside/master", "a/two");
-  if (!seal("outside/master")) GTEST_SKIP() << "cannot set the immutable attribute here";
+  if (!seal("outside/master")) VS_SKIP(kFilesystem) << "cannot set the immutable attribute here";
   EXPECT_EQ(count({"a"}).trees[0].usage.shared, 0u);
   EXPECT_EQ(count({"a"}).total.exclusive, blocks("a/one") + blocks("a"));
 }
@@ -170,7 +171,7 @@ TEST_F(DiskUsageTest, ASealedFileThatAnotherGuestHoldsIsShared) {
   make_file("outside/master");
   link("outside/master", "a/one");
   link("outside/master", "b/one");
-  if (!seal("outside/master")) GTEST_SKIP() << "cannot set the immutable attribute here";
+  if (!seal("outside/master")) VS_SKIP(kFilesystem) << "cannot set the immutable attribute here";
   EXPECT_EQ(count({"a"}).trees[0].usage.shared, blocks("a/one"));
   const DiskUsage result = count({"a", "b"});
   EXPECT_EQ(result.trees[0].usage.shared, blocks("a/one"));
@@ -183,7 +184,7 @@ TEST_F(DiskUsageTest, AnImmutableFileWhoseNamesAreAllInTheTreesHasNoneInAStore) 
   link("a/one", "b/one");
   make_file("b/two");
   link("b/two", "b/three");
-  if (!seal("a/one") || !seal("b/two")) GTEST_SKIP() << "cannot set the immutable attribute here";
+  if (!seal("a/one") || !seal("b/two")) VS_SKIP(kFilesystem) << "cannot set the immutable attribute here";
   const DiskUsage result = count({"a", "b"});
   EXPECT_EQ(result.trees[0].usage.shared, blocks("a/one"));
   EXPECT_EQ(result.trees[1].usage.shared, blocks("a/one"));
@@ -254,7 +255,7 @@ TEST_F(DiskUsageTest, OtherMountsAreLeftOut) {
   fs::create_directory(top_ / "a/mnt");
   if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
       ::mount("none", (top_ / "a/mnt").c_str(), "tmpfs", 0, nullptr) != 0)
-    GTEST_SKIP() << "cannot mount here";
+    VS_SKIP(kRoot) << "cannot mount here";
   make_file("a/mnt/file");
   ::mkdir((top_ / "b/bind").c_str(), 0755);
   EXPECT_EQ(::mount((top_ / "outside").c_str(), (top_ / "b/bind").c_str(), nullptr, MS_BIND, nullptr), 0);

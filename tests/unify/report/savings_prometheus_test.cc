@@ -7,6 +7,7 @@
 #include <set>
 #include <sstream>
 
+#include "tests/support/skip.h"
 #include "tests/unify/report/savings_sample.h"
 
 namespace vs::unify {
@@ -52,8 +53,7 @@ TEST(SavingsPrometheusTest, AGuestCannotFloodTheMonitoringWithPackages) {
 }
 
 TEST(SavingsPrometheusTest, PromtoolAcceptsIt) {
-  if (std::system("command -v promtool >/dev/null 2>&1") != 0)
-    GTEST_SKIP() << "promtool (package prometheus) is not installed";
+  VS_NEEDS_PROGRAM("promtool", "prometheus");
   for (const Savings& savings : {Savings{}, sample_savings({"web1", "web2"}), hostile_savings()}) {
     FILE* promtool = ::popen("promtool check metrics", "w");
     ASSERT_NE(promtool, nullptr);

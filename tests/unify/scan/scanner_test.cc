@@ -10,6 +10,7 @@
 #include <mutex>
 #include <set>
 
+#include "tests/support/skip.h"
 #include "tests/unify/fixture.h"
 
 namespace vs {
@@ -119,7 +120,7 @@ TEST_F(ScannerTest, AsksForNothingThatIsNoRegularFile) {
 TEST_F(ScannerTest, NeverEntersAnotherMount) {
   if (!unit::is_root() || ::unshare(CLONE_NEWNS) != 0 ||
       ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
-    GTEST_SKIP() << "mounting needs root";
+    VS_SKIP(kRoot) << "mounting needs root";
   unit::make_dirs(dir_ / "a/bind");
   unit::make_dirs(dir_ / "a/proc");
   file("outside/secret");
@@ -166,7 +167,7 @@ TEST_F(ScannerTest, ADirectoryThatWentAwayIsNoTrouble) {
 }
 
 TEST_F(ScannerTest, ADirectoryThatCannotBeReadIsToldAndTheRestScanned) {
-  if (!unit::is_root()) GTEST_SKIP() << "needs two users";
+  if (!unit::is_root()) VS_SKIP(kRoot) << "needs two users";
   file("a/closed/x");
   file("a/open/y");
   ASSERT_EQ(::chmod((dir_ / "a/closed").c_str(), 0), 0);
