@@ -59,11 +59,7 @@ TEST_F(GuestDenialTest, TheProgramOfTheHostThroughProcSelfExe) {
   const auto before = must_run({"sha256sum", VS_BINARY_DIR "/vserver"});
   Process watcher({VS_BINARY_DIR "/vserver", guest_, "exec", "sh", "-c",
                    "for i in $(ls /proc); do echo x > /proc/$i/exe && echo WROTE; done; true"},
-                  {{{"VS_VSERVER_CONF", host_->path("conf")},
-                    {"VS_VSERVER_RUN", host_->path("run")},
-                    {"VS_VSERVER_TREES", host_->path("trees")}},
-                   {},
-                   std::chrono::milliseconds(30000)});
+                  {host_->environment(), {}, std::chrono::milliseconds(30000)});
   host_->vserver(guest_, {"exec", "/evil"});
   EXPECT_EQ(watcher.wait().out.find("WROTE"), std::string::npos);
   EXPECT_EQ(must_run({"sha256sum", VS_BINARY_DIR "/vserver"}), before);

@@ -182,9 +182,7 @@ TEST_F(LifecycleTest, TroubleIsNamed) {
 
 TEST_F(LifecycleTest, OfTwoStartsAtOnceOneDoesItAndTheOtherMeetsALockOrFindsItDone) {
   const auto guest = add();
-  const std::map<std::string, std::string> env = {{"VS_VSERVER_CONF", host_->path("conf")},
-                                                  {"VS_VSERVER_RUN", host_->path("run")},
-                                                  {"VS_VSERVER_TREES", host_->path("trees")}};
+  const auto env = host_->environment();
   Process one({VS_BINARY_DIR "/vserver", guest, "start"}, {env, {}, std::chrono::milliseconds(30000)});
   Process two({VS_BINARY_DIR "/vserver", guest, "start"}, {env, {}, std::chrono::milliseconds(30000)});
   const auto first = one.wait(), second = two.wait();
@@ -217,9 +215,7 @@ TEST_F(LifecycleTest, TwoGuestsServeOnePortOfTwoAddressesAndEachHasItsOwnLoopbac
   const auto one = host_->add("one", "IPROOT=10.99.0.5\nIPROOTDEV=lo\n"),
              two = host_->add("two", "IPROOT=10.99.0.6\nIPROOTDEV=lo\n");
   std::vector<std::unique_ptr<Process>> servers;
-  const std::map<std::string, std::string> env = {{"VS_VSERVER_CONF", host_->path("conf")},
-                                                  {"VS_VSERVER_RUN", host_->path("run")},
-                                                  {"VS_VSERVER_TREES", host_->path("trees")}};
+  const auto env = host_->environment();
   for (const auto& guest : {one, two}) {
     ASSERT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
     servers.push_back(std::make_unique<Process>(
@@ -237,9 +233,7 @@ TEST_F(LifecycleTest, TwoGuestsServeOnePortOfTwoAddressesAndEachHasItsOwnLoopbac
 TEST_F(LifecycleTest, ListenWithoutBindIsReachableByTheGuestsAddressOnly) {
   const auto guest = add();
   ASSERT_EQ(host_->vserver(guest, {"start"}).exit_code, 0);
-  const std::map<std::string, std::string> env = {{"VS_VSERVER_CONF", host_->path("conf")},
-                                                  {"VS_VSERVER_RUN", host_->path("run")},
-                                                  {"VS_VSERVER_TREES", host_->path("trees")}};
+  const auto env = host_->environment();
   Process server({VS_BINARY_DIR "/vserver", guest, "exec", "/attacker", "listen"},
                  {env, {}, std::chrono::milliseconds(60000)});
   ASSERT_TRUE(host_->appears(guest, "/port"));
