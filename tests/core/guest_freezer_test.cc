@@ -15,6 +15,7 @@
 #include "tests/support/run.h"
 #include "tests/support/skip.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/within.h"
 
 namespace vs {
 namespace {
@@ -40,8 +41,8 @@ class GuestFreezerTest : public testing::Test {
     guest_.reset();
     other_.reset();
     for (const char* below : {"/guest/inner", "/guest", ""})
-      for (int i = 0; i < 200 && ::rmdir((cgroup_ + below).c_str()) != 0 && errno == EBUSY; ++i)
-        std::this_thread::sleep_for(10ms);
+      EXPECT_TRUE(
+          test::within(10s, [&] { return ::rmdir((cgroup_ + below).c_str()) == 0 || errno != EBUSY; }));
   }
   // A process with the tree (or the host's root) for its root, in a cgroup below ours, which writes all the
   // time.
@@ -51,10 +52,15 @@ class GuestFreezerTest : public testing::Test {
                     : "exec chroot '" + root + "' /busybox sh -c 'while :; do echo x >> /count; done'";
     auto process = std::make_unique<test::Process>(
         test::Command{"sh", "-c", "echo 0 > '" + cgroup_ + cgroup + "/cgroup.procs'; " + loop});
-    for (int i = 0; i < 500 && procs(cgroup).find(std::to_string(process->pid())) == std::string::npos; ++i)
-      std::this_thread::sleep_for(5ms);
-    std::this_thread::sleep_for(30ms);  // exec of chroot
+    EXPECT_TRUE(test::within(10s, [&] {
+      return procs(cgroup).find(std::to_string(process->pid())) != std::string::npos &&
+             has_root(*process, root);
+    }));
     return process;
+  }
+  static bool has_root(const test::Process& process, const std::string& root) {
+    std::error_code error;
+    return fs::read_symlink("/proc/" + std::to_string(process.pid()) + "/root", error) == root;
   }
   std::string procs(const std::string& cgroup) const {
     return test::read_file(cgroup_ + cgroup + "/cgroup.procs");
@@ -63,8 +69,7 @@ class GuestFreezerTest : public testing::Test {
   uintmax_t written() const { return fs::exists(tree_ + "/count") ? fs::file_size(tree_ + "/count") : 0; }
   bool writes() const {
     const auto before = written();
-    for (int i = 0; i < 200 && written() == before; ++i) std::this_thread::sleep_for(5ms);
-    return written() != before;
+    return test::within(1s, [&] { return written() != before; });
   }
 
   test::TempDir dir_;
@@ -82,7 +87,7 @@ TEST_F(GuestFreezerTest, FreezesTheCgroupThatHoldsAllOfAGuestAndThawsIt) {
     EXPECT_TRUE((*frozen)->holds_still());
     EXPECT_TRUE(is_frozen(cgroup_ + "/guest"));
     const auto before = written();
-    std::this_thread::sleep_for(50ms);
+    std::this_thread::sleep_for(50ms);  // what is tested: that nothing is written for a while
     EXPECT_EQ(written(), before);
   }
   EXPECT_TRUE(writes());
@@ -107,7 +112,7 @@ TEST_F(GuestFreezerTest, NothingOfTheHostIsFrozen) {
 TEST_F(GuestFreezerTest, AChrootInACgroupOfTheHostIsRefusedByName) {
   guest_ = process_in("/guest/inner", tree_);
   const test::Process stray({"chroot", tree_, "/busybox", "sleep", "60"});
-  std::this_thread::sleep_for(50ms);
+  ASSERT_TRUE(test::within(10s, [&] { return has_root(stray, tree_); }));
   const auto frozen = make_cgroup_freezer()->freeze(guest(), 5s);
   ASSERT_FALSE(frozen);
   EXPECT_EQ(frozen.error().code, ENOTSUP);
@@ -132,8 +137,7 @@ TEST_F(GuestFreezerTest, AFreezerThatIsKilledLeavesNobodyFrozen) {
   int status = 0;
   ::waitpid(child, &status, 0);
   ASSERT_EQ(WTERMSIG(status), SIGKILL);
-  for (int i = 0; i < 400 && is_frozen(cgroup_ + "/guest/inner"); ++i) std::this_thread::sleep_for(5ms);
-  EXPECT_FALSE(is_frozen(cgroup_ + "/guest/inner"));
+  EXPECT_TRUE(test::within(10s, [&] { return !is_frozen(cgroup_ + "/guest/inner"); }));
   EXPECT_TRUE(writes());
 }
 

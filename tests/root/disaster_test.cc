@@ -16,6 +16,7 @@
 #include "tests/crash/crash_host.h"
 #include "tests/support/inject.h"
 #include "tests/support/skip.h"
+#include "tests/support/within.h"
 
 namespace vs::test {
 namespace {
@@ -200,10 +201,13 @@ class SlowRun {
   explicit SlowRun(const TestHost& host, unsigned seconds = 3)
       : process_(with_injection(host.command("run", {"-j1"}), "renameat2",
                                 fmt::format("delay_exit={}000000", seconds), "3")) {
-    for (int i = 0; i < 500 && process_.running();
-         ++i, std::this_thread::sleep_for(std::chrono::milliseconds(10)))
-      if (std::error_code error; !fs::is_empty(host.store() + "/staging", error) && !error) return;
-    ADD_FAILURE() << "the run never had anything in staging: " << shown(process_.wait());
+    bool staged = false;
+    within(std::chrono::seconds(10), [&] {
+      std::error_code error;
+      staged = !fs::is_empty(host.store() + "/staging", error) && !error;
+      return staged || !process_.running();
+    });
+    if (!staged) ADD_FAILURE() << "the run never had anything in staging: " << shown(process_.wait());
   }
   // The signal goes to vunify, not to strace.
   RunResult end_by(int number) {

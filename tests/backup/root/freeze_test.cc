@@ -11,6 +11,7 @@
 #include "tests/backup/backup_host.h"
 #include "tests/support/skip.h"
 #include "tests/support/test_host.h"
+#include "tests/support/within.h"
 
 namespace vs::test {
 namespace {
@@ -38,12 +39,11 @@ class RunningGuest {
         Command{"sh", "-c",
                 "echo 0 > '" + cgroup_ + "/cgroup.procs'; exec chroot '" + tree +
                     "' /bin/busybox sh -c 'while :; do echo x >> /a; echo x >> /z/z; done'"});
-    for (int i = 0; i < 500 && fs::file_size(tree + "/z/z") == 0; ++i) std::this_thread::sleep_for(10ms);
+    EXPECT_TRUE(within(10s, [&] { return fs::file_size(tree + "/z/z") != 0; }));
   }
   ~RunningGuest() {
     process_.reset();
-    for (int i = 0; i < 300 && ::rmdir(cgroup_.c_str()) != 0 && errno == EBUSY; ++i)
-      std::this_thread::sleep_for(10ms);
+    EXPECT_TRUE(within(10s, [&] { return ::rmdir(cgroup_.c_str()) == 0 || errno != EBUSY; }));
   }
   std::string cgroup() const { return cgroup_; }
   void end() { process_.reset(); }
@@ -134,7 +134,10 @@ TEST_F(FreezeTest, WhoMayNotBeStoppedIsReadLive) {
 TEST_F(FreezeTest, AGuestThatCannotBeFrozenIsAFailureOnlyWhenItMustBe) {
   RunningGuest guest(tree_);
   const Process stray({"chroot", tree_, "/bin/busybox", "sleep", "60"});
-  std::this_thread::sleep_for(100ms);
+  ASSERT_TRUE(within(10s, [&] {
+    std::error_code error;
+    return fs::read_symlink("/proc/" + std::to_string(stray.pid()) + "/root", error) == tree_;
+  }));
   const RunResult automatic = run(create());
   EXPECT_EQ(automatic.exit_code, 0) << automatic.err;
   EXPECT_THAT(automatic.err, HasSubstr("was archived live"));
@@ -154,8 +157,7 @@ TEST_F(FreezeTest, KilledWhileTheGuestStandsStillItGoesOn) {
     if (backup.running()) ++caught;
     backup.signal_group(9);
     backup.wait();
-    for (int wait = 0; wait < 300 && is_frozen(guest.cgroup()); ++wait) std::this_thread::sleep_for(10ms);
-    ASSERT_FALSE(is_frozen(guest.cgroup()));
+    ASSERT_TRUE(within(10s, [&] { return !is_frozen(guest.cgroup()); }));
   }
   EXPECT_GT(caught, 0) << "never killed in the moment that matters";
   ASSERT_EQ(run(create()).exit_code, 0);

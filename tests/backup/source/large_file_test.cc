@@ -11,6 +11,7 @@
 
 #include "tests/backup/backup_host.h"
 #include "tests/support/test_host.h"
+#include "tests/support/within.h"
 
 namespace vs::test {
 namespace {
@@ -49,7 +50,10 @@ RunResult create_with_a_change_in_the_middle(const BackupHost& host) {
   Process backup(line);
   while (backup.running() && parts_size(host.set()) < kSize / 20) std::this_thread::sleep_for(1ms);
   backup.signal(SIGSTOP);
-  std::this_thread::sleep_for(20ms);
+  EXPECT_TRUE(within(10s, [&] {
+    const auto state = read_file("/proc/" + std::to_string(backup.pid()) + "/stat");
+    return state.find(") T ") != std::string::npos;
+  }));
   const auto stored = parts_size(host.set());
   EXPECT_GT(stored, kSize / 20);
   EXPECT_LT(stored, kSize / 2) << "stopped too late for this test to say anything";

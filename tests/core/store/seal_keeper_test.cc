@@ -13,6 +13,7 @@
 #include "core/store/lease.h"
 #include "tests/core/sealing.h"
 #include "tests/support/skip.h"
+#include "tests/support/within.h"
 
 namespace vs {
 namespace {
@@ -48,8 +49,7 @@ class SealKeeperTest : public testing::Test {
                         [](const auto& master) { return unit::is_sealed(master); });
   }
   bool sealed_soon() const {
-    for (int i = 0; i < 500 && !all_sealed(); ++i) std::this_thread::sleep_for(10ms);
-    return all_sealed();
+    return test::within(10s, [&] { return all_sealed(); });
   }
   // A run: `work` with a keeper that has the masters; then, from outside, `meanwhile` and SIGKILL to the run.
   void run_killed(const std::function<void(SealKeeper&)>& work,
@@ -96,7 +96,7 @@ TEST_F(SealKeeperTest, OutlivesASignalToTheProcessGroup) {
     run_killed([](SealKeeper&) {},
                [&](pid_t run) {
                  ::kill(-run, signal);
-                 std::this_thread::sleep_for(50ms);
+                 std::this_thread::sleep_for(50ms);  // what is tested: that it lives on for a while
                });
     EXPECT_TRUE(sealed_soon()) << signal;
   }
@@ -127,7 +127,7 @@ TEST_F(SealKeeperTest, TheLeaseOutlivesTheParentUntilItIsSealed) {
 
 TEST_F(SealKeeperTest, LetsGoOfWhatItWasToldToForget) {
   run_killed([](SealKeeper& keeper) { ok_or_throw(keeper.forget()); });
-  std::this_thread::sleep_for(200ms);
+  std::this_thread::sleep_for(200ms);  // what is tested: that nothing is sealed for a while
   EXPECT_TRUE(none_sealed());
 }
 
@@ -171,7 +171,8 @@ TEST_F(SealKeeperTest, SaysWhenItIsNotThere) {
         std::stol(children.substr(children.find_last_of(' ', children.size() - 2) + 1)));
   }();
   ::kill(child, SIGKILL);
-  std::this_thread::sleep_for(50ms);
+  siginfo_t ended{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);
   const auto fds = open_all();
   EXPECT_FALSE(keeper.hand_over(numbers(fds)));
   EXPECT_FALSE(keeper.forget());

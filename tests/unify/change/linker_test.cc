@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "tests/support/skip.h"
+#include "tests/support/within.h"
 #include "tests/unify/fixture.h"
 
 namespace vs::unify {
@@ -348,20 +349,21 @@ TEST_F(LinkerTest, GivesBackAlsoWhileSomebodyWaitsToWriteToTheMaster) {
   const UniqueFd b(::open(x("b").c_str(), O_RDONLY | O_CLOEXEC));
   const uint64_t own = unit::ino_of(x("b"));
   GroupWork work = prepared();
-  std::atomic<bool> let_go{false};
+  std::atomic<bool> let_go{false}, opened{false};
   std::jthread guest;
   bool once = true;
   host().guard->before_seal = [&](int master) {
     if (!std::exchange(once, false)) return;
     guest = std::jthread([&] {
       const UniqueFd writer = open_for_writing(x("a"));
+      opened = true;
       while (!let_go) std::this_thread::yield();
     });
     while (::fcntl(master, F_GETLEASE) == F_RDLCK) std::this_thread::yield();
   };
   link(work);
   EXPECT_EQ(work.verdict, Verdict::retire);
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // the waiting open has its descriptor now
+  ASSERT_TRUE(test::within(std::chrono::seconds(10), [&] { return opened.load(); }));
   ASSERT_EQ(::fchmod(b.get(), 0600), 0);
   settle(work);
   EXPECT_EQ(unit::ino_of(x("b")), own);

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "tests/support/skip.h"
+#include "tests/support/within.h"
 #include "tests/unify/packages/guest_tree.h"
 
 namespace vs::unify {
@@ -180,19 +181,20 @@ TEST_F(SandboxTest, WorksWhereTheParentHasNoStandardDescriptors) {
 
 // The fields of /proc/PID/status of this process's sandboxed child while it runs.
 std::string status_of_child() {
-  for (int tries = 0; tries < 1000; ++tries) {
+  std::string found = "no child seen";
+  test::within(std::chrono::seconds(10), [&] {
     for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
       std::ifstream children(task.path() / "children");
       int pid = 0;
       while (children >> pid) {
         std::stringstream text;
         text << std::ifstream(fmt::format("/proc/{}/status", pid)).rdbuf();
-        if (text.str().find("Seccomp:\t2") != std::string::npos) return text.str();
+        if (text.str().find("Seccomp:\t2") != std::string::npos) return found = text.str(), true;
       }
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return "no child seen";
+    return false;
+  });
+  return found;
 }
 
 TEST_F(SandboxTest, IsNobodyWithoutGroupsOrCapabilities) {
