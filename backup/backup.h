@@ -1,12 +1,16 @@
-// vbackup create, as a list of passes:
+// vbackup create, as a list of passes (backup.cc shows them):
 //
-//   1 inventory   which trees                                      core/tree/inventory
-//   2 targets     open, lock, sweep what a killed run left          archive_target, archive_set
-//   3 scan        names and inodes of all trees                     scanned_host
-//   4 decide      which inodes are known from earlier runs          inode_index
-//   5 shared      what several guests share, once, into the pool    pipeline; after it every name can be a
-//   link to a member 6 guests      one after the other, depth first                  pipeline; after each its
-//   archive is complete and visible 7 learn       what was read is known the next time inode_index
+//   1 reach      how each tree is entered                        source/open_mounts
+//   2 scan       names and inodes of all trees                   source/scanned_host
+//   3 know       which inodes are known from earlier runs        known_inodes, source/inode_index
+//   4 begin      each target looks at what it has                archive/target
+//   5 shared     what several guests share, once                 write_passes, pipeline
+//   6 guests     one after the other, depth first                write_passes, pipeline
+//   7 finish     what the targets have left to do                archive/target
+//   8 learn      what was read is known the next time            learner, source/inode_index
+//
+// Which guests there are (core/tree/inventory) and opening, locking and sweeping the targets comes before it
+// (cli/cmd_create).
 //
 // A run that is killed leaves finished archives, each whole, and parts that the next run sweeps. There is no
 // more to recover: the pool archive comes before the guests that refer to it, a guest's archive before the
@@ -15,29 +19,29 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "backup/archive/target.h"
 #include "backup/pipeline.h"
+#include "backup/write_passes.h"
 
 namespace vs::backup {
 
 struct CreateOptions {
   std::vector<std::string> excludes;
-  std::string state;            // directory of the index; "" none is kept
-  uint64_t verify_sample = 64;  // one in so many of what is believed is read again; 0 none
+  std::optional<std::string> state;  // directory of the index; without one nothing is remembered
+  uint64_t verify_sample = 64;       // one in so many of what is believed is read again; 0 none
   std::string consistency = "live";
   bool cross_mounts = false;          // into disk filesystems that are mounted in a guest's tree
   std::vector<uint64_t> filesystems;  // see WalkOptions
   int64_t moment_ns =
       0;  // of the snapshot that the guests' roots are in; 0: what is read is what is there now
-  // Throws if what was read is worth nothing any more, so that it gets no name. Before the pool archive and
-  // before each guest's is finished.
-  std::function<void()> must_hold;
-  // All of this guest was read; its archive is finished when this returns, and abandoned with the whole run
-  // if it throws. From the sink's thread.
-  std::function<void(uint32_t guest)> was_read;
+  // must_hold() throws if what was read is worth nothing any more, so that it gets no name: called before the
+  // pool archive and before each guest's is finished. was_read(guest): all of this guest was read; its
+  // archive is finished when this returns, and abandoned with the whole run if it throws.
+  BeforeFinish before_finish;
 };
 
 struct CreateResult {

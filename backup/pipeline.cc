@@ -1,6 +1,6 @@
 #include "backup/pipeline.h"
 
-#include <fmt/format.h>
+#include <algorithm>
 
 #include "backup/archive/archive_set.h"
 #include "backup/archive/compressor.h"
@@ -13,15 +13,25 @@ constexpr unsigned kReadersAThread = 4;
 
 }  // namespace
 
-Pipeline::Pipeline(ScannedHost& host, DetailsTable& details, std::vector<Target*> targets,
-                   std::function<void(std::vector<InodeIndex::Learned>&&)> learn, RunContext& context)
-    : host_(host),
-      details_(details),
+void PipelineCounts::add(const PipelineCounts& more) {
+  files_read += more.files_read;
+  bytes_read += more.bytes_read;
+  gone += more.gone;
+  inconsistent += more.inconsistent;
+  failed += more.failed;
+  verified += more.verified;
+  alarms += more.alarms;
+}
+
+Pipeline::Pipeline(const RunView& run, ReadInodes& read, std::vector<Target*> targets, Learn learn,
+                   RunContext& context)
+    : run_(run),
+      read_(read),
       targets_(std::move(targets)),
-      failed_(targets_.size()),
       learn_(std::move(learn)),
       context_(context),
-      processors_(static_cast<ptrdiff_t>(std::max(1u, context.jobs))) {
+      processors_(static_cast<ptrdiff_t>(std::max(1u, context.jobs))),
+      failed_(targets_.size()) {
   const unsigned workers = std::min(32u, std::max(1u, context.jobs) * kReadersAThread);
   window_ = workers * 2;
   for (unsigned i = 0; i < workers; ++i)
@@ -51,6 +61,11 @@ void Pipeline::drain() {
   if (error_) std::rethrow_exception(error_);
 }
 
+bool Pipeline::failed(size_t target) const {
+  const std::lock_guard lock(mutex_);
+  return failed_[target];
+}
+
 void Pipeline::work(std::stop_token stop) {
   for (;;) {
     std::unique_lock lock(mutex_);
@@ -71,15 +86,20 @@ void Pipeline::work(std::stop_token stop) {
   }
 }
 
-Pipeline::Done Pipeline::process(Block block) {
-  Done done;
-  done.block = std::move(block);
-  done.encoded.resize(targets_.size());
-  std::vector<std::string> raw(targets_.size());
-  for (auto& item : done.block.items) {
+Pipeline::BlockResult Pipeline::process(Block block) {
+  BlockResult result;
+  result.block = std::move(block);
+  result.encoded.resize(targets_.size());
+  Raw raw(targets_.size());
+  for (size_t number = 0; number < result.block.items.size(); ++number) {
     if (context_.cancel.stop()) throw Error("interrupted", Exit::interrupted);
-    process_item(item, done, raw);
+    process_item(number, result, raw);
   }
+  compress(result, raw);
+  return result;
+}
+
+void Pipeline::compress(BlockResult& result, const Raw& raw) {
   struct Slot {
     std::counting_semaphore<>& slots;
     explicit Slot(std::counting_semaphore<>& s) : slots(s) { slots.acquire(); }
@@ -89,130 +109,136 @@ Pipeline::Done Pipeline::process(Block block) {
   for (size_t t = 0; t < targets_.size(); ++t) {
     if (raw[t].empty()) continue;
     thread_local std::map<int, Compressor> compressors;
-    done.encoded[t].size = raw[t].size();
-    done.encoded[t].frame =
-        compressors.try_emplace(targets_[t]->level(), targets_[t]->level()).first->second.frame(raw[t]);
+    const int level = targets_[t]->level();
+    result.encoded[t].size = raw[t].size();
+    result.encoded[t].frame = compressors.try_emplace(level, level).first->second.frame(raw[t]);
   }
-  return done;
 }
 
-void Pipeline::process_item(Item& item, Done& done, std::vector<std::string>& raw) {
-  const size_t number = static_cast<size_t>(&item - done.block.items.data());
+void Pipeline::process_item(size_t number, BlockResult& result, Raw& raw) {
+  const Item& item = result.block.items[number];
+  if (item.verify) return verify(item, result);
+  if (item.large) return process_part(number, result, raw);
   ReadObject object;
-  if (item.verify) return verify(item, done);
-  if (item.large) {
-    LargeFile& large = *item.large;
-    read_part(large, item.part, object.content.data);
-    done.counts.files_read += item.part + 1 == large.parts.size() ? 1 : 0;
-    done.counts.bytes_read += object.content.data.size();
-    for (size_t t = 0; t < targets_.size(); ++t) {
-      if ((item.wanted >> t & 1) == 0) continue;
-      const uint64_t at = raw[t].size();
-      if (item.part == 0) {
-        done.encoded[t].placed.push_back({number, at});
-        targets_[t]->append(item, large.inode, large.details, large.map, raw[t]);
-      }
-      raw[t] += object.content.data;
-      if (item.part + 1 < large.parts.size()) continue;
-      uint64_t stored = 0;
-      for (const auto& part : large.parts)
-        for (const auto& range : part.ranges) stored += range.second;
-      if (stored % 512 != 0) raw[t].append(512 - stored % 512, '\0');
-    }
-    return;
-  }
+  const bool reference = item.kind == Item::Kind::link || item.kind == Item::Kind::name;
   if (item.read) {
-    const int64_t seen = now_ns();
-    const ReadResult result = read_object(host_, item, object);
-    Inode& row = host_.inodes[item.inode];
-    if (result.state != ReadState::done) {
-      if (result.state == ReadState::failed) {
-        ++done.counts.failed;
-        context_.log.object_failed(result.problem.message);
-      } else {
-        ++done.counts.gone;
-        context_.log.verbose("gone before it was read: " +
-                             escaped(host_.guests[item.guest].root.host_path(item.path)));
-      }
-      if (!is_dir(row)) row.gone = true;
-      return;
-    }
-    if (is_file(object.inode)) {
-      ++done.counts.files_read;
-      done.counts.bytes_read += object.content.data.size();
-    }
-    if (object.details.inconsistent) {
-      ++done.counts.inconsistent;
-      context_.log.warning("changed while it was read, every time; marked inconsistent: " +
-                           escaped(host_.guests[item.guest].root.host_path(item.path)));
-    }
-    object.inode.names = row.names;
-    object.inode.shared = row.shared;
-    row = object.inode;
-    details_.put(item.inode, object.details);
-    if (!object.details.inconsistent)
-      done.learned.push_back({host_.filesystems[object.inode.slot], object.inode, object.details, seen});
-  } else if (item.kind != Item::Kind::link && item.kind != Item::Kind::name) {
-    object.inode = host_.inodes[item.inode];
-    object.details = details_.get(item.inode);
+    if (!read_item(item, object, result)) return;
+  } else if (!reference) {
+    object.inode = run_.host.inodes[item.inode];
+    object.details = run_.known.get(item.inode);
   }
   for (size_t t = 0; t < targets_.size(); ++t) {
     if ((item.wanted >> t & 1) == 0) continue;
     const uint64_t at = raw[t].size();
     if (targets_[t]->append(item, object.inode, object.details, object.content, raw[t]))
-      done.encoded[t].placed.push_back({number, at});
+      result.encoded[t].placed.push_back({number, at});
   }
 }
 
+// One part of a large file. The first one has the header before it, the last one the padding behind it.
+void Pipeline::process_part(size_t number, BlockResult& result, Raw& raw) {
+  const Item& item = result.block.items[number];
+  LargeFile& large = *item.large;
+  const bool last = item.part + 1 == large.parts.size();
+  std::string data;
+  read_part(large, item.part, data);
+  result.counts.files_read += last ? 1 : 0;
+  result.counts.bytes_read += data.size();
+  uint64_t stored = 0;
+  if (last)
+    for (const auto& part : large.parts)
+      for (const auto& range : part.ranges) stored += range.second;
+  for (size_t t = 0; t < targets_.size(); ++t) {
+    if ((item.wanted >> t & 1) == 0) continue;
+    if (item.part == 0) {
+      result.encoded[t].placed.push_back({number, raw[t].size()});
+      targets_[t]->append(item, large.inode, large.details, large.map, raw[t]);
+    }
+    raw[t] += data;
+    if (last && stored % 512 != 0) raw[t].append(512 - stored % 512, '\0');
+  }
+}
+
+// False if there is nothing to store: it is gone, or could not be read and is named.
+bool Pipeline::read_item(const Item& item, ReadObject& object, BlockResult& result) {
+  const int64_t seen = now_ns();
+  const ReadResult outcome = read_object(run_.host, item, object);
+  if (outcome.state != ReadState::done) {
+    if (outcome.state == ReadState::failed) {
+      ++result.counts.failed;
+      context_.log.object_failed(outcome.problem.message);
+    } else {
+      ++result.counts.gone;
+      context_.log.verbose("gone before it was read: " + shown(item));
+    }
+    if (!is_dir(run_.host.inodes[item.inode])) result.read.push_back({item.inode, true, {}, {}});
+    return false;
+  }
+  if (is_file(object.inode)) {
+    ++result.counts.files_read;
+    result.counts.bytes_read += object.content.data.size();
+  }
+  if (object.details.inconsistent) {
+    ++result.counts.inconsistent;
+    context_.log.warning("changed while it was read, every time; marked inconsistent: " + shown(item));
+  }
+  result.read.push_back({item.inode, false, object.inode, object.details});
+  if (!object.details.inconsistent)
+    result.learned.push_back({run_.host.filesystems[object.inode.slot], object.inode, object.details, seen});
+  return true;
+}
+
+std::string Pipeline::shown(const Item& item) const {
+  return escaped(run_.host.guests[item.guest].root.host_path(item.path));
+}
+
 // Nothing of the run depends on it. What differs is not believed the next time, whatever its times say.
-void Pipeline::verify(const Item& item, Done& done) {
-  const Inode& believed = host_.inodes[item.inode];
+void Pipeline::verify(const Item& item, BlockResult& result) {
+  const Inode& believed = run_.host.inodes[item.inode];
   FileStat before;
-  const auto fd = host_.guests[item.guest].root.open_regular(item.path, &before);
+  const auto fd = run_.host.guests[item.guest].root.open_regular(item.path, &before);
   if (!fd || before.ino != believed.ino || before.size != believed.size ||
       before.mtime_ns != believed.mtime_ns || before.ctime_ns != believed.ctime_ns)
     return;
-  const std::string shown = host_.guests[item.guest].root.host_path(item.path);
-  const auto digest = digest_of(fd->get(), before.size, shown);
-  const auto after = stat_fd(fd->get(), shown);
+  const std::string path = run_.host.guests[item.guest].root.host_path(item.path);
+  const auto digest = digest_of(fd->get(), before.size, path);
+  const auto after = stat_fd(fd->get(), path);
   if (!after || after->ctime_ns != before.ctime_ns) return;
-  ++done.counts.verified;
+  ++result.counts.verified;
   if (!digest) {
-    ++done.counts.failed;
+    ++result.counts.failed;
     return context_.log.object_failed(digest.error().message);
   }
-  InodeDetails details = details_.get(item.inode);
+  InodeDetails details = run_.known.get(item.inode);
   if (*digest == details.content) return;
-  ++done.counts.alarms;
+  ++result.counts.alarms;
   context_.log.error(
       "ALARM: its bytes are not what they were, though nothing says that it was changed (bit rot, or "
       "somebody who can set clocks): " +
-      escaped(shown));
+      escaped(path));
   Inode doubted = believed;
   doubted.sealed = false;
-  done.learned.push_back({host_.filesystems[doubted.slot], doubted, details, 0});
+  result.learned.push_back({run_.host.filesystems[doubted.slot], doubted, details, 0});
 }
 
 void Pipeline::settled(const Item& item) {
   const LargeFile& large = *item.large;
   if (!large.details.inconsistent) return;
-  const std::string shown = escaped(host_.guests[item.guest].root.host_path(item.path));
-  const std::lock_guard lock(mutex_);
   ++counts_.inconsistent;
   if (large.problem.message.empty())
-    return context_.log.warning("changed while it was read, every time; marked inconsistent: " + shown);
+    return context_.log.warning("changed while it was read, every time; marked inconsistent: " + shown(item));
   ++counts_.failed;
   context_.log.object_failed(large.problem.message +
                              " (stored with zeros in that place, marked inconsistent)");
 }
 
-void Pipeline::take_in_order(uint64_t number, Done done) {
+void Pipeline::take_in_order(uint64_t number, BlockResult result) {
   std::unique_lock lock(mutex_);
-  ready_.emplace(number, std::move(done));
+  ready_.emplace(number, std::move(result));
   if (taking_) return;  // whoever takes now will take this too
   taking_ = true;
   while (!ready_.empty() && ready_.begin()->first == taken_ && !error_) {
-    Done next = std::move(ready_.begin()->second);
+    BlockResult next = std::move(ready_.begin()->second);
     ready_.erase(ready_.begin());
     lock.unlock();
     std::exception_ptr error;
@@ -229,40 +255,43 @@ void Pipeline::take_in_order(uint64_t number, Done done) {
   taking_ = false;
 }
 
-void Pipeline::take(Done& done) {
-  counts_.files_read += done.counts.files_read;
-  counts_.bytes_read += done.counts.bytes_read;
-  counts_.gone += done.counts.gone;
-  counts_.failed += done.counts.failed;
-  counts_.inconsistent += done.counts.inconsistent;
-  counts_.verified += done.counts.verified;
-  counts_.alarms += done.counts.alarms;
-  for (auto& item : done.block.items) {
-    if (!item.large || item.part + 1 != item.large->parts.size()) continue;
-    LargeFile& large = *item.large;
-    finish_large(large);
-    Inode& row = host_.inodes[item.inode];
-    large.inode.names = row.names;
-    large.inode.shared = row.shared;
-    row = large.inode;
-    details_.put(item.inode, large.details);
-    if (!large.details.inconsistent)
-      done.learned.push_back(
-          {host_.filesystems[large.inode.slot], large.inode, large.details, large.opened_ns});
+void Pipeline::take(BlockResult& result) {
+  merge(result);
+  for (size_t t = 0; t < targets_.size(); ++t)
+    if (result.encoded[t].size != 0 && !failed(t)) hand_to(t, result);
+  if (!result.learned.empty()) learn_(std::move(result.learned));
+  context_.progress.add(result.block.items.size());
+  if (result.block.then) result.block.then();
+}
+
+void Pipeline::merge(BlockResult& result) {
+  counts_.add(result.counts);
+  for (const auto& found : result.read) read_.merge(found);
+  for (const uint32_t inode : result.block.gone) read_.merge({inode, true, {}, {}});
+  for (auto& item : result.block.items)
+    if (item.large && item.part + 1 == item.large->parts.size()) merge_large(item, result);
+}
+
+// All its parts were read: the last one is in this block.
+void Pipeline::merge_large(Item& item, BlockResult& result) {
+  LargeFile& large = *item.large;
+  finish_large(large);
+  read_.merge({item.inode, false, large.inode, large.details});
+  if (!large.details.inconsistent)
+    result.learned.push_back(
+        {run_.host.filesystems[large.inode.slot], large.inode, large.details, large.opened_ns});
+}
+
+// A target that fails is left out from then on; the run ends when there is none left.
+void Pipeline::hand_to(size_t target, BlockResult& result) {
+  try {
+    targets_[target]->take(result.block.items, std::move(result.encoded[target]));
+  } catch (const Error& error) {
+    context_.log.error(targets_[target]->describe() + ": " + error.what());
+    const std::lock_guard lock(mutex_);
+    failed_[target] = true;
+    if (std::find(failed_.begin(), failed_.end(), false) == failed_.end()) throw;
   }
-  for (size_t t = 0; t < targets_.size(); ++t) {
-    if (failed_[t] || done.encoded[t].size == 0) continue;
-    try {
-      targets_[t]->take(done.block.items, std::move(done.encoded[t]));
-    } catch (const Error& error) {
-      failed_[t] = true;
-      context_.log.error(targets_[t]->describe() + ": " + error.what());
-      if (std::find(failed_.begin(), failed_.end(), false) == failed_.end()) throw;
-    }
-  }
-  if (!done.learned.empty()) learn_(std::move(done.learned));
-  context_.progress.add(done.block.items.size());
-  if (done.block.then) done.block.then();
 }
 
 }  // namespace vs::backup

@@ -5,10 +5,10 @@
 // each guest begin_guest, plan_directory for each directory depth first, end_guest; finish. It decides by
 // what it has itself, so one may take a full and another next to nothing.
 //
-// Threads: the plan_ and begin_ calls come from the planner's thread. append() comes from any number of
-// workers at once and must be a function of what the planner fixed before. take(), end_shared() and
-// end_guest() come in the order of the plan, one at a time. An Error that one target throws ends this target,
-// not the run.
+// Threads: begin(), wants_shared(), begin_guest() and plan_directory() come from the planner's thread; has()
+// and may_have() from it and from workers. append() comes from any number of workers at once and must be a
+// function of what the planner fixed before. take(), end_shared() and end_guest() come from the sink, in the
+// order of the plan, one at a time. An Error that one target throws ends this target, not the run.
 #pragma once
 
 #include <memory>
@@ -19,6 +19,7 @@
 
 #include "backup/archive/catalog.h"
 #include "backup/source/inode_details.h"
+#include "backup/source/read_inodes.h"
 #include "backup/source/scanned_host.h"
 
 namespace vs::backup {
@@ -76,7 +77,7 @@ struct DirectoryWants {
   enum Want : uint8_t { no, yes, if_changed };  // if_changed: its details must be read before that is known
   Want self = no;
   std::string list;
-  std::vector<Want> children;  // one a child
+  std::vector<Want> children;  // one per child
 };
 
 struct Placed {
@@ -90,12 +91,21 @@ struct Encoded {
   std::vector<Placed> placed;
 };
 
+// What a target may look at, for as long as the run lasts.
+struct RunView {
+  const ScannedHost& host;        // fixed
+  const DetailsTable& known;      // of inodes that are as they were before this run; fixed
+  const ReadInodes& read;         // what this run read: for calls from the sink only
+  const std::vector<bool>& gone;  // by inode, the planner's: what it need not plan any more
+  const std::string& stamp;
+  const std::string& consistency;
+};
+
 class Target {
  public:
   virtual ~Target() = default;
   virtual std::string describe() const = 0;
-  virtual void begin(const ScannedHost& host, DetailsTable& details, const std::string& stamp,
-                     const std::string& consistency) = 0;
+  virtual void begin(const RunView& run) = 0;
   virtual DirectoryWants::Want wants_shared(uint32_t inode) = 0;
   virtual void end_shared() = 0;
   virtual void begin_guest(uint32_t guest) = 0;

@@ -4,7 +4,8 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
-#include "backup/archive/archive_target.h"
+#include "backup/archive/set_target.h"
+#include "backup/archive/single_target.h"
 #include "backup/backup.h"
 #include "backup/cli/command.h"
 #include "backup/freeze_delta.h"
@@ -70,7 +71,7 @@ void read_snapshots(const CreateFlags& options, std::vector<Guest>& guests, Snap
     create.filesystems.push_back(snapshots[i]->filesystem());
   }
   create.consistency = "snapshot";
-  create.must_hold = [&snapshots] {
+  create.before_finish.must_hold = [&snapshots] {
     for (const auto& snapshot : snapshots) ok_or_throw(snapshot->holds());
   };
 }
@@ -93,9 +94,9 @@ std::vector<FrozenResult> freeze_guests(const CreateFlags& options,
     for (const auto& to : options.to) {
       // Always an incremental of the live pass, whose chain may just have become as long as it may: a full
       // would take long, and the guest waits.
-      auto target = std::make_unique<ArchiveTarget>(
+      auto target = std::make_unique<SetTarget>(
           set_path(to), ArchiveOptions{static_cast<int>(options.level), false, options.longest_chain + 1});
-      opened.last_stamp = std::max(opened.last_stamp, target->last_stamp(guest));
+      opened.last_stamp = std::max(opened.last_stamp, target->last_stamp_of(guest));
       opened.targets.push_back(std::move(target));
     }
     return opened;
@@ -103,9 +104,7 @@ std::vector<FrozenResult> freeze_guests(const CreateFlags& options,
   return freeze_delta(trees, freeze, *freezer, create, context);
 }
 
-Exit create(CreateFlags& options) {
-  Command command(options);
-  auto& context = command.context();
+void check_flags(const CreateFlags& options) {
   if (options.level < 1 || options.level > 19)
     throw Error("--level: expected 1 to 19, found " + std::to_string(options.level), Exit::usage);
   if (options.snapshot_reserve < 1 || options.snapshot_reserve > 100)
@@ -118,103 +117,149 @@ Exit create(CreateFlags& options) {
     throw Error(
         "--consistency frozen needs a --freeze-budget, and an archive set: a single archive is written once",
         Exit::usage);
+}
+
+// All targets, locked; the last stamp that any of them has.
+OpenedTargets open_targets(const CreateFlags& options) {
+  OpenedTargets opened;
+  const ArchiveOptions archive{static_cast<int>(options.level), options.full, options.longest_chain};
+  for (const auto& to : options.to) {
+    auto target = std::make_unique<SetTarget>(set_path(to), archive);
+    opened.last_stamp = std::max(opened.last_stamp, target->last_stamp());
+    opened.targets.push_back(std::move(target));
+  }
+  if (!options.single.empty())
+    opened.targets.push_back(std::make_unique<SingleTarget>(options.single, archive.level));
+  if (opened.targets.size() > 32) throw Error("at most 32 targets in one run", Exit::usage);
+  return opened;
+}
+
+using Json = nlohmann::ordered_json;
+
+struct Stored {
+  Json targets = Json::array();
+  uint64_t packed = 0, stored = 0;
+};
+
+Stored stored_in(const std::vector<std::unique_ptr<Target>>& targets) {
+  Stored all;
+  for (const auto& target : targets) {
+    const auto counts = target->counts();
+    all.packed += counts.bytes_packed;
+    all.stored += counts.bytes_stored;
+    all.targets.push_back({{"to", target->describe()},
+                           {"archives", counts.archives},
+                           {"objects_stored", counts.objects_stored},
+                           {"bytes_stored", counts.bytes_stored},
+                           {"bytes_packed", counts.bytes_packed}});
+  }
+  return all;
+}
+
+struct StoodStill {
+  Json guests = Json::array();
+  std::string text;
+  bool all = true;  // each that runs was frozen, and all of it was stored
+};
+
+StoodStill stood_still(const std::vector<FrozenResult>& results) {
+  StoodStill all;
+  for (const auto& one : results) {
+    all.guests.push_back({{"guest", one.guest},
+                          {"running", one.running},
+                          {"frozen", one.frozen},
+                          {"why_not", one.why_not},
+                          {"seconds", one.seconds},
+                          {"stamp", one.result.stamp},
+                          {"files_read", one.result.counts.files_read},
+                          {"bytes_read", one.result.counts.bytes_read},
+                          {"failed", one.result.counts.failed}});
+    if (one.frozen)
+      all.text +=
+          fmt::format("\n{} stood still for {:.2f} s: {} files read again ({})", one.guest, one.seconds,
+                      one.result.counts.files_read, size_text(one.result.counts.bytes_read));
+    all.all = all.all && (one.frozen || !one.running) && one.result.failed_targets == 0;
+  }
+  return all;
+}
+
+Json summary_of(const CreateResult& result, const Stored& stored, const StoodStill& frozen,
+                const std::string& consistency) {
+  const auto& c = result.counts;
+  return {{"guests", result.guests},
+          {"names", result.names},
+          {"inodes", result.inodes},
+          {"directories", result.directories},
+          {"shared", result.shared},
+          {"known", result.known},
+          {"files_read", c.files_read},
+          {"bytes_read", c.bytes_read},
+          {"bytes_stored", stored.stored},
+          {"bytes_packed", stored.packed},
+          {"gone", c.gone},
+          {"failed", c.failed},
+          {"inconsistent", c.inconsistent},
+          {"verified", c.verified},
+          {"alarms", c.alarms},
+          {"consistency", consistency},
+          {"frozen", frozen.guests},
+          {"stamp", result.stamp},
+          {"targets", stored.targets}};
+}
+
+std::string text_of(const CreateResult& result, const Stored& stored, const StoodStill& frozen,
+                    const std::string& consistency) {
+  const auto& c = result.counts;
+  std::string text = fmt::format(
+      "{} vservers, {} names, {} inodes ({} shared), {} known from before\n{} files read ({}), {} stored, {} "
+      "packed",
+      result.guests, result.names, result.inodes, result.shared, result.known, c.files_read,
+      size_text(c.bytes_read), size_text(stored.stored), size_text(stored.packed));
+  if (c.gone + c.inconsistent != 0)
+    text += fmt::format(
+        "\n{} vanished before they were read, {} changed while they were (marked inconsistent); consistency: "
+        "{}",
+        c.gone, c.inconsistent, consistency);
+  return text + fmt::format("{}\n{}", frozen.text, result.stamp);
+}
+
+CreateOptions create_options(const CreateFlags& options) {
+  CreateOptions create;
+  create.excludes = options.excludes;
+  create.cross_mounts = options.cross_mounts;
+  create.state = options.state;
+  create.verify_sample = options.verify_sample;
+  return create;
+}
+
+Exit create(CreateFlags& options) {
+  Command command(options);
+  auto& context = command.context();
+  check_flags(options);
   auto guests = chosen_guests(options, context);
   if (options.dry_run) {
     for (const auto& guest : guests)
       command.print(fmt::format("would back up {} ({})", guest.name, escaped(guest.root.path())));
     return command.finish("create", {{"guests", guests.size()}, {"dry_run", true}}, "");
   }
-  std::vector<std::unique_ptr<Target>> targets;
-  std::string last;
-  const ArchiveOptions archive{static_cast<int>(options.level), options.full, options.longest_chain};
-  for (const auto& to : options.to) {
-    auto target = std::make_unique<ArchiveTarget>(set_path(to), archive);
-    last = std::max(last, target->last_stamp());
-    targets.push_back(std::move(target));
-  }
-  if (!options.single.empty()) targets.push_back(ArchiveTarget::single(options.single, archive));
-  if (targets.size() > 32) throw Error("at most 32 targets in one run", Exit::usage);
+  OpenedTargets opened = open_targets(options);
   const UniqueFd state = value_or_throw(open_private_dir(options.state, true));
   const HostLock lock(state.get(), "lock", options.state + "/lock");
-  CreateOptions create;
-  create.excludes = options.excludes;
-  create.cross_mounts = options.cross_mounts;
-  create.state = options.state;
-  create.verify_sample = options.verify_sample;
+  CreateOptions create = create_options(options);
   std::vector<std::pair<std::string, std::string>> trees;
   for (const auto& guest : guests) trees.emplace_back(guest.name, guest.root.path());
   for (const auto& line : sweep_snapshots()) context.log.warning(line);
   Snapshots snapshots;
   read_snapshots(options, guests, snapshots, create, context);
-  const CreateResult result = create_backup(std::move(guests), targets, last, create, context);
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  uint64_t packed = 0, stored = 0;
-  for (const auto& target : targets) {
-    const auto counts = target->counts();
-    packed += counts.bytes_packed;
-    stored += counts.bytes_stored;
-    list.push_back({{"to", target->describe()},
-                    {"archives", counts.archives},
-                    {"objects_stored", counts.objects_stored},
-                    {"bytes_stored", counts.bytes_stored},
-                    {"bytes_packed", counts.bytes_packed}});
-  }
-  targets.clear();  // gives their locks back
-  const auto frozen = freeze_guests(options, trees, create, context);
-  nlohmann::ordered_json stood_still = nlohmann::ordered_json::array();
-  std::string frozen_text;
-  bool all_frozen = true;
-  for (const auto& one : frozen) {
-    stood_still.push_back({{"guest", one.guest},
-                           {"running", one.running},
-                           {"frozen", one.frozen},
-                           {"why_not", one.why_not},
-                           {"seconds", one.seconds},
-                           {"stamp", one.result.stamp},
-                           {"files_read", one.result.counts.files_read},
-                           {"bytes_read", one.result.counts.bytes_read},
-                           {"failed", one.result.counts.failed}});
-    if (one.frozen)
-      frozen_text +=
-          fmt::format("\n{} stood still for {:.2f} s: {} files read again ({})", one.guest, one.seconds,
-                      one.result.counts.files_read, size_text(one.result.counts.bytes_read));
-    all_frozen = all_frozen && (one.frozen || !one.running) && one.result.failed_targets == 0;
-  }
-  const auto& c = result.counts;
-  const nlohmann::ordered_json summary = {{"guests", result.guests},
-                                          {"names", result.names},
-                                          {"inodes", result.inodes},
-                                          {"directories", result.directories},
-                                          {"shared", result.shared},
-                                          {"known", result.known},
-                                          {"files_read", c.files_read},
-                                          {"bytes_read", c.bytes_read},
-                                          {"bytes_stored", stored},
-                                          {"bytes_packed", packed},
-                                          {"gone", c.gone},
-                                          {"failed", c.failed},
-                                          {"inconsistent", c.inconsistent},
-                                          {"verified", c.verified},
-                                          {"alarms", c.alarms},
-                                          {"consistency", create.consistency},
-                                          {"frozen", stood_still},
-                                          {"stamp", result.stamp},
-                                          {"targets", list}};
-  std::string text = fmt::format(
-      "{} vservers, {} names, {} inodes ({} shared), {} known from before\n{} files read ({}), {} stored, {} "
-      "packed",
-      result.guests, result.names, result.inodes, result.shared, result.known, c.files_read,
-      size_text(c.bytes_read), size_text(stored), size_text(packed));
-  if (c.gone + c.inconsistent != 0)
-    text += fmt::format(
-        "\n{} vanished before they were read, {} changed while they were (marked inconsistent); consistency: "
-        "{}",
-        c.gone, c.inconsistent, create.consistency);
-  text += fmt::format("{}\n{}", frozen_text, result.stamp);
-  const Exit code = command.finish("create", summary, text);
-  if (result.failed_targets != 0 || c.alarms != 0 || (options.consistency == "frozen" && !all_frozen))
-    return Exit::failed;
-  return code;
+  const CreateResult result =
+      create_backup(std::move(guests), opened.targets, opened.last_stamp, create, context);
+  const Stored stored = stored_in(opened.targets);
+  opened.targets.clear();  // gives their locks back
+  const StoodStill frozen = stood_still(freeze_guests(options, trees, create, context));
+  const Exit code = command.finish("create", summary_of(result, stored, frozen, create.consistency),
+                                   text_of(result, stored, frozen, create.consistency));
+  const bool not_frozen = options.consistency == "frozen" && !frozen.all;
+  return result.failed_targets != 0 || result.counts.alarms != 0 || not_frozen ? Exit::failed : code;
 }
 
 }  // namespace

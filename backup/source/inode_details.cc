@@ -101,12 +101,13 @@ Expected<std::string> read_target(int path_fd, const std::string& object) {
 }
 
 void DetailsTable::put(uint32_t inode, InodeDetails details) {
-  Row& row = rows_[inode];
+  auto& chunk = chunks_[inode / kChunk];
+  if (!chunk) chunk = std::make_unique<std::array<Row, kChunk>>();
+  Row& row = (*chunk)[inode % kChunk];
   row.content = details.content;
   row.flags = details.flags;
   row.inconsistent = details.inconsistent;
   if (!details.target.empty() || !details.xattrs.empty() || details.project != 0) {
-    const std::lock_guard lock(mutex_);
     aside_.push_back({std::move(details.target), std::move(details.xattrs), details.project});
     row.aside = static_cast<uint32_t>(aside_.size() - 1);
   }
@@ -114,13 +115,13 @@ void DetailsTable::put(uint32_t inode, InodeDetails details) {
 }
 
 InodeDetails DetailsTable::get(uint32_t inode) const {
-  const Row& row = rows_[inode];
   InodeDetails details;
+  if (!known(inode)) return details;
+  const Row& row = (*chunks_[inode / kChunk])[inode % kChunk];
   details.content = row.content;
   details.flags = row.flags;
   details.inconsistent = row.inconsistent;
   if (row.aside == kNoRow) return details;
-  const std::lock_guard lock(mutex_);
   details.target = aside_[row.aside].target;
   details.xattrs = aside_[row.aside].xattrs;
   details.project = aside_[row.aside].project;

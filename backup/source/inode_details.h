@@ -8,8 +8,9 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <deque>
-#include <mutex>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -46,14 +47,17 @@ extern const uint32_t kImmutable, kAppendOnly;
 
 Expected<std::string> read_target(int path_fd, const std::string& object);
 
-// The details of all inodes of a run, 48 bytes each; the rare rest lies aside. Each inode is put by one
-// thread, once; the table is asked for an inode after it was put (the ordered sink sees to that).
+// The details of those inodes of a run that were put: 48 bytes each, in chunks that are made when they are
+// needed; the rare rest lies aside. One thread writes; others may read when it has ended.
 class DetailsTable {
  public:
-  explicit DetailsTable(size_t inodes) : rows_(inodes) {}
+  explicit DetailsTable(size_t inodes) : chunks_((inodes + kChunk - 1) / kChunk) {}
   void put(uint32_t inode, InodeDetails details);
-  bool known(uint32_t inode) const { return rows_[inode].known; }
-  InodeDetails get(uint32_t inode) const;
+  bool known(uint32_t inode) const {
+    const auto& chunk = chunks_[inode / kChunk];
+    return chunk && (*chunk)[inode % kChunk].known;
+  }
+  InodeDetails get(uint32_t inode) const;  // empty if it is not known
 
  private:
   struct Row {
@@ -67,8 +71,9 @@ class DetailsTable {
     std::string target, xattrs;
     uint32_t project = 0;
   };
-  std::vector<Row> rows_;
-  mutable std::mutex mutex_;
+  // Guest by guest, inodes lie beside each other: a run that reads few of them fills few chunks.
+  static constexpr size_t kChunk = 1024;
+  std::vector<std::unique_ptr<std::array<Row, kChunk>>> chunks_;
   std::deque<Aside> aside_;
 };
 

@@ -38,7 +38,7 @@ struct Inode {
   uint8_t slot = 0;       // which of ScannedHost::filesystems
   bool sealed = false;    // immutable and with several links: a master of vunify, or somebody's own doing
   bool shared = false;    // has names in several guests, or is sealed
-  bool gone = false;      // vanished or became something else before it was read
+  bool operator==(const Inode&) const = default;
 };
 
 // What a stat says goes into the inode; the rest stays. For the walk, and again from the descriptor when it

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "backup/archive/archive_target.h"
+#include "backup/archive/set_target.h"
 #include "backup/restore/restore.h"
 #include "tests/support/temp_dir.h"
 
@@ -47,9 +47,9 @@ class FreezeDeltaTest : public testing::Test {
     std::filesystem::create_directories(dir_ / "other");
     options_.state = dir_ / "state";
     freeze_.open_targets = [this](const std::string& guest) {
-      auto target = std::make_unique<ArchiveTarget>(dir_ / "set", ArchiveOptions{});
+      auto target = std::make_unique<SetTarget>(dir_ / "set", ArchiveOptions{});
       OpenedTargets opened;
-      opened.last_stamp = target->last_stamp(guest);
+      opened.last_stamp = target->last_stamp_of(guest);
       opened.targets.push_back(std::move(target));
       return opened;
     };

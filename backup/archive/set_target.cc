@@ -1,0 +1,174 @@
+#include "backup/archive/set_target.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace vs::backup {
+
+// The archive of one guest on its way.
+struct SetTarget::GuestArchive {
+  CatalogHeader header;
+  ArchiveWriter writer;
+  GuestChanges changes;
+};
+
+SetTarget::SetTarget(const std::string& dir, ArchiveOptions options)
+    : shown_("archive:" + dir), options_(options), set_(dir, true), lock_(set_.lock()) {
+  set_.sweep();
+  set_.reload();
+}
+
+SetTarget::~SetTarget() = default;
+
+std::string SetTarget::last_stamp() const {
+  std::string last;
+  for (const auto& archive : set_.archives()) last = std::max(last, archive.header.stamp);
+  return last;
+}
+
+std::string SetTarget::last_stamp_of(const std::string& guest) const {
+  std::string last;
+  for (const auto& archive : set_.archives())
+    if (archive.header.guest == guest) last = std::max(last, archive.header.stamp);
+  return last;
+}
+
+void SetTarget::begin(const RunView& run) {
+  run_.emplace(run);
+  stored_.emplace(run.host.inodes.size());
+  uint64_t next_member = 1;
+  pool_catalog_.header = header_of(run, "pool", set_.id());
+  pool_catalog_.header.number = 1;
+  auto stored_members = value_or_throw(set_.pool());
+  for (const auto& archive : set_.archives()) {
+    if (archive.header.kind != "pool") continue;
+    next_member = std::max(next_member, archive.header.last_pool + 1);
+    pool_catalog_.header.number = std::max(pool_catalog_.header.number, archive.header.number + 1);
+  }
+  members_ = std::make_unique<PoolMembers>(run.host.inodes.size(), std::move(stored_members), next_member);
+}
+
+// --- What several guests share ----------------------------------------------------------------------------
+
+DirectoryWants::Want SetTarget::wants_shared(uint32_t inode) {
+  const bool known = run_->known.known(inode);
+  const Inode& row = run_->host.inodes[inode];
+  if (known && members_->claim(inode, entry_of(row, run_->known.get(inode)), row.ino))
+    return DirectoryWants::no;
+  members_->make_new(inode);
+  return known ? DirectoryWants::yes : DirectoryWants::if_changed;
+}
+
+ArchiveWriter& SetTarget::pool_writer() {
+  if (!pool_writer_)
+    pool_writer_ = std::make_unique<ArchiveWriter>(
+        set_.fd(), set_.path(), fmt::format("pool-{}.tar.zst", pool_catalog_.header.number), run_->stamp,
+        true);
+  return *pool_writer_;
+}
+
+void SetTarget::end_shared() {
+  CatalogHeader& header = pool_catalog_.header;
+  if (pool_writer_) {
+    const auto& pool = pool_catalog_.pool;
+    header.first_pool = pool.empty() ? 0 : pool.begin()->first;
+    header.last_pool = pool.empty() ? 0 : pool.rbegin()->first;
+    for (const auto& [number, entry] : pool) header.bytes += entry.size;
+    header.names = pool.size();
+    pool_writer_->finish(pool_catalog_);
+    pool_writer_.reset();
+    ++stored_->counts.archives;
+  }
+  pool_catalog_.pool.clear();
+  members_->forget_stored();
+}
+
+// --- A guest ----------------------------------------------------------------------------------------------
+
+void SetTarget::begin_guest(uint32_t guest) {
+  const std::string& name = run_->host.guests[guest].name;
+  CatalogHeader header = header_of(*run_, "full", set_.id());
+  header.guest = name;
+  Dirs previous;
+  const auto chain = options_.full ? std::vector<Archive>{} : set_.chain(name, "");
+  if (!chain.empty() && chain.size() <= options_.longest_chain) {
+    // A chain that cannot be read is no ground to build on: a new full.
+    if (auto state = set_.state(name, ""); state) {
+      previous = std::move(state->dirs);
+      header.kind = "inc";
+      header.chain = chain.back().header.chain;
+      header.previous = chain.back().header.stamp;
+      header.number = chain.back().header.number + 1;
+    }
+  }
+  const std::string file = archive_name(header) + ".tar.zst";
+  const bool incremental = header.kind == "inc";
+  std::shared_ptr<GuestArchive> archive(
+      new GuestArchive{std::move(header),
+                       {set_.fd(), set_.path(), file, run_->stamp, true},
+                       {*run_, *members_, guest, std::move(previous), incremental}});
+  const std::lock_guard lock(mutex_);
+  guests_[guest] = std::move(archive);
+}
+
+std::shared_ptr<SetTarget::GuestArchive> SetTarget::guest_archive(uint32_t guest) const {
+  const std::lock_guard lock(mutex_);
+  return guests_.at(guest);
+}
+
+DirectoryWants SetTarget::plan_directory(uint32_t guest, uint32_t dir, const std::string& path) {
+  return guest_archive(guest)->changes.plan_directory(dir, path);
+}
+
+void SetTarget::end_guest(uint32_t guest) {
+  const auto archive = guest_archive(guest);
+  Catalog catalog;
+  catalog.header = archive->header;
+  record_guest({*run_, *members_, *stored_, guest, archive->header.number, archive->changes.previous()},
+               catalog.dirs[run_->host.guests[guest].name], catalog.header);
+  archive->writer.finish(catalog);
+  ++stored_->counts.archives;
+  const std::lock_guard lock(mutex_);
+  guests_.erase(guest);
+}
+
+// --- Objects ----------------------------------------------------------------------------------------------
+
+bool SetTarget::may_have(const Item& item, const Inode& inode) const {
+  if (item.kind != Item::Kind::shared) return guest_archive(item.guest)->changes.may_have(item.inode, inode);
+  return members_->any_stored([&](const Entry& entry) {
+    return entry.type == 'f' && entry.size == inode.size && entry.mtime_ns == inode.mtime_ns;
+  });
+}
+
+bool SetTarget::has(const Item& item, const Inode& inode, const InodeDetails& details) {
+  const Entry entry = entry_of(inode, details);
+  if (item.kind == Item::Kind::shared) return members_->claim(item.inode, entry, inode.ino);
+  return guest_archive(item.guest)->changes.has(item.inode, entry);
+}
+
+bool SetTarget::append(const Item& item, const Inode& inode, const InodeDetails& details,
+                       const Content& content, std::string& out) {
+  const bool reference = item.kind == Item::Kind::link || item.kind == Item::Kind::name;
+  // A file that is read in parts has its header before its digest is known: it was asked for before.
+  if (!reference && !item.large && has(item, inode, details)) return false;
+  append_item(*run_, *members_, item, reference ? Entry{} : entry_of(inode, details), content, out);
+  return true;
+}
+
+void SetTarget::take(const std::vector<Item>& items, Encoded&& encoded) {
+  if (items.empty()) return;
+  const bool shared = items.front().kind == Item::Kind::shared;
+  stored_->append(shared ? pool_writer() : guest_archive(items.front().guest)->writer, items, encoded);
+  stored_->record_members(*run_, *members_, items, pool_catalog_.header.number, pool_catalog_.pool);
+}
+
+void SetTarget::abandon() {
+  pool_writer_.reset();
+  const std::lock_guard lock(mutex_);
+  guests_.clear();
+}
+
+}  // namespace vs::backup

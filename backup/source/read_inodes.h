@@ -1,0 +1,49 @@
+// What reading found, inode by inode, on top of what the scan saw and what was known before.
+//
+// The scan's rows and the known details are fixed before the first object is read, so the planner and all
+// workers look at them without a lock. What a worker finds travels in the result of its block, and one thread
+// at a time, the pipeline's sink, merges it here, in the order of the archives. Nobody else looks at this
+// table while the pipeline runs; it is what catalogs are written from.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "backup/source/inode_details.h"
+#include "backup/source/scanned_host.h"
+
+namespace vs::backup {
+
+// What a worker found when it read one inode.
+struct ReadInode {
+  uint32_t inode = 0;
+  bool gone = false;  // it vanished, became something else, or could not be read; the rest is then empty
+  Inode row;
+  InodeDetails details;
+};
+
+class ReadInodes {
+ public:
+  ReadInodes(const ScannedHost& host, const DetailsTable& known)
+      : host_(host), known_(known), read_(host.inodes.size()), gone_(host.inodes.size()) {}
+
+  void merge(const ReadInode& found);
+
+  bool gone(uint32_t inode) const { return gone_[inode]; }
+  const std::vector<bool>& all_gone() const { return gone_; }
+  bool has_details(uint32_t inode) const { return read_.known(inode) || known_.known(inode); }
+  // As it was read in this run, else as it was known before, else empty.
+  InodeDetails details(uint32_t inode) const;
+  // As it was when it was read, else when it was scanned.
+  const Inode& row(uint32_t inode) const;
+
+ private:
+  const ScannedHost& host_;
+  const DetailsTable& known_;
+  DetailsTable read_;
+  std::vector<bool> gone_;
+  std::unordered_map<uint32_t, Inode> changed_;  // rows that are not what the scan saw: few
+};
+
+}  // namespace vs::backup

@@ -1,0 +1,54 @@
+// The passes of `vbackup create` that write: they ask the targets what they want of the scanned host and turn
+// that into blocks for the pipeline, in the order of the archives.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <unordered_set>
+#include <vector>
+
+#include "backup/block_stream.h"
+#include "backup/large_files.h"
+
+namespace vs::backup {
+
+// Called by the sink when everything of an archive was read, right before it is finished. If one throws, the
+// archive gets no name and the run ends.
+struct BeforeFinish {
+  std::function<void()> must_hold;
+  std::function<void(uint32_t guest)> was_read;
+};
+
+class WritePasses {
+ public:
+  // `targets` and `before_finish` outlive the pipeline.
+  // `sample`: inodes whose bytes are read and compared though they seem unchanged. All but `gone` is fixed
+  // for as long as this object lives; `gone` is run.gone, which only write_shared() changes.
+  WritePasses(const RunView& run, std::vector<bool>& gone, const std::unordered_set<uint32_t>& sample,
+              const std::vector<Target*>& targets, Pipeline& pipeline, const BeforeFinish& before_finish,
+              RunContext& context);
+
+  // What several guests share. When this returns all of it was stored, and it is known what of it is gone.
+  void write_shared();
+  // One guest, depth first. Its archive is finished by the sink, maybe after this returned.
+  void write_guest(uint32_t guest);
+
+ private:
+  Item item_of(Item::Kind kind, uint32_t inode) const;
+  std::vector<DirectoryWants> ask_targets(uint32_t guest, uint32_t dir, const std::string& path);
+  void plan_directory(uint32_t guest, uint32_t dir, const std::string& path);
+  void plan_child(uint32_t guest, uint32_t dir, const std::string& path, size_t child,
+                  const std::vector<DirectoryWants>& wants);
+  void plan_item(Item item);
+
+  const RunView& run_;
+  std::vector<bool>& gone_;
+  const std::unordered_set<uint32_t>& sample_;
+  const std::vector<Target*>& targets_;
+  Pipeline& pipeline_;
+  const BeforeFinish& before_finish_;
+  BlockStream blocks_;
+  LargeFiles large_files_;
+};
+
+}  // namespace vs::backup
