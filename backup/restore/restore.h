@@ -7,9 +7,9 @@
 // are made between names that this run made, and what a file may hold is bounded by what the catalog says of
 // it. Devices are created as they were, for that is what a guest's backup is; --no-devices leaves them out.
 //
-// Phases, for all objects: directories (0700) - objects with their bytes, owners, modes, attributes - further
-// names - directories' owners and times, deepest first - inode flags last, per inode, because an immutable
-// inode takes no link and an immutable directory no name.
+// restore.cc shows the passes in their order: directories (0700), objects with their bytes, owners, modes and
+// attributes, further names, directories' owners and times, deepest first, and inode flags last, per inode,
+// because an immutable inode takes no link and an immutable directory no name.
 //
 // All of it is made in a hidden directory of the target; a vserver has its name when all of it is there
 // (restore_place.h), also after a kill and a rerun.
@@ -18,6 +18,7 @@
 // not left behind; it is named.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,9 @@
 namespace vs::backup {
 
 struct RestoreOptions {
-  std::string target;      // an existing directory, or one to be made; guests become TARGET/NAME
-  std::string link_store;  // of vunify: shared files become links to its masters where they are the same
+  std::string target;  // an existing directory, or one to be made; guests become TARGET/NAME
+  // Of vunify: shared files become links to the masters of this store where they are the same.
+  std::optional<std::string> link_store;
   bool devices = true;
   bool dry_run = false;
 };

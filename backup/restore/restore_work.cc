@@ -1,0 +1,59 @@
+#include "backup/restore/restore_work.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/escape.h"
+
+namespace vs::backup {
+namespace {
+
+timespec to_timespec(int64_t ns) {
+  int64_t seconds = ns / 1'000'000'000, rest = ns % 1'000'000'000;
+  if (rest < 0) rest += 1'000'000'000, --seconds;
+  return {static_cast<time_t>(seconds), static_cast<long>(rest)};
+}
+
+}  // namespace
+
+void RestoreWork::fail(const std::string& path, const Problem& problem) const {
+  context.log.object_failed(fmt::format("{}: {}", escaped(path), problem.message));
+}
+
+Error RestoreWork::incomplete(const std::string& why, Exit code) const {
+  return Error(
+      fmt::format(
+          "{}; what is restored so far is in {}/{}, and made whole or removed by the next restore into {}",
+          why, escaped(options.target), kRestoreDir, escaped(options.target)),
+      code);
+}
+
+Expected<int> ParentDirs::of(std::string_view path) {
+  const auto parent = split_path(path).first;
+  if (fd_ && parent == path_) return fd_.get();
+  auto fd = root_.open(parent, O_RDONLY | O_DIRECTORY);
+  if (!fd) return fd.error();
+  fd_ = std::move(*fd);
+  path_ = parent;
+  return fd_.get();
+}
+
+// Owner before mode (chown clears set-id bits) before attributes (chown clears capabilities) before times.
+void give_attributes(const RestoreWork& work, int fd, const Entry& entry, const std::string& path) {
+  const std::string proc = "/proc/self/fd/" + std::to_string(fd);
+  if (::fchownat(fd, "", entry.uid, entry.gid, AT_EMPTY_PATH) != 0)
+    work.fail(work.shown(path), problem_from_errno("set the owner of", work.shown(path)));
+  if (entry.type != 'l' && ::chmod(proc.c_str(), entry.mode) != 0)
+    work.fail(work.shown(path), problem_from_errno("set the mode of", work.shown(path)));
+  if (!entry.xattrs.empty()) work.check(work.shown(path), write_xattrs(fd, entry.xattrs, work.shown(path)));
+  if ((entry.type == 'f' || entry.type == 'd') && entry.project != 0)
+    work.check(work.shown(path), write_project(fd, entry.project, work.shown(path)));
+  const timespec times[2] = {{0, UTIME_OMIT}, to_timespec(entry.mtime_ns)};
+  // Both kinds of descriptor, symlinks too: an empty path.
+  if (::utimensat(fd, "", times, AT_EMPTY_PATH) != 0)
+    work.fail(work.shown(path), problem_from_errno("set the times of", work.shown(path)));
+}
+
+}  // namespace vs::backup
