@@ -4,6 +4,7 @@
 // To come: iunlink (our kernel) and bpf (BPF LSM), each one more file and one more line in make_guard().
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,7 +20,7 @@ class Guard {
   virtual std::string_view name() const = 0;
   // True: guests hold names of one master inode. False: each keeps its own inode, only extents are shared.
   virtual bool shares_inodes() const = 0;
-  // True: a sealed master must be unsealed for a moment to gain or lose a name (see master_window.h).
+  // True: a sealed master must be unsealed for a moment to gain or lose a name (see unsealed_window.h).
   virtual bool needs_window() const = 0;
   // Tries the mechanism on scratch files in this host-only directory; a Problem says what is missing.
   virtual Result probe(int scratch_dir) const = 0;
@@ -30,6 +31,8 @@ class Guard {
 };
 
 std::unique_ptr<Guard> make_immutable_guard();
+// The same by exactly these attributes of kSealFlags: for a file that is sealed and shall be again as it was.
+std::unique_ptr<Guard> make_flags_guard(uint32_t flags);
 std::unique_ptr<Guard> make_reflink_guard();
 
 // "immutable", "reflink"; throws Error(Exit::usage) for a name that is no guard or is not in this build.

@@ -21,6 +21,7 @@ namespace {
 
 class ImmutableGuard final : public Guard {
  public:
+  explicit ImmutableGuard(uint32_t flags) : flags_(flags) {}
   std::string_view name() const override { return "immutable"; }
   bool shares_inodes() const override { return true; }
   bool needs_window() const override { return true; }
@@ -41,22 +42,29 @@ class ImmutableGuard final : public Guard {
   }
 
   Result seal(int fd, const std::string& object) const override {
-    return change_inode_flags(fd, kImmutableFlag, true, object);
+    return change_inode_flags(fd, flags_, true, object);
   }
   Result unseal(int fd, const std::string& object) const override {
-    return change_inode_flags(fd, kImmutableFlag, false, object);
+    return change_inode_flags(fd, flags_, false, object);
   }
   Expected<bool> is_sealed(int fd, const std::string& object) const override {
     const auto flags = inode_flags(fd, object);
     if (!flags) return flags.error();
-    return (*flags & kImmutableFlag) != 0;
+    return (*flags & flags_) == flags_;
   }
+
+ private:
+  const uint32_t flags_;
 };
 
 }  // namespace
 
 std::unique_ptr<Guard> make_immutable_guard() {
-  return std::make_unique<ImmutableGuard>();
+  return std::make_unique<ImmutableGuard>(kImmutableFlag);
+}
+
+std::unique_ptr<Guard> make_flags_guard(uint32_t flags) {
+  return std::make_unique<ImmutableGuard>(flags);
 }
 
 }  // namespace vs

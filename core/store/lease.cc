@@ -3,12 +3,14 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <csignal>
 #include <utility>
 
 namespace vs {
 
 Expected<Lease> Lease::take(int fd, const std::string& object) {
-  if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0) return problem_from_errno("take a lease on", object);
+  if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
+    return problem_from(errno == EINVAL ? EOPNOTSUPP : errno, "take a lease on", object);
   Lease lease;
   lease.fd_ = fd;
   return lease;
@@ -35,6 +37,10 @@ bool Lease::unbroken() const {
 void Lease::release() {
   if (fd_ >= 0) ::fcntl(fd_, F_SETLEASE, F_UNLCK);
   fd_ = -1;
+}
+
+void expect_lease_signals() {
+  ::signal(SIGIO, SIG_IGN);
 }
 
 }  // namespace vs

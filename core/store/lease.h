@@ -17,6 +17,7 @@ namespace vs {
 class Lease {
  public:
   // `fd` open for reading only, not owned, must outlive the lease. Problem code EAGAIN: a writer exists.
+  // EOPNOTSUPP: this filesystem, or this kind of file, has no leases.
   static Expected<Lease> take(int fd, const std::string& object);
   Lease() = default;
   Lease(Lease&& other) noexcept;
@@ -29,5 +30,9 @@ class Lease {
  private:
   int fd_ = -1;
 };
+
+// The kernel tells of an open that waits for the end of a lease by SIGIO, whose default is to end the
+// process. Once, before the first lease, in a program that does not call install_signal_handlers().
+void expect_lease_signals();
 
 }  // namespace vs

@@ -11,10 +11,10 @@
 
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
+#include "core/store/unsealed_window.h"
 #include "core/tree/dir_reader.h"
 #include "core/tree/root_dir.h"
 #include "isolation/context/run_program.h"
-#include "isolation/trees/sealed_window.h"
 #include "isolation/trees/store_lock.h"
 
 namespace vs::isolation {

@@ -1,10 +1,10 @@
 // A copy of a vserver's tree: what is sealed (unify shares it) gets one more name each, the rest is copied,
 // reflinked where the filesystem can.
 //
-// A sealed file must be unsealed for a moment to gain a name (sealed_window.h). The locks of unify's stores
-// (store_lock.h) are held meanwhile. The windows are opened by a process in a session of its own, which ends
-// the one it is in when the command that started it is killed. What is left is a crash of the machine: then
-// `vunify recover` seals every master before guests run.
+// A sealed file must be unsealed for a moment to gain a name (core/store/unsealed_window.h). The locks of
+// unify's stores (store_lock.h) are held meanwhile. The windows are opened by a process in a session of its
+// own, which ends the one it is in when the command that started it is killed. What is left is a crash of the
+// machine: then `vunify recover` seals every master before guests run.
 #pragma once
 
 #include <cstdint>

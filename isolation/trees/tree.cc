@@ -11,9 +11,9 @@
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
 #include "core/store/inode_flags.h"
+#include "core/store/unsealed_window.h"
 #include "core/tree/dir_reader.h"
 #include "core/tree/root_dir.h"
-#include "isolation/trees/sealed_window.h"
 
 namespace vs::isolation {
 namespace {

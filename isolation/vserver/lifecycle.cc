@@ -13,8 +13,8 @@
 #include <filesystem>
 #include <optional>
 
+#include "core/crash_point.h"
 #include "core/durable/host_lock.h"
-#include "isolation/context/die_if_told.h"
 #include "isolation/context/reboot_place.h"
 #include "isolation/network/private_network.h"
 #include "isolation/vserver/container_spec.h"
@@ -155,7 +155,7 @@ void start_vserver(Runtime& runtime, const std::string& name) {
     for (const auto& step : start_steps()) {
       runtime.log.verbose(step.name);
       step.take(start);
-      die_if_told(step.name);
+      crash_point(step.name);
     }
   } catch (...) {
     give_all_back(runtime, name);

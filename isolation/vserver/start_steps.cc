@@ -13,11 +13,11 @@
 #include <ctime>
 #include <filesystem>
 
+#include "core/crash_point.h"
 #include "core/durable/durable_file.h"
 #include "isolation/bpf/device_filter.h"
 #include "isolation/confine/confine.h"
 #include "isolation/confine/syscall_filter.h"
-#include "isolation/context/die_if_told.h"
 #include "isolation/context/mounts.h"
 #include "isolation/context/reboot_place.h"
 #include "isolation/context/user_namespace.h"
@@ -199,7 +199,7 @@ Result make_network(Start& start) {
   if (auto done = make_private_network(start.links, start.spec.gateways, start.host_network.get(), hold);
       !done)
     return done;
-  die_if_told("network");
+  crash_point("network");
   return Ok{};
 }
 

@@ -238,7 +238,7 @@ class Applier {
         input_.masters.retire(*work.unusable_master);
         retired.push_back(input_.masters[*work.unusable_master]);
       }
-      if (work.ready && (work.full || work.verdict != MasterWindow::Verdict::intact)) {
+      if (work.ready && (work.full || work.verdict != UnsealedWindow::Verdict::intact)) {
         input_.masters.retire(*work.master_index);
         retired.push_back(input_.masters[*work.master_index]);
       }

@@ -210,8 +210,7 @@ void Linker::link(GroupWork& work) {
       work.deferred.push_back(v);
       return;
     }
-    const bool no_lease = problem.code == EINVAL && problem.message.starts_with("take a lease");
-    work.refused.emplace_back(v, no_lease ? Reason::lease_refused
+    work.refused.emplace_back(v, problem.code == EOPNOTSUPP ? Reason::lease_refused
                                  : problem.code == EINVAL || problem.code == EACCES
                                      ? Reason::changed_meanwhile
                                      : reason);
@@ -227,7 +226,7 @@ void Linker::link(GroupWork& work) {
     for (uint32_t v = work.begin; v < work.end; ++v) work.refused.emplace_back(v, Reason::io_error);
     return;
   }
-  work.window = std::make_unique<MasterWindow>(guard_, work.master, counts_, log_);
+  work.window = std::make_unique<UnsealedWindow>(guard_, shared_file(work.master), nullptr, counts_, &log_);
   if (auto opened = work.window->open(); !opened) {
     for (uint32_t v = work.begin; v < work.end; ++v) refuse(v, opened.error());
     return;
@@ -258,7 +257,7 @@ void Linker::link(GroupWork& work) {
 void Linker::settle(GroupWork& work) {
   std::vector<SwappedVictim*> to_return;
   for (auto& victim : work.swapped) {
-    if (work.verdict >= MasterWindow::Verdict::tainted ||
+    if (work.verdict >= UnsealedWindow::Verdict::tainted ||
         !unchanged(victim, work.master.record.file_class.xattrs)) {
       to_return.push_back(&victim);
       continue;

@@ -17,9 +17,10 @@
 #include <string>
 #include <vector>
 
+#include "core/store/unsealed_window.h"
 #include "unify/change/exchange.h"
 #include "unify/change/journal.h"
-#include "unify/change/master_window.h"
+#include "unify/change/master_maker.h"
 
 namespace vs::unify {
 
@@ -46,12 +47,12 @@ struct GroupWork {
   std::optional<uint32_t>
       unusable_master;  // was found to be not what the index knows: gets no names any more
   OpenMaster master;
-  std::unique_ptr<MasterWindow> window;  // from link to settle, in which the work must stay where it is
-  bool ready = false;                    // prepared: `master` is valid
-  bool full = false;                     // the filesystem allows no more links to it
+  std::unique_ptr<UnsealedWindow> window;  // from link to settle, in which the work must stay where it is
+  bool ready = false;                      // prepared: `master` is valid
+  bool full = false;                       // the filesystem allows no more links to it
   bool left_in_staging =
       false;  // a name there could not be removed: the batch is not done, recovery removes it
-  MasterWindow::Verdict verdict = MasterWindow::Verdict::intact;
+  UnsealedWindow::Verdict verdict = UnsealedWindow::Verdict::intact;
   std::vector<SwappedVictim> swapped;
   std::vector<std::pair<uint32_t, Reason>> refused;
   std::vector<uint32_t> deferred;                     // victims that need another master

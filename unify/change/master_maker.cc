@@ -207,27 +207,41 @@ Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master) {
   return fd;
 }
 
-Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const MasterRecord& record) {
-  OpenMaster master;
-  const std::string shown = store.shown_master(record.name);
+Expected<OpenMaster> open_recorded(const Store& store, const MasterRecord& record) {
   auto fd = store.open_master(record.name);
   if (!fd) return fd.error();
-  const auto stat = stat_fd(fd->get(), shown);
+  OpenMaster master;
+  master.record = record;
+  master.shown = store.shown_master(record.name);
+  master.fd = std::move(*fd);
+  return master;
+}
+
+SharedFile shared_file(const OpenMaster& master) {
+  const auto same_content = [&master] {
+    const auto digests = digest_file(master.fd.get(), DigestAlgorithm::none, master.shown);
+    return digests && digests->sha256 == master.record.sha256;
+  };
+  return {master.fd.get(), master.shown, master.record.file_class, master.record.xattrs, same_content};
+}
+
+Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const MasterRecord& record) {
+  auto master = open_recorded(store, record);
+  if (!master) return master;
+  const std::string& shown = master->shown;
+  const auto stat = stat_fd(master->fd.get(), shown);
   if (!stat) return stat.error();
   if (stat->ino != record.ino || stat->size != record.size)
     return Problem{ESTALE, "master " + shown + " is not the file the index knows"};
-  const auto xattrs = xattr_hash_of(fd->get(), shown);
+  const auto xattrs = xattr_hash_of(master->fd.get(), shown);
   if (!xattrs) return xattrs.error();
   if (!record.retired && class_of(*stat, *xattrs) != record.file_class)
     return Problem{
         ESTALE, "master " + shown +
                     " has another owner, mode, time or attributes than when it was made; see vunify check"};
-  const auto sealed = guard.is_sealed(fd->get(), shown);
+  const auto sealed = guard.is_sealed(master->fd.get(), shown);
   if (!sealed) return sealed.error();
   if (!*sealed) return Problem{ESTALE, "master " + shown + " is not sealed; see vunify check"};
-  master.record = record;
-  master.shown = shown;
-  master.fd = std::move(*fd);
   return master;
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/store/guard.h"
 #include "core/store/store.h"
+#include "core/store/unsealed_window.h"
 #include "core/tree/inventory.h"
 #include "unify/plan/eligibility.h"
 #include "unify/plan/link_plan.h"
@@ -47,6 +48,12 @@ Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, 
 // A private, writable copy of a master, content and class equal, without a name: nothing is left of it if we
 // are killed. For release.
 Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master);
+
+// An existing master, open, with what is recorded of it; nothing is looked at.
+Expected<OpenMaster> open_recorded(const Store& store, const MasterRecord& record);
+
+// For its window: what it must be when that is over. `master` must stay where it is as long as this is used.
+SharedFile shared_file(const OpenMaster& master);
 
 // An existing master that is what its record says, and sealed. A retired one may have another class: it is
 // opened to take its names away.

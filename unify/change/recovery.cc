@@ -12,9 +12,9 @@
 
 #include "core/escape.h"
 #include "core/store/project.h"
+#include "core/store/unsealed_window.h"
 #include "unify/change/exchange.h"
 #include "unify/change/journal.h"
-#include "unify/change/master_window.h"
 
 namespace vs::unify {
 namespace {
@@ -66,15 +66,12 @@ class Recovery {
   bool one_master(const JournalBatch& batch, const std::string& name) {
     const auto index = masters_.find_name(name);
     if (!index) return true;  // never synced: no guest had a name of it
-    auto fd = store_.open_master(name);
-    if (!fd) {
-      context_.log.object_failed(fd.error().message);
+    const auto opened = open_recorded(store_, masters_[*index]);
+    if (!opened) {
+      context_.log.object_failed(opened.error().message);
       return false;
     }
-    OpenMaster master;
-    master.record = masters_[*index];
-    master.shown = store_.shown_master(name);
-    master.fd = std::move(*fd);
+    const OpenMaster& master = *opened;
     if (auto sealed = guard_.seal(master.fd.get(), master.shown); !sealed)
       context_.log.object_failed(sealed.error().message);
     ++result_.sealed;
@@ -85,7 +82,7 @@ class Recovery {
           "master " + master.shown +
           " was changed while the run was interrupted; every name given to it then is taken back");
     // With the class as it was recorded: close() puts it back if a guest changed it.
-    MasterWindow window(guard_, master, counts_, context_.log);
+    UnsealedWindow window(guard_, shared_file(master), nullptr, counts_, &context_.log);
     if (!open_patiently(window, master.shown)) {
       ++result_.unfinished;
       return false;
@@ -110,18 +107,18 @@ class Recovery {
         finish_release(master, entries);
     }
     const auto verdict = window.close();
-    if (verdict == MasterWindow::Verdict::unsealed) {
+    if (verdict == UnsealedWindow::Verdict::unsealed) {
       ++result_.unfinished;
       return false;
     }
-    if (verdict == MasterWindow::Verdict::tainted || !intact) {
+    if (verdict == UnsealedWindow::Verdict::tainted || !intact) {
       masters_.retire(*index);
       retired_.push_back(masters_[*index]);
     }
     return true;
   }
 
-  bool open_patiently(MasterWindow& window, const std::string& shown) {
+  bool open_patiently(UnsealedWindow& window, const std::string& shown) {
     Result opened = Ok{};
     for (int i = 0; i < kLeaseTries; ++i) {
       opened = window.open();

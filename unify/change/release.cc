@@ -16,8 +16,8 @@
 
 #include "core/escape.h"
 #include "core/store/seal_keeper.h"
+#include "core/store/unsealed_window.h"
 #include "unify/change/exchange.h"
-#include "unify/change/master_window.h"
 #include "unify/scan/scanner.h"
 
 namespace vs::unify {
@@ -58,7 +58,7 @@ struct MasterRelease {
   bool left_in_staging =
       false;          // a name there could not be removed: the batch is not done, recovery removes it
   bool torn = false;  // some names of a link group are released, others not, and that could not be mended
-  MasterWindow::Verdict verdict = MasterWindow::Verdict::intact;
+  UnsealedWindow::Verdict verdict = UnsealedWindow::Verdict::intact;
   ReasonCounts skipped{};
   uint64_t released = 0, bytes = 0;
 };
@@ -118,7 +118,7 @@ class Releaser {
     each(batch, [&](MasterRelease& one) { swap(one); });
     std::vector<MasterRecord> retired;
     for (const auto& one : batch) {
-      if (one.verdict >= MasterWindow::Verdict::tainted) {
+      if (one.verdict >= UnsealedWindow::Verdict::tainted) {
         input_.masters.retire(one.master);
         retired.push_back(input_.masters[one.master]);
       }
@@ -202,7 +202,7 @@ class Releaser {
 
   void swap(MasterRelease& one) {
     if (!one.ready) return;
-    MasterWindow window(input_.guard, one.open, counts_, context_.log);
+    UnsealedWindow window(input_.guard, shared_file(one.open), nullptr, counts_, &context_.log);
     const auto opened = window.open();
     for (size_t begin = 0; begin < one.names.size();) {
       const size_t end = end_of_group(one, begin);
@@ -431,15 +431,19 @@ std::vector<uint32_t> spoiled_masters(const Store& store, const MasterTable& mas
 
 namespace {
 
-// A master without names in guests: nobody but the host can reach it while it is unsealed.
-Result remove_unused(const GcInput& input, const MasterRecord& record) {
-  const auto fd = input.store.open_master(record.name);
-  if (!fd) return fd.error();
-  if (auto unsealed = input.guard.unseal(fd->get(), input.store.shown_master(record.name)); !unsealed)
-    return unsealed;
-  auto removed = input.store.remove_master(record.name);
-  if (!removed) (void)input.guard.seal(fd->get(), input.store.shown_master(record.name));
-  return removed;
+// A master without names in guests. A guest whose name of it is gone may still have it open, and others
+// mapped: so it is removed in a window like any other, and sealed also when its last name is gone.
+Result remove_unused(const GcInput& input, const MasterRecord& record, Log& log) {
+  const auto master = open_recorded(input.store, record);
+  if (!master) return master.error();
+  // With the class it has, not the recorded one: it may have been retired because a guest changed that.
+  auto file = shared_as_it_is(master->fd.get(), master->shown);
+  if (!file) return file.error();
+  WindowCounts counts;
+  // No keeper: the journal of this run stays until all is done, and recovery seals every master.
+  UnsealedWindow window(input.guard, std::move(*file), nullptr, counts, &log);
+  if (auto opened = window.open(); !opened) return opened;
+  return input.store.remove_master(record.name);
 }
 
 }  // namespace
@@ -454,7 +458,7 @@ GcResult collect_garbage(const GcInput& input, RunContext& context) {
     const auto stat = input.store.stat_master(record.name);
     if (!stat || stat->nlink != 1) continue;
     if (journal) {
-      if (auto removed = remove_unused(input, record); !removed) {
+      if (auto removed = remove_unused(input, record, context.log); !removed) {
         context.log.object_failed(removed.error().message);
         ++result.failed;
         continue;

@@ -56,8 +56,8 @@ struct ReleaseResult {
 // has a group split: its bytes come first.)
 ReleaseResult release_names(const ReleaseInput& input, std::vector<NameOfMaster> names, RunContext& context);
 
-// Masters that were retired because a guest won against the seal (master_window.h): sealed, but with another
-// owner, mode, time or attribute than they were made with. Guests must not have names of them.
+// Masters that were retired because a guest won against the seal (core/store/unsealed_window.h): sealed, but
+// with another owner, mode, time or attribute than they were made with. Guests must not have names of them.
 std::vector<uint32_t> spoiled_masters(const Store& store, const MasterTable& masters);
 
 // Drops masters that no guest uses, journaled as a run without steps, so that recovery seals what a kill left

@@ -7,22 +7,16 @@ namespace vs::unify {
 
 struct StrayMasters::Stray {
   OpenMaster master;
-  std::unique_ptr<MasterWindow> window;
+  std::unique_ptr<UnsealedWindow> window;
 };
 
 std::optional<OpenMaster> StrayMasters::find(uint64_t ino) const {
   const auto index = masters_.find(ino);
   if (!index) return std::nullopt;
-  OpenMaster master;
-  master.record = masters_[*index];
-  master.shown = store_.shown_master(master.record.name);
-  auto fd = store_.open_master(master.record.name);
-  if (!fd) {
-    log_.object_failed(fd.error().message);
-    return std::nullopt;
-  }
-  master.fd = std::move(*fd);
-  return master;
+  auto master = open_recorded(store_, masters_[*index]);
+  if (master) return std::move(*master);
+  log_.object_failed(master.error().message);
+  return std::nullopt;
 }
 
 Result StrayMasters::unseal(std::vector<std::unique_ptr<Stray>>& strays,
@@ -38,10 +32,8 @@ Result StrayMasters::unseal(std::vector<std::unique_ptr<Stray>>& strays,
     if (!*sealed) continue;
     Stray& stray = *strays.emplace_back(std::make_unique<Stray>());
     stray.master = std::move(*master);
-    const int fd = stray.master.fd.get();
-    if (keeper_ != nullptr)
-      if (auto handed = keeper_->hand_over({&fd, 1}); !handed) return handed;
-    stray.window = std::make_unique<MasterWindow>(guard_, stray.master, counts_, log_);
+    stray.window =
+        std::make_unique<UnsealedWindow>(guard_, shared_file(stray.master), keeper_, counts_, &log_);
     if (auto opened = stray.window->open(); !opened) return opened;
   }
   return Ok{};
@@ -50,8 +42,8 @@ Result StrayMasters::unseal(std::vector<std::unique_ptr<Stray>>& strays,
 void StrayMasters::seal(Stray& stray) {
   if (!stray.window) return;
   const auto verdict = stray.window->close();
-  if (verdict != MasterWindow::Verdict::intact) changed_.push_back(*masters_.find(stray.master.record.ino));
-  left_unsealed_ = left_unsealed_ || verdict == MasterWindow::Verdict::unsealed;
+  if (verdict != UnsealedWindow::Verdict::intact) changed_.push_back(*masters_.find(stray.master.record.ino));
+  left_unsealed_ = left_unsealed_ || verdict == UnsealedWindow::Verdict::unsealed;
 }
 
 Result StrayMasters::with_unsealed(std::initializer_list<uint64_t> inos,

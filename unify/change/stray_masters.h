@@ -9,7 +9,7 @@
 // and names it: killed in here, the seal keeper seals it, and so does recovery. No other thread has M
 // unsealed then: that the name is refused proves that M's window of the link step is over, windows in here
 // come one after the other, and who unseals masters again in the settle step holds alone() for it. What a
-// window in here did to a master is told by changed() and left_unsealed(), as MasterWindow's verdict is. No
+// window in here did to a master is told by changed() and left_unsealed(), as UnsealedWindow's verdict is. No
 // lease (somebody waits with an open for writing): nothing is unsealed, EAGAIN.
 #pragma once
 
@@ -20,7 +20,8 @@
 
 #include "core/store/guard.h"
 #include "core/store/seal_keeper.h"
-#include "unify/change/master_window.h"
+#include "core/store/unsealed_window.h"
+#include "unify/change/master_maker.h"
 #include "unify/plan/master_table.h"
 
 namespace vs::unify {
@@ -68,7 +69,7 @@ class StrayMasters {
 template <class Batch>
 void stop_if_left_for_recovery(const Batch& batch, const StrayMasters& strays, const Store& store) {
   bool unsealed = strays.left_unsealed();
-  for (const auto& one : batch) unsealed = unsealed || one.verdict == MasterWindow::Verdict::unsealed;
+  for (const auto& one : batch) unsealed = unsealed || one.verdict == UnsealedWindow::Verdict::unsealed;
   if (unsealed)
     throw Error("stopped, since a master could not be sealed (see above); vunify recover seals it");
   for (const auto& one : batch)

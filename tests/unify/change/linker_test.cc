@@ -21,7 +21,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
-using Verdict = MasterWindow::Verdict;
+using Verdict = UnsealedWindow::Verdict;
 
 // "same" in usr/x of a, b and c, planned.
 class LinkerTest : public unit::HostTest {
@@ -378,7 +378,7 @@ TEST_F(LinkerTest, TakesEverythingBackFromATaintedMaster) {
   const uint64_t a = unit::ino_of(x("a")), b = unit::ino_of(x("b")), c = unit::ino_of(x("c"));
   GroupWork work = prepared();
   link(work);
-  work.verdict = Verdict::tainted;  // master_window_test.cc shows how that comes to be
+  work.verdict = Verdict::tainted;  // unsealed_window_test.cc shows how that comes to be
   settle(work);
   EXPECT_EQ(unit::ino_of(x("a")), a);
   EXPECT_EQ(unit::ino_of(x("b")), b);
