@@ -7,8 +7,8 @@
 #include <iostream>
 #include <map>
 
-#include "core/durable/durable_file.h"
 #include "core/escape.h"
+#include "core/key_value.h"
 
 namespace vs {
 
@@ -51,33 +51,6 @@ bool truth(const std::string& text, const std::string& where) {
   if (text == "1" || text == "yes" || text == "true" || text == "on") return true;
   if (text == "0" || text == "no" || text == "false" || text == "off" || text.empty()) return false;
   bad_value(where, "yes or no", text);
-}
-
-std::string trimmed(const std::string& text) {
-  const size_t begin = text.find_first_not_of(" \t\r");
-  if (begin == std::string::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
-}
-
-struct ConfigLine {
-  std::string key, value, where;
-};
-
-std::vector<ConfigLine> read_config(const std::string& file) {
-  std::vector<ConfigLine> lines;
-  const std::string text = value_or_throw(read_whole(file, 1 << 20), Exit::usage);
-  size_t at = 0, number_of_line = 0;
-  while (at < text.size()) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string line = trimmed(text.substr(at, end - at));
-    at = end + 1;
-    const std::string where = file + ":" + std::to_string(++number_of_line);
-    if (line.empty() || line[0] == '#') continue;
-    const size_t equal = line.find('=');
-    if (equal == std::string::npos) bad_value(where, "option = value", line);
-    lines.push_back({trimmed(line.substr(0, equal)), trimmed(line.substr(equal + 1)), where});
-  }
-  return lines;
 }
 
 std::string environment_name(const std::string& key) {
@@ -197,7 +170,7 @@ struct CommandLine::Impl {
                              : ::access(default_config.c_str(), F_OK) == 0 ? default_config
                                                                            : "";
     if (file.empty()) return;
-    for (const auto& line : read_config(file)) {
+    for (const auto& line : read_key_values(file, KeyValueGrammar::plain)) {
       if (!known_anywhere(line.key)) bad_value(line.where, "the name of an option", line.key);
       const auto it = verb.impl->settings.find(line.key);
       if (it == verb.impl->settings.end() || it->second.option->count() > 0) continue;

@@ -9,25 +9,15 @@
 #include <map>
 
 #include "core/escape.h"
+#include "core/store/store_place.h"
 
 namespace vs {
 namespace {
 
 constexpr long kXfsMagic = 0x58465342;  // not in linux/magic.h of Debian 12
 
-std::string top_of_mount(const RootDir& root) {
-  UniqueFd at(::openat(root.fd(), ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!at) throw Error(problem_from_errno("open directory", root.path()).message);
-  uint64_t ino = root.stat().ino;
-  for (;;) {
-    UniqueFd up = value_or_throw(open_above(at.get()));
-    const auto stat = value_or_throw(stat_fd(up.get(), path_of_fd(up.get())));
-    // The root directory is its own parent; another mount id is beyond the mount point.
-    if (stat.mount_id != root.stat().mount_id || (stat.ino == ino && stat.dev == root.stat().dev)) break;
-    ino = stat.ino;
-    at = std::move(up);
-  }
-  const std::string path = path_of_fd(at.get());
+std::string path_of_top(const RootDir& root) {
+  std::string path = top_of_mount(root).path;
   if (path.empty()) throw Error(problem_from_errno("find the mount point of", root.path()).message);
   return path;
 }
@@ -51,15 +41,11 @@ std::string filesystem_name(long magic) {
 
 }  // namespace
 
-std::string store_path_in(const std::string& top) {
-  return top == "/" ? "/.unify" : top + "/.unify";
-}
-
 std::vector<std::string> pool_tops(std::span<const Guest> guests) {
   std::map<uint64_t, std::string> tops;
   for (const auto& guest : guests)
     if (!tops.contains(guest.root.stat().mount_id))
-      tops[guest.root.stat().mount_id] = top_of_mount(guest.root);
+      tops[guest.root.stat().mount_id] = path_of_top(guest.root);
   std::vector<std::string> paths;
   for (const auto& [_, top] : tops) paths.push_back(top);
   return paths;
@@ -79,7 +65,7 @@ Pool find_pool(std::span<const Guest> guests) {
     std::string all;
     for (const auto& guest : guests)
       all += fmt::format("\n  {} ({}) on {}", guest.name, escaped(guest.root.path()),
-                         escaped(top_of_mount(guest.root)));
+                         escaped(path_of_top(guest.root)));
     throw Error(
         "the trees are on several filesystems, and nothing is shared between those; restrict this with "
         "--pool DIR, "
@@ -87,7 +73,7 @@ Pool find_pool(std::span<const Guest> guests) {
             all,
         Exit::usage);
   }
-  pool.top = top_of_mount(first);
+  pool.top = path_of_top(first);
   struct statfs info;
   if (::fstatfs(first.fd(), &info) != 0) throw Error(problem_from_errno("statfs", first.path()).message);
   pool.filesystem = filesystem_name(info.f_type);

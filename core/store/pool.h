@@ -25,8 +25,6 @@ struct Pool {
 // Throws Error(Exit::usage) naming each tree and its filesystem when they are not all on one mount, or when
 // there are none.
 Pool find_pool(std::span<const Guest> guests);
-// Where the store of the pool with this mount point is, unless --store says otherwise.
-std::string store_path_in(const std::string& top);
 // The distinct mount points of these guests; for --each-pool.
 std::vector<std::string> pool_tops(std::span<const Guest> guests);
 

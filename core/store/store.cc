@@ -12,6 +12,7 @@
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
 #include "core/hex.h"
+#include "core/store/store_place.h"
 #include "core/tree/dir_reader.h"
 
 namespace vs {
@@ -108,7 +109,7 @@ std::string two_digits(unsigned i) {
 }  // namespace
 
 std::string Store::default_path(const Pool& pool) {
-  return store_path_in(pool.top);
+  return default_store_path(pool.top);
 }
 
 UniqueFd scratch_dir(const std::string& store_path) {
@@ -144,16 +145,29 @@ std::unique_ptr<Store> Store::open(const std::string& path, const Pool& pool, st
   ok_or_throw(check_private_dir(store->top_.get(), path), Exit::usage);
   if (create && ::fchmod(store->top_.get(), 0700) != 0)
     throw Error(problem_from_errno("chmod", path).message);
-  store->id_ = read_or_make_id(store->top_.get(), path, create);
-  if (!create && ::faccessat(store->top_.get(), "staging", F_OK, 0) != 0)
-    throw Error(problem_from_errno("find staging in the store", path).message);
-  store->masters_ = make_dir(store->top_.get(), "masters", path + "/masters");
-  store->staging_ = make_dir(store->top_.get(), "staging", path + "/staging");
-  store->lost_ = make_dir(store->top_.get(), "lost", path + "/lost");
-  if (create && ::faccessat(store->masters_.get(), "ff", F_OK, 0) != 0)
-    for (unsigned i = 0; i < 256; ++i)
-      make_dir(store->masters_.get(), two_digits(i).c_str(), path + "/masters");
+  store->open_parts(create);
   return store;
+}
+
+std::unique_ptr<Store> Store::open_existing(const std::string& path) {
+  auto store = std::make_unique<Store>();
+  store->path_ = path;
+  store->top_ = value_or_throw(open_private_dir(path, false), Exit::usage);
+  if (::faccessat(store->top_.get(), "masters", F_OK, 0) != 0)
+    throw Error(escaped(path) + " is no store of vunify (no masters in it)", Exit::usage);
+  store->open_parts(false);
+  return store;
+}
+
+void Store::open_parts(bool create) {
+  id_ = read_or_make_id(top_.get(), path_, create);
+  if (!create && ::faccessat(top_.get(), "staging", F_OK, 0) != 0)
+    throw Error(problem_from_errno("find staging in the store", path_).message);
+  masters_ = make_dir(top_.get(), "masters", path_ + "/masters");
+  staging_ = make_dir(top_.get(), "staging", path_ + "/staging");
+  lost_ = make_dir(top_.get(), "lost", path_ + "/lost");
+  if (create && ::faccessat(masters_.get(), "ff", F_OK, 0) != 0)
+    for (unsigned i = 0; i < 256; ++i) make_dir(masters_.get(), two_digits(i).c_str(), path_ + "/masters");
 }
 
 std::vector<StoredName> Store::list_masters() const {

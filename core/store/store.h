@@ -35,6 +35,10 @@ class Store {
   static std::unique_ptr<Store> open(const std::string& path, const Pool& pool, std::span<const Guest> guests,
                                      bool create, UniqueFd parent = UniqueFd());
 
+  // An existing one, for who knows nothing of pool and guests: it was looked at when it was made. Throws
+  // Error(Exit::usage) for what is no store.
+  static std::unique_ptr<Store> open_existing(const std::string& path);
+
   const std::string& path() const { return path_; }
   const std::string& id() const { return id_; }
   int top_fd() const { return top_.get(); }
@@ -57,6 +61,7 @@ class Store {
   bool is_locked() const { return HostLock::is_held(top_.get(), "lock"); }
 
  private:
+  void open_parts(bool create);
   std::string path_, id_;
   UniqueFd top_, masters_, staging_, lost_;
 };

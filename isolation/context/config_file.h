@@ -1,25 +1,20 @@
-// Files of KEY="value" lines as the original wrote them, which its scripts sourced. Here they are parsed and
-// never executed.
+// The configuration of a vserver, of the runtime and of services: KEY="value" lines as the original wrote
+// them (core/key_value.h, grammar `shell`), and what their values can be.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "core/key_value.h"
+
 namespace vs::isolation {
 
-struct ConfigLine {
-  std::string key, value;
-  std::string where;  // "FILE:LINE", for messages
-};
+using ConfigLine = KeyValue;
 
-// Lines `KEY=value`, `KEY="value"`, `KEY='value'`, an `export ` before them and a comment behind them are
-// allowed; '#' and empty lines are skipped. No expansion of any kind: a value with `$` or a backquote outside
-// of '' is refused, since the shell would have executed it. Throws Error(Exit::usage) naming file, line, and
-// what was expected.
+// Throw Error(Exit::usage) naming file, line, and what was expected.
 std::vector<ConfigLine> parse_config(const std::string& file, const std::string& text);
 std::vector<ConfigLine> read_config(const std::string& file);
 
-[[noreturn]] void bad_config(const ConfigLine& line, const std::string& expected);
 // Words of a value, separated by blanks.
 std::vector<std::string> words_of(const std::string& value);
 bool yes_or_no(const ConfigLine& line);

@@ -11,11 +11,11 @@
 
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
+#include "core/store/store_place.h"
 #include "core/store/unsealed_window.h"
 #include "core/tree/dir_reader.h"
 #include "core/tree/root_dir.h"
 #include "isolation/context/run_program.h"
-#include "isolation/trees/store_lock.h"
 
 namespace vs::isolation {
 namespace {

@@ -2,9 +2,9 @@
 // reflinked where the filesystem can.
 //
 // A sealed file must be unsealed for a moment to gain a name (core/store/unsealed_window.h). The locks of
-// unify's stores (store_lock.h) are held meanwhile. The windows are opened by a process in a session of its
-// own, which ends the one it is in when the command that started it is killed. What is left is a crash of the
-// machine: then `vunify recover` seals every master before guests run.
+// unify's stores (core/store/store_place.h) are held meanwhile. The windows are opened by a process in a
+// session of its own, which ends the one it is in when the command that started it is killed. What is left is
+// a crash of the machine: then `vunify recover` seals every master before guests run.
 #pragma once
 
 #include <cstdint>

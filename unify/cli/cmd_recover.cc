@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include "core/escape.h"
+#include "core/store/store_place.h"
 #include "unify/cli/command.h"
 #include "unify/cli/each_pool.h"
 
@@ -9,7 +10,7 @@ namespace {
 
 // False where there is no store, hence nothing that could have been interrupted: none shall be made for it.
 bool has_store(const Options& pool) {
-  return ::access(store_path_in(pool.pool).c_str(), F_OK) == 0;
+  return ::access(default_store_path(pool.pool).c_str(), F_OK) == 0;
 }
 
 Exit recover(const Options& options) {

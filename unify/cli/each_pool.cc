@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/store/pool.h"
+#include "core/store/store_place.h"
 #include "unify/change/journal.h"
 
 namespace vs::unify {
@@ -15,7 +16,7 @@ std::vector<Options> each_pool(const Options& options) {
   std::vector<std::string> tops = pool_tops(find_guests(inventory_of(options), warnings));
   if (const auto unfinished = read_journal(options.state + "/journal"))
     std::stable_partition(tops.begin(), tops.end(), [&](const std::string& top) {
-      return unfinished->run.store == store_path_in(top);
+      return unfinished->run.store == default_store_path(top);
     });
   std::vector<Options> all;
   for (const auto& top : tops) {

@@ -132,6 +132,24 @@ TEST_F(CloneTest, TheLockOfAStoreElsewhereIsRespectedByCloneAndDelete) {
   EXPECT_EQ(clone().exit_code, 0);
 }
 
+// As vunify itself: the environment comes before the file.
+TEST_F(CloneTest, TheLockOfAStoreThatTheEnvironmentNamesIsRespected) {
+  const std::string store = disk_->path() + "/elsewhere/store";
+  fs::create_directories(store);
+  ::chmod(store.c_str(), 0700);
+  write_file(host_->path("conf/vunify.conf"), "store = /nowhere\n");
+  const std::map<std::string, std::string> env = {{"VS_STORE", store}};
+  Process holder({"flock", store + "/lock", "sleep", "20"});
+  ::usleep(300'000);
+  const auto result = clone(env);
+  EXPECT_EQ(result.exit_code, 11) << shown(result);
+  EXPECT_THAT(result.err, HasSubstr(store + "/lock"));
+  const auto removal = host_->vserver(guest_, {"delete"}, env);
+  EXPECT_EQ(removal.exit_code, 11) << shown(removal);
+  EXPECT_TRUE(fs::exists(host_->tree(guest_) + "/usr/lib/shared"));
+  EXPECT_EQ(looked_at(master_).st_nlink, 3u);
+}
+
 TEST_F(CloneTest, WhatSomebodyHasOpenForWritingIsCopied) {
   // Opened before it was sealed: through this descriptor the filesystem would still write.
   set_immutable(master_, false);
