@@ -29,28 +29,34 @@ void link_names(int fd, const std::vector<std::string>& names, size_t& made, con
   }
 }
 
-void unlink_names(const std::vector<std::string>& names, size_t made, const RestoreWork& work) {
+// Takes back the names that were made; `made` tells how many are left.
+Result unlink_names(const std::vector<std::string>& names, size_t& made, const RestoreWork& work) {
   ParentDirs parents(work.root);
-  for (size_t i = 0; i < made; ++i)
-    if (const auto parent = parents.of(names[i]); parent)
-      ::unlinkat(*parent, std::string(split_path(names[i]).second).c_str(), 0);
+  for (; made > 0; --made) {
+    const auto parent = parents.of(names[made - 1]);
+    if (!parent) return parent.error();
+    if (::unlinkat(*parent, std::string(split_path(names[made - 1]).second).c_str(), 0) != 0)
+      return problem_from_errno("remove the new name of a master", names[made - 1]);
+  }
+  return Ok{};
 }
 
 }  // namespace
 
 void link_to_masters(RestorePlan& plan, const RestoreWork& work) {
   if (!work.options.link_store) return;
-  LiveMasters masters(*work.options.link_store);
+  LiveMasters masters(*work.options.link_store, make_immutable_guard(), work.context.log);
   for (auto& object : plan.objects) {
     if (!object.shared || object.entry.type != 'f' || object.names.empty()) continue;
     size_t made = 0;
-    masters.link_to(
+    const auto linked = masters.link_to(
         object.entry,
         [&](int fd) {
           link_names(fd, object.names, made, work);
           return made;
         },
-        [&] { unlink_names(object.names, made, work); });
+        [&] { return unlink_names(object.names, made, work); });
+    if (!linked) work.fail(object.names[0], linked.error());
     if (made == 0) continue;
     plan.counts.linked_live += made;
     // The names for which there was no room any more (too many links) become a file of their own.

@@ -1,88 +1,90 @@
 #include "backup/restore/live_masters.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
+
+#include <utility>
 
 #include "backup/source/inode_details.h"
 #include "backup/source_reader.h"
-#include "core/durable/durable_file.h"
-#include "core/store/inode_flags.h"
-#include "core/tree/dir_reader.h"
+#include "core/escape.h"
 
 namespace vs::backup {
 namespace {
 
-std::vector<std::string> names_of(int dir, const std::string& name, const std::string& shown) {
-  UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  std::vector<std::string> names;
-  if (!fd) return names;
-  DirReader reader;
-  reader.start(fd.get(), shown);
-  for (DirEntry entry; reader.next(entry);) names.emplace_back(entry.name);
-  return names;
+using Verdict = UnsealedWindow::Verdict;
+
+bool has_bytes_of(int fd, const Entry& object) {
+  const auto digest = digest_of(fd, object.size, "");
+  return digest && *digest == object.content;
 }
 
-bool change_seal(int fd, bool on) {
-  return change_inode_flags(fd, kImmutableFlag, on, "").has_value();
-}
-
-// Everything that the object is, compared with the open file.
-bool is_same(int fd, const Entry& object, bool with_bytes) {
+// Everything that the object is, compared with what the open file is.
+bool is_same(int fd, const Entry& object) {
   const auto stat = stat_fd(fd, "");
   if (!stat || !S_ISREG(stat->mode) || stat->size != object.size || (stat->mode & 07777) != object.mode ||
       stat->uid != object.uid || stat->gid != object.gid || stat->mtime_ns != object.mtime_ns)
     return false;
   const auto xattrs = read_xattrs(fd, "");
-  if (!xattrs || *xattrs != object.xattrs) return false;
-  if (!with_bytes) return true;
-  const auto digest = digest_of(fd, stat->size, "");
-  return digest && *digest == object.content;
+  return xattrs && *xattrs == object.xattrs && has_bytes_of(fd, object);
 }
 
 }  // namespace
 
-LiveMasters::LiveMasters(const std::string& store) : path_(store) {
-  store_ = value_or_throw(open_private_dir(store, false), Exit::usage);
-  masters_.reset(::openat(store_.get(), "masters", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!masters_) throw Error(store + " is no store of vunify (no masters in it)", Exit::usage);
-  lock_ = std::make_unique<HostLock>(store_.get(), "lock", store + "/lock");
-  for (const auto& dir : names_of(masters_.get(), ".", store)) {
-    for (const auto& rest : names_of(masters_.get(), dir, store)) {
-      const std::string name = dir + "/" + rest;
-      const auto stat = stat_at(masters_.get(), name.c_str(), store);
-      if (stat && S_ISREG(stat->mode) && (stat->attributes & STATX_ATTR_IMMUTABLE) != 0)
-        by_size_and_time_.emplace(std::make_pair(stat->size, stat->mtime_ns), name);
-    }
+LiveMasters::LiveMasters(const std::string& store, std::unique_ptr<Guard> guard, Log& log)
+    : guard_(std::move(guard)), log_(log) {
+  expect_lease_signals();
+  ok_or_throw(keeper_.start());
+  store_ = Store::open_existing(store);
+  lock_ = std::make_unique<HostLock>(store_->lock());
+  for (const auto& stored : store_->list_masters()) {
+    const auto stat = store_->stat_master(stored.name);
+    if (stat && S_ISREG(stat->mode) && (stat->attributes & STATX_ATTR_IMMUTABLE) != 0)
+      by_size_and_time_.emplace(std::make_pair(stat->size, stat->mtime_ns), stored.name);
   }
 }
 
-uint64_t LiveMasters::link_to(const Entry& object, const std::function<uint64_t(int)>& link,
-                              const std::function<void()>& unlink) {
-  if (object.type != 'f') return 0;
+Expected<bool> LiveMasters::link_to(const Entry& object, const std::function<uint64_t(int)>& link,
+                                    const std::function<Result()>& unlink) {
+  if (object.type != 'f') return false;
   const auto [begin, end] = by_size_and_time_.equal_range({object.size, object.mtime_ns});
-  for (auto it = begin; it != end; ++it) {
-    UniqueFd fd(::openat(masters_.get(), it->second.c_str(), O_RDONLY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC));
-    if (!fd || !is_same(fd.get(), object, true)) continue;
-    if (::fcntl(fd.get(), F_SETLEASE, F_RDLCK) != 0)
-      continue;  // somebody has it open for writing: it is no seal that holds
-    if (!change_seal(fd.get(), false)) continue;
-    uint64_t made = 0;
-    try {
-      made = link(fd.get());
-    } catch (...) {
-      change_seal(fd.get(), true);
-      throw;
-    }
-    const bool sealed = change_seal(fd.get(), true);
-    const bool unbroken = ::fcntl(fd.get(), F_GETLEASE) == F_RDLCK;
-    if (!sealed || !is_same(fd.get(), object, !unbroken)) {
-      unlink();
-      throw Error(path_ + "/masters/" + it->second +
-                  " was changed in the moment it was unsealed; run vunify recover and vunify check");
-    }
-    if (made > 0) return made;
+  for (auto it = begin; it != end;) {
+    bool retired = false;
+    const auto linked = link_in_window(it->second, object, retired, link, unlink);
+    it = retired ? by_size_and_time_.erase(it) : std::next(it);
+    if (!linked || *linked) return linked;
   }
-  return 0;
+  return false;
+}
+
+// `retired`: it is to get no more names.
+Expected<bool> LiveMasters::link_in_window(const std::string& name, const Entry& object, bool& retired,
+                                           const std::function<uint64_t(int)>& link,
+                                           const std::function<Result()>& unlink) {
+  const auto fd = store_->open_master(name);
+  if (!fd) return false;
+  const std::string shown = store_->shown_master(name);
+  auto file = shared_as_it_is(fd->get(), shown);
+  if (!file || !is_same(fd->get(), object)) return false;
+  file->same_content = [&] { return has_bytes_of(fd->get(), object); };
+  uint64_t made = 0;
+  const auto change = [&] {
+    made = link(fd->get());
+    return Result(Ok{});
+  };
+  const auto take_back = [&] {
+    made = 0;
+    return unlink();
+  };
+  // Somebody has it open for writing: then its seal is none that holds, and nothing was changed.
+  const auto outcome =
+      in_unsealed_window(*guard_, std::move(*file), keeper_, counts_, &log_, change, take_back);
+  retired = outcome.verdict != Verdict::intact;
+  if (outcome.verdict < Verdict::tainted) return made > 0;
+  log_.object_failed("master " + escaped(shown) +
+                     " was spoiled by a guest in the moment in which it was unsealed (" + outcome.trouble +
+                     "); what is restored gets a file of its own, see vunify check and vunify recover");
+  if (!outcome.changed) return outcome.changed.error();
+  return false;
 }
 
 }  // namespace vs::backup

@@ -2,45 +2,49 @@
 // before.
 //
 // A master is taken when size, class, attributes and digest of its bytes, read now, are what the archive has.
-// It is sealed, so to give it names it is unsealed for that moment, as vunify does: under a read lease, which
-// a writer would have to break; afterwards it is sealed again and, if the lease was broken or its class is
-// another, compared once more, and the names are taken back if it is not what it was. The lock of the store
-// is held, so no run of vunify meets us. If we are killed in that moment, the master stays unsealed until the
-// next run of vunify or `vunify recover`, which seal every master first.
+// It gets its new names in an unsealed window (core/store/unsealed_window.h), like those that vunify gives: a
+// seal keeper seals it if we are killed, a class that a guest changed meanwhile is put back, and if that
+// fails, or its content is not what it was, the new names are taken back. Then the restored guest gets a file
+// of its own. The lock of the store is held, so that no run of vunify has windows open at the same time.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "backup/archive/catalog.h"
 #include "core/durable/host_lock.h"
-#include "core/unique_fd.h"
+#include "core/log.h"
+#include "core/store/store.h"
+#include "core/store/unsealed_window.h"
 
 namespace vs::backup {
 
 class LiveMasters {
  public:
-  // Throws Error(Exit::usage) for what is no store.
-  explicit LiveMasters(const std::string& store);
-  // Calls `link` with a descriptor of the master, unsealed, if there is one for this object. The answer of
-  // `link` is how many names it made, `unlink` takes them back. Returns the number made, 0 if there is no
-  // such master.
-  uint64_t link_to(const Entry& object, const std::function<uint64_t(int fd)>& link,
-                   const std::function<void()>& unlink);
+  // Throws Error(Exit::usage) for what is no store. `guard` seals its masters.
+  LiveMasters(const std::string& store, std::unique_ptr<Guard> guard, Log& log);
+  // Calls `link` with a descriptor of the master, unsealed, if there is one for this object, and `unlink` to
+  // take back the names that `link` made if a guest has spoiled the master meanwhile (which is logged). True:
+  // the names that were made stay. False: there is no such master, or nothing is left of the attempt. A
+  // Problem: names of a spoiled master could not be taken back.
+  Expected<bool> link_to(const Entry& object, const std::function<uint64_t(int fd)>& link,
+                         const std::function<Result()>& unlink);
 
  private:
-  struct Place {
-    std::string name;
-    bool operator<(const Place& other) const { return name < other.name; }
-  };
-  UniqueFd store_, masters_;
-  std::string path_;
+  using BySizeAndTime = std::multimap<std::pair<uint64_t, int64_t>, std::string>;
+  Expected<bool> link_in_window(const std::string& name, const Entry& object, bool& retired,
+                                const std::function<uint64_t(int fd)>& link,
+                                const std::function<Result()>& unlink);
+  SealKeeper keeper_;  // started first: it must not inherit the lock
+  const std::unique_ptr<Guard> guard_;
+  Log& log_;
+  std::unique_ptr<Store> store_;
   std::unique_ptr<HostLock> lock_;
-  std::multimap<std::pair<uint64_t, int64_t>, std::string> by_size_and_time_;
+  WindowCounts counts_;
+  BySizeAndTime by_size_and_time_;
 };
 
 }  // namespace vs::backup
