@@ -360,7 +360,7 @@ RecoveryResult recover_store(const Store& store, const Guard& guard, const Nodev
     for (const auto& batch : unfinished->batches) recovery.batch(batch);
     index.put_masters(store.id(), recovery.retired());
     seal_all(store, guard, masters, context, result);
-    RunHistory(state_dir, unfinished->run).add(std::move(linked));
+    RunHistory(state_dir, unfinished->run).add(linked);
     if (result.unfinished == 0) {
       sweep_staging(store, guard, masters, index, context, result);
       if (::truncate((state_dir + "/journal").c_str(), 0) != 0)
