@@ -6,6 +6,7 @@
 
 #include "unify/packages/dpkg_reader.h"
 #include "unify/packages/dpkg_text.h"
+#include "unify/packages/load_packages.h"
 
 namespace vs::unify {
 namespace {

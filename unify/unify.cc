@@ -11,7 +11,7 @@
 
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
-#include "unify/plan/verify.h"
+#include "unify/plan/plan_maker.h"
 
 namespace vs::unify {
 

@@ -17,6 +17,7 @@
 #include "unify/change/journal.h"
 #include "unify/change/linker.h"
 #include "unify/plan/guest_files.h"
+#include "unify/plan/plan_maker.h"
 #include "unify/plan/verify.h"
 #include "unify/scan/scanner.h"
 

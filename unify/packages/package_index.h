@@ -138,20 +138,4 @@ class PackageIndexBuilder {
   std::unique_ptr<Impl> impl_;
 };
 
-// One trouble with one database, for the report. Both texts are escaped already (core/escape.h): what they
-// quote is the guest's.
-struct PackageTrouble {
-  std::string file;    // guest-relative file the trouble is in
-  std::string detail;  // place (line, record) and what was expected
-};
-
-// Reads all databases found in the guest. Never throws for what the guest contains; a database that cannot be
-// used as a whole (unknown format, garbage, unreadable, ...) is reported in `troubles`, contributes nothing
-// and makes the index unknown(); a bad entry is reported and left out. Nothing in the guest is opened but
-// regular files below those database places. `cache_dir` ("" for none): host-only directory (made if only it
-// is missing) where the result of an rpm database is kept, keyed by the content of the database, so that an
-// unchanged one is not parsed again. Private copies are made there as well, else in /tmp.
-PackageIndex load_packages(const RootDir& root, const std::string& cache_dir,
-                           std::vector<PackageTrouble>& troubles);
-
 }  // namespace vs::unify

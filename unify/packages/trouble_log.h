@@ -1,15 +1,20 @@
 // Collects what is wrong with the package databases of one guest.
 //
-// A hostile database can be wrong a million times; ten reports a file and a thousand a guest tell as much.
+// A hostile database can be wrong a million times; ten reports per file and a thousand per guest say as much.
 #pragma once
 
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "unify/packages/package_index.h"
-
 namespace vs::unify {
+
+// One trouble with one database, for the report. Both texts are escaped already (core/escape.h): what they
+// quote is the guest's.
+struct PackageTrouble {
+  std::string file;    // guest-relative file the trouble is in
+  std::string detail;  // place (line, record) and what was expected
+};
 
 class TroubleLog {
  public:

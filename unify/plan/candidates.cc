@@ -2,29 +2,8 @@
 
 #include <algorithm>
 
-#include "core/durable/record_log.h"
-
 namespace vs::unify {
 namespace {
-
-std::string class_bytes(uint64_t size, const FileClass& file_class, bool ignore_mtime) {
-  std::string out;
-  put_u64(out, size);
-  put_u32(out, file_class.uid);
-  put_u32(out, file_class.gid);
-  put_u32(out, file_class.mode);
-  put_u64(out, ignore_mtime ? 0 : static_cast<uint64_t>(file_class.mtime_ns));
-  return out;
-}
-
-std::string class_bytes(const FileRow& row, const Rules& rules) {
-  return class_bytes(row.size, {row.uid, row.gid, row.mode, row.mtime_ns, 0}, rules.ignore_mtime);
-}
-
-void put_digest(std::string& out, DigestAlgorithm algorithm, std::string_view digest) {
-  put_u32(out, static_cast<uint32_t>(algorithm));
-  put_string(out, digest);
-}
 
 void refuse(GuestFiles& files, uint32_t row, Reason reason) {
   ++files.counts[files.table.guest(files.table.rows()[row])].skipped[static_cast<size_t>(reason)];
@@ -63,32 +42,6 @@ void gather_linked(std::vector<std::pair<uint32_t, Key128>>& linked, GuestFiles&
     i = end;
   }
 }
-
-}  // namespace
-
-Key128 digest_key(uint64_t size, const FileClass& file_class, DigestAlgorithm algorithm,
-                  std::string_view digest, bool ignore_mtime) {
-  std::string bytes = class_bytes(size, file_class, ignore_mtime);
-  put_digest(bytes, algorithm, digest);
-  return xxh128(bytes);
-}
-
-Key128 candidate_key(const FileTable& table, const FileRow& row, const PackageIndex& packages,
-                     const Rules& rules) {
-  std::string bytes = class_bytes(row, rules);
-  if (rules.scope == Scope::all) return xxh128(bytes);
-  const PackageFile& file = packages.files()[row.note];
-  put_digest(bytes, file.algorithm,
-             file.algorithm == DigestAlgorithm::none ? std::string_view() : packages.digest(file));
-  if (file.algorithm == DigestAlgorithm::none) {
-    const Package& package = packages.packages()[file.package];
-    for (const auto* text : {&package.name, &package.version, &package.arch}) put_string(bytes, *text);
-    put_string(bytes, table.path(row));
-  }
-  return xxh128(bytes);
-}
-
-namespace {
 
 DigestAlgorithm algorithm_of(const GuestFiles& files, const FileRow& row) {
   return row.note == kNoPackage ? DigestAlgorithm::none
@@ -202,8 +155,7 @@ CandidateSet find_candidates(GuestFiles& files, const Rules& rules, const Master
   gather_linked(linked, files, set, keyed);
   const auto first_row = [&](uint32_t victim) { return set.names[set.victims[victim].begin]; };
   std::vector<Key128> classes(set.victims.size());
-  for (uint32_t v = 0; v < set.victims.size(); ++v)
-    classes[v] = xxh128(class_bytes(rows[first_row(v)], rules));
+  for (uint32_t v = 0; v < set.victims.size(); ++v) classes[v] = class_key(rows[first_row(v)], rules);
   // The rows are sorted, so the outcome does not depend on threads.
   std::sort(keyed.begin(), keyed.end(), [&](const Keyed& a, const Keyed& b) {
     if (classes[a.victim] != classes[b.victim]) return classes[a.victim] < classes[b.victim];

@@ -3,8 +3,9 @@
 
 #include <vector>
 
+#include "unify/plan/candidate_key.h"
 #include "unify/plan/guest_files.h"
-#include "unify/plan/index.h"
+#include "unify/plan/master_table.h"
 
 namespace vs::unify {
 
@@ -35,13 +36,5 @@ struct CandidateSet {
 
 // A group of one is dropped (no_partner) unless a master waits for it. Counts go to files.counts.
 CandidateSet find_candidates(GuestFiles& files, const Rules& rules, const MasterTable& masters);
-
-// The key for one row; also what a master answers to. `path` only matters where no digest is recorded.
-Key128 candidate_key(const FileTable& table, const FileRow& row, const PackageIndex& packages,
-                     const Rules& rules);
-// The key that a file of this size and class with this recorded digest has: what a master answers to besides
-// the keys it was made for.
-Key128 digest_key(uint64_t size, const FileClass& file_class, DigestAlgorithm algorithm,
-                  std::string_view digest, bool ignore_mtime);
 
 }  // namespace vs::unify

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "core/escape.h"
+#include "unify/packages/load_packages.h"
 #include "unify/packages/rpm_database.h"
 #include "unify/scan/scanner.h"
 

@@ -13,6 +13,7 @@
 #include "core/run_context.h"
 #include "core/tree/inventory.h"
 #include "unify/packages/package_index.h"
+#include "unify/packages/trouble_log.h"
 #include "unify/plan/eligibility.h"
 #include "unify/plan/master_table.h"
 #include "unify/scan/file_table.h"

@@ -40,14 +40,6 @@ struct LinkPlan {
   uint64_t bytes_to_save(uint32_t block_size) const;
 };
 
-struct GroupVerdict;
-struct VerifyInput;
-// Turns verdicts into the plan. Counts the refused in files.counts; tells the index what was learned (unless
-// null). With `reflink`, victims whose extents are shared already count as unified and only one of them is
-// kept, as the donor.
-LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index,
-                   std::vector<GuestCounts>& counts);
-
 // For whom a plan was made; apply refuses another's.
 struct PlanHeader {
   std::string host;  // machine id

@@ -8,7 +8,7 @@
 #include <map>
 
 #include "core/full_read.h"
-#include "unify/plan/candidates.h"
+#include "unify/plan/candidate_key.h"
 
 namespace vs::unify {
 

@@ -13,7 +13,6 @@
 #include "core/tree/inventory.h"
 #include "unify/plan/candidates.h"
 #include "unify/plan/index.h"
-#include "unify/plan/link_plan.h"
 
 namespace vs::unify {
 

@@ -15,6 +15,7 @@
 
 #include "core/tree/root_dir.h"
 #include "tests/support/skip.h"
+#include "unify/packages/load_packages.h"
 #include "unify/packages/package_index.h"
 
 namespace vs::unify {

@@ -1,0 +1,178 @@
+#include "unify/plan/plan_maker.h"
+
+#include <algorithm>
+#include <map>
+
+namespace vs::unify {
+namespace {
+
+class PlanMaker {
+ public:
+  PlanMaker(const VerifyInput& input, const Index* index, std::vector<GuestCounts>& counts)
+      : input_(input), index_(index), counts_(counts) {
+    plan_.packages.emplace_back();
+  }
+
+  void refuse(uint32_t victim, Reason reason) {
+    for_names(victim, [&](GuestCounts& counts) { ++counts.skipped[static_cast<size_t>(reason)]; });
+  }
+
+  void add_content(const CandidateGroup& group, const VerifiedContent& content, bool reflink,
+                   int64_t read_at_ns) {
+    for (const uint32_t v : content.changed) refuse(v, Reason::not_pristine);
+    uint64_t shared_with = 0;
+    const auto todo = reflink ? not_yet_shared(content, shared_with) : content.victims;
+    const bool lonely = todo.size() == 1 && !content.master && shared_with == 0;
+    if (lonely)
+      refuse(todo[0], Reason::no_partner);
+    else if (!todo.empty())
+      add_group(group, content, shared_with, todo, read_at_ns);
+  }
+
+  // The key of one victim: of its own in a mixed group.
+  Key128 key_of(const CandidateGroup& group, uint32_t victim) const {
+    if (!group.mixed) return group.key;
+    const FileRow& row = row_of_victim(input_, victim);
+    return candidate_key(input_.table, row, input_.packages[input_.table.guest(row)], input_.rules);
+  }
+
+  LinkPlan take() { return std::move(plan_); }
+
+ private:
+  template <class Do>
+  void for_names(uint32_t victim, Do what) {
+    const Victim& v = input_.candidates.victims[victim];
+    for (uint32_t n = v.begin; n < v.end; ++n)
+      what(counts_[input_.table.guest(input_.table.rows()[input_.candidates.names[n]])]);
+  }
+
+  // One that shares already comes first, as the donor; nothing is left when all share with one another.
+  std::vector<uint32_t> not_yet_shared(const VerifiedContent& content, uint64_t& shared_with) {
+    std::vector<uint32_t> donor, rest;
+    for (const uint32_t v : content.victims) {
+      const FileRow& row = row_of_victim(input_, v);
+      const auto known =
+          index_ == nullptr ? std::nullopt : index_->known(input_.devices[input_.table.guest(row)], row);
+      const bool shares = known && known->shared_with != 0 && known->content == content.content &&
+                          (shared_with == 0 || known->shared_with == shared_with);
+      if (!shares) {
+        rest.push_back(v);
+        continue;
+      }
+      shared_with = known->shared_with;
+      for_names(v, [](GuestCounts& counts) { ++counts.unified; });
+      if (donor.empty()) donor.push_back(v);
+    }
+    if (rest.empty()) return {};
+    donor.insert(donor.end(), rest.begin(), rest.end());
+    return donor;
+  }
+
+  void add_group(const CandidateGroup& group, const VerifiedContent& content, uint64_t shared_with,
+                 const std::vector<uint32_t>& victims, int64_t read_at_ns) {
+    const FileRow& first = row_of_victim(input_, victims[0]);
+    PlanGroup planned;
+    for (const uint32_t victim : victims)
+      if (const Key128 key = key_of(group, victim);
+          std::find(planned.keys.begin(), planned.keys.end(), key) == planned.keys.end())
+        planned.keys.push_back(key);
+    planned.content = content.content;
+    planned.read_at_ns = read_at_ns;
+    planned.size = first.size;
+    planned.xattrs = content.xattrs;
+    planned.shared_with = shared_with;
+    if (content.master) planned.master = input_.masters[*content.master].name;
+    const auto [algorithm, digest] = recorded_digest(input_, victims[0]);
+    planned.algorithm = algorithm;
+    planned.digest = digest;
+    planned.package = package_number(first);
+    planned.begin = static_cast<uint32_t>(plan_.victims.size());
+    for (const uint32_t victim : victims) {
+      const Victim& v = input_.candidates.victims[victim];
+      const auto begin = static_cast<uint32_t>(plan_.names.size());
+      plan_.names.insert(plan_.names.end(), input_.candidates.names.begin() + v.begin,
+                         input_.candidates.names.begin() + v.end);
+      plan_.victims.push_back({begin, static_cast<uint32_t>(plan_.names.size())});
+    }
+    planned.end = static_cast<uint32_t>(plan_.victims.size());
+    plan_.groups.push_back(std::move(planned));
+  }
+
+  uint32_t package_number(const FileRow& row) {
+    if (row.note == kNoPackage) return 0;
+    const PackageIndex& packages = input_.packages[input_.table.guest(row)];
+    const Package& package = packages.packages()[packages.files()[row.note].package];
+    const auto [it, fresh] = numbers_.emplace(package.name + "\n" + package.version + "\n" + package.arch,
+                                              static_cast<uint32_t>(plan_.packages.size()));
+    if (fresh) plan_.packages.push_back({package.name, package.version, package.arch, package.source});
+    return it->second;
+  }
+
+  const VerifyInput& input_;
+  const Index* index_;
+  std::vector<GuestCounts>& counts_;
+  LinkPlan plan_;
+  std::map<std::string, uint32_t> numbers_;
+};
+
+// Contents on their way to the index. They go there in parts: all of them at once, and once more in the pages
+// of one transaction, took more memory than the file table.
+class Learner {
+ public:
+  explicit Learner(Index* index) : index_(index) {}
+
+  void add(Index::Learned learned) {
+    if (index_ == nullptr) return;
+    // A re-read reflink group must not forget that it shares.
+    const auto known = index_->known(learned.dev, learned.row);
+    if (known && known->shared_with != 0) return;
+    waiting_.push_back(std::move(learned));
+    if (waiting_.size() >= kAtOnce) flush();
+  }
+
+  void flush() {
+    if (index_ != nullptr) index_->learn(waiting_);
+    waiting_.clear();
+  }
+
+ private:
+  static constexpr size_t kAtOnce = 16384;  // 2.5 MiB; each part costs one sync of the index
+  Index* index_;
+  std::vector<Index::Learned> waiting_;
+};
+
+}  // namespace
+
+LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index,
+                   std::vector<GuestCounts>& counts) {
+  PlanMaker maker(input, index, counts);
+  Learner learner(index);
+  for (size_t g = 0; g < verdicts.size(); ++g) {
+    const CandidateGroup& group = input.candidates.groups[g];
+    const int64_t trusted_before = verdicts[g].read_at_ns - kRacyNs;
+    for (const auto& [victim, reason] : verdicts[g].refused) maker.refuse(victim, reason);
+    for (auto& content : verdicts[g].contents) {
+      std::sort(content.victims.begin(), content.victims.end());
+      maker.add_content(group, content, reflink, verdicts[g].read_at_ns);
+      if (verdicts[g].from_index) continue;
+      const auto learn = [&](uint32_t v, bool pristine) {
+        const FileRow& row = row_of_victim(input, v);
+        if (row.ctime_ns < trusted_before)
+          learner.add({input.devices[input.table.guest(row)],
+                       row,
+                       {content.content, content.xattrs, pristine, maker.key_of(group, v), 0}});
+      };
+      // What gets a master's inode now need not be known: the seal is the cache. (A run that ends early
+      // remembers the rest, apply.cc.)
+      const bool stays = reflink || (content.victims.size() == 1 && !content.master);
+      if (stays)
+        for (const uint32_t v : content.victims) learn(v, true);
+      for (const uint32_t v : content.changed) learn(v, false);
+    }
+    verdicts[g] = {};
+  }
+  learner.flush();
+  return maker.take();
+}
+
+}  // namespace vs::unify
