@@ -77,7 +77,7 @@ void BM_load_packages(benchmark::State& state) {
   const RootDir root(tree);
   std::vector<PackageTrouble> troubles;
   size_t files = 0;
-  for (auto _ : state) files = load_packages(root, "", troubles).file_count();
+  for (auto _ : state) files = load_packages(root, std::nullopt, troubles).file_count();
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(files));
 }
 BENCHMARK(BM_load_packages)->Unit(benchmark::kMillisecond);

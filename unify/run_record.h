@@ -4,7 +4,7 @@
 #include "unify/unify.h"
 
 namespace vs::unify {
-void record_run(const Session& session, const RunSummary& summary);
+void record_run(const LockedPool& pool, const RunSummary& summary, RunContext& context);
 // Removes records of old runs (--keep-runs). Trouble with that is a warning: the run itself is done.
-void prune_old_runs(const Session& session);
+void prune_old_runs(const LockedPool& pool, RunContext& context);
 }  // namespace vs::unify

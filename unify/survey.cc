@@ -27,9 +27,9 @@ struct Met {
 
 class SurveyDirectory final : public DirectoryVisitor {
  public:
-  SurveyDirectory(const Session& session, const PackageIndex& packages, uint32_t guest, uint64_t ino,
+  SurveyDirectory(const OpenedPool& pool, const PackageIndex& packages, uint32_t guest, uint64_t ino,
                   std::mutex& mutex, std::vector<Met>& all)
-      : session_(session),
+      : pool_(pool),
         packages_(packages),
         owned_(packages.dir(ino)),
         guest_(guest),
@@ -42,9 +42,9 @@ class SurveyDirectory final : public DirectoryVisitor {
   std::optional<uint32_t> wants(const DirEntry&) override { return 0; }
   bool keep(const DirEntry& entry, const FileStat& stat) override {
     Met met{guest_, Met::kNoMaster, kNoPackage, stat.nlink, stat.ino, stat.size, stat.blocks * 512, {}};
-    if (const auto master = session_.masters.find(stat.ino))
+    if (const auto master = pool_.masters().find(stat.ino))
       met.master = *master;
-    else if (!session_.guard.guard->shares_inodes())
+    else if (!pool_.guard().shares_inodes())
       note_shared_extents(entry, stat, met);
     met_.push_back(met);
     return false;  // counted, no row needed
@@ -52,14 +52,14 @@ class SurveyDirectory final : public DirectoryVisitor {
 
  private:
   void note_shared_extents(const DirEntry& entry, const FileStat& stat, Met& met) const {
-    const auto known = session_.index->known(stat.dev, row_of(stat));
+    const auto known = pool_.index().known(stat.dev, row_of(stat));
     if (!known || known->shared_with == 0) return;
     met.shared = {known->content.low ^ known->shared_with, known->content.high};
     if (const PackageFile* file = owned_.empty() ? nullptr : packages_.find(owned_, entry.name);
         file != nullptr)
       met.package = file->package;
   }
-  const Session& session_;
+  const OpenedPool& pool_;
   const PackageIndex& packages_;
   const PackageIndex::Dir owned_;
   const uint32_t guest_;
@@ -70,15 +70,15 @@ class SurveyDirectory final : public DirectoryVisitor {
 
 class SurveyVisitor final : public ScanVisitor {
  public:
-  SurveyVisitor(const Session& session, const GuestFiles& files, std::vector<Met>& all)
-      : session_(session), files_(files), all_(all) {}
+  SurveyVisitor(const OpenedPool& pool, const GuestPackages& packages, std::vector<Met>& all)
+      : pool_(pool), guest_packages_(packages), all_(all) {}
   std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view, const FileStat& dir) override {
-    return std::make_unique<SurveyDirectory>(session_, files_.packages[guest], guest, dir.ino, mutex_, all_);
+    return std::make_unique<SurveyDirectory>(pool_, guest_packages_[guest], guest, dir.ino, mutex_, all_);
   }
 
  private:
-  const Session& session_;
-  const GuestFiles& files_;
+  const OpenedPool& pool_;
+  const GuestPackages& guest_packages_;
   std::mutex mutex_;
   std::vector<Met>& all_;
 };
@@ -93,14 +93,14 @@ struct Holding {
   std::map<uint32_t, uint64_t> guests;  // guest -> inodes of it there (1 for an inode)
 };
 
-std::vector<Holding> gather(const Session& session, const GuestFiles& files, const std::vector<Met>& all,
-                            std::vector<GuestSavings>& guests) {
+std::vector<Holding> gather(const OpenedPool& pool, const GuestPackages& packages,
+                            const std::vector<Met>& all, std::vector<GuestSavings>& guests) {
   std::map<std::pair<uint64_t, Key128>, Holding> holdings;  // (dev, inode or group)
   for (const auto& met : all) {
     GuestSavings& guest = guests[met.guest];
     ++guest.files;
     guest.apparent += met.size;
-    const uint64_t dev = session.guests[met.guest].root.stat().dev;
+    const uint64_t dev = pool.guests()[met.guest].root.stat().dev;
     const bool extents = met.shared != Key128{};
     if (extents || met.master != Met::kNoMaster) ++guest.files_unified;
     if (!extents && met.nlink == 1) {  // nobody else's: the common case, no table needed
@@ -121,7 +121,7 @@ std::vector<Holding> gather(const Session& session, const GuestFiles& files, con
     else
       inodes = 1;
     if (met.package != kNoPackage) {
-      const Package& package = files.packages[met.guest].packages()[met.package];
+      const Package& package = packages[met.guest].packages()[met.package];
       holding.package = package.name;
       holding.source = package.source;
     }
@@ -147,33 +147,32 @@ void add_package(std::map<std::string, PackageSavings>& packages, const Holding&
 
 }  // namespace
 
-Savings survey(Session& session) {
-  const auto timed = session.context.timer.time("survey");
+Savings survey(const OpenedPool& pool, RunContext& context) {
+  const auto timed = context.timer.time("survey");
   Savings savings;
-  GuestFiles files;
-  load_guest_packages(session.guests, session.cache_dir(), files, session.context);
+  const GuestPackages guest_packages = load_guest_packages(pool.guests(), std::nullopt, context);
   std::vector<Met> all;
-  SurveyVisitor visitor(session, files, all);
+  SurveyVisitor visitor(pool, guest_packages, all);
   FileTable none;
-  session.context.progress.start("survey", "entries", 0);
-  scan_trees(session.guests, visitor, none, session.context);
-  session.context.progress.finish();
+  context.progress.start("survey", "entries", 0);
+  scan_trees(pool.guests(), visitor, none, context);
+  context.progress.finish();
 
   char host[256] = "";
   ::gethostname(host, sizeof host - 1);
   savings.host = host;
   savings.time = ::time(nullptr);
-  savings.pool = session.pool.top;
-  savings.guard = session.guard.guard->name();
-  savings.scope = session.rules.scope == Scope::all ? "all" : "packages";
-  for (size_t i = 0; i < session.guests.size(); ++i) {
+  savings.pool = pool.pool().top;
+  savings.guard = pool.guard().name();
+  savings.scope = pool.rules().scope == Scope::all ? "all" : "packages";
+  for (size_t i = 0; i < pool.guests().size(); ++i) {
     savings.guests.push_back({});
-    savings.guests[i].name = session.guests[i].name;
-    savings.guests[i].packages = files.packages[i].empty() ? "none" : files.packages[i].source();
+    savings.guests[i].name = pool.guests()[i].name;
+    savings.guests[i].packages = guest_packages[i].empty() ? "none" : guest_packages[i].source();
   }
   std::map<std::string, PackageSavings> packages;
   uint64_t sum_on_disk = 0;
-  for (const auto& holding : gather(session, files, all, savings.guests)) {
+  for (const auto& holding : gather(pool, guest_packages, all, savings.guests)) {
     const bool master = holding.master != Met::kNoMaster;
     // Names where we did not look: other guests' (the store's own name of a master does not count).
     const bool outside = holding.nlink != 0 && holding.nlink - (master ? 1 : 0) > holding.names;
@@ -191,8 +190,8 @@ Savings survey(Session& session) {
     if (master) {
       savings.memory_saved +=
           (holding.guests.size() - 1) * holding.blocks;  // shared extents have a page cache each
-      add_package(packages, holding, session.masters[holding.master].package,
-                  session.masters[holding.master].source);
+      add_package(packages, holding, pool.masters()[holding.master].package,
+                  pool.masters()[holding.master].source);
     } else {
       add_package(packages, holding, holding.package, holding.source);
     }

@@ -9,6 +9,6 @@ namespace vs::unify {
 // All of `Savings` but the history. Where the reflink guard is in force, files whose extents the index knows
 // to be shared count as one inode (an estimate: a guest may have written to its file since, which its next
 // run will see).
-Savings survey(Session& session);
+Savings survey(const OpenedPool& pool, RunContext& context);
 
 }  // namespace vs::unify

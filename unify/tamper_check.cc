@@ -19,20 +19,20 @@ void sort_findings(CheckResult& result) {
   });
 }
 
-uint32_t links_of(const Session& session, const MasterRecord& record) {
-  const auto stat = session.store->stat_master(record.name);
+uint32_t links_of(const OpenedPool& pool, const MasterRecord& record) {
+  const auto stat = pool.store()->stat_master(record.name);
   return stat ? stat->nlink : 0;
 }
 
-std::vector<Finding> check_master(const Session& session, const MasterRecord& record, uint64_t names_found,
+std::vector<Finding> check_master(const OpenedPool& pool, const MasterRecord& record, uint64_t names_found,
                                   bool judge_links) {
   std::vector<Finding> findings;
-  const std::string shown = session.store->shown_master(record.name);
-  const auto fd = session.store->open_master(record.name);
+  const std::string shown = pool.store()->shown_master(record.name);
+  const auto fd = pool.store()->open_master(record.name);
   if (!fd) return {{"unreadable", record.name, fd.error().message}};
-  const auto sealed = session.guard.guard->is_sealed(fd->get(), shown);
+  const auto sealed = pool.guard().is_sealed(fd->get(), shown);
   // One that no guest has a name of is out of reach: an interrupted run made it, gc removes it.
-  const auto reached = links_of(session, record) > 1;
+  const auto reached = links_of(pool, record) > 1;
   if (!sealed || (!*sealed && reached))
     findings.push_back({"unsealed", record.name,
                         sealed ? "guests could write to it; vunify recover seals what an interrupted run left"
@@ -111,62 +111,61 @@ void compare_versions(const Versions& reference, const Versions& other, CheckRes
 
 }  // namespace
 
-CheckResult check_masters(Session& session, bool judge_links) {
+CheckResult check_masters(const OpenedPool& pool, bool judge_links, RunContext& context) {
   CheckResult result;
-  if (session.store == nullptr) return result;
-  std::vector<uint64_t> names(session.masters.size());
+  if (pool.store() == nullptr) return result;
+  std::vector<uint64_t> names(pool.masters().size());
   for (const auto& name :
-       find_names_of_masters(session.guests, session.masters, session.options.state, session.context)) {
+       find_names_of_masters(pool.guests(), pool.masters(), pool.options().state, context)) {
     if (!name.seen) continue;
     ++names[name.master];
     ++result.names;
   }
   std::mutex mutex;
-  session.context.progress.start("check", "masters", session.masters.size());
-  tbb::parallel_for(size_t{0}, session.masters.size(), [&](size_t i) {
-    if (session.context.cancel.stop()) return;
-    auto findings = check_master(session, session.masters[static_cast<uint32_t>(i)], names[i], judge_links);
-    session.context.progress.add();
+  context.progress.start("check", "masters", pool.masters().size());
+  tbb::parallel_for(size_t{0}, pool.masters().size(), [&](size_t i) {
+    if (context.cancel.stop()) return;
+    auto findings = check_master(pool, pool.masters()[static_cast<uint32_t>(i)], names[i], judge_links);
+    context.progress.add();
     const std::lock_guard guard(mutex);
     ++result.masters;
     result.findings.insert(result.findings.end(), findings.begin(), findings.end());
   });
-  session.context.progress.finish();
-  for (const auto& unknown : session.masters.unknown())
+  context.progress.finish();
+  for (const auto& unknown : pool.masters().unknown())
     result.findings.push_back(
         {"content", unknown.name, "the index has no record of it; the next run adopts it"});
   sort_findings(result);
   return result;
 }
 
-CheckResult check_against(Session& session, uint32_t reference, uint32_t name) {
+CheckResult check_against(const OpenedPool& pool, uint32_t reference, uint32_t name, RunContext& context) {
   CheckResult result;
-  GuestFiles files;
-  load_guest_packages(session.guests, session.cache_dir(), files, session.context);
-  const PackageIndex& trusted = files.packages[reference];
-  const PackageIndex& suspect = files.packages[name];
+  const GuestPackages packages = load_guest_packages(pool.guests(), std::nullopt, context);
+  const PackageIndex& trusted = packages[reference];
+  const PackageIndex& suspect = packages[name];
   if (trusted.empty())
     throw Error(fmt::format("the reference {} has no package database that could be read",
-                            session.guests[reference].name));
+                            pool.guests()[reference].name));
   compare_versions(versions_of(trusted), versions_of(suspect), result);
   const Versions theirs = versions_of(suspect);
   ReferenceVisitor visitor(trusted);
   FileTable table;
-  scan_trees(std::span(session.guests).subspan(reference, 1), visitor, table, session.context);
-  const RootDir& root = session.guests[name].root;
+  scan_trees(pool.guests().subspan(reference, 1), visitor, table, context);
+  const RootDir& root = pool.guests()[name].root;
   std::mutex mutex;
-  session.context.progress.start("compare", "files", table.rows().size());
+  context.progress.start("compare", "files", table.rows().size());
   tbb::parallel_for(size_t{0}, table.rows().size(), [&](size_t i) {
     const FileRow& row = table.rows()[i];
     const PackageFile& recorded = trusted.files()[row.note];
     const Package& package = trusted.packages()[recorded.package];
     const auto version = theirs.find(package.name + ":" + package.arch);
-    session.context.progress.add();
+    context.progress.add();
     if (version == theirs.end() || version->second != package.version ||
         recorded.algorithm == DigestAlgorithm::none)
       return;
     const std::string path = table.path(row);
-    const std::string object = session.guests[name].name + ":" + escaped(path);
+    const std::string object = pool.guests()[name].name + ":" + escaped(path);
     FileStat stat;
     const auto fd = root.open_regular(path, &stat);
     std::optional<Finding> finding;
@@ -176,7 +175,7 @@ CheckResult check_against(Session& session, uint32_t reference, uint32_t name) {
                             ? "modified"
                             : "unreadable",
                         object, fmt::format("package {}: {}", escaped(package.name), fd.error().message)};
-    } else if (session.masters.find(stat.ino) && stat.ino == row.ino) {
+    } else if (pool.masters().find(stat.ino) && stat.ino == row.ino) {
       // The very inode that the reference has, sealed.
     } else if (const auto digests = digest_file(fd->get(), recorded.algorithm, object);
                !digests || digests->recorded != trusted.digest(recorded)) {
@@ -188,7 +187,7 @@ CheckResult check_against(Session& session, uint32_t reference, uint32_t name) {
     ++result.files_compared;
     if (finding) result.findings.push_back(std::move(*finding));
   });
-  session.context.progress.finish();
+  context.progress.finish();
   sort_findings(result);
   return result;
 }

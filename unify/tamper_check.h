@@ -23,11 +23,11 @@ struct CheckResult {
 // Each master: sealed, class and SHA-256 as when it was made, link count equal to the names found in the
 // guests plus the store's own. Reads every master once. Link counts are only judged when all guests were
 // looked at.
-CheckResult check_masters(Session& session, bool judge_links);
+CheckResult check_masters(const OpenedPool& pool, bool judge_links, RunContext& context);
 
 // `name`'s package files against what the package database of the trusted guest `reference` records: evidence
 // that a guest cannot forge, since neither its database nor its programs are asked. Files with config and
 // ghost flags are left out.
-CheckResult check_against(Session& session, uint32_t reference, uint32_t name);
+CheckResult check_against(const OpenedPool& pool, uint32_t reference, uint32_t name, RunContext& context);
 
 }  // namespace vs::unify

@@ -30,8 +30,8 @@ class SurveyTest : public unit::HostTest {
     options_.guard = "immutable";
     options_.scope = "all";
     host().index.reset();  // one environment a process
-    Session session(options_, Access::looking, host().context.run);
-    return survey(session);
+    const OpenedPool pool = look_at_pool(take_inventory(options_, host().context.run), host().context.run);
+    return survey(pool, host().context.run);
   }
   Options options_;
 };

@@ -446,31 +446,46 @@ Result remove_unused(const GcInput& input, const MasterRecord& record, Log& log)
   return input.store.remove_master(record.name);
 }
 
+// What the master takes on disk if no guest has a name of it.
+std::optional<uint64_t> bytes_if_unused(const Store& store, const MasterRecord& record) {
+  const auto stat = store.stat_master(record.name);
+  if (!stat || stat->nlink != 1) return std::nullopt;
+  return stat->blocks * 512;
+}
+
 }  // namespace
+
+GcResult find_garbage(const Store& store, const MasterTable& masters, RunContext& context) {
+  GcResult result;
+  for (const auto& record : masters.records()) {
+    if (context.cancel.stop()) break;
+    const auto bytes = bytes_if_unused(store, record);
+    if (!bytes) continue;
+    ++result.removed;
+    result.bytes_freed += *bytes;
+  }
+  return result;
+}
 
 GcResult collect_garbage(const GcInput& input, RunContext& context) {
   GcResult result;
   std::vector<uint64_t> gone;
-  std::optional<Journal> journal;
-  if (input.run != nullptr) journal.emplace(input.state_dir + "/journal", *input.run);
+  Journal journal(input.state_dir + "/journal", input.run);
   for (const auto& record : input.masters.records()) {
     if (context.cancel.stop()) break;
-    const auto stat = input.store.stat_master(record.name);
-    if (!stat || stat->nlink != 1) continue;
-    if (journal) {
-      if (auto removed = remove_unused(input, record, context.log); !removed) {
-        context.log.object_failed(removed.error().message);
-        ++result.failed;
-        continue;
-      }
-      gone.push_back(record.ino);
+    const auto bytes = bytes_if_unused(input.store, record);
+    if (!bytes) continue;
+    if (auto removed = remove_unused(input, record, context.log); !removed) {
+      context.log.object_failed(removed.error().message);
+      ++result.failed;
+      continue;
     }
+    gone.push_back(record.ino);
     ++result.removed;
-    result.bytes_freed += stat->blocks * 512;
+    result.bytes_freed += *bytes;
   }
-  if (!journal) return result;
   input.index.erase_masters(input.store.id(), gone);
-  journal->finish();
+  journal.finish();
   return result;
 }
 

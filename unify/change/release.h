@@ -60,8 +60,6 @@ ReleaseResult release_names(const ReleaseInput& input, std::vector<NameOfMaster>
 // with another owner, mode, time or attribute than they were made with. Guests must not have names of them.
 std::vector<uint32_t> spoiled_masters(const Store& store, const MasterTable& masters);
 
-// Drops masters that no guest uses, journaled as a run without steps, so that recovery seals what a kill left
-// unsealed.
 struct GcResult {
   uint64_t removed = 0;
   uint64_t bytes_freed = 0;
@@ -72,9 +70,12 @@ struct GcInput {
   const Guard& guard;
   const MasterTable& masters;
   Index& index;
-  const JournalRun* run = nullptr;  // nullptr: a dry run, nothing is removed
+  const JournalRun& run;
   std::string state_dir;
 };
+// What collect_garbage() would remove: masters that no guest has a name of. Changes nothing.
+GcResult find_garbage(const Store& store, const MasterTable& masters, RunContext& context);
+// Removes them, journaled as a run without steps, so that recovery seals what a kill left unsealed.
 GcResult collect_garbage(const GcInput& input, RunContext& context);
 
 }  // namespace vs::unify

@@ -44,46 +44,75 @@ void compare_headers(const std::string& file, const PlanHeader& plan, const Plan
   }
 }
 
-Exit apply(ApplyOptions& options) {
-  Command command(options);
+void compare_masters(const std::string& file, const LinkPlan& plan, const MasterTable& masters) {
+  for (const auto& group : plan.groups)
+    if (!group.master.empty() && !masters.find_name(group.master))
+      stale(file, "master " + escaped(group.master) + " is not in the store");
+}
+
+// Trees, guard and scope are those that the plan was made for, unless the command line names others.
+ParsedPlan read_plan(ApplyOptions& options) {
   const auto text = value_or_throw(read_whole(options.plan, size_t{4} << 30), Exit::usage);
   ParsedPlan parsed = parse_plan(text, options.plan);
   if (options.trees.empty())
     for (const auto& tree : parsed.header.trees) options.trees.push_back(tree.name + "=" + tree.path);
   options.scope = parsed.header.scope;
   if (options.guard == "auto") options.guard = parsed.header.guard;
-  std::optional<Session> session;
+  return parsed;
+}
+
+// A tree, store or guard that is not usable any more makes the plan stale.
+template <class Open>
+auto or_stale(const std::string& file, Open open) {
   try {
-    // Judged before a store is made for it; then once more, by what was opened to be changed.
-    Log quiet(Verbosity::quiet);
-    const RunContext& context = command.context();
-    RunContext looking{quiet, context.progress, context.timer, context.cancel, context.jobs};
-    compare_headers(options.plan, parsed.header, header_for(Session(options, Access::looking, looking)));
-    session.emplace(options, options.dry_run ? Access::looking : Access::writing, command.context());
+    return open();
   } catch (const Error& error) {
-    if (error.code() == Exit::usage) stale(options.plan, error.what());
+    if (error.code() == Exit::usage) stale(file, error.what());
     throw;
   }
-  compare_headers(options.plan, parsed.header, header_for(*session));
-  for (const auto& group : parsed.plan.groups)
-    if (!group.master.empty() && !session->masters.find_name(group.master))
-      stale(options.plan, "master " + escaped(group.master) + " is not in the store");
+}
+
+void apply_to(LockedPool& pool, const ParsedPlan& parsed, RunSummary& summary, RunContext& context) {
+  const JournalRun run = pool.journal_run("apply", new_run_id());
+  summary.run = run.run;
+  PlannedLinks links{parsed.plan, parsed.table, {}, parsed.header.ignore_mtime};
+  for (const auto& guest : pool.guests()) links.devices.push_back(guest.root.stat().dev);
+  add_applied(summary, apply_links(pool, links, run, context), pool);
+  record_run(pool, summary, context);
+  prune_old_runs(pool, context);
+}
+
+RunSummary summary_of(const OpenedPool& pool, const ParsedPlan& parsed) {
   RunSummary summary;
   summary.verb = "apply";
-  summary.guests = session->guests.size();
+  summary.guests = pool.guests().size();
   summary.files_considered = parsed.plan.file_count();
-  if (!options.dry_run) {
-    const JournalRun run = session->journal_run("apply", new_run_id());
-    summary.run = run.run;
-    std::vector<uint64_t> devices;
-    for (const auto& guest : session->guests) devices.push_back(guest.root.stat().dev);
-    add_applied(summary,
-                apply_links(*session, {session->guests, parsed.plan, parsed.table}, devices, run,
-                            parsed.header.ignore_mtime),
-                *session);
-    record_run(*session, summary);
-    prune_old_runs(*session);
+  return summary;
+}
+
+Exit apply(ApplyOptions& options) {
+  Command command(options);
+  RunContext& context = command.context();
+  const ParsedPlan parsed = read_plan(options);
+  // Compared before a store is made for it; then once more, with what was opened to be changed.
+  or_stale(options.plan, [&] {
+    Log quiet(Verbosity::quiet);
+    RunContext looking{quiet, context.progress, context.timer, context.cancel, context.jobs};
+    compare_headers(options.plan, parsed.header,
+                    header_for(look_at_pool(take_inventory(options, looking), looking)));
+  });
+  if (options.dry_run) {
+    const OpenedPool pool =
+        or_stale(options.plan, [&] { return look_at_pool(take_inventory(options, context), context); });
+    compare_headers(options.plan, parsed.header, header_for(pool));
+    compare_masters(options.plan, parsed.plan, pool.masters());
+    return command.finish(summary_of(pool, parsed));
   }
+  LockedPool pool = or_stale(options.plan, [&] { return open_whole_pool(options, context); });
+  compare_headers(options.plan, parsed.header, header_for(pool));
+  compare_masters(options.plan, parsed.plan, pool.masters());
+  RunSummary summary = summary_of(pool, parsed);
+  apply_to(pool, parsed, summary, context);
   return command.finish(summary);
 }
 

@@ -16,15 +16,16 @@ Exit check(CheckOptions& options) {
   Command command(options);
   const std::vector<std::string> suspects = options.guests;
   options.guests.clear();  // link counts need all of them
-  Session session(options, Access::looking, command.context());
+  const OpenedPool pool = look_at_pool(take_inventory(options, command.context()), command.context());
   CheckResult result;
   if (options.against.empty()) {
-    for (const auto& name : suspects) session.guest_number(name);
-    result = check_masters(session, options.trees.empty() || suspects.empty());
+    for (const auto& name : suspects) guest_number(pool.guests(), name);
+    result = check_masters(pool, options.trees.empty() || suspects.empty(), command.context());
   } else {
     if (suspects.size() != 1)
       throw Error("check --against REF takes exactly one vserver to compare with it", Exit::usage);
-    result = check_against(session, session.guest_number(options.against), session.guest_number(suspects[0]));
+    result = check_against(pool, guest_number(pool.guests(), options.against),
+                           guest_number(pool.guests(), suspects[0]), command.context());
   }
   for (const auto& finding : result.findings) {
     if (options.json)
@@ -35,13 +36,13 @@ Exit check(CheckOptions& options) {
     else
       fmt::print("{:<16} {}  {}\n", finding.kind, finding.object, finding.detail);
   }
-  if (options.against.empty() && !session.guard.guard->shares_inodes())
+  if (options.against.empty() && !pool.guard().shares_inodes())
     command.print(
         "guard reflink: vservers share extents only, a write by one copies; nothing shared can be tampered "
         "with");
   else if (options.against.empty())
     command.print(fmt::format("{} masters read and compared with their digests, {} names in {} vservers: {}",
-                              result.masters, result.names, session.guests.size(),
+                              result.masters, result.names, pool.guests().size(),
                               result.findings.empty() ? "all sealed, all as they were made"
                                                       : fmt::format("{} findings", result.findings.size())));
   else
@@ -52,7 +53,7 @@ Exit check(CheckOptions& options) {
   if (options.json) {
     RunSummary summary;
     summary.verb = "check";
-    summary.guests = session.guests.size();
+    summary.guests = pool.guests().size();
     summary.masters = result.masters;
     summary.files_considered = result.files_compared;
     summary.files_unified_before = result.names;

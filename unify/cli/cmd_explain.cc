@@ -44,13 +44,14 @@ bool excluded(const Rules& rules, std::string_view path) {
 
 class Explainer {
  public:
-  explicit Explainer(Session& session) : session_(session), files_(look_at_guests(session)) {
-    candidates_ = find_candidates(files_, session.rules, session.masters);
+  Explainer(const OpenedPool& pool, RunContext& context)
+      : pool_(pool), files_(find_files(pool, {}, context)) {
+    candidates_ = find_candidates(files_, pool.rules(), pool.masters());
   }
 
   // Asks in the order of the passes; the first 'no' is the answer.
   Answer explain(uint32_t guest, const std::string& path) {
-    const RootDir& root = session_.guests[guest].root;
+    const RootDir& root = pool_.guests()[guest].root;
     const auto [parent, name] = split_path(path);
     const auto dir =
         root.open_in_root(parent, O_RDONLY | O_DIRECTORY);  // as the guest sees it: bin may be a symlink
@@ -59,19 +60,19 @@ class Explainer {
     const auto stat = stat_at(dir->get(), std::string(name).c_str(), root.host_path(path));
     if (!stat || !dir_stat) return nothing(stat ? dir_stat.error() : stat.error());
     if (!S_ISREG(stat->mode)) return {"not_regular", "it is no regular file; only those are shared"};
-    if (const auto master = session_.masters.find(stat->ino)) return unified(*master, *stat);
-    if (excluded(session_.rules, path)) return answer(Reason::excluded);
+    if (const auto master = pool_.masters().find(stat->ino)) return unified(*master, *stat);
+    if (excluded(pool_.rules(), path)) return answer(Reason::excluded);
     const PackageIndex& packages = files_.packages[guest];
     if (packages.unknown()) return answer(Reason::unknown_packages);
     const PackageFile* file = packages.find(packages.dir(dir_stat->ino), name);
     if (file != nullptr) {
-      if (const auto reason = refuse_record(*file); reason && refuses_in(*reason, session_.rules.scope))
+      if (const auto reason = refuse_record(*file); reason && refuses_in(*reason, pool_.rules().scope))
         return answer(*reason, package_text(packages, *file));
-    } else if (session_.rules.scope == Scope::packages) {
+    } else if (pool_.rules().scope == Scope::packages) {
       return answer(Reason::unowned);
     }
     if (lock_like(name)) return answer(Reason::lock_like);
-    if (const auto reason = refuse_stat(session_.rules, *stat)) return answer(*reason);
+    if (const auto reason = refuse_stat(pool_.rules(), *stat)) return answer(*reason);
     return in_candidates(guest, path, file == nullptr ? "" : package_text(packages, *file));
   }
 
@@ -82,7 +83,7 @@ class Explainer {
   }
 
   Answer unified(uint32_t master, const FileStat& stat) {
-    const MasterRecord& record = session_.masters[master];
+    const MasterRecord& record = pool_.masters()[master];
     std::set<uint32_t> guests;
     for (const auto& sighting : files_.sightings)
       if (sighting.master == master) guests.insert(sighting.guest);
@@ -92,8 +93,8 @@ class Explainer {
   }
 
   Answer in_candidates(uint32_t guest, const std::string& path, const std::string& package) {
-    const VerifyInput input{session_.guests, files_.table,     candidates_,          files_.packages,
-                            files_.devices,  session_.masters, session_.store.get(), session_.rules};
+    const VerifyInput input{pool_.guests(), files_.table,    candidates_,   files_.packages,
+                            files_.devices, pool_.masters(), pool_.store(), pool_.rules()};
     for (const auto& group : candidates_.groups)
       for (uint32_t v = group.begin; v < group.end; ++v)
         for (uint32_t n = candidates_.victims[v].begin; n < candidates_.victims[v].end; ++n) {
@@ -129,16 +130,16 @@ class Explainer {
     return answer(Reason::no_partner, package);
   }
 
-  Session& session_;
+  const OpenedPool& pool_;
   GuestFiles files_;
   CandidateSet candidates_;
 };
 
 Exit explain(const ExplainOptions& options) {
   Command command(options);
-  Session session(options, Access::looking, command.context());
-  const uint32_t guest = session.guest_number(options.guest);
-  Explainer explainer(session);
+  const OpenedPool pool = look_at_pool(take_inventory(options, command.context()), command.context());
+  const uint32_t guest = guest_number(pool.guests(), options.guest);
+  Explainer explainer(pool, command.context());
   size_t explained = 0;
   for (std::string path : options.paths) {
     while (path.starts_with('/')) path.erase(0, 1);

@@ -6,23 +6,42 @@
 namespace vs::unify {
 namespace {
 
-Exit gc(const Options& options) {
-  Command command(options);
-  const Session session(options, options.dry_run ? Access::looking : Access::writing, command.context());
+void print_result(Command& command, const char* did, const GcResult& result) {
+  command.print(fmt::format("{} {} masters that no vserver uses, {}", did, result.removed,
+                            size_text(result.bytes_freed)));
+}
+
+RunSummary summary_of(const OpenedPool& pool, const GcResult& result) {
   RunSummary summary;
   summary.verb = "gc";
-  summary.guests = session.guests.size();
-  if (session.store != nullptr) {
-    const JournalRun run = session.journal_run("gc", new_run_id());
-    const GcResult result = collect_garbage({*session.store, *session.guard.guard, session.masters,
-                                             *session.index, options.dry_run ? nullptr : &run, options.state},
-                                            command.context());
-    command.print(fmt::format("{} {} masters that no vserver uses, {}",
-                              options.dry_run ? "would remove" : "removed", result.removed,
-                              size_text(result.bytes_freed)));
-    summary.bytes_saved = result.bytes_freed;
-    summary.masters = session.masters.size() - result.removed;
-  }
+  summary.guests = pool.guests().size();
+  summary.bytes_saved = result.bytes_freed;
+  summary.masters = pool.masters().size() - result.removed;
+  return summary;
+}
+
+RunSummary look_for_garbage(const Options& options, Command& command) {
+  RunContext& context = command.context();
+  const OpenedPool pool = look_at_pool(take_inventory(options, context), context);
+  if (pool.store() == nullptr) return summary_of(pool, GcResult{});
+  const GcResult result = find_garbage(*pool.store(), pool.masters(), context);
+  print_result(command, "would remove", result);
+  return summary_of(pool, result);
+}
+
+RunSummary remove_garbage(const Options& options, Command& command) {
+  LockedPool pool = open_whole_pool(options, command.context());
+  const JournalRun run = pool.journal_run("gc", new_run_id());
+  const GcResult result = collect_garbage(
+      {pool.store(), pool.guard(), pool.masters(), pool.index(), run, options.state}, command.context());
+  print_result(command, "removed", result);
+  return summary_of(pool, result);
+}
+
+Exit gc(const Options& options) {
+  Command command(options);
+  const RunSummary summary =
+      options.dry_run ? look_for_garbage(options, command) : remove_garbage(options, command);
   return options.json ? command.finish(summary) : command.exit_code();
 }
 

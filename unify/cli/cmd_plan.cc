@@ -12,18 +12,18 @@ struct PlanOptions : Options {
 
 Exit plan(const PlanOptions& options) {
   Command command(options);
-  Session session(options, Access::looking, command.context());
-  GuestFiles files = look_at_guests(session);
-  const LinkPlan made = plan_links(session, files);
-  const std::string text = plan_text(header_for(session), made, files.table);
+  const OpenedPool pool = look_at_pool(take_inventory(options, command.context()), command.context());
+  const PlannedRun planned = plan_run(pool, {}, command.context());
+  const LinkPlan& made = planned.plan;
+  const std::string text = plan_text(header_for(pool), made, planned.files.table);
   if (options.output.empty()) {
     fmt::print("{}", text);
     return command.exit_code();
   }
   ok_or_throw(write_durably(options.output, text));
   command.print(fmt::format("{}: {} files in {} groups, {} to save", options.output, made.file_count(),
-                            made.groups.size(), size_text(made.bytes_to_save(session.pool.block_size))));
-  return command.finish(summarize(session, "plan", files));
+                            made.groups.size(), size_text(made.bytes_to_save(pool.pool().block_size))));
+  return command.finish(summarize(pool, "plan", planned.files));
 }
 
 }  // namespace

@@ -13,6 +13,35 @@ bool has_store(const Options& pool) {
   return ::access(default_store_path(pool.pool).c_str(), F_OK) == 0;
 }
 
+struct Recovered {
+  bool needed = false;
+  std::optional<std::string> run;  // the interrupted one
+  uint64_t guests = 0, masters = 0;
+};
+
+// For a dry run, and if there is no store: then there is nothing to recover, unless the journal says
+// otherwise.
+Recovered look_at_one_pool(PoolInventory found, bool dry_run, RunContext& context) {
+  const OpenedPool pool = look_at_pool(std::move(found), context);
+  const bool needed = needs_recovery(pool.store(), pool.options().state);
+  if (needed && !dry_run)
+    throw Error(pool.options().state + "/journal tells of an interrupted run, but there is no store " +
+                escaped(pool.store_path()) + "; name it with --store");
+  return {needed, std::nullopt, pool.guests().size(), pool.masters().size()};
+}
+
+Recovered recover_one_pool(const Options& options, RunContext& context) {
+  if (!options.dry_run) require_root();
+  PoolInventory found = take_inventory(options, context);
+  if (options.dry_run || !found.has_store())
+    return look_at_one_pool(std::move(found), options.dry_run, context);
+  LockedPool pool = lock_pool(std::move(found), context);
+  const RecoveryResult result = make_whole(pool, context);
+  Recovered recovered{result.needed, std::nullopt, pool.guests().size(), pool.masters().size()};
+  if (result.needed) recovered.run = result.run;
+  return recovered;
+}
+
 Exit recover(const Options& options) {
   Command command(options);
   RunSummary summary;
@@ -20,17 +49,11 @@ Exit recover(const Options& options) {
   bool needed = false;
   for (const auto& one : each_pool(options)) {
     if (options.each_pool && !has_store(one)) continue;
-    const Session session(one, options.dry_run ? Access::looking : Access::changing,
-                          command.context());  // recovers
-    if (options.dry_run)
-      needed = needed || needs_recovery(session.store.get(), one.state);
-    else if (session.store == nullptr && needs_recovery(nullptr, one.state))
-      throw Error(one.state + "/journal tells of an interrupted run, but there is no store " +
-                  escaped(session.store_path) + "; name it with --store");
-    needed = needed || session.recovered.needed;
-    if (session.recovered.needed) summary.run = session.recovered.run;
-    summary.guests += session.guests.size();
-    summary.masters += session.masters.size();
+    const Recovered recovered = recover_one_pool(one, command.context());
+    needed = needed || recovered.needed;
+    if (recovered.run) summary.run = recovered.run;
+    summary.guests += recovered.guests;
+    summary.masters += recovered.masters;
   }
   if (needed && options.dry_run) command.print("an interrupted run has to be recovered");
   if (!needed) command.print("nothing to recover");

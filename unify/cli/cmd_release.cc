@@ -34,22 +34,20 @@ bool wanted(const NameOfMaster& name, const ReleaseOptions& options, const std::
 }
 
 // Paths of the guest's files that the named packages own, as a scan sees them.
-std::vector<std::string> owned_paths(Session& session, uint32_t guest, const std::vector<NameOfMaster>& names,
-                                     const std::vector<std::string>& packages) {
+std::vector<std::string> owned_paths(const Guest& guest, const std::vector<NameOfMaster>& names,
+                                     const std::vector<std::string>& packages, const KeptKnowledge& kept,
+                                     RunContext& context) {
   std::vector<std::string> owned;
   if (packages.empty()) return owned;
-  GuestFiles files;
-  load_guest_packages(std::span(session.guests).subspan(guest, 1), session.cache_dir(), files,
-                      session.context);
-  const PackageIndex& index = files.packages[0];
+  const GuestPackages loaded = load_guest_packages(std::span(&guest, 1), kept.package_cache, context);
+  const PackageIndex& index = loaded[0];
   for (const auto& name : packages)
     if (std::none_of(index.packages().begin(), index.packages().end(),
                      [&](const Package& p) { return p.name == name || p.source == name; }))
-      throw Error(fmt::format("{} has no package '{}'", session.guests[guest].name, escaped(name)),
-                  Exit::usage);
+      throw Error(fmt::format("{} has no package '{}'", guest.name, escaped(name)), Exit::usage);
   for (const auto& name : names) {
     const auto [parent, base] = split_path(name.path);
-    const auto dir = session.guests[guest].root.open_dir(parent);
+    const auto dir = guest.root.open_dir(parent);
     const auto stat = dir ? stat_fd(dir->get(), name.path) : Expected<FileStat>(dir.error());
     if (!stat) continue;
     const PackageFile* file = index.find(index.dir(stat->ino), base);
@@ -63,37 +61,53 @@ std::vector<std::string> owned_paths(Session& session, uint32_t guest, const std
   return owned;
 }
 
-Exit release(const ReleaseOptions& options) {
-  Command command(options);
-  Session session(options, options.dry_run ? Access::looking : Access::changing, command.context());
-  const uint32_t guest = session.guest_number(options.guest);
-  RunSummary summary;
-  summary.verb = "release";
-  summary.guests = 1;
-  if (session.store == nullptr) {
-    command.print("there is no store, so nothing is shared: " + escaped(session.store_path));
-    return command.exit_code();
+// Nothing where there is nothing to give back, and the reason is printed.
+std::optional<std::vector<NameOfMaster>> names_to_release(const OpenedPool& pool, const KeptKnowledge& kept,
+                                                          const ReleaseOptions& options, Command& command) {
+  const uint32_t guest = guest_number(pool.guests(), options.guest);
+  if (pool.store() == nullptr) {
+    command.print("there is no store, so nothing is shared: " + escaped(pool.store_path()));
+    return std::nullopt;
   }
-  if (!session.guard.guard->shares_inodes()) {
+  if (!pool.guard().shares_inodes()) {
     command.print("guard reflink: each vserver has its own inodes and may write to them; nothing to release");
-    return command.exit_code();
+    return std::nullopt;
   }
-  std::vector<NameOfMaster> names = find_names_of_masters(std::span(session.guests).subspan(guest, 1),
-                                                          session.masters, options.state, command.context());
-  const auto owned = owned_paths(session, guest, names, options.packages);
+  std::vector<NameOfMaster> names = find_names_of_masters(pool.guests().subspan(guest, 1), pool.masters(),
+                                                          options.state, command.context());
+  const auto owned = owned_paths(pool.guests()[guest], names, options.packages, kept, command.context());
   names =
       select_names(std::move(names), [&](const NameOfMaster& name) { return wanted(name, options, owned); });
   for (auto& name : names) name.guest = guest;
-  if (options.dry_run) {
-    for (const auto& name : names) command.print("would release " + escaped(name.path));
-    return command.exit_code();
-  }
-  const JournalRun run = session.journal_run("release", new_run_id());
-  const auto timed = command.context().timer.time("release");
-  const ReleaseResult result = release_names(session.release_input(run), names, command.context());
-  session.release_spoiled();
+  return names;
+}
+
+Exit show_release(const ReleaseOptions& options, PoolInventory found, Command& command) {
+  const OpenedPool pool = look_at_pool(std::move(found), command.context());
+  if (const auto names = names_to_release(pool, {}, options, command))
+    for (const auto& name : *names) command.print("would release " + escaped(name.path));
+  return command.exit_code();
+}
+
+Exit release(const ReleaseOptions& options) {
+  Command command(options);
+  RunContext& context = command.context();
+  if (!options.dry_run) require_root();
+  PoolInventory found = take_inventory(options, context);
+  if (options.dry_run || !found.has_store()) return show_release(options, std::move(found), command);
+  LockedPool pool = lock_pool(std::move(found), context);
+  make_whole(pool, context);
+  const auto names = names_to_release(pool, pool.kept(), options, command);
+  if (!names) return command.exit_code();
+  const JournalRun run = pool.journal_run("release", new_run_id());
+  const auto timed = context.timer.time("release");
+  const ReleaseResult result = release_names(pool.release_input(run), *names, context);
+  release_spoiled(pool, context);
+  RunSummary summary;
+  summary.verb = "release";
+  summary.guests = 1;
   summary.run = run.run;
-  summary.masters = session.masters.size();
+  summary.masters = pool.masters().size();
   summary.skipped = result.skipped;
   command.print(fmt::format("{}: {} files are its own again, {} copied", options.guest, result.released,
                             size_text(result.bytes_copied)));

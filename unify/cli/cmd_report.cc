@@ -23,9 +23,9 @@ ReportBy report_by(const ReportOptions& options) {
 Exit report(const ReportOptions& options) {
   Command command(options);
   const ReportBy by = report_by(options);
-  Session session(options, Access::looking, command.context());
-  Savings savings = survey(session);
-  savings.nights = runs_on_pool(read_history(options.state + "/history.jsonl"), escaped(session.pool.top));
+  const OpenedPool pool = look_at_pool(take_inventory(options, command.context()), command.context());
+  Savings savings = survey(pool, command.context());
+  savings.nights = runs_on_pool(read_history(options.state + "/history.jsonl"), escaped(pool.pool().top));
   if (!options.html.empty()) ok_or_throw(write_durably(options.html, savings_html(savings), 0644));
   if (!options.prometheus.empty())
     ok_or_throw(write_durably(options.prometheus, savings_prometheus(savings), 0644));

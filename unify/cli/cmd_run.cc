@@ -20,17 +20,23 @@ void add(RunSummary& sum, const RunSummary& one) {
   for (size_t i = 0; i < kReasons; ++i) sum.skipped[i] += one.skipped[i];
 }
 
+RunSummary plan_one_pool(const Options& options, Command& command) {
+  RunContext& context = command.context();
+  const OpenedPool pool = look_at_pool(take_inventory(options, context), context);
+  const PlannedRun planned = plan_run(pool, {}, context);
+  command.print(fmt::format("would link {} files in {} groups, saving {}", planned.plan.file_count(),
+                            planned.plan.groups.size(),
+                            size_text(planned.plan.bytes_to_save(pool.pool().block_size))));
+  return summarize(pool, "run", planned.files);
+}
+
 RunSummary run_one_pool(const Options& options, Command& command) {
-  Session session(options, options.dry_run ? Access::looking : Access::writing, command.context());
-  LinkPlan plan;
-  const RunSummary summary = run_unify(session, &plan);
-  if (options.dry_run) {
-    command.print(fmt::format("would link {} files in {} groups, saving {}", plan.file_count(),
-                              plan.groups.size(), size_text(plan.bytes_to_save(session.pool.block_size))));
-  } else {
-    record_run(session, summary);
-    prune_old_runs(session);
-  }
+  if (options.dry_run) return plan_one_pool(options, command);
+  RunContext& context = command.context();
+  LockedPool pool = open_whole_pool(options, context);
+  const RunSummary summary = run_unify(pool, context);
+  record_run(pool, summary, context);
+  prune_old_runs(pool, context);
   return summary;
 }
 

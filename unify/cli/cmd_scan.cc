@@ -10,25 +10,25 @@ namespace {
 
 Exit scan(const Options& options) {
   Command command(options);
-  Session session(options, Access::looking, command.context());
-  const GuestFiles files = look_at_guests(session);
+  const OpenedPool pool = look_at_pool(take_inventory(options, command.context()), command.context());
+  const GuestFiles files = find_files(pool, {}, command.context());
   command.print(fmt::format("{:<20} {:<16} {:>9} {:>9} {:>10} {:>8}  {}", "VSERVER", "PACKAGES", "FILES",
                             "OWNED", "CONSIDERED", "UNIFIED", "TREE"));
-  for (size_t i = 0; i < session.guests.size(); ++i) {
+  for (size_t i = 0; i < pool.guests().size(); ++i) {
     const GuestCounts& counts = files.counts[i];
     const std::string source = files.packages[i].empty() ? "none" : files.packages[i].source();
-    command.print(fmt::format("{:<20} {:<16} {:>9} {:>9} {:>10} {:>8}  {}", session.guests[i].name, source,
+    command.print(fmt::format("{:<20} {:<16} {:>9} {:>9} {:>10} {:>8}  {}", pool.guests()[i].name, source,
                               counts.regular_files, counts.owned, counts.considered, counts.unified,
-                              escaped(session.guests[i].root.path())));
+                              escaped(pool.guests()[i].root.path())));
     if (!options.json) continue;
     nlohmann::ordered_json skipped = nlohmann::ordered_json::object();
     for (size_t r = 0; r < kReasons; ++r)
       if (counts.skipped[r] != 0)
         skipped[std::string(reason_name(static_cast<Reason>(r)))] = counts.skipped[r];
     command.line({{"type", "guest"},
-                  {"name", session.guests[i].name},
-                  {"tree", escaped(session.guests[i].root.path())},
-                  {"source", session.guests[i].source},
+                  {"name", pool.guests()[i].name},
+                  {"tree", escaped(pool.guests()[i].root.path())},
+                  {"source", pool.guests()[i].source},
                   {"packages", source},
                   {"files", counts.regular_files},
                   {"owned", counts.owned},
@@ -36,7 +36,7 @@ Exit scan(const Options& options) {
                   {"unified", counts.unified},
                   {"skipped", skipped}});
   }
-  return command.finish(summarize(session, "scan", files));
+  return command.finish(summarize(pool, "scan", files));
 }
 
 }  // namespace

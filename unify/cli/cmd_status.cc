@@ -11,36 +11,36 @@ namespace vs::unify {
 namespace {
 
 void show_pool(const Options& options, Command& command) {
-  const Session session(options, Access::looking, command.context());
-  const auto nights = runs_on_pool(read_history(options.state + "/history.jsonl"), escaped(session.pool.top));
-  const bool unfinished = needs_recovery(session.store.get(), options.state);
-  const bool locked = session.store != nullptr && session.store->is_locked();
+  const OpenedPool pool = look_at_pool(take_inventory(options, command.context()), command.context());
+  const auto nights = runs_on_pool(read_history(options.state + "/history.jsonl"), escaped(pool.pool().top));
+  const bool unfinished = needs_recovery(pool.store(), options.state);
+  const bool locked = pool.store() != nullptr && pool.store()->is_locked();
   if (options.json) {
     nlohmann::ordered_json guards = nlohmann::ordered_json::array();
-    for (const auto& verdict : session.guard.considered)
+    for (const auto& verdict : pool.guards_considered())
       guards.push_back({{"name", verdict.name}, {"usable", verdict.usable}, {"why", verdict.why}});
     command.line({{"type", "status"},
-                  {"pool", escaped(session.pool.top)},
-                  {"filesystem", session.pool.filesystem},
-                  {"store", escaped(session.store_path)},
-                  {"store_exists", session.store != nullptr},
-                  {"guard", session.guard.guard->name()},
+                  {"pool", escaped(pool.pool().top)},
+                  {"filesystem", pool.pool().filesystem},
+                  {"store", escaped(pool.store_path())},
+                  {"store_exists", pool.store() != nullptr},
+                  {"guard", pool.guard().name()},
                   {"guards", guards},
-                  {"guests", session.guests.size()},
-                  {"masters", session.masters.size()},
+                  {"guests", pool.guests().size()},
+                  {"masters", pool.masters().size()},
                   {"unfinished_run", unfinished},
                   {"locked", locked},
                   {"last_run", nights.empty() ? "" : nights.back().run}});
     return;
   }
-  command.print(fmt::format("pool      {} ({}), {} vservers", escaped(session.pool.top),
-                            session.pool.filesystem, session.guests.size()));
+  command.print(fmt::format("pool      {} ({}), {} vservers", escaped(pool.pool().top),
+                            pool.pool().filesystem, pool.guests().size()));
   command.print(fmt::format(
-      "store     {}{}", escaped(session.store_path),
-      session.store == nullptr ? " (not made yet)" : fmt::format(", {} masters", session.masters.size())));
+      "store     {}{}", escaped(pool.store_path()),
+      pool.store() == nullptr ? " (not made yet)" : fmt::format(", {} masters", pool.masters().size())));
   command.print(fmt::format("state     {}", escaped(options.state)));
-  command.print(fmt::format("guard     {}", session.guard.guard->name()));
-  for (const auto& verdict : session.guard.considered)
+  command.print(fmt::format("guard     {}", pool.guard().name()));
+  for (const auto& verdict : pool.guards_considered())
     command.print(fmt::format("          {}: {}{}", verdict.name,
                               verdict.usable ? "usable, " : "not usable here: ", verdict.why));
   command.print(fmt::format("running   {}", locked ? "yes, the store is locked by a run" : "no"));

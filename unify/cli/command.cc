@@ -54,7 +54,7 @@ std::string summary_json(const RunSummary& summary, const PhaseTimer& timer) {
       skipped[std::string(reason_name(static_cast<Reason>(i)))] = summary.skipped[i];
   json["skipped"] = skipped;
   add_costs(json, timer);
-  json["run"] = summary.run;
+  json["run"] = summary.run.value_or("");
   return json.dump();
 }
 
@@ -64,7 +64,7 @@ std::string summary_text(const RunSummary& summary, const PhaseTimer& timer) {
     text = fmt::format("{} vservers, {} files seen, {} considered, {} unified before\n", summary.guests,
                        summary.files_seen, summary.files_considered, summary.files_unified_before);
   // A dry run has no number, and has linked nothing.
-  if (summary.run.empty() && (summary.verb == "run" || summary.verb == "apply")) {
+  if (!summary.run && (summary.verb == "run" || summary.verb == "apply")) {
     if (summary.masters != 0)
       text += fmt::format("{} masters hold {} for all\n", summary.masters, size_text(summary.bytes_shared));
   } else if (summary.verb == "run" || summary.verb == "apply") {
@@ -83,7 +83,7 @@ std::string summary_text(const RunSummary& summary, const PhaseTimer& timer) {
   const bool giving_back = summary.verb == "release" || summary.verb == "undo";
   if (!troubles.empty())
     text += (giving_back ? "not given back this time: " : "not shared this time: ") + troubles + "\n";
-  return text + fmt::format("{:.2f} s{}\n", timer.total(), summary.run.empty() ? "" : ", run " + summary.run);
+  return text + fmt::format("{:.2f} s{}\n", timer.total(), summary.run ? ", run " + *summary.run : "");
 }
 
 }  // namespace vs::unify

@@ -21,7 +21,7 @@ std::string unread_databases(const RootDir& root) {
 
 }  // namespace
 
-PackageIndex load_packages(const RootDir& root, const std::string& cache_dir,
+PackageIndex load_packages(const RootDir& root, const std::optional<std::string>& cache_dir,
                            std::vector<PackageTrouble>& troubles) {
   TroubleLog log(troubles);
   PackageIndexBuilder builder;
@@ -29,7 +29,7 @@ PackageIndex load_packages(const RootDir& root, const std::string& cache_dir,
   if (read_dpkg(root, builder, log)) source = "dpkg";
   RpmOptions options;
   options.cache_dir = cache_dir;
-  if (!cache_dir.empty()) options.work_dir = cache_dir;
+  if (cache_dir) options.work_dir = *cache_dir;
   if (const std::string backends = read_rpm(root, options, builder, log); !backends.empty())
     source += (source.empty() ? "rpm (" : " + rpm (") + backends + ")";
   if (source.empty()) source = unread_databases(root);

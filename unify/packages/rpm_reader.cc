@@ -335,14 +335,13 @@ bool DatabaseReader::read_copy(const PrivateCopy& copy, PackageIndexBuilder& bui
 std::string read_rpm(const RootDir& root, const RpmOptions& options, PackageIndexBuilder& builder,
                      TroubleLog& log) {
   std::string backends;
-  if (!options.cache_dir.empty())
-    ::mkdir(options.cache_dir.c_str(), 0700);  // failing shows when a result is stored
+  if (options.cache_dir) ::mkdir(options.cache_dir->c_str(), 0700);  // failing shows when a result is stored
   const size_t troubles = log.count();
   const auto databases = find_rpm_databases(root, options.max_bytes, log);
   if (databases.empty() && log.count() != troubles) builder.mark_unknown();
   for (const RpmDatabase& database : databases) {
     std::string cache;
-    if (!options.cache_dir.empty()) cache = cache_file(options.cache_dir, root, database.place);
+    if (options.cache_dir) cache = cache_file(*options.cache_dir, root, database.place);
     try {
       if (!DatabaseReader(database, options, cache, log).read(builder)) {
         builder.mark_unknown();

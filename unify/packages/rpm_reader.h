@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "core/tree/root_dir.h"
@@ -12,9 +13,9 @@
 namespace vs::unify {
 
 struct RpmOptions {
-  std::string cache_dir;            // "" for no cache
-  std::string work_dir = "/tmp";    // private copies go below it
-  uint64_t max_bytes = 1ull << 30;  // of a database with its log; large hosts have some 300 MB
+  std::optional<std::string> cache_dir;  // none: nothing is kept
+  std::string work_dir = "/tmp";         // private copies go below it
+  uint64_t max_bytes = 1ull << 30;       // of a database with its log; large hosts have some 300 MB
   SandboxLimits limits;
   std::function<void()> before_copy;  // for tests: what a guest does between our two readings
 };

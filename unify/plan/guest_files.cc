@@ -132,29 +132,32 @@ GuestCounts GuestFiles::total() const {
   return sum;
 }
 
-void load_guest_packages(std::span<const Guest> guests, const std::string& cache_dir, GuestFiles& files,
-                         RunContext& context) {
-  files.packages.resize(guests.size());
-  files.troubles.resize(guests.size());
-  if (!cache_dir.empty())  // verbs that only look leave what is there
-    for (const std::string& dir : {cache_dir, std::string("/tmp")})
+GuestPackages load_guest_packages(std::span<const Guest> guests, const std::optional<std::string>& cache_dir,
+                                  RunContext& context) {
+  GuestPackages packages(guests.size());
+  if (cache_dir)  // verbs that only look leave what is there
+    for (const std::string& dir : {*cache_dir, std::string("/tmp")})
       if (const size_t swept = sweep_private_copies(dir))
         context.log.verbose(fmt::format(
             "removed {} private copies of rpm databases that killed runs left in {}", swept, dir));
   context.progress.start("packages", "guests", guests.size());
   tbb::parallel_for(size_t{0}, guests.size(), [&](size_t i) {
     if (context.cancel.stop()) return;
-    files.packages[i] = load_packages(guests[i].root, cache_dir, files.troubles[i]);
-    for (const auto& trouble : files.troubles[i])
+    std::vector<PackageTrouble> troubles;
+    packages[i] = load_packages(guests[i].root, cache_dir, troubles);
+    for (const auto& trouble : troubles)
       context.log.object_failed(fmt::format("{}: package database {}: {}", guests[i].name,
                                             escaped(trouble.file), escaped(trouble.detail)));
     context.progress.add();
   });
   context.progress.finish();
+  return packages;
 }
 
-void scan_guests(std::span<const Guest> guests, const Rules& rules, const MasterTable& masters,
-                 GuestFiles& files, RunContext& context) {
+GuestFiles scan_guests(std::span<const Guest> guests, const Rules& rules, const MasterTable& masters,
+                       GuestPackages packages, RunContext& context) {
+  GuestFiles files;
+  files.packages = std::move(packages);
   files.packages.resize(guests.size());
   files.counts.resize(guests.size());
   for (const auto& guest : guests) files.devices.push_back(guest.root.stat().dev);
@@ -163,6 +166,7 @@ void scan_guests(std::span<const Guest> guests, const Rules& rules, const Master
   context.progress.start("scan", "entries", 0);
   scan_trees(guests, visitor, files.table, context);
   context.progress.finish();
+  return files;
 }
 
 }  // namespace vs::unify

@@ -6,6 +6,7 @@
 // only the rest is stat'ed.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,7 +14,6 @@
 #include "core/run_context.h"
 #include "core/tree/inventory.h"
 #include "unify/packages/package_index.h"
-#include "unify/packages/trouble_log.h"
 #include "unify/plan/eligibility.h"
 #include "unify/plan/master_table.h"
 #include "unify/scan/file_table.h"
@@ -35,9 +35,10 @@ struct Sighting {
   uint32_t master = 0;
 };
 
+using GuestPackages = std::vector<PackageIndex>;  // one per guest
+
 struct GuestFiles {
-  std::vector<PackageIndex> packages;  // one a guest
-  std::vector<std::vector<PackageTrouble>> troubles;
+  GuestPackages packages;
   std::vector<GuestCounts> counts;
   std::vector<uint64_t> devices;  // st_dev of each guest's tree; they differ between btrfs subvolumes only
   FileTable table;  // what is considered; FileRow::note is the position in packages[guest].files(),
@@ -47,12 +48,13 @@ struct GuestFiles {
 };
 inline constexpr uint32_t kNoPackage = 0xffffffff;
 
-// Pass 4, before the scan because it saves the scan most of its work. `cache_dir` as in load_packages().
-void load_guest_packages(std::span<const Guest> guests, const std::string& cache_dir, GuestFiles& files,
-                         RunContext& context);
+// Pass 4, before the scan because it saves the scan most of its work. `cache_dir` as in load_packages(). What
+// is wrong with a database is logged.
+GuestPackages load_guest_packages(std::span<const Guest> guests, const std::optional<std::string>& cache_dir,
+                                  RunContext& context);
 
 // Passes 3 and 5 in one walk.
-void scan_guests(std::span<const Guest> guests, const Rules& rules, const MasterTable& masters,
-                 GuestFiles& files, RunContext& context);
+GuestFiles scan_guests(std::span<const Guest> guests, const Rules& rules, const MasterTable& masters,
+                       GuestPackages packages, RunContext& context);
 
 }  // namespace vs::unify

@@ -528,9 +528,9 @@ TEST_F(RecoverReleaseTest, GivesBackWhatTheGuestHadPutThereMeanwhile) {
 // --- As the verbs do it
 // ---------------------------------------------------------------------------------------------
 
-// A session looks at guests and store through a private view of their mount, and names cannot be exchanged
-// between that and the mount itself.
-TEST_F(RecoveryTest, WorksForASession) {
+// A locked pool looks at guests and store through a private view of their mount, and names cannot be
+// exchanged between that and the mount itself.
+TEST_F(RecoveryTest, WorksForALockedPool) {
   if (::unshare(CLONE_NEWNS) != 0) VS_SKIP(kRoot) << "a private view of the mount needs root";
   intend();
   link_all();
@@ -542,8 +542,8 @@ TEST_F(RecoveryTest, WorksForASession) {
   options.guard = "immutable";
   options.scope = "all";
   host().index.reset();  // one environment a process
-  const Session session(options, Access::writing, host().context.run);
-  EXPECT_EQ(session.recovered.lost, 0u);
+  LockedPool pool = lock_pool(take_inventory(options, host().context.run), host().context.run);
+  EXPECT_EQ(make_whole(pool, host().context.run).lost, 0u);
   EXPECT_EQ(unit::ino_of(guest(2)), b_);
   EXPECT_EQ(unit::read_file(guest(2)), "MINE");
   EXPECT_TRUE(linked(0) && linked(1));

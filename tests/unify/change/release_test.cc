@@ -303,7 +303,7 @@ TEST_F(SpoiledMasterTest, LosesAllItsNamesWhenTheNextSessionOpens) {
   options.guard = "immutable";
   options.scope = "all";
   host().index.reset();  // one environment a process
-  const Session session(options, Access::writing, host().context.run);
+  const LockedPool pool = open_whole_pool(options, host().context.run);
   for (const char* guest : {"a", "b", "c"}) {
     EXPECT_EQ(unit::lstat_of(x(guest)).st_mode & 07777, 0644u) << guest;
     EXPECT_EQ(unit::read_file(x(guest)), "same");
@@ -322,8 +322,8 @@ class GcTest : public ReleaseTest {
  protected:
   GcResult collect(bool dry_run) {
     const JournalRun run = host().journal_run();
-    return collect_garbage({*host().store, *host().guard, host().masters, *host().index,
-                            dry_run ? nullptr : &run, host().state()},
+    if (dry_run) return find_garbage(*host().store, host().masters, host().context.run);
+    return collect_garbage({*host().store, *host().guard, host().masters, *host().index, run, host().state()},
                            host().context.run);
   }
 };

@@ -43,7 +43,7 @@ class DpkgReaderTest : public testing::Test {
   }
   const PackageFile* find(const std::string& path) {
     troubles_.clear();
-    index_ = load_packages(guest_.root(), "", troubles_);
+    index_ = load_packages(guest_.root(), std::nullopt, troubles_);
     return look_up(index_, guest_, path);
   }
   std::string troubles() const { return all(troubles_); }

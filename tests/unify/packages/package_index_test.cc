@@ -216,7 +216,7 @@ TEST_F(PackageIndexTest, CopesWithManyDirectories) {
 TEST_F(PackageIndexTest, SaysWhichDatabasesItCannotRead) {
   guest_.file("lib/apk/db/installed");
   std::vector<PackageTrouble> troubles;
-  const PackageIndex index = load_packages(guest_.root(), "", troubles);
+  const PackageIndex index = load_packages(guest_.root(), std::nullopt, troubles);
   EXPECT_EQ(index.source(), "none (apk: not read by this version)");
   EXPECT_TRUE(index.empty());
   EXPECT_TRUE(troubles.empty()) << all(troubles);
@@ -224,7 +224,7 @@ TEST_F(PackageIndexTest, SaysWhichDatabasesItCannotRead) {
 
 TEST_F(PackageIndexTest, SaysNoneForAnEmptyTree) {
   std::vector<PackageTrouble> troubles;
-  EXPECT_EQ(load_packages(guest_.root(), "", troubles).source(), "none");
+  EXPECT_EQ(load_packages(guest_.root(), std::nullopt, troubles).source(), "none");
   EXPECT_TRUE(troubles.empty()) << all(troubles);
 }
 

@@ -148,7 +148,7 @@ TEST_F(RpmReaderTest, ReadsABerkeleyDatabase) {
 
 TEST_F(RpmReaderTest, IsPartOfLoadPackages) {
   install_all();
-  const PackageIndex index = load_packages(guest_.root(), "", troubles_);
+  const PackageIndex index = load_packages(guest_.root(), std::nullopt, troubles_);
   EXPECT_EQ(index.source(), "rpm (sqlite)");
   EXPECT_NE(look_up(index, guest_, "usr/bin/tiny"), nullptr);
   EXPECT_THAT(troubles_, IsEmpty()) << all(troubles_);

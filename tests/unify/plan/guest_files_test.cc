@@ -18,10 +18,8 @@ class GuestFilesTest : public testing::Test {
   // The real walk, over what the fixture's builder made of the records.
   std::vector<std::string> scan() {
     host_.scan();
-    GuestFiles files;
-    files.packages = std::move(host_.files.packages);
-    scan_guests(host_.guests, host_.rules, host_.masters, files, host_.context.run);
-    host_.files = std::move(files);
+    host_.files = scan_guests(host_.guests, host_.rules, host_.masters, std::move(host_.files.packages),
+                              host_.context.run);
     std::vector<std::string> paths;
     for (const auto& row : host_.files.table.rows())
       paths.push_back(host_.guests[host_.files.table.guest(row)].name + ":" + host_.files.table.path(row));
