@@ -19,7 +19,7 @@ namespace {
 class LiveMastersTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (const std::string why = unit::cannot_seal(); !why.empty()) GTEST_SKIP() << why;
+    VS_STOP_IF(unit::cannot_seal());
     unit::make_dirs(dir_ / "guest");
     std::vector<Guest> guests;
     guests.push_back({"guest", "--tree", RootDir(dir_ / "guest")});

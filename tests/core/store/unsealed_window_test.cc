@@ -22,7 +22,7 @@ using Verdict = UnsealedWindow::Verdict;
 class UnsealedWindowTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (const std::string why = unit::cannot_seal(); !why.empty()) GTEST_SKIP() << why;
+    VS_STOP_IF(unit::cannot_seal());
     expect_lease_signals();
     unit::write_file(dir_ / "master", "content");
     unit::make_dirs(dir_ / "guest");
