@@ -4,8 +4,6 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <sys/statfs.h>
-#include <tbb/enumerable_thread_specific.h>
-#include <tbb/parallel_for_each.h>
 
 #include <algorithm>
 #include <array>
@@ -16,7 +14,8 @@
 #include <unordered_map>
 
 #include "core/escape.h"
-#include "core/tree/dir_reader.h"
+#include "core/tree/listing.h"
+#include "core/tree/parallel_walk.h"
 
 namespace vs::backup {
 
@@ -38,12 +37,6 @@ namespace {
 
 // One byte an inode says which.
 constexpr size_t kMostFilesystems = 250;
-
-struct Task {
-  uint32_t guest;
-  uint32_t dir;
-  std::string path;
-};
 
 struct Found {
   std::string name;
@@ -80,11 +73,6 @@ class LinkTable {
   std::array<Shard, kShards> shards_;
 };
 
-// Gone or replaced since its parent was listed: nothing to report, the guest is alive.
-bool vanished(const Problem& problem) {
-  return problem.code == ENOENT || problem.code == ENOTDIR || problem.code == ELOOP || problem.code == ESTALE;
-}
-
 Inode row_of(const FileStat& stat) {
   Inode inode;
   take_stat(inode, stat);
@@ -97,22 +85,22 @@ class Walker {
       : host_(host), options_(options), context_(context) {}
 
   void run() {
-    std::vector<Task> roots;
+    std::vector<DirectoryTask> roots;
     for (uint32_t g = 0; g < host_.guests.size(); ++g) roots.push_back(add_root(g));
     // All filesystems are known before anything is walked: so their order is the same in each run.
     for (uint32_t g = 0; g < options_.mounts.size(); ++g)
       for (const auto& path : options_.mounts[g]) add_mount(g, path);
-    tbb::parallel_for_each(roots.begin(), roots.end(), [&](const Task& task, tbb::feeder<Task>& feeder) {
-      if (context_.cancel.stop()) return;
+    walk_directories(roots, context_.cancel, [&](const DirectoryTask& task, DirReader& reader) {
       std::vector<Found> found;
-      const bool listed = list(task, readers_.local(), found);
-      for (auto& sub : take(task, found, listed)) feeder.add(std::move(sub));
+      const bool listed = list(task, reader, found);
+      auto below = take(task, found, listed);
       context_.progress.add(found.size());
+      return below;
     });
   }
 
  private:
-  Task add_root(uint32_t g) {
+  DirectoryTask add_root(uint32_t g) {
     const Guest& guest = host_.guests[g];
     const uint64_t given = g < options_.filesystems.size() ? options_.filesystems[g] : 0;
     add_device(guest.root.stat().dev, given != 0 ? given : filesystem_id(guest.root.fd()));
@@ -149,33 +137,32 @@ class Walker {
     return host_.guests[guest].root.enters(stat.mount_id) && slot_of(stat.dev) < devices_.size();
   }
 
-  bool list(const Task& task, DirReader& reader, std::vector<Found>& found) {
-    const Guest& guest = host_.guests[task.guest];
-    const auto fail = [&](const Problem& problem) {
-      if (!vanished(problem) && problem.code != EXDEV) {
-        context_.log.object_failed(problem.message);
-        const std::lock_guard lock(mutex_);
-        ++host_.problems;
-      }
-      return false;
-    };
-    const auto fd = guest.root.open(task.path, O_RDONLY | O_DIRECTORY | O_NOATIME);
-    if (!fd) return fail(fd.error());
-    const auto stat = stat_fd(fd->get(), guest.root.path());
-    if (!stat) return fail(stat.error());
-    if (!ours(task.guest, *stat)) return false;
-    const auto slot = static_cast<uint8_t>(slot_of(stat->dev));
-    const std::string shown = guest.root.host_path(task.path);
-    reader.start(fd->get(), shown);
+  bool failed(const Problem& problem) {
+    context_.log.object_failed(problem.message);
+    const std::lock_guard lock(mutex_);
+    ++host_.problems;
+    return false;
+  }
+
+  // False: its names are not known, or not all.
+  bool list(const DirectoryTask& task, DirReader& reader, std::vector<Found>& found) {
+    const RootDir& root = host_.guests[task.guest].root;
+    if (depth_of(task.path) > kDeepestDirectory) return failed(too_deep(root, task.path, kDeepestDirectory));
+    const auto dir = open_to_list(root, task.path);
+    if (!dir) return is_trouble(dir.error()) ? failed(dir.error()) : false;
+    if (!ours(task.guest, dir->stat)) return false;
+    const auto slot = static_cast<uint8_t>(slot_of(dir->stat.dev));
+    const std::string shown = root.host_path(task.path);
+    reader.start(dir->fd.get(), shown);
     for (DirEntry entry; reader.next(entry);) {
       if (!options_.excludes.empty() && excluded(options_.excludes, join_path(task.path, entry.name)))
         continue;
       Found one{std::string(entry.name), kNoRow, {}};
       if (entry.type == DT_REG) one.inode = links_.find(slot, entry.ino, true);
       if (one.inode == kNoRow) {
-        const auto found_stat = stat_at(fd->get(), entry.name.data(), shown);
+        const auto found_stat = stat_at(dir->fd.get(), entry.name.data(), shown);
         if (!found_stat) {
-          if (!vanished(found_stat.error())) fail(found_stat.error());
+          if (is_trouble(found_stat.error())) failed(found_stat.error());
           continue;
         }
         // A mount inside of a guest, a file mounted over a file included, is not the guest's own; a directory
@@ -185,15 +172,15 @@ class Walker {
       }
       found.push_back(std::move(one));
     }
-    if (reader.problem() != nullptr) return fail(*reader.problem());
-    return true;
+    if (reader.problem() != nullptr && is_trouble(*reader.problem())) failed(*reader.problem());
+    return reader.problem() == nullptr;
   }
 
-  std::vector<Task> take(const Task& task, std::vector<Found>& found, bool listed) {
+  std::vector<DirectoryTask> take(const DirectoryTask& task, std::vector<Found>& found, bool listed) {
     std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.name < b.name; });
-    std::vector<Task> subdirs;
+    std::vector<DirectoryTask> subdirs;
     const std::lock_guard lock(mutex_);
-    DirNode& node = host_.dirs[task.dir];
+    DirNode& node = host_.dirs[task.number];
     node.listed = listed;
     node.children.reserve(found.size());
     ++host_.directories;
@@ -209,7 +196,7 @@ class Walker {
       if (row.guest != task.guest) row.shared = true;
       node.children.push_back({name, inode});
       if (!dir) continue;
-      host_.dirs.push_back({task.dir, name, inode, false, {}});
+      host_.dirs.push_back({task.number, name, inode, false, {}});
       row.dir = static_cast<uint32_t>(host_.dirs.size() - 1);
       if (ours(task.guest, one.stat))
         subdirs.push_back({task.guest, row.dir, join_path(task.path, one.name)});
@@ -243,7 +230,6 @@ class Walker {
   std::vector<uint64_t> devices_;  // by slot
   LinkTable links_;
   std::mutex mutex_;
-  tbb::enumerable_thread_specific<DirReader> readers_;
 };
 
 // Where each inode's first name is, in the order in which archives are written; the walk met them in any

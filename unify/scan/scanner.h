@@ -1,9 +1,10 @@
 // Walks the trees of guests in parallel, asking for each entry before it is stat'ed.
 //
-// A directory is opened beneath its guest's root by RootDir, so a tree that changes under the walk can make
-// it miss entries but not leave the tree. Other mounts are not entered. What takes time is system calls, so
-// the visitor sees the entry as getdents64 gave it (name, type, inode number) and answers whether a stat is
-// worth it.
+// The walk is that of core/tree/parallel_walk.h, which backup uses too. A directory is opened beneath its
+// guest's root by RootDir, so a tree that changes under the walk can make it miss entries but not leave the
+// tree. Other mounts are not entered. Directories deeper than kDeepestDirectory (core/tree/listing.h) are a
+// Problem each, by name, and not entered. What takes time is system calls, so the visitor sees the entry as
+// getdents64 gave it (name, type, inode number) and answers whether a stat is worth it.
 #pragma once
 
 #include <memory>
@@ -42,9 +43,6 @@ struct ScanCounts {
   uint64_t entries = 0;
   uint64_t problems = 0;  // directories or files that could not be read; each was logged
 };
-
-// Deeper than this is not what a package ships, and a guest can nest without end to make us work.
-inline constexpr size_t kMaxDepth = 1024;
 
 // Fills `table` (sorted). Stops early, with what it has, when cancelled.
 ScanCounts scan_trees(std::span<const Guest> guests, ScanVisitor& visitor, FileTable& table,

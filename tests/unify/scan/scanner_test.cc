@@ -10,6 +10,7 @@
 #include <mutex>
 #include <set>
 
+#include "core/tree/listing.h"
 #include "tests/support/skip.h"
 #include "tests/unify/fixture.h"
 
@@ -148,7 +149,7 @@ TEST_F(ScannerTest, ReadsPathsLongerThanPathMax) {
 // A guest can nest without end to keep us busy; what is deeper than any package is told once and left.
 TEST_F(ScannerTest, GivesUpOnATreeWithoutEnd) {
   UniqueFd deepest;
-  unit::make_deep(dir_ / "a", "d", kMaxDepth + 20, deepest);
+  unit::make_deep(dir_ / "a", "d", kDeepestDirectory + 20, deepest);
   const UniqueFd leaf(::openat(deepest.get(), "leaf", O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
   file("b/f");
   EXPECT_THAT(scan(), ElementsAre("b/f"));
