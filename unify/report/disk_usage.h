@@ -11,38 +11,19 @@
 // misjudged so.)
 //
 // Every kind of inode counts its blocks, directories too, as in du; apparent is the content of regular files
-// and symlinks. The walk stays on the mount of each tree, follows no symlink, and goes down by one component
-// from a held directory, so paths may be longer than PATH_MAX and what a guest renames meanwhile leads
-// nowhere else. Memory: one record for each inode with several names and each directory. Not seen: extents
-// shared by reflinks.
+// and symlinks. The walk is that of core/tree/walker.h: it stays on the mount of each tree, follows no
+// symlink, and what a guest renames meanwhile leads nowhere else. Memory: one record for each inode with
+// several names and each directory. Not seen: extents shared by reflinks.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
+#include "unify/report/usage.h"
 
 namespace vs::unify {
-
-struct Usage {
-  uint64_t names = 0;  // directory entries, and the tree's own top
-  uint64_t inodes = 0, inodes_shared = 0, inodes_exclusive = 0;
-  uint64_t apparent = 0, on_disk = 0, shared = 0, exclusive = 0;  // bytes; blocks * 512 but for apparent
-};
-
-struct TreeUsage {
-  std::string path;  // as given
-  Usage usage;
-  uint64_t problems = 0;  // objects that could not be read: what is in them is not counted
-};
-
-struct DiskUsage {
-  std::vector<TreeUsage> trees;  // in the order given
-  Usage total;
-  uint64_t problems = 0;
-};
 
 // Throws Error(Exit::usage) for a tree that cannot be opened, is a symlink, or lies inside another one (its
 // names would count twice). `on_problem` is called for each object below that cannot be read; what vanishes

@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "core/tree/root_dir.h"
-#include "unify/report/disk_usage.h"
+#include "unify/report/usage.h"
 
 namespace vs::unify {
 
