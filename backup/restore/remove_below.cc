@@ -5,13 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <string>
-#include <utility>
-#include <vector>
 
 #include "core/store/inode_flags.h"
-#include "core/tree/dir_reader.h"
-#include "core/unique_fd.h"
+#include "core/tree/walker.h"
 
 namespace vs::backup {
 namespace {
@@ -21,29 +17,40 @@ void take_seal_off(int fd) {
   static_cast<void>(change_inode_flags(fd, kSealFlags, false, ""));
 }
 
+class Removal final : public TreeVisitor {
+ public:
+  explicit Removal(bool unseal) : unseal_(unseal) {}
+
+  Expected<bool> visit(const WalkEntry& entry) override {
+    if (entry.type == DT_DIR) return true;
+    if (::unlinkat(entry.dir.fd(), entry.name.data(), 0) == 0 || errno != EPERM) return false;
+    if (entry.type != DT_REG || !unseal_) return false;
+    if (const auto file = entry.dir.open_regular(entry.name)) take_seal_off(file->get());
+    ::unlinkat(entry.dir.fd(), entry.name.data(), 0);
+    return false;
+  }
+  Result enter(const WalkDirectory& dir) override {
+    if (unseal_) take_seal_off(dir.dir.fd());
+    return Ok{};
+  }
+  Result leave(const WalkDirectory& dir) override {
+    if (dir.above != nullptr) ::unlinkat(dir.above->fd(), dir.name.data(), AT_REMOVEDIR);
+    return Ok{};
+  }
+  bool failed(const Problem&) override { return true; }
+
+ private:
+  bool unseal_;
+};
+
 }  // namespace
 
 void remove_below(int dir, bool unseal) {
-  std::vector<std::pair<std::string, uint8_t>> entries;
-  {
-    const UniqueFd fd(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd) return;
-    DirReader reader;
-    reader.start(fd.get(), "");
-    for (DirEntry entry; reader.next(entry);) entries.emplace_back(std::string(entry.name), entry.type);
-    if (unseal) take_seal_off(fd.get());
-  }
-  for (const auto& [name, type] : entries) {
-    if (type == DT_DIR) {
-      UniqueFd sub(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-      if (sub) remove_below(sub.get(), unseal);
-      ::unlinkat(dir, name.c_str(), AT_REMOVEDIR);
-    } else if (::unlinkat(dir, name.c_str(), 0) != 0 && errno == EPERM && type == DT_REG && unseal) {
-      UniqueFd file(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-      if (file) take_seal_off(file.get());
-      ::unlinkat(dir, name.c_str(), 0);
-    }
-  }
+  UniqueFd top(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!top) return;
+  Removal removal(unseal);
+  const RootDir root(std::move(top), "", false);
+  static_cast<void>(walk_tree(root, removal, {.leaves = true}).has_value());
 }
 
 }  // namespace vs::backup

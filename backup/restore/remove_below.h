@@ -4,7 +4,8 @@
 namespace vs::backup {
 
 // Seals are taken off with `unseal`: only for a tree whose inodes have no names elsewhere. Symbolic links are
-// not followed. What cannot be removed stays.
+// not followed, mounts are not entered, and the tree may be as deep as it likes (core/tree/walker.h). What
+// cannot be removed stays.
 void remove_below(int dir, bool unseal);
 
 }  // namespace vs::backup

@@ -1,5 +1,6 @@
 #include "isolation/context/cgroup.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 
 #include "core/durable/durable_file.h"
 #include "core/tree/mount_table.h"
+#include "core/tree/walker.h"
 
 namespace vs::isolation {
 namespace {
@@ -65,14 +67,42 @@ bool wait_until(const std::function<bool()>& done, std::chrono::milliseconds lim
   return true;
 }
 
+// A guest nests cgroups as deep as it likes.
+class CgroupVisitor : public TreeVisitor {
+ public:
+  Expected<bool> visit(const WalkEntry& entry) override { return entry.type == DT_DIR; }
+  bool failed(const Problem&) override { return true; }  // it went just now, or processes are in it
+};
+
 // Deepest first; a cgroup directory is removed by rmdir although it has files.
-void remove_below(const fs::path& dir) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(dir, error))
-    if (entry.is_directory(error) && !entry.is_symlink(error)) {
-      remove_below(entry.path());
-      ::rmdir(entry.path().c_str());
-    }
+class CgroupRemoval final : public CgroupVisitor {
+ public:
+  Result leave(const WalkDirectory& dir) override {
+    if (dir.above != nullptr) ::unlinkat(dir.above->fd(), dir.name.data(), AT_REMOVEDIR);
+    return Ok{};
+  }
+};
+
+class ProcessCount final : public CgroupVisitor {
+ public:
+  Result enter(const WalkDirectory& dir) override {
+    const std::string text = read_value(fmt::format("/proc/self/fd/{}/cgroup.procs", dir.dir.fd()));
+    count += static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
+    return Ok{};
+  }
+  uint64_t count = 0;
+};
+
+void walk_cgroup(const std::string& dir, TreeVisitor& visitor, bool leaves) {
+  UniqueFd top(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!top) return;
+  const RootDir root(std::move(top), dir, false);
+  static_cast<void>(walk_tree(root, visitor, {.leaves = leaves}).has_value());
+}
+
+void remove_below(const std::string& dir) {
+  CgroupRemoval removal;
+  walk_cgroup(dir, removal, true);
 }
 
 bool gone(const std::string& dir) {
@@ -201,16 +231,9 @@ bool Cgroups::frozen(const std::string& name) const {
 }
 
 uint64_t Cgroups::processes(const std::string& name) const {
-  uint64_t count = 0;
-  const auto count_in = [&count](const fs::path& dir) {
-    const std::string text = read_value(dir / "cgroup.procs");
-    count += static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
-  };
-  std::error_code error;
-  count_in(path(name));
-  for (const auto& entry : fs::recursive_directory_iterator(path(name), error))
-    if (entry.is_directory(error)) count_in(entry.path());
-  return count;
+  ProcessCount processes;
+  walk_cgroup(path(name), processes, false);
+  return processes.count;
 }
 
 uint64_t Cgroups::memory_used(const std::string& name) const {

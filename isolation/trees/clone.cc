@@ -1,10 +1,12 @@
 #include "isolation/trees/clone.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <vector>
@@ -13,8 +15,9 @@
 #include "core/escape.h"
 #include "core/store/store_place.h"
 #include "core/store/unsealed_window.h"
-#include "core/tree/dir_reader.h"
+#include "core/tree/listing.h"
 #include "core/tree/root_dir.h"
+#include "core/tree/walker.h"
 #include "isolation/context/run_program.h"
 
 namespace vs::isolation {
@@ -22,34 +25,35 @@ namespace {
 
 // --- what is sealed ----------------------------------------------------------------------------------------
 
-void find_sealed(const RootDir& root, const std::string& dir, std::vector<std::string>& found) {
-  const UniqueFd fd = value_or_throw(root.open(dir, O_RDONLY | O_DIRECTORY));
-  DirReader reader;
-  reader.start(fd.get(), root.host_path(dir));
-  std::vector<std::string> below;
-  for (DirEntry entry; reader.next(entry);) {
-    const std::string path = join_path(dir, entry.name);
-    const auto stat = value_or_throw(stat_at(fd.get(), entry.name.data(), root.host_path(path)));
-    if (S_ISDIR(stat.mode))
-      below.push_back(path);
-    else if (S_ISREG(stat.mode) && stat.nlink > 1 && (stat.attributes & STATX_ATTR_IMMUTABLE) != 0)
-      found.push_back(path);
+// Paths of all names of sealed files. What is mounted in the tree is not cloned.
+class SealedFiles final : public TreeVisitor {
+ public:
+  Expected<bool> visit(const WalkEntry& entry) override {
+    const bool sealed =
+        entry.type == DT_REG && entry.stat->nlink > 1 && (entry.stat->attributes & STATX_ATTR_IMMUTABLE) != 0;
+    if (sealed && !entry.foreign) found.push_back(join_path(entry.in, entry.name));
+    return entry.type == DT_DIR;
   }
-  if (reader.problem() != nullptr) throw Error(reader.problem()->message);
-  for (const auto& path : below) find_sealed(root, path, found);
-}
+  bool failed(const Problem&) override { return false; }
+  std::vector<std::string> found;
+};
 
 // --- one more name each ------------------------------------------------------------------------------------
 
-// The directories above `path`, as they will be filled: their owner and mode come with the copy.
+// The directory `path`, made with all above it where it is missing: owner and mode come with the copy. One
+// step at a time, so any depth will do.
 Expected<UniqueFd> open_making(const RootDir& to, std::string_view path) {
-  if (auto found = to.open_dir(path)) return found;
-  const auto [above, name] = split_path(path);
-  auto dir = open_making(to, above);
-  if (!dir) return dir;
-  if (::mkdirat(dir->get(), std::string(name).c_str(), 0700) != 0 && errno != EEXIST)
-    return problem_from_errno("create", to.host_path(path));
-  return to.open_dir(path);
+  if (auto found = to.open_dir(path); found || found.error().code != ENOENT) return found;
+  auto dir = to.open_dir("");
+  for (size_t at = 0; dir && at < path.size();) {
+    const size_t end = std::min(path.find('/', at), path.size());
+    const std::string name(path.substr(at, end - at));
+    if (::mkdirat(dir->get(), name.c_str(), 0700) != 0 && errno != EEXIST)
+      return problem_from_errno("create", shown_path(to, path.substr(0, end)));
+    dir = RootDir(std::move(*dir), to.path(), false).open_dir(name);
+    at = end + 1;
+  }
+  return dir;
 }
 
 Result link_one(SealKeeper& keeper, const RootDir& from, const RootDir& to, const std::string& path) {
@@ -124,9 +128,9 @@ CloneCounts clone_tree(const std::string& from, const std::string& to, const std
     const RootDir source(from), target(to);
     if (source.stat().dev == target.stat().dev) {
       const auto locks = lock_stores(source, vunify_conf);
-      std::vector<std::string> sealed;
-      find_sealed(source, "", sealed);
-      if (!sealed.empty()) counts = link_sealed(source, target, sealed);
+      SealedFiles sealed;
+      ok_or_throw(walk_tree(source, sealed, {.stat_all = true}));
+      if (!sealed.found.empty()) counts = link_sealed(source, target, sealed.found);
       log.verbose(fmt::format("{} names of shared files linked, {} shared files copied", counts.linked,
                               counts.copied));
     }

@@ -1,5 +1,6 @@
 #include "isolation/trees/project_quota.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/dqblk_xfs.h>
@@ -11,11 +12,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <vector>
 
 #include "core/store/project.h"
-#include "core/tree/dir_reader.h"
 #include "core/tree/root_dir.h"
+#include "core/tree/walker.h"
 
 namespace vs::isolation {
 namespace {
@@ -59,27 +59,28 @@ Result assign(int fd, uint32_t project, const std::string& shown) {
   return Ok{};
 }
 
-Result assign_below(const RootDir& root, const std::string& dir, uint32_t project) {
-  auto fd = root.open(dir, O_RDONLY | O_DIRECTORY);
-  if (!fd) return fd.error();
-  DirReader reader;
-  reader.start(fd->get(), root.host_path(dir));
-  std::vector<std::string> below;
-  for (DirEntry entry; reader.next(entry);) {
-    const std::string path = join_path(dir, entry.name);
-    const auto stat = stat_at(fd->get(), entry.name.data(), root.host_path(path));
-    if (!stat) return stat.error();
-    if (S_ISDIR(stat->mode)) below.push_back(path);
-    if (!S_ISREG(stat->mode)) continue;  // others take no space of their own
-    const auto file = root.open_regular(path);
+// All regular files, others take no space of their own, and all directories but the top.
+class Assignment final : public TreeVisitor {
+ public:
+  explicit Assignment(uint32_t project) : project_(project) {}
+
+  Expected<bool> visit(const WalkEntry& entry) override {
+    if (entry.foreign) return false;
+    if (entry.type != DT_REG) return entry.type == DT_DIR;
+    const auto file = entry.dir.open_regular(entry.name);
     if (!file) return file.error();
-    if (auto done = assign(file->get(), project, root.host_path(path)); !done) return done;
+    if (auto done = assign(file->get(), project_, entry.dir.host_path(entry.name)); !done)
+      return done.error();
+    return false;
   }
-  if (reader.problem() != nullptr) return *reader.problem();
-  for (const auto& path : below)
-    if (auto done = assign_below(root, path, project); !done) return done;
-  return dir.empty() ? Result(Ok{}) : assign(fd->get(), project, root.host_path(dir));
-}
+  Result leave(const WalkDirectory& dir) override {
+    return dir.above == nullptr ? Result(Ok{}) : assign(dir.dir.fd(), project_, dir.dir.path());
+  }
+  bool failed(const Problem&) override { return false; }
+
+ private:
+  uint32_t project_;
+};
 
 Result set_limit(int fd, uint32_t project, uint64_t bytes, const std::string& tree) {
   if_dqblk limit{};
@@ -108,7 +109,8 @@ Result limit_disk(const std::string& tree, const std::string& name, uint64_t byt
   if (auto done = set_limit(top->get(), own, bytes, tree); !done && bytes != 0) return done;
   const uint32_t wanted = bytes == 0 ? 0 : own;
   if (has == wanted) return Ok{};
-  if (auto done = assign_below(root, "", wanted); !done) return done;
+  Assignment assignment(wanted);
+  if (auto done = walk_tree(root, assignment, {.stat_all = true, .leaves = true}); !done) return done;
   return assign(top->get(), wanted, tree);
 }
 

@@ -3,6 +3,7 @@
 // Every directory and file of the tree gets the vserver's project number, and what is made in it inherits
 // that. Files that are sealed and have other names (unify shares them) keep theirs: they cost nobody anything
 // more. The tree's top gets it last, so a tree whose top has it is done, and the next start costs one look.
+// What is mounted in the tree keeps its own: it is on another disk, or the administrator's.
 //
 // Root inside must not take it off again: NAME.conf's DISK has the seccomp filter refuse the calls that
 // change a file's attributes (chattr), and a guest has no SYS_RESOURCE, which is above quotas.

@@ -1,85 +1,65 @@
 #include "isolation/trees/tree.h"
 
+#include <dirent.h>
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <vector>
+#include <utility>
 
 #include "core/durable/durable_file.h"
-#include "core/escape.h"
 #include "core/store/inode_flags.h"
 #include "core/store/unsealed_window.h"
-#include "core/tree/dir_reader.h"
 #include "core/tree/root_dir.h"
+#include "core/tree/walker.h"
 
 namespace vs::isolation {
 namespace {
 
-struct Name {
-  std::string name;
-  uint8_t type;
-};
+// Everything below a tree's top. The first thing that cannot be removed ends it.
+class Removal final : public TreeVisitor {
+ public:
+  Removal(uint64_t dev, SealKeeper& keeper) : dev_(dev), keeper_(keeper) {}
 
-Expected<std::vector<Name>> names_in(int dir, const std::string& shown) {
-  const UniqueFd fd(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) return problem_from_errno("list", shown);
-  DirReader reader;
-  reader.start(fd.get(), shown);
-  std::vector<Name> names;
-  for (DirEntry entry; reader.next(entry);) names.push_back({std::string(entry.name), entry.type});
-  if (reader.problem() != nullptr) return *reader.problem();
-  return names;
-}
-
-// A removal: its filesystem, and who seals again what others share should we be killed.
-struct Removal {
-  uint64_t dev = 0;
-  SealKeeper keeper;
-};
-
-Result unlink_sealed(Removal& removal, int dir, const std::string& name, const std::string& shown) {
-  const UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (!fd) return problem_from_errno("open", shown);
-  if (!is_sealed(fd.get())) return problem_from(EPERM, "remove", shown);
-  return in_unsealed_moment(removal.keeper, fd.get(), shown,
-                            [&] { return ::unlinkat(dir, name.c_str(), 0) == 0 ? 0 : errno; });
-}
-
-// A directory that the guest's own administrator sealed. What is refused shows when its names are removed.
-void unseal_directory(int fd) {
-  static_cast<void>(change_inode_flags(fd, kSealFlags, false, ""));
-}
-
-Result remove_below(Removal& removal, int dir, const std::string& shown);
-
-Result remove_entry(Removal& removal, int dir, const Name& entry, const std::string& shown) {
-  struct stat found {};
-  if (::fstatat(dir, entry.name.c_str(), &found, AT_SYMLINK_NOFOLLOW) != 0)
-    return errno == ENOENT ? Result(Ok{}) : Result(problem_from_errno("look at", shown));
-  if (found.st_dev != removal.dev) return problem_from(EXDEV, "remove a mounted filesystem at", shown);
-  if (!S_ISDIR(found.st_mode)) {
-    if (::unlinkat(dir, entry.name.c_str(), 0) == 0) return Ok{};
-    return errno == EPERM && S_ISREG(found.st_mode) ? unlink_sealed(removal, dir, entry.name, shown)
-                                                    : Result(problem_from_errno("remove", shown));
+  Expected<bool> visit(const WalkEntry& entry) override {
+    if (entry.foreign || entry.stat->dev != dev_)
+      return problem_from(EXDEV, "remove a mounted filesystem at", entry.dir.host_path(entry.name));
+    if (entry.type == DT_DIR) return true;
+    if (::unlinkat(entry.dir.fd(), entry.name.data(), 0) == 0 || errno == ENOENT) return false;
+    if (errno != EPERM || entry.type != DT_REG)
+      return problem_from_errno("remove", entry.dir.host_path(entry.name));
+    if (auto done = unlink_sealed(entry); !done) return done.error();
+    return false;
   }
-  const UniqueFd below(::openat(dir, entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!below) return problem_from_errno("open", shown);
-  unseal_directory(below.get());
-  if (auto done = remove_below(removal, below.get(), shown); !done) return done;
-  if (::unlinkat(dir, entry.name.c_str(), AT_REMOVEDIR) != 0) return problem_from_errno("remove", shown);
-  return Ok{};
-}
 
-Result remove_below(Removal& removal, int dir, const std::string& shown) {
-  const auto names = names_in(dir, shown);
-  if (!names) return names.error();
-  for (const auto& entry : *names)
-    if (auto done = remove_entry(removal, dir, entry, shown + "/" + escaped(entry.name)); !done) return done;
-  return Ok{};
-}
+  // The guest's own administrator may have sealed it. What is refused shows when its names are removed.
+  Result enter(const WalkDirectory& dir) override {
+    static_cast<void>(change_inode_flags(dir.dir.fd(), kSealFlags, false, ""));
+    return Ok{};
+  }
+
+  Result leave(const WalkDirectory& dir) override {
+    if (dir.above == nullptr || ::unlinkat(dir.above->fd(), dir.name.data(), AT_REMOVEDIR) == 0) return Ok{};
+    return problem_from_errno("remove", dir.dir.path());
+  }
+
+  bool failed(const Problem&) override { return false; }
+
+ private:
+  Result unlink_sealed(const WalkEntry& entry) {
+    const std::string shown = entry.dir.host_path(entry.name);
+    const auto fd = entry.dir.open_regular(entry.name);
+    if (!fd) return fd.error();
+    if (!is_sealed(fd->get())) return problem_from(EPERM, "remove", shown);
+    return in_unsealed_moment(keeper_, fd->get(), shown, [&] {
+      return ::unlinkat(entry.dir.fd(), entry.name.data(), 0) == 0 ? 0 : errno;
+    });
+  }
+
+  uint64_t dev_;
+  SealKeeper& keeper_;
+};
 
 }  // namespace
 
@@ -115,11 +95,11 @@ Result make_skeleton(const std::string& tree) {
 Result remove_tree(const std::string& tree) {
   expect_lease_signals();
   {
-    Removal removal;
-    if (auto done = removal.keeper.start(); !done) return done;
+    SealKeeper keeper;
+    if (auto done = keeper.start(); !done) return done;
     const RootDir root(tree);
-    removal.dev = root.stat().dev;
-    if (auto done = remove_below(removal, root.fd(), tree); !done) return done;
+    Removal removal(root.stat().dev, keeper);
+    if (auto done = walk_tree(root, removal, {.stat_all = true, .leaves = true}); !done) return done;
   }
   if (::rmdir(tree.c_str()) != 0) return problem_from_errno("remove", tree);
   return Ok{};
