@@ -19,6 +19,7 @@
 #include "core/tree/root_dir.h"
 #include "core/tree/walker.h"
 #include "isolation/context/run_program.h"
+#include "isolation/trees/copy_tree.h"
 
 namespace vs::isolation {
 namespace {
@@ -40,12 +41,16 @@ class SealedFiles final : public TreeVisitor {
 
 // --- one more name each ------------------------------------------------------------------------------------
 
-// The directory `path`, made with all above it where it is missing: owner and mode come with the copy. One
+// The directory `path`, made with those above it that are missing: owner and mode come with the copy. One
 // step at a time, so any depth will do.
 Expected<UniqueFd> open_making(const RootDir& to, std::string_view path) {
-  if (auto found = to.open_dir(path); found || found.error().code != ENOENT) return found;
-  auto dir = to.open_dir("");
-  for (size_t at = 0; dir && at < path.size();) {
+  std::string_view there = path;
+  auto dir = to.open_dir(there);
+  while (!dir && dir.error().code == ENOENT && !there.empty()) {
+    there = split_path(there).first;
+    dir = to.open_dir(there);
+  }
+  for (size_t at = there.empty() ? 0 : there.size() + 1; dir && at < path.size();) {
     const size_t end = std::min(path.find('/', at), path.size());
     const std::string name(path.substr(at, end - at));
     if (::mkdirat(dir->get(), name.c_str(), 0700) != 0 && errno != EEXIST)
@@ -124,19 +129,16 @@ CloneCounts link_sealed(const RootDir& from, const RootDir& to, const std::vecto
 CloneCounts clone_tree(const std::string& from, const std::string& to, const std::string& vunify_conf,
                        Log& log) {
   CloneCounts counts;
-  {
-    const RootDir source(from), target(to);
-    if (source.stat().dev == target.stat().dev) {
-      const auto locks = lock_stores(source, vunify_conf);
-      SealedFiles sealed;
-      ok_or_throw(walk_tree(source, sealed, {.stat_all = true}));
-      if (!sealed.found.empty()) counts = link_sealed(source, target, sealed.found);
-      log.verbose(fmt::format("{} names of shared files linked, {} shared files copied", counts.linked,
-                              counts.copied));
-    }
+  const RootDir source(from), target(to);
+  if (source.stat().dev == target.stat().dev) {
+    const auto locks = lock_stores(source, vunify_conf);
+    SealedFiles sealed;
+    ok_or_throw(walk_tree(source, sealed, {.stat_all = true}));
+    if (!sealed.found.empty()) counts = link_sealed(source, target, sealed.found);
+    log.verbose(
+        fmt::format("{} names of shared files linked, {} shared files copied", counts.linked, counts.copied));
   }
-  // What is there already is left alone, so this is the rest; and owner, mode and times of all directories.
-  run_program({"cp", "-a", "-n", "--reflink=auto", "-T", "--", from, to});
+  ok_or_throw(copy_tree(source, target));  // the rest: what is there already is left alone
   return counts;
 }
 

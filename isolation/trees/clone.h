@@ -1,5 +1,5 @@
-// A copy of a vserver's tree: what is sealed (unify shares it) gets one more name each, the rest is copied,
-// reflinked where the filesystem can.
+// A copy of a vserver's tree: what is sealed (unify shares it) gets one more name each, the rest is copied
+// (copy_tree.h), reflinked where the filesystem can.
 //
 // A sealed file must be unsealed for a moment to gain a name (core/store/unsealed_window.h). The locks of
 // unify's stores (core/store/store_place.h) are held meanwhile. The windows are opened by a process in a

@@ -5,8 +5,10 @@
 
 #include <filesystem>
 
+#include "isolation/trees/project_quota.h"
 #include "tests/isolation/root/attempts.h"
 #include "tests/isolation/root/isolation_host.h"
+#include "tests/support/deep_tree.h"
 #include "tests/support/skip.h"
 
 namespace vs::test {
@@ -61,6 +63,18 @@ TEST_P(DiskTest, LimitsWhatIsItsOwnAndLeavesWhatIsShared) {
       << "others have what there is";
   EXPECT_THAT(host_->vserver(other, {"status"}).out, Not(HasSubstr("Disk:")));
   set_immutable(master, false);
+}
+
+TEST_P(DiskTest, ATreeOfAnyDepthIsLimited) {
+  const std::string tree = disk_->path() + "/deep";
+  fs::create_directory(tree);
+  make_nested(tree);
+  const FewDescriptors few;
+  const auto limited = isolation::limit_disk(tree, "deep", 64 << 20);
+  ASSERT_TRUE(limited) << limited.error().message;
+  const auto use = isolation::disk_use(tree, "deep");
+  ASSERT_TRUE(use);
+  EXPECT_GE(use->used, GetParam() == std::string("ext4") ? kDeep * 4096 : 1) << "the directories count";
 }
 
 TEST_P(DiskTest, RootInsideCannotLeaveIt) {

@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "core/unique_fd.h"
+#include "tests/support/deep_tree.h"
 #include "tests/support/skip.h"
 
 namespace vs::unify {
@@ -236,6 +237,13 @@ void make_deep(const fs::path& top, int depth) {
 TEST_F(DiskUsageTest, TreesDeeperThanPathMaxAreCountedWhole) {
   make_deep(top_ / "a", 500);
   EXPECT_EQ(count({"a"}).trees[0].usage.inodes, 1501u);
+  EXPECT_THAT(problems_, IsEmpty());
+}
+
+TEST_F(DiskUsageTest, TreesOfAnyDepthNeedFewDescriptors) {
+  test::make_nested(top_ / "a");
+  const test::FewDescriptors few;
+  EXPECT_EQ(count({"a"}).trees[0].usage.inodes, test::kDeep + test::kDeep / 100 + 1);
   EXPECT_THAT(problems_, IsEmpty());
 }
 
