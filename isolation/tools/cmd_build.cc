@@ -134,7 +134,7 @@ void fill(Runtime& runtime, const Build& build, const std::string& tree) {
     install_rpms(build.from, tree);
   } else if (build.method == "clone") {
     check_vserver_name(build.from);
-    // The copy goes by paths: nobody may be in the tree meanwhile.
+    // A copy of a tree that changes meanwhile is of no moment.
     if (running_context(runtime, build.from))
       throw Error(fmt::format("vserver {} is running; stop it to clone it", build.from));
     const auto counts = clone_tree(fmt::format("{}/{}", runtime.places.trees, build.from), tree,

@@ -17,9 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/durable/durable_file.h"
 #include "core/store/file_class.h"
-#include "core/tree/listing.h"
 #include "core/tree/walker.h"
 
 namespace vs::isolation {
