@@ -19,6 +19,7 @@
 
 #include "core/tree/listing.h"
 #include "tests/core/scratch.h"
+#include "tests/support/skip.h"
 
 namespace vs {
 namespace {
@@ -262,7 +263,7 @@ TEST_F(WalkerTest, AChainThatIsMovedAwayLeadsNowhereElse) {
 TEST_F(WalkerTest, AMountIsShownAndNotEntered) {
   if (!unit::is_root() || ::unshare(CLONE_NEWNS) != 0 ||
       ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
-    GTEST_SKIP() << "mounting needs root";
+    VS_SKIP(kRoot) << "mounting needs root";
   dirs("tree/bind");
   dirs("tree/late");
   dirs("outside/secret");
@@ -298,7 +299,7 @@ TEST_F(WalkerTest, StopsBeforeTheNextDirectoryWhenCancelled) {
 }
 
 TEST_F(WalkerTest, TroubleEndsItOnlyIfTheVisitorSaysSo) {
-  if (!unit::is_root()) GTEST_SKIP() << "needs two users";
+  if (!unit::is_root()) VS_SKIP(kRoot) << "needs two users";
   dirs("tree/closed/below");
   dirs("tree/open");
   ASSERT_EQ(::chmod((dir_ / "tree/closed").c_str(), 0), 0);

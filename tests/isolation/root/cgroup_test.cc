@@ -10,6 +10,7 @@
 
 #include "tests/isolation/root/isolation_host.h"
 #include "tests/support/deep_tree.h"
+#include "tests/support/skip.h"
 
 namespace vs::isolation {
 namespace {
@@ -27,7 +28,7 @@ TEST(CgroupDepthTest, CgroupsOfAnyDepthAreCountedAndRemoved) {
     test::make_nested(cgroups.path(name) + "/guest", kDeepCgroups);
   } catch (const std::exception& error) {
     static_cast<void>(cgroups.remove(name).has_value());
-    GTEST_SKIP() << "this kernel nests no cgroups so deep: " << error.what();
+    VS_SKIP(kKernel) << "this kernel nests no cgroups so deep: " << error.what();
   }
   const test::FewDescriptors few;
   EXPECT_EQ(cgroups.processes(name), 0u);

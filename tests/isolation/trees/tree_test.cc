@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "tests/support/deep_tree.h"
+#include "tests/support/skip.h"
 #include "tests/support/temp_dir.h"
 
 namespace vs::isolation {
@@ -40,7 +41,7 @@ TEST(RemoveTreeTest, DirectoriesThatTheGuestSealedGoToo) {
   test::write_file(dir / "tree/a/file", "x");
   test::set_immutable(dir / "tree/a", true);
   test::set_immutable(dir / "tree", true);
-  if (!test::is_immutable(dir / "tree/a")) GTEST_SKIP() << "no immutable attribute here";
+  if (!test::is_immutable(dir / "tree/a")) VS_SKIP(kFilesystem) << "no immutable attribute here";
   const auto removed = remove_tree(dir / "tree");
   EXPECT_TRUE(removed) << removed.error().message;
   EXPECT_FALSE(fs::exists(dir / "tree"));
