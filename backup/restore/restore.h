@@ -18,27 +18,13 @@
 // not left behind; it is named.
 #pragma once
 
-#include <optional>
-#include <string>
 #include <vector>
 
+#include "backup/restore/restore_options.h"
 #include "backup/restore/stored_backups.h"
 #include "core/run_context.h"
 
 namespace vs::backup {
-
-struct RestoreOptions {
-  std::string target;  // an existing directory, or one to be made; guests become TARGET/NAME
-  // Of vunify: shared files become links to the masters of this store where they are the same.
-  std::optional<std::string> link_store;
-  bool devices = true;
-  bool dry_run = false;
-};
-
-struct RestoreCounts {
-  uint64_t guests = 0, directories = 0, files = 0, links = 0, specials = 0, bytes = 0, linked_live = 0,
-           damaged = 0;
-};
 
 RestoreCounts restore(StoredBackups& backups, const std::vector<Selection>& selections,
                       const RestoreOptions& options, RunContext& context);

@@ -5,8 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "backup/restore/restore.h"
+#include "backup/restore/restore_options.h"
 #include "backup/restore/restore_place.h"
+#include "backup/restore/stored_backups.h"
+#include "core/run_context.h"
 #include "core/unique_fd.h"
 
 namespace vs::backup {

@@ -1,0 +1,23 @@
+// What a restore is asked for, and what it made.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace vs::backup {
+
+struct RestoreOptions {
+  std::string target;  // an existing directory, or one to be made; guests become TARGET/NAME
+  // Of vunify: shared files become links to the masters of this store where they are the same.
+  std::optional<std::string> link_store;
+  bool devices = true;
+  bool dry_run = false;
+};
+
+struct RestoreCounts {
+  uint64_t guests = 0, directories = 0, files = 0, links = 0, specials = 0, bytes = 0, linked_live = 0,
+           damaged = 0;
+};
+
+}  // namespace vs::backup
