@@ -176,6 +176,8 @@ class Frozen : public FrozenGuest {
       return problem_from_errno("make a socket pair for", cgroup_);
     UniqueFd theirs(ends[0]);
     socket_.reset(ends[1]);
+    // Not core/subprocess: it becomes no program, and must be there before the guest stands still, whatever
+    // is installed.
     pid_ = ::fork();
     if (pid_ == 0) guard(theirs.get(), freeze.get(), static_cast<int>((limit + kGrace).count()));
     if (pid_ < 0) return problem_from_errno("fork a guard for", cgroup_);

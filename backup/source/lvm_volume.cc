@@ -1,20 +1,14 @@
 #include "backup/source/lvm_volume.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
-#include "core/durable/durable_file.h"
 #include "core/escape.h"
-#include "core/full_read.h"
-#include "core/unique_fd.h"
+#include "core/subprocess.h"
 
 namespace vs::backup {
 namespace {
@@ -33,16 +27,6 @@ std::string with_dashes(std::string_view letters) {
   return out;
 }
 
-std::string contents(int fd) {
-  std::string text;
-  char buffer[4096];
-  for (;;) {
-    const ssize_t got = pread_full(fd, buffer, sizeof buffer, text.size());
-    if (got <= 0) return text;
-    text.append(buffer, static_cast<size_t>(got));
-  }
-}
-
 std::string last_line(std::string text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
   text.erase(0, text.rfind('\n') + 1);
@@ -50,23 +34,18 @@ std::string last_line(std::string text) {
   return escaped(text);
 }
 
-// Their own words for who reads a child's output; a group of its own.
-struct Spawn {
-  posix_spawn_file_actions_t files;
-  posix_spawnattr_t attributes;
-  Spawn(int out, int err) {
-    ::posix_spawn_file_actions_init(&files);
-    ::posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    ::posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO);
-    ::posix_spawn_file_actions_adddup2(&files, err, STDERR_FILENO);
-    ::posix_spawnattr_init(&attributes);
-    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-  }
-  ~Spawn() {
-    ::posix_spawn_file_actions_destroy(&files);
-    ::posix_spawnattr_destroy(&attributes);
-  }
-};
+// The volumes of the largest hosts are some megabytes of text.
+constexpr size_t kMostOutput = 64 << 20;
+
+// Its messages in English, for who reads them here.
+std::vector<std::string> environment_of_lvm() {
+  std::vector<std::string> environment;
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    if (!std::string_view(*variable).starts_with("LC_") && !std::string_view(*variable).starts_with("LANG"))
+      environment.emplace_back(*variable);
+  environment.emplace_back("LC_ALL=C");
+  return environment;
+}
 
 }  // namespace
 
@@ -124,33 +103,25 @@ Expected<std::vector<LvmVolume>> lvm_volumes(const std::string& selection) {
 }
 
 Expected<std::string> run_lvm(const std::vector<std::string>& words) {
-  const UniqueFd out(::memfd_create("lvm-stdout", MFD_CLOEXEC)),
-      err(::memfd_create("lvm-stderr", MFD_CLOEXEC));
-  if (!out || !err) return problem_from_errno("make room for the output of", "lvm");
-  std::vector<char*> argv{const_cast<char*>("lvm")}, environment;
-  for (const auto& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  for (char** variable = environ; *variable != nullptr; ++variable)
-    if (!std::string_view(*variable).starts_with("LC_") && !std::string_view(*variable).starts_with("LANG"))
-      environment.push_back(*variable);
-  environment.push_back(const_cast<char*>("LC_ALL=C"));
-  environment.push_back(nullptr);
-  const Spawn spawn(out.get(), err.get());
-  pid_t pid = 0;
-  int error = ::posix_spawnp(&pid, "lvm", &spawn.files, &spawn.attributes, argv.data(), environment.data());
-  if (error == ENOENT)
-    error = ::posix_spawn(&pid, "/sbin/lvm", &spawn.files, &spawn.attributes, argv.data(),
-                          environment.data());  // cron's PATH lacks it
-  if (error != 0) return problem_from(error, "run", "lvm (package lvm2)");
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0)
-    if (errno != EINTR) return problem_from_errno("wait for", "lvm " + words.front());
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return contents(out.get());
-  return Problem{EIO,
-                 fmt::format("lvm {} {}: {}", words.front(),
-                             WIFSIGNALED(status) ? fmt::format("was killed by signal {}", WTERMSIG(status))
-                                                 : fmt::format("ended with status {}", WEXITSTATUS(status)),
-                             last_line(contents(err.get())))};
+  // A group of its own: an interrupt from the terminal ends vbackup, which then puts LVM in order itself.
+  Program program{.arguments = {"lvm"},
+                  .environment = environment_of_lvm(),
+                  .in = Stream::null(),
+                  .out = Stream::capture(kMostOutput),
+                  .err = Stream::capture(kMostOutput),
+                  .own_group = true};
+  program.arguments.insert(program.arguments.end(), words.begin(), words.end());
+  auto result = run_to_end(program);
+  if (!result && result.error().code == ENOENT) {
+    program.arguments[0] = "/sbin/lvm";  // cron's PATH lacks it
+    result = run_to_end(program);
+  }
+  if (!result) return problem_from(result.error().code, "run", "lvm (package lvm2)");
+  if (!result->status.success())
+    return Problem{
+        EIO, fmt::format("lvm {} {}: {}", words.front(), result->status.words(), last_line(result->err))};
+  if (result->cut) return problem_from(EFBIG, "read what was printed by", "lvm " + words.front());
+  return std::move(result->out);
 }
 
 }  // namespace vs::backup

@@ -79,6 +79,7 @@ Result SealKeeper::start() {
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
     return problem_from_errno("make a socket for", "the seal keeper");
   socket_.reset(ends[0]);
+  // Not core/subprocess: it becomes no program, and goes on sealing with the descriptors it was handed.
   child_ = ::fork();
   if (child_ == 0) {
     ::close(ends[0]);

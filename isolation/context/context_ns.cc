@@ -52,6 +52,8 @@ uint64_t start_of(pid_t pid) {
   return 0;
 }
 
+// Not core/subprocess: the child is born in its namespaces and its cgroup, which fork(2) cannot do, and runs
+// our own code in there before any program.
 pid_t clone_child(uint64_t flags, int cgroup, UniqueFd& pidfd) {
   int fd = -1;
   struct clone_args arguments {};

@@ -64,6 +64,8 @@ int run_init(InitEnds ends, const std::function<int()>& command) {
   sigset_t all, before;
   ::sigfillset(&all);
   ::sigprocmask(SIG_SETMASK, &all, &before);
+  // Not core/subprocess: this is process 1, which waits for any child; what the command does is the caller's
+  // own code.
   const pid_t first = ::fork();
   if (first < 0) return 125;
   if (first == 0) {

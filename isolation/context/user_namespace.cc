@@ -83,6 +83,7 @@ Expected<UniqueFd> make_id_mapping(uint32_t first) {
   int pipe[2];
   if (::pipe2(pipe, O_CLOEXEC) != 0) return problem_from_errno("make", "a pipe");
   UniqueFd read_end(pipe[0]), write_end(pipe[1]);
+  // Not core/subprocess: the child only holds a user namespace open and becomes no program.
   const pid_t pid = ::fork();
   if (pid < 0) return problem_from_errno("make", "a user namespace");
   if (pid == 0) {

@@ -25,6 +25,7 @@
 
 #include "core/durable/host_lock.h"
 #include "core/escape.h"
+#include "core/subprocess.h"
 #include "isolation/context/arguments.h"
 #include "isolation/context/reboot_place.h"
 #include "isolation/reboot/reboot_request.h"
@@ -80,6 +81,7 @@ class RebootServer {
   void conclude(const std::string& name, const Guest& guest, std::optional<int> status);
   void want(const std::string& name, Action action);
   void begin_jobs(Clock::time_point now);
+  void start_vservers();
   void reap();
   bool still_there(const std::string& name, const Guest& guest) const;
 
@@ -206,6 +208,7 @@ void RebootServer::begin_jobs(Clock::time_point now) {
     if (job.action == Action::none || job.worker != 0 || now < job.not_before || working == kWorkers)
       continue;
     const Action action = std::exchange(job.action, Action::none);
+    // Not core/subprocess: the child goes on with our own code.
     const pid_t pid = ::fork();
     if (pid == 0) {
       ::sigprocmask(SIG_SETMASK, &before_, nullptr);
@@ -236,6 +239,16 @@ void tell_ready() {
   constexpr char kReady[] = "READY=1";
   static_cast<void>(::sendto(fd.get(), kReady, sizeof kReady - 1, MSG_NOSIGNAL,
                              reinterpret_cast<const sockaddr*>(&address), size) > 0);
+}
+
+void RebootServer::start_vservers() {
+  auto child = Subprocess::start({.arguments = {"vservers", "start"}});
+  if (child) {
+    starter_ = child->release();  // reap() waits for it
+    return;
+  }
+  runtime_.log.error(child.error().message);
+  tell_ready();
 }
 
 void RebootServer::reap() {
@@ -276,12 +289,10 @@ void RebootServer::run() {
       ::inotify_add_watch(changes.get(), (runtime_.places.run + "/ctx").c_str(), IN_MOVED_TO | IN_ONLYDIR) <
           0)
     throw Error(problem_from_errno("watch", reboot_root(runtime_.places)).message);
-  if (options_.start) starter_ = ::fork();
-  if (options_.start && starter_ == 0) {
-    ::sigprocmask(SIG_SETMASK, &before_, nullptr);
-    ::_exit(become("rebootmgr", {"vservers", "start"}));
-  }
-  if (!options_.start) tell_ready();
+  if (options_.start)
+    start_vservers();
+  else
+    tell_ready();
   for (bool going = true; going;) {
     look_around();
     const auto now = Clock::now();

@@ -1,18 +1,15 @@
 #include "isolation/tools/program_beside.h"
 
-#include <fcntl.h>
-#include <linux/close_range.h>
+#include <fmt/format.h>
 #include <signal.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
+#include <utility>
 
-#include "core/error.h"
-#include "core/unique_fd.h"
-#include "isolation/context/arguments.h"
-#include "isolation/context/run_program.h"
+#include "core/subprocess.h"
 
 namespace vs::isolation {
 
@@ -28,28 +25,25 @@ namespace {
 constexpr size_t kMostOutput = 4 << 20;
 
 int run(const std::vector<std::string>& command, std::string* output) {
-  int ends[2] = {-1, -1};
-  if (output != nullptr && ::pipe2(ends, O_CLOEXEC) != 0)
-    throw Error(problem_from_errno("make", "a pipe").message);
-  UniqueFd from(ends[0]), to(ends[1]);
-  const pid_t pid = ::fork();
-  if (pid < 0) throw Error(problem_from_errno("start", command.at(0)).message);
-  if (pid == 0) {
-    if (to) ::dup2(to.get(), STDOUT_FILENO);
-    ::syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
-    ::_exit(become(command.at(0), command));
-  }
-  to.reset();
-  // The terminal's interrupt is for the command, which tells what became of it.
+  std::fflush(stdout);
+  Program program{.arguments = command};
+  if (output != nullptr) program.out = Stream::capture(kMostOutput);
+  // The terminal's interrupt is for the command, and this process tells what became of it.
   const auto interrupt = ::signal(SIGINT, SIG_IGN), quit = ::signal(SIGQUIT, SIG_IGN);
-  char buffer[16384];
-  for (ssize_t got;
-       from && ((got = ::read(from.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR));)
-    if (got > 0 && output->size() < kMostOutput) output->append(buffer, static_cast<size_t>(got));
-  const int status = wait_for_child(pid);
+  program.before_exec = [=] {
+    ::signal(SIGINT, interrupt);
+    ::signal(SIGQUIT, quit);
+    return 0;
+  };
+  auto result = run_to_end(program);
   ::signal(SIGINT, interrupt);
   ::signal(SIGQUIT, quit);
-  return status;
+  if (!result) {
+    fmt::print(stderr, "error: {}\n", result.error().message);
+    return result.error().code == ENOENT ? 127 : 126;
+  }
+  if (output != nullptr) *output = std::move(result->out);
+  return result->status.shell();
 }
 
 }  // namespace

@@ -54,6 +54,7 @@ bool change_group(Runtime& runtime, const std::vector<std::string>& names, bool 
   bool good = true;
   std::vector<pid_t> children;
   for (const auto& name : names) {
+    // Not core/subprocess: the child goes on with our own code.
     const pid_t pid = side_by_side ? ::fork() : -1;
     if (pid == 0) ::_exit(change_one(runtime, name, change));
     if (pid > 0)

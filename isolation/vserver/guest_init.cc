@@ -3,12 +3,12 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 
+#include "core/subprocess.h"
 #include "isolation/confine/confine.h"
 #include "isolation/context/init.h"
 
@@ -30,11 +30,10 @@ const char* runlevel_script() {
   return nullptr;
 }
 
-int run_and_wait(const std::vector<std::string>& command) {
-  const pid_t pid = ::fork();
-  if (pid == 0) ::_exit(exec_command(command, guest_environment({})));
-  int status = 0;
-  return pid > 0 && ::waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 125;
+// A script that fails or cannot be run keeps none of the others from running.
+void run_and_wait(const std::vector<std::string>& command) {
+  const auto result = run_to_end({.arguments = command, .environment = guest_environment({})});
+  if (!result) ::dprintf(STDERR_FILENO, "%s\n", result.error().message.c_str());
 }
 
 // The scripts of /etc/rcN.d in order, for guests whose init package is missing.

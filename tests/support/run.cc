@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +15,8 @@
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
+
+#include "core/subprocess.h"
 
 namespace vs::test {
 namespace {
@@ -31,29 +32,26 @@ std::string all_of(int fd) {
   }
 }
 
-[[noreturn]] void become(const Command& command, const RunOptions& options, int out, int err) {
-  ::setpgid(0, 0);
+std::vector<std::string> environment_of(const RunOptions& options) {
+  std::map<std::string, std::string> all;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string text = *variable;
+    const size_t equals = text.find('=');
+    if (equals != std::string::npos) all[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  all["LC_ALL"] = "C";
+  for (const auto& [name, value] : options.env) all[name] = value;
+  std::vector<std::string> environment;
+  for (const auto& [name, value] : all) environment.push_back(name + "=" + value);
+  return environment;
+}
+
+// The last steps in the child.
+int give_up_rights(const std::optional<uid_t>& uid) {
   // A test may be killed itself; what it started must not go on working on its loop filesystems.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::setenv("LC_ALL", "C", 1);
-  for (const auto& [name, value] : options.env) ::setenv(name.c_str(), value.c_str(), 1);
-  const int null = ::open("/dev/null", O_RDONLY);
-  ::dup2(null, 0);
-  ::dup2(out, 1);
-  ::dup2(err, 2);
-  ::close_range(3, ~0U, 0);
-  if (options.uid &&
-      (::setgroups(0, nullptr) != 0 || ::setgid(*options.uid) != 0 || ::setuid(*options.uid) != 0))
-    ::_exit(126);
-  std::vector<char*> argv;
-  for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  ::execvp(argv[0], argv.data());
-  ::dprintf(2, "cannot run %s: %s\n", argv[0], std::strerror(errno));
-  ::_exit(127);
+  if (uid && (::setgroups(0, nullptr) != 0 || ::setgid(*uid) != 0 || ::setuid(*uid) != 0)) return errno;
+  return 0;
 }
 
 }  // namespace
@@ -72,11 +70,17 @@ Process::Process(const Command& command, const RunOptions& options) : timeout_(o
   // Memory files, not pipes: a command that writes a lot never waits for the test.
   out_ = ::memfd_create("stdout", MFD_CLOEXEC);
   err_ = ::memfd_create("stderr", MFD_CLOEXEC);
-  pid_ = ::fork();
-  if (pid_ < 0) throw std::runtime_error(fmt::format("fork: {}", std::strerror(errno)));
-  if (pid_ == 0) become(command, options, out_, err_);
-  ::setpgid(pid_, pid_);
-  pidfd_ = static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0));
+  Program program{.arguments = command,
+                  .environment = environment_of(options),
+                  .in = Stream::null(),
+                  .out = Stream::file(out_),
+                  .err = Stream::file(err_),
+                  .own_group = true};
+  program.before_exec = [&] { return give_up_rights(options.uid); };
+  auto child = Subprocess::start(program);
+  if (!child) throw std::runtime_error(fmt::format("{}: {}", fmt::join(command, " "), child.error().message));
+  pidfd_ = ::fcntl(child->pidfd(), F_DUPFD_CLOEXEC, 3);
+  pid_ = child->release();
 }
 
 Process::~Process() {

@@ -321,6 +321,8 @@ SandboxOutcome run_in_sandbox(const std::string& directory, const SandboxLimits&
     throw Error(problem_from_errno("make a pipe for the child reading", directory).message);
   UniqueFd reading(ends[0]), writing(ends[1]);
   const ChildSetup setup{directory.c_str(), limits, filter.get(), writing.get(), ::getpid()};
+  // Not core/subprocess: the child runs our own reader on what is in memory already, and its filter allows no
+  // exec at all.
   const pid_t child = ::fork();
   if (child < 0) throw Error(problem_from_errno("start the child reading", directory).message);
   if (child == 0) run_child(setup, work);
