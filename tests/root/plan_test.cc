@@ -100,16 +100,16 @@ TEST(PlanTest, ForOtherTreesThanThoseNamedIsRefused) {
 TEST(PlanTest, AFileThatChangedAfterThePlanIsLeftAlone) {
   VS_NEEDS_FILESYSTEM("ext4");
   TestHost host(small_host("ext4"));
-  const std::string file = host.scratch("plan"), victim = host.guest("beta") / "usr/share/one/one-2";
+  const std::string file = host.scratch("plan"), duplicate = host.guest("beta") / "usr/share/one/one-2";
   ASSERT_EQ(host.vunify("plan", {"-o", file}).exit_code, 0);
   // As an attacker does it: same size, same mtime.
-  const std::string bytes = tagged_bytes("guest=beta changed", std::filesystem::file_size(victim));
-  write_file(victim, bytes);
-  set_mtime(victim, 1'600'000'000'123'456'789);
+  const std::string bytes = tagged_bytes("guest=beta changed", std::filesystem::file_size(duplicate));
+  write_file(duplicate, bytes);
+  set_mtime(duplicate, 1'600'000'000'123'456'789);
   const auto before = host.snapshots();
   const auto applied = host.vunify("apply", {file});
   EXPECT_THAT(applied.exit_code, testing::AnyOf(0, 3)) << shown(applied);
-  EXPECT_EQ(read_file(victim), bytes);
+  EXPECT_EQ(read_file(duplicate), bytes);
   EXPECT_EQ(host.changes_since(before), "");
   EXPECT_EQ(host.sealed_names(), 35U);
 }

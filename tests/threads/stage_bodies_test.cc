@@ -119,7 +119,7 @@ TEST_F(StageBodiesTest, GroupsAreVerifiedByAVerifierAThread) {
   for (size_t g = 0; g < verdicts.size(); ++g) {
     ASSERT_EQ(verdicts[g].contents.size(), alone[g].contents.size());
     for (size_t i = 0; i < alone[g].contents.size(); ++i)
-      EXPECT_EQ(verdicts[g].contents[i].victims, alone[g].contents[i].victims);
+      EXPECT_EQ(verdicts[g].contents[i].duplicates, alone[g].contents[i].duplicates);
   }
 }
 
@@ -140,7 +140,7 @@ TEST_F(StageBodiesTest, WorksArePreparedLinkedAndSettledByAnyThread) {
     works[g].end = group.end;
     works[g].first_staged = staged;
     for (uint32_t v = group.begin; v < group.end; ++v)
-      staged += host().link_plan.victims[v].end - host().link_plan.victims[v].begin;
+      staged += host().link_plan.duplicates[v].end - host().link_plan.duplicates[v].begin;
   }
   for_each_job(works.size(), [&](size_t i) { linker.prepare(works[i]); });
   for (auto& work : works) work.master_index = host().masters.add(work.master.record);
@@ -152,8 +152,8 @@ TEST_F(StageBodiesTest, WorksArePreparedLinkedAndSettledByAnyThread) {
     EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name)));
 }
 
-// Guests change what they like meanwhile; the counters and lists of refused victims are shared or merged.
-TEST_F(StageBodiesTest, RefusedVictimsAndGivenBackOnesAreCountedOnce) {
+// Guests change what they like meanwhile; the counters and lists of refused duplicates are shared or merged.
+TEST_F(StageBodiesTest, RefusedDuplicatesAndGivenBackOnesAreCountedOnce) {
   fill(120);
   host().plan();
   for (size_t i = 0; i < 120; i += 3)

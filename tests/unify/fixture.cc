@@ -170,7 +170,7 @@ GroupWork Host::work(uint32_t group, Linker& linker) {
   work.group = group;
   work.begin = link_plan.groups[group].begin;
   work.end = link_plan.groups[group].end;
-  work.first_staged = link_plan.victims[work.begin].begin;  // unique in the plan
+  work.first_staged = link_plan.duplicates[work.begin].begin;  // unique in the plan
   if (!link_plan.groups[group].master.empty())
     work.master_index = masters.find_name(link_plan.groups[group].master);
   linker.prepare(work);
@@ -195,7 +195,7 @@ void Host::unify() {
 uint32_t Host::group_of(const std::string& guest, const std::string& name) const {
   for (uint32_t g = 0; g < link_plan.groups.size(); ++g)
     for (uint32_t v = link_plan.groups[g].begin; v < link_plan.groups[g].end; ++v)
-      for (uint32_t n = link_plan.victims[v].begin; n < link_plan.victims[v].end; ++n) {
+      for (uint32_t n = link_plan.duplicates[v].begin; n < link_plan.duplicates[v].end; ++n) {
         const FileRow& row = files.table.rows()[link_plan.names[n]];
         if (guests[files.table.guest(row)].name == guest && files.table.path(row) == name) return g;
       }

@@ -58,7 +58,7 @@ class Applier {
  private:
   const LinkPlan& plan() const { return input_.files.plan; }
   uint32_t names_in(uint32_t begin, uint32_t end) const {
-    return plan().victims[end - 1].end - plan().victims[begin].begin;
+    return plan().duplicates[end - 1].end - plan().duplicates[begin].begin;
   }
 
   // Large groups are cut so that a batch keeps its size.
@@ -194,8 +194,8 @@ class Applier {
     return true;
   }
 
-  void refuse(uint32_t victim, Reason reason) {
-    const Victim& v = plan().victims[victim];
+  void refuse(uint32_t duplicate, Reason reason) {
+    const Duplicate& v = plan().duplicates[duplicate];
     for (uint32_t n = v.begin; n < v.end; ++n)
       ++result_.skipped[input_.files.table.guest(input_.files.table.rows()[plan().names[n]])]
                        [static_cast<size_t>(reason)];
@@ -211,12 +211,12 @@ class Applier {
     context_.log.remember_first(
         reason_name(Reason::out_of_time),
         escaped(input_.files.table.path(
-            input_.files.table.rows()[plan().names[plan().victims[work.begin].begin]])));
+            input_.files.table.rows()[plan().names[plan().duplicates[work.begin].begin]])));
     const PlanGroup& group = plan().groups[work.group];
     if (input_.run.verb != "run" || group.keys.size() != 1)
       return;  // several keys: which member has which key is known to the verifier only
     for (uint32_t v = work.begin; v < work.end; ++v) {
-      const FileRow& row = input_.files.table.rows()[plan().names[plan().victims[v].begin]];
+      const FileRow& row = input_.files.table.rows()[plan().names[plan().duplicates[v].begin]];
       if (row.ctime_ns < group.read_at_ns - kRacyNs)
         left_.push_back({input_.devices[input_.files.table.guest(row)],
                          row,
@@ -228,11 +228,11 @@ class Applier {
     std::vector<HistoryStep> steps;
     std::vector<MasterRecord> retired;
     for (auto& work : batch) {
-      for (const auto& [victim, reason] : work.refused) refuse(victim, reason);
-      for (const auto& [r, victim] : work.linked) {
+      for (const auto& [duplicate, reason] : work.refused) refuse(duplicate, reason);
+      for (const auto& [r, duplicate] : work.linked) {
         const FileRow& row = input_.files.table.rows()[r];
         steps.push_back({input_.files.guests[input_.files.table.guest(row)].name,
-                         input_.files.table.path(row), work.master.record.name, victim});
+                         input_.files.table.path(row), work.master.record.name, duplicate});
       }
       if (work.unusable_master) {
         input_.masters.retire(*work.unusable_master);
@@ -250,7 +250,7 @@ class Applier {
     input_.index.put_masters(input_.store.id(), retired);
   }
 
-  // Victims for which the master had no room go on with a new one, copied from the first of them.
+  // Duplicates for which the master had no room go on with a new one, copied from the first of them.
   void requeue(const GroupWork& work) {
     for (size_t i = work.deferred.size(); i > 0;) {
       const uint32_t end = work.deferred[i - 1] + 1;

@@ -30,7 +30,7 @@ struct ApplyResult {
   uint64_t put_back = 0;
   uint64_t classes_restored = 0;
   uint64_t leases_broken = 0;
-  std::vector<ReasonCounts> skipped;  // one a guest; names of victims
+  std::vector<ReasonCounts> skipped;  // one a guest; names of duplicates
 };
 
 // For guards that share inodes. Throws Error only for what ends the run (journal or index cannot be written);

@@ -158,7 +158,7 @@ void RunHistory::add(const std::vector<HistoryStep>& steps) {
   put_u32(body, static_cast<uint32_t>(steps.size()));
   for (const auto& step : steps) {
     for (const auto* text : {&step.guest, &step.path, &step.master}) put_string(body, *text);
-    put_u32(body, step.victim);
+    put_u32(body, step.duplicate);
   }
   log_->append(kSteps, body);
   ok_or_throw(log_->sync());
@@ -182,7 +182,7 @@ std::optional<RecordedRun> find_run(const std::string& state_dir, const std::str
     for (uint32_t n = in.u32(); n > 0 && in.ok(); --n) {
       HistoryStep step;
       for (auto* text : {&step.guest, &step.path, &step.master}) *text = in.string();
-      step.victim = in.u32();
+      step.duplicate = in.u32();
       recorded.steps.push_back(std::move(step));
     }
     if (!in.ok()) damaged(file, i, "whole steps");
@@ -220,10 +220,10 @@ std::map<std::pair<std::string, std::string>, uint64_t> known_link_groups(const 
     const auto recorded = find_run(state_dir, run);
     if (!recorded) continue;
     std::map<uint32_t, size_t> names;
-    for (const auto& step : recorded->steps) ++names[step.victim];
+    for (const auto& step : recorded->steps) ++names[step.duplicate];
     for (const auto& step : recorded->steps) {
-      if (names[step.victim] > 1)
-        groups[{step.guest, step.path}] = run_number << 32 | step.victim;
+      if (names[step.duplicate] > 1)
+        groups[{step.guest, step.path}] = run_number << 32 | step.duplicate;
       else
         groups.erase({step.guest, step.path});
     }
@@ -241,7 +241,7 @@ class LinkGroupSources {
 
   void read(size_t run, const RecordedRun& recorded) {
     std::map<uint32_t, size_t> names;
-    for (const auto& step : recorded.steps) ++names[step.victim];
+    for (const auto& step : recorded.steps) ++names[step.duplicate];
     for (const auto& step : recorded.steps) {
       const std::pair name(step.guest, step.path);
       if (const auto it = source_.find(name); it != source_.end()) {
@@ -250,7 +250,7 @@ class LinkGroupSources {
         overrides_[run].insert(it->second);
         source_.erase(it);
       }
-      if (names[step.victim] < 2) continue;
+      if (names[step.duplicate] < 2) continue;
       source_[name] = run;
       ++names_[run];
     }

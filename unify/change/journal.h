@@ -69,7 +69,7 @@ UnfinishedRun parse_journal(const RecordLog& log, const std::string& file);
 // What a run did, kept for `undo` and reports: <state>/runs/<run id>, a record log.
 struct HistoryStep {
   std::string guest, path, master;
-  uint32_t victim = 0;  // names with one number in one run were hard links of one inode of the guest
+  uint32_t duplicate = 0;  // names with one number in one run were hard links of one inode of the guest
 };
 class RunHistory {
  public:

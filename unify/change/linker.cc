@@ -14,8 +14,8 @@
 namespace vs::unify {
 namespace {
 
-// Masters up to this size are read once a group and kept while its victims are compared; larger ones are read
-// beside each victim.
+// Masters up to this size are read once a group and kept while its duplicates are compared; larger ones are
+// read beside each duplicate.
 constexpr uint64_t kKeepWhole = 8u << 20;
 constexpr size_t kBlock = 256 * 1024;
 
@@ -39,9 +39,9 @@ Result read_whole_master(const OpenMaster& master, std::string& bytes) {
 
 }  // namespace
 
-std::string Linker::staged_name(const GroupWork& work, uint32_t victim, uint32_t name) const {
-  const uint32_t first = files_.plan.victims[work.begin].begin;
-  return fmt::format("{:08x}", work.first_staged + files_.plan.victims[victim].begin - first + name);
+std::string Linker::staged_name(const GroupWork& work, uint32_t duplicate, uint32_t name) const {
+  const uint32_t first = files_.plan.duplicates[work.begin].begin;
+  return fmt::format("{:08x}", work.first_staged + files_.plan.duplicates[duplicate].begin - first + name);
 }
 
 void Linker::prepare(GroupWork& work) {
@@ -82,7 +82,7 @@ void Linker::announce(const GroupWork& work, JournalBatch& batch) const {
   batch.masters.push_back(work.master.record.name);
   for (uint32_t v = work.begin; v < work.end; ++v)
     for (uint32_t n = 0; n < names_of(v); ++n) {
-      const uint32_t r = files_.plan.names[files_.plan.victims[v].begin + n];
+      const uint32_t r = files_.plan.names[files_.plan.duplicates[v].begin + n];
       batch.steps.push_back({staged_name(work, v, n), guest(r).name, files_.table.path(row(r)),
                              work.master.record.ino, row(r).ino});
     }
@@ -95,13 +95,13 @@ Expected<GuestName> Linker::locate(uint32_t r, UniqueFd& dir) const {
   return GuestName{dir.get(), std::string(files_.table.name(row(r))), shown(r)};
 }
 
-Result Linker::same_bytes(int victim_fd, const GroupWork& work, const std::string& bytes,
+Result Linker::same_bytes(int duplicate_fd, const GroupWork& work, const std::string& bytes,
                           const std::string& object) const {
   const uint64_t size = work.master.record.size;
   static thread_local std::string theirs(kBlock, '\0'), ours(kBlock, '\0');
   for (uint64_t offset = 0; offset < size; offset += kBlock) {
     const auto length = static_cast<size_t>(std::min<uint64_t>(kBlock, size - offset));
-    if (auto read = read_exactly(victim_fd, theirs.data(), length, offset, object); !read) return read;
+    if (auto read = read_exactly(duplicate_fd, theirs.data(), length, offset, object); !read) return read;
     const char* expected = bytes.data() + offset;
     if (bytes.empty()) {
       if (auto read = read_exactly(work.master.fd.get(), ours.data(), length, offset, work.master.shown);
@@ -114,41 +114,42 @@ Result Linker::same_bytes(int victim_fd, const GroupWork& work, const std::strin
   return Ok{};
 }
 
-// The victim is pinned by a descriptor, is what was scanned, nobody writes to it or can begin to unnoticed,
-// and it equals the master.
-Expected<SwappedVictim> Linker::check_victim(GroupWork& work, uint32_t v, const std::string& bytes) {
-  const Victim& names = files_.plan.victims[v];
+// The duplicate is pinned by a descriptor, is what was scanned, nobody writes to it or can begin to
+// unnoticed, and it equals the master.
+Expected<SwappedDuplicate> Linker::check_duplicate(GroupWork& work, uint32_t v, const std::string& bytes) {
+  const Duplicate& names = files_.plan.duplicates[v];
   const uint32_t r = files_.plan.names[names.begin];
-  SwappedVictim victim;
-  victim.victim = v;
-  auto fd = guest(r).root.open_regular(files_.table.path(row(r)), &victim.before);
+  SwappedDuplicate duplicate;
+  duplicate.duplicate = v;
+  auto fd = guest(r).root.open_regular(files_.table.path(row(r)), &duplicate.before);
   if (!fd) return fd.error();
-  if (!same_identity(row(r), victim.before)) return changed();
-  victim.fd = std::move(*fd);
-  auto lease = Lease::take(victim.fd.get(), shown(r));
+  if (!same_identity(row(r), duplicate.before)) return changed();
+  duplicate.fd = std::move(*fd);
+  auto lease = Lease::take(duplicate.fd.get(), shown(r));
   if (!lease) return lease.error();
-  victim.lease = std::move(*lease);
-  const auto xattrs = xattr_hash_of(victim.fd.get(), shown(r));
+  duplicate.lease = std::move(*lease);
+  const auto xattrs = xattr_hash_of(duplicate.fd.get(), shown(r));
   if (!xattrs) return xattrs.error();
-  FileClass own = class_of(victim.before, *xattrs);
+  FileClass own = class_of(duplicate.before, *xattrs);
   if (ignore_mtime_) own.mtime_ns = work.master.record.file_class.mtime_ns;
-  if (own != work.master.record.file_class || victim.before.size != work.master.record.size) return changed();
-  if (auto same = same_bytes(victim.fd.get(), work, bytes, shown(r)); !same) return same.error();
+  if (own != work.master.record.file_class || duplicate.before.size != work.master.record.size)
+    return changed();
+  if (auto same = same_bytes(duplicate.fd.get(), work, bytes, shown(r)); !same) return same.error();
   for (uint32_t n = 0; n < names_of(v); ++n)
-    victim.names.push_back({staged_name(work, v, n), files_.plan.names[names.begin + n], false});
-  return victim;
+    duplicate.names.push_back({staged_name(work, v, n), files_.plan.names[names.begin + n], false});
+  return duplicate;
 }
 
 // All names or none: on trouble those already exchanged are exchanged back.
-Result Linker::swap_names(GroupWork& work, SwappedVictim& victim) {
+Result Linker::swap_names(GroupWork& work, SwappedDuplicate& duplicate) {
   const uint64_t new_ino = work.master.record.ino;
-  for (auto& name : victim.names) {
+  for (auto& name : duplicate.names) {
     UniqueFd dir;
     const auto place = locate(name.row, dir);
     if (!place) return place.error();
     if (::linkat(work.master.fd.get(), "", store_.staging_fd(), name.staged.c_str(), AT_EMPTY_PATH) != 0)
       return problem_from_errno("link master " + work.master.shown + " for", place->shown);
-    const auto exchanged = exchanger_.exchange(name.staged, *place, new_ino, victim.before.ino);
+    const auto exchanged = exchanger_.exchange(name.staged, *place, new_ino, duplicate.before.ino);
     name.exchanged = exchanged && *exchanged == Exchange::done;
     if (name.exchanged) continue;
     if (exchanged && *exchanged == Exchange::stuck)
@@ -161,9 +162,9 @@ Result Linker::swap_names(GroupWork& work, SwappedVictim& victim) {
 }
 
 // Within the master's window: gives the guest its own inode back under each name.
-void Linker::take_back(GroupWork& work, SwappedVictim& victim) {
+void Linker::take_back(GroupWork& work, SwappedDuplicate& duplicate) {
   ++counts_.put_back;
-  for (auto& name : victim.names) {
+  for (auto& name : duplicate.names) {
     if (!name.exchanged) continue;
     name.exchanged = false;
     UniqueFd dir;
@@ -187,14 +188,14 @@ void Linker::remove_staged(GroupWork& work, const StagedName& name) {
 }
 
 // A file that cannot be looked at is not known to be unchanged.
-bool Linker::unchanged(const SwappedVictim& victim, uint64_t xattrs) const {
-  const std::string object = shown(victim.names[0].row);
-  const auto now = stat_fd(victim.fd.get(), object);
-  const auto hash = xattr_hash_of(victim.fd.get(), object);
+bool Linker::unchanged(const SwappedDuplicate& duplicate, uint64_t xattrs) const {
+  const std::string object = shown(duplicate.names[0].row);
+  const auto now = stat_fd(duplicate.fd.get(), object);
+  const auto hash = xattr_hash_of(duplicate.fd.get(), object);
   if (!now) log_.object_failed(now.error().message);
   if (!hash) log_.object_failed(hash.error().message);
-  if (!now || !hash || *hash != xattrs || !victim.lease.unbroken()) return false;
-  FileStat expected = victim.before;
+  if (!now || !hash || *hash != xattrs || !duplicate.lease.unbroken()) return false;
+  FileStat expected = duplicate.before;
   expected.ctime_ns = now->ctime_ns;  // moved by the exchange
   expected.blocks = now->blocks;      // delayed allocation
   expected.mount_id = now->mount_id;
@@ -216,7 +217,7 @@ void Linker::link(GroupWork& work) {
                                      : reason);
     log_.remember_first(reason_name(work.refused.back().second),
                         problem.message.empty()
-                            ? escaped(shown(files_.plan.names[files_.plan.victims[v].begin]))
+                            ? escaped(shown(files_.plan.names[files_.plan.duplicates[v].begin]))
                             : problem.message);
     if (reason == Reason::io_error && !problem.message.empty()) log_.object_failed(problem.message);
   };
@@ -239,35 +240,35 @@ void Linker::link(GroupWork& work) {
       work.deferred.push_back(v);
       continue;
     }
-    auto victim = check_victim(work, v, bytes);
-    if (!victim) {
-      refuse(v, victim.error());
+    auto duplicate = check_duplicate(work, v, bytes);
+    if (!duplicate) {
+      refuse(v, duplicate.error());
       continue;
     }
-    if (auto swapped = swap_names(work, *victim); !swapped) {
-      take_back(work, *victim);
+    if (auto swapped = swap_names(work, *duplicate); !swapped) {
+      take_back(work, *duplicate);
       refuse(v, swapped.error());
       continue;
     }
-    work.swapped.push_back(std::move(*victim));
+    work.swapped.push_back(std::move(*duplicate));
   }
   work.verdict = work.window->seal();
 }
 
 void Linker::settle(GroupWork& work) {
-  std::vector<SwappedVictim*> to_return;
-  for (auto& victim : work.swapped) {
+  std::vector<SwappedDuplicate*> to_return;
+  for (auto& duplicate : work.swapped) {
     if (work.verdict >= UnsealedWindow::Verdict::tainted ||
-        !unchanged(victim, work.master.record.file_class.xattrs)) {
-      to_return.push_back(&victim);
+        !unchanged(duplicate, work.master.record.file_class.xattrs)) {
+      to_return.push_back(&duplicate);
       continue;
     }
-    for (const auto& name : victim.names) remove_staged(work, name);
-    counts_.bytes_freed += victim.before.blocks * 512;
-    counts_.files_linked += victim.names.size();
-    for (const auto& name : victim.names) work.linked.emplace_back(name.row, victim.victim);
+    for (const auto& name : duplicate.names) remove_staged(work, name);
+    counts_.bytes_freed += duplicate.before.blocks * 512;
+    counts_.files_linked += duplicate.names.size();
+    for (const auto& name : duplicate.names) work.linked.emplace_back(name.row, duplicate.duplicate);
   }
-  if (!to_return.empty()) return_victims(work, to_return);
+  if (!to_return.empty()) return_duplicates(work, to_return);
   if (work.window) work.verdict = std::max(work.verdict, work.window->close());
   work.window.reset();
   // Closing the last descriptor frees the old inode on disk, which takes as long as the exchange: here all
@@ -275,14 +276,14 @@ void Linker::settle(GroupWork& work) {
   work.swapped.clear();
 }
 
-void Linker::return_victims(GroupWork& work, const std::vector<SwappedVictim*>& to_return) {
+void Linker::return_duplicates(GroupWork& work, const std::vector<SwappedDuplicate*>& to_return) {
   const auto alone = strays().alone();
   if (auto opened = work.window->unseal_again(); !opened) log_.object_failed(opened.error().message);
-  for (SwappedVictim* victim : to_return) {
-    const bool unbroken = victim->lease.unbroken();
-    take_back(work, *victim);
-    work.refused.emplace_back(victim->victim, unbroken ? Reason::changed_meanwhile : Reason::busy);
-    log_.remember_first(reason_name(work.refused.back().second), escaped(shown(victim->names[0].row)));
+  for (SwappedDuplicate* duplicate : to_return) {
+    const bool unbroken = duplicate->lease.unbroken();
+    take_back(work, *duplicate);
+    work.refused.emplace_back(duplicate->duplicate, unbroken ? Reason::changed_meanwhile : Reason::busy);
+    log_.remember_first(reason_name(work.refused.back().second), escaped(shown(duplicate->names[0].row)));
   }
   work.window->seal();
 }

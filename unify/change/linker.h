@@ -1,15 +1,15 @@
-// Linking the victims of one group to its master: stage bodies of apply, plain functions over data that know
-// nothing of threads.
+// Linking the duplicates of one group to its master: stage bodies of apply, plain functions over data that
+// know nothing of threads.
 //
 // A group goes through three steps, each called for all groups of a batch before the next (apply.cc):
 //   prepare  find or make the master; the batch's new masters are then synced to disk
-//   link     per victim: prove it is still what the plan says, nobody writes to it, and its bytes are the
-//   master's; exchange; seal the master settle   a little later: each victim's old inode, in staging and out
-//   of the guest's reach, must still be what it was; only then it is deleted,
+//   link     per duplicate: prove it is still what the plan says, nobody writes to it, and its bytes are the
+//   master's; exchange; seal the master settle   a little later: each duplicate's old inode, in staging and
+//   out of the guest's reach, must still be what it was; only then it is deleted,
 //            else the guest gets it back
-// The master is unsealed in link only, but its lease lasts until settle, so that a victim can be given back
-// whatever a guest does meanwhile. Up to settle no byte of a guest exists only in a shared inode, so whatever
-// goes wrong before can be undone from staging.
+// The master is unsealed in link only, but its lease lasts until settle, so that a duplicate can be given
+// back whatever a guest does meanwhile. Up to settle no byte of a guest exists only in a shared inode, so
+// whatever goes wrong before can be undone from staging.
 #pragma once
 
 #include <atomic>
@@ -30,9 +30,9 @@ struct StagedName {
   bool exchanged = false;
 };
 
-// A victim whose names are the master's now and whose old inode waits in staging.
-struct SwappedVictim {
-  uint32_t victim = 0;
+// A duplicate whose names are the master's now and whose old inode waits in staging.
+struct SwappedDuplicate {
+  uint32_t duplicate = 0;
   UniqueFd fd;  // of the old inode
   Lease lease;
   FileStat before;
@@ -41,7 +41,7 @@ struct SwappedVictim {
 
 struct GroupWork {
   uint32_t group = 0;                    // in the plan
-  uint32_t begin = 0, end = 0;           // victims still to do
+  uint32_t begin = 0, end = 0;           // duplicates still to do
   uint32_t first_staged = 0;             // number of the first staging name that belongs to this work
   std::optional<uint32_t> master_index;  // in the master table, for an existing one
   std::optional<uint32_t>
@@ -53,16 +53,16 @@ struct GroupWork {
   bool left_in_staging =
       false;  // a name there could not be removed: the batch is not done, recovery removes it
   UnsealedWindow::Verdict verdict = UnsealedWindow::Verdict::intact;
-  std::vector<SwappedVictim> swapped;
+  std::vector<SwappedDuplicate> swapped;
   std::vector<std::pair<uint32_t, Reason>> refused;
-  std::vector<uint32_t> deferred;                     // victims that need another master
-  std::vector<std::pair<uint32_t, uint32_t>> linked;  // settled: (row, victim)
+  std::vector<uint32_t> deferred;                     // duplicates that need another master
+  std::vector<std::pair<uint32_t, uint32_t>> linked;  // settled: (row, duplicate)
 };
 
 struct LinkerCounts : WindowCounts {
   std::atomic<uint64_t> files_linked{0};
   std::atomic<uint64_t> bytes_freed{0};  // on disk, of the old inodes
-  std::atomic<uint64_t> put_back{0};     // victims that changed in the middle of it
+  std::atomic<uint64_t> put_back{0};     // duplicates that changed in the middle of it
 };
 
 class Linker {
@@ -89,18 +89,18 @@ class Linker {
   const FileRow& row(uint32_t r) const { return files_.table.rows()[r]; }
   const Guest& guest(uint32_t r) const { return files_.guests[files_.table.guest(row(r))]; }
   std::string shown(uint32_t r) const { return guest(r).root.host_path(files_.table.path(row(r))); }
-  uint32_t names_of(uint32_t victim) const {
-    return files_.plan.victims[victim].end - files_.plan.victims[victim].begin;
+  uint32_t names_of(uint32_t duplicate) const {
+    return files_.plan.duplicates[duplicate].end - files_.plan.duplicates[duplicate].begin;
   }
-  std::string staged_name(const GroupWork& work, uint32_t victim, uint32_t name) const;
-  Expected<SwappedVictim> check_victim(GroupWork& work, uint32_t victim, const std::string& bytes);
-  Result same_bytes(int victim_fd, const GroupWork& work, const std::string& bytes,
+  std::string staged_name(const GroupWork& work, uint32_t duplicate, uint32_t name) const;
+  Expected<SwappedDuplicate> check_duplicate(GroupWork& work, uint32_t duplicate, const std::string& bytes);
+  Result same_bytes(int duplicate_fd, const GroupWork& work, const std::string& bytes,
                     const std::string& object) const;
-  Result swap_names(GroupWork& work, SwappedVictim& victim);
-  void take_back(GroupWork& work, SwappedVictim& victim);
-  void return_victims(GroupWork& work, const std::vector<SwappedVictim*>& to_return);
+  Result swap_names(GroupWork& work, SwappedDuplicate& duplicate);
+  void take_back(GroupWork& work, SwappedDuplicate& duplicate);
+  void return_duplicates(GroupWork& work, const std::vector<SwappedDuplicate*>& to_return);
   void remove_staged(GroupWork& work, const StagedName& name);
-  bool unchanged(const SwappedVictim& victim, uint64_t xattrs) const;
+  bool unchanged(const SwappedDuplicate& duplicate, uint64_t xattrs) const;
   Expected<GuestName> locate(uint32_t r, UniqueFd& dir) const;
 
   const Store& store_;

@@ -17,8 +17,8 @@ namespace {
 
 constexpr size_t kBlock = 256 * 1024;
 
-const FileRow& first_row(const PlannedFiles& files, uint32_t victim) {
-  return files.table.rows()[files.plan.names[files.plan.victims[victim].begin]];
+const FileRow& first_row(const PlannedFiles& files, uint32_t duplicate) {
+  return files.table.rows()[files.plan.names[files.plan.duplicates[duplicate].begin]];
 }
 
 bool all_zero(std::string_view block) {
@@ -37,9 +37,9 @@ struct Source {
   std::vector<Xattr> xattrs;
 };
 
-Expected<Source> open_source(const PlannedFiles& files, const PlanGroup& group, uint32_t victim,
+Expected<Source> open_source(const PlannedFiles& files, const PlanGroup& group, uint32_t duplicate,
                              const std::string& shown) {
-  const FileRow& row = first_row(files, victim);
+  const FileRow& row = first_row(files, duplicate);
   Source source;
   auto fd = files.guests[files.table.guest(row)].root.open_regular(files.table.path(row), &source.stat);
   if (!fd) return fd.error();
@@ -157,7 +157,7 @@ Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, 
 Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, const PlanGroup& group,
                                  uint32_t begin, uint32_t end, bool ignore_mtime,
                                  std::vector<std::pair<uint32_t, Reason>>& refused, Log& log) {
-  Problem last{ESTALE, "no victim left"};
+  Problem last{ESTALE, "no duplicate left"};
   for (uint32_t v = begin; v < end; ++v) {
     const FileRow& row = first_row(files, v);
     const std::string shown = files.guests[files.table.guest(row)].root.host_path(files.table.path(row));
@@ -184,7 +184,7 @@ Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, 
     last = master.error();
     const Reason reason = reason_of_errno(last.code);
     if (reason != Reason::changed_meanwhile && source)
-      return last;  // no space and the like: another victim will not help
+      return last;  // no space and the like: another duplicate will not help
     refused.emplace_back(v, reason == Reason::io_error ? Reason::unreadable : reason);
     log.remember_first(reason_name(refused.back().second), last.message);
   }

@@ -28,11 +28,11 @@ struct OpenMaster {
   bool fresh = false;
 };
 
-// Copies the first victim of [begin, end) that is what the plan says into a new nameless inode in the store,
-// gives it the class, takes its digests from the bytes that were written to it, and names it. Victims that
-// are not what the plan says are in `refused`. The caller syncs the store before any guest gets a name of it.
-// A guest can change the victim while it is copied: then the digest (or, where none is recorded, the plan's
-// content hash) does not match and the next victim is tried.
+// Copies the first duplicate of [begin, end) that is what the plan says into a new nameless inode in the
+// store, gives it the class, takes its digests from the bytes that were written to it, and names it.
+// Duplicates that are not what the plan says are in `refused`. The caller syncs the store before any guest
+// gets a name of it. A guest can change the duplicate while it is copied: then the digest (or, where none is
+// recorded, the plan's content hash) does not match and the next duplicate is tried.
 Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, const PlanGroup& group,
                                  uint32_t begin, uint32_t end, bool ignore_mtime,
                                  std::vector<std::pair<uint32_t, Reason>>& refused, Log& log);

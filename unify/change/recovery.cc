@@ -173,7 +173,7 @@ class Recovery {
 
   void finish_link(const OpenMaster& master, std::vector<Entry>& entries, bool intact) {
     // Numbers above those of any plan: told apart from what the interrupted run recorded itself.
-    const uint32_t victim = 0x80000000u + victims_++;
+    const uint32_t duplicate = 0x80000000u + duplicates_++;
     bool all_exchanged = true, equal = true;
     for (const auto& entry : entries) {
       bool in_staging = false;
@@ -184,12 +184,12 @@ class Recovery {
       const JournalStep& step = *entry.step;
       if (entry.staged_ino == 0) {
         if (all_exchanged && equal && intact)
-          linked_.push_back({step.guest, step.path, master.record.name, victim});
+          linked_.push_back({step.guest, step.path, master.record.name, duplicate});
       } else if (entry.staged_ino == step.new_ino) {
         remove_staged(step.staged);
       } else if (entry.staged_ino == step.old_ino && all_exchanged && equal && intact) {
         remove_staged(step.staged);
-        linked_.push_back({step.guest, step.path, master.record.name, victim});
+        linked_.push_back({step.guest, step.path, master.record.name, duplicate});
         ++result_.finished;
       } else {
         give_back(step, step.new_ino);
@@ -289,7 +289,7 @@ class Recovery {
   std::vector<HistoryStep>& linked_;
   WindowCounts counts_;
   Exchanger exchanger_;
-  uint32_t victims_ = 0;
+  uint32_t duplicates_ = 0;
   std::vector<MasterRecord> retired_;
   std::map<std::string, RootDir> trees_;
 };

@@ -29,12 +29,12 @@ class Reflinker {
  public:
   Reflinker(const ApplyInput& input, Log& log) : input_(input), log_(log) {}
 
-  // The stage body: one group. The first victim is the donor; whoever cannot be opened any more is passed
+  // The stage body: one group. The first duplicate is the donor; whoever cannot be opened any more is passed
   // over.
   Shared share(const PlanGroup& group) const {
     Shared result;
     UniqueFd donor;
-    uint32_t donor_victim = 0;
+    uint32_t donor_duplicate = 0;
     const uint64_t id = group.shared_with != 0 ? group.shared_with : group.keys[0].low | 1;
     for (uint32_t v = group.begin; v < group.end; ++v) {
       auto fd = open(v);
@@ -42,18 +42,18 @@ class Reflinker {
         refuse(v, reason_of_errno(fd.error().code), fd.error().message, result);
       } else if (!donor) {
         donor = std::move(*fd);
-        donor_victim = v;
+        donor_duplicate = v;
       } else {
         share_one(group, donor.get(), fd->get(), v, id, result);
       }
     }
-    if (result.files != 0 && group.shared_with == 0) learn(group, donor_victim, id, result);
+    if (result.files != 0 && group.shared_with == 0) learn(group, donor_duplicate, id, result);
     return result;
   }
 
  private:
   const FileRow& row(uint32_t v) const {
-    return input_.files.table.rows()[input_.files.plan.names[input_.files.plan.victims[v].begin]];
+    return input_.files.table.rows()[input_.files.plan.names[input_.files.plan.duplicates[v].begin]];
   }
 
   std::string shown(uint32_t v) const {
@@ -86,7 +86,7 @@ class Reflinker {
     } else if (*shared < group.size) {
       refuse(v, Reason::changed_meanwhile, "", result);
     } else {
-      result.files += input_.files.plan.victims[v].end - input_.files.plan.victims[v].begin;
+      result.files += input_.files.plan.duplicates[v].end - input_.files.plan.duplicates[v].begin;
       result.bytes += *shared;
       learn(group, v, id, result);
     }
@@ -128,8 +128,8 @@ ApplyResult apply_reflinks(const ApplyInput& input, RunContext& context) {
     result.bytes_saved += shared.bytes;
     for (const auto& [v, reason] : shared.refused) {
       const uint32_t guest =
-          input.files.table.guest(input.files.table.rows()[plan.names[plan.victims[v].begin]]);
-      result.skipped[guest][static_cast<size_t>(reason)] += plan.victims[v].end - plan.victims[v].begin;
+          input.files.table.guest(input.files.table.rows()[plan.names[plan.duplicates[v].begin]]);
+      result.skipped[guest][static_cast<size_t>(reason)] += plan.duplicates[v].end - plan.duplicates[v].begin;
     }
     learned.insert(learned.end(), shared.learned.begin(), shared.learned.end());
     context.progress.add(plan.groups[g].end - plan.groups[g].begin);

@@ -97,7 +97,7 @@ class Explainer {
                             files_.devices, pool_.masters(), pool_.store(), pool_.rules()};
     for (const auto& group : candidates_.groups)
       for (uint32_t v = group.begin; v < group.end; ++v)
-        for (uint32_t n = candidates_.victims[v].begin; n < candidates_.victims[v].end; ++n) {
+        for (uint32_t n = candidates_.duplicates[v].begin; n < candidates_.duplicates[v].end; ++n) {
           const FileRow& row = files_.table.rows()[candidates_.names[n]];
           if (files_.table.guest(row) == guest && files_.table.path(row) == path)
             return by_content(input, group, v, package);
@@ -111,20 +111,20 @@ class Explainer {
     return answer(Reason::no_partner, package);
   }
 
-  static Answer by_content(const VerifyInput& input, const CandidateGroup& group, uint32_t victim,
+  static Answer by_content(const VerifyInput& input, const CandidateGroup& group, uint32_t duplicate,
                            const std::string& package) {
     const GroupVerdict verdict = GroupVerifier(input).verify(group);
     for (const auto& [v, reason] : verdict.refused)
-      if (v == victim) return answer(reason, package);
-    const auto in = [&](const std::vector<uint32_t>& victims) {
-      return std::find(victims.begin(), victims.end(), victim) != victims.end();
+      if (v == duplicate) return answer(reason, package);
+    const auto in = [&](const std::vector<uint32_t>& duplicates) {
+      return std::find(duplicates.begin(), duplicates.end(), duplicate) != duplicates.end();
     };
     for (const auto& content : verdict.contents) {
       if (in(content.changed)) return answer(Reason::not_pristine, package);
-      if (!in(content.victims) || (content.victims.size() == 1 && !content.master)) continue;
+      if (!in(content.duplicates) || (content.duplicates.size() == 1 && !content.master)) continue;
       return {"will_be_unified",
               fmt::format("equal to {} other files{}; the next run shares it ({})",
-                          content.victims.size() - 1, content.master ? " and to an existing master" : "",
+                          content.duplicates.size() - 1, content.master ? " and to an existing master" : "",
                           package.empty() ? "scope all" : package)};
     }
     return answer(Reason::no_partner, package);

@@ -11,11 +11,11 @@ void refuse(GuestFiles& files, uint32_t row, Reason reason) {
 
 struct Keyed {
   Key128 key;
-  uint32_t victim;
+  uint32_t duplicate;
 };
 
-// Rows of one inode become one victim. All of its names must be among the rows, with one key, or it is left
-// alone.
+// Rows of one inode become one duplicate. All of its names must be among the rows, with one key, or it is
+// left alone.
 void gather_linked(std::vector<std::pair<uint32_t, Key128>>& linked, GuestFiles& files, CandidateSet& set,
                    std::vector<Keyed>& keyed) {
   const auto& rows = files.table.rows();
@@ -34,8 +34,8 @@ void gather_linked(std::vector<std::pair<uint32_t, Key128>>& linked, GuestFiles&
     if (all_here && one_key) {
       const auto begin = static_cast<uint32_t>(set.names.size());
       for (size_t j = i; j < end; ++j) set.names.push_back(linked[j].first);
-      keyed.push_back({linked[i].second, static_cast<uint32_t>(set.victims.size())});
-      set.victims.push_back({begin, static_cast<uint32_t>(set.names.size())});
+      keyed.push_back({linked[i].second, static_cast<uint32_t>(set.duplicates.size())});
+      set.duplicates.push_back({begin, static_cast<uint32_t>(set.names.size())});
     } else {
       for (size_t j = i; j < end; ++j) refuse(files, linked[j].first, Reason::linked_elsewhere);
     }
@@ -58,26 +58,26 @@ class GroupMaker {
   void make(const std::vector<Keyed>& keyed, const std::vector<Key128>& classes) {
     for (size_t i = 0; i < keyed.size();) {
       size_t end = i + 1;
-      while (end < keyed.size() && classes[keyed[end].victim] == classes[keyed[i].victim]) ++end;
+      while (end < keyed.size() && classes[keyed[end].duplicate] == classes[keyed[i].duplicate]) ++end;
       if (several_algorithms(keyed, i, end))
         mixed(keyed, i, end);
       else
         by_key(keyed, i, end);
       i = end;
     }
-    set_.victims = std::move(sorted_);
+    set_.duplicates = std::move(sorted_);
   }
 
  private:
-  const FileRow& row(uint32_t victim) const {
-    return files_.table.rows()[set_.names[set_.victims[victim].begin]];
+  const FileRow& row(uint32_t duplicate) const {
+    return files_.table.rows()[set_.names[set_.duplicates[duplicate].begin]];
   }
 
   bool several_algorithms(const std::vector<Keyed>& keyed, size_t begin, size_t end) const {
     if (rules_.scope == Scope::all) return false;
     for (size_t i = begin + 1; i < end; ++i) {
-      const auto a = algorithm_of(files_, row(keyed[i].victim)),
-                 b = algorithm_of(files_, row(keyed[begin].victim));
+      const auto a = algorithm_of(files_, row(keyed[i].duplicate)),
+                 b = algorithm_of(files_, row(keyed[begin].duplicate));
       if (a != b && a != DigestAlgorithm::none && b != DigestAlgorithm::none) return true;
     }
     return false;
@@ -89,7 +89,7 @@ class GroupMaker {
   void mixed(const std::vector<Keyed>& keyed, size_t begin, size_t end) {
     std::vector<Keyed> with, without;
     for (size_t i = begin; i < end; ++i)
-      (algorithm_of(files_, row(keyed[i].victim)) == DigestAlgorithm::none ? without : with)
+      (algorithm_of(files_, row(keyed[i].duplicate)) == DigestAlgorithm::none ? without : with)
           .push_back(keyed[i]);
     add(with, 0, with.size());
     by_key(without, 0, without.size());
@@ -114,12 +114,12 @@ class GroupMaker {
           if (std::find(group.masters.begin(), group.masters.end(), master) == group.masters.end())
             group.masters.push_back(master);
     if (end - begin == 1 && group.masters.empty()) {
-      const Victim alone = set_.victims[keyed[begin].victim];
+      const Duplicate alone = set_.duplicates[keyed[begin].duplicate];
       for (uint32_t n = alone.begin; n < alone.end; ++n) refuse(files_, set_.names[n], Reason::no_partner);
       return;
     }
     group.begin = static_cast<uint32_t>(sorted_.size());
-    for (size_t i = begin; i < end; ++i) sorted_.push_back(set_.victims[keyed[i].victim]);
+    for (size_t i = begin; i < end; ++i) sorted_.push_back(set_.duplicates[keyed[i].duplicate]);
     group.end = static_cast<uint32_t>(sorted_.size());
     set_.groups.push_back(std::move(group));
   }
@@ -128,7 +128,7 @@ class GroupMaker {
   const Rules& rules_;
   const MasterTable& masters_;
   CandidateSet& set_;
-  std::vector<Victim> sorted_;
+  std::vector<Duplicate> sorted_;
 };
 
 }  // namespace
@@ -139,7 +139,7 @@ CandidateSet find_candidates(GuestFiles& files, const Rules& rules, const Master
   std::vector<Keyed> keyed;
   std::vector<std::pair<uint32_t, Key128>> linked;
   set.names.reserve(rows.size());
-  set.victims.reserve(rows.size());
+  set.duplicates.reserve(rows.size());
   keyed.reserve(rows.size());
   for (uint32_t i = 0; i < rows.size(); ++i) {
     const Key128 key = candidate_key(files.table, rows[i], files.packages[files.table.guest(rows[i])], rules);
@@ -147,19 +147,19 @@ CandidateSet find_candidates(GuestFiles& files, const Rules& rules, const Master
       linked.emplace_back(i, key);
       continue;
     }
-    keyed.push_back({key, static_cast<uint32_t>(set.victims.size())});
-    set.victims.push_back(
+    keyed.push_back({key, static_cast<uint32_t>(set.duplicates.size())});
+    set.duplicates.push_back(
         {static_cast<uint32_t>(set.names.size()), static_cast<uint32_t>(set.names.size() + 1)});
     set.names.push_back(i);
   }
   gather_linked(linked, files, set, keyed);
-  const auto first_row = [&](uint32_t victim) { return set.names[set.victims[victim].begin]; };
-  std::vector<Key128> classes(set.victims.size());
-  for (uint32_t v = 0; v < set.victims.size(); ++v) classes[v] = class_key(rows[first_row(v)], rules);
+  const auto first_row = [&](uint32_t duplicate) { return set.names[set.duplicates[duplicate].begin]; };
+  std::vector<Key128> classes(set.duplicates.size());
+  for (uint32_t v = 0; v < set.duplicates.size(); ++v) classes[v] = class_key(rows[first_row(v)], rules);
   // The rows are sorted, so the outcome does not depend on threads.
   std::sort(keyed.begin(), keyed.end(), [&](const Keyed& a, const Keyed& b) {
-    if (classes[a.victim] != classes[b.victim]) return classes[a.victim] < classes[b.victim];
-    return a.key != b.key ? a.key < b.key : first_row(a.victim) < first_row(b.victim);
+    if (classes[a.duplicate] != classes[b.duplicate]) return classes[a.duplicate] < classes[b.duplicate];
+    return a.key != b.key ? a.key < b.key : first_row(a.duplicate) < first_row(b.duplicate);
   });
   GroupMaker(files, rules, masters, set).make(keyed, classes);
   std::sort(set.groups.begin(), set.groups.end(), [&](const CandidateGroup& a, const CandidateGroup& b) {

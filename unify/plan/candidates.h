@@ -9,8 +9,9 @@
 
 namespace vs::unify {
 
-// One inode of guests about to be replaced, with all its names: rows [begin, end) of CandidateSet::names.
-struct Victim {
+// One inode of a guest that is to give way to a master, with all its names: rows [begin, end) of
+// CandidateSet::names.
+struct Duplicate {
   uint32_t begin = 0;
   uint32_t end = 0;
 };
@@ -22,7 +23,7 @@ struct Victim {
 // each member's content must have the digest of its own database.
 struct CandidateGroup {
   Key128 key;          // of the first member
-  uint32_t begin = 0;  // range in CandidateSet::victims
+  uint32_t begin = 0;  // range in CandidateSet::duplicates
   uint32_t end = 0;
   bool mixed = false;             // members with different keys
   std::vector<uint32_t> masters;  // that answer to a key of a member
@@ -30,7 +31,7 @@ struct CandidateGroup {
 
 struct CandidateSet {
   std::vector<uint32_t> names;  // rows of the file table
-  std::vector<Victim> victims;
+  std::vector<Duplicate> duplicates;
   std::vector<CandidateGroup> groups;  // in the order of their first name
 };
 

@@ -8,20 +8,20 @@
 
 namespace vs::unify {
 
-// Victims proved equal in bytes and class when they were read. Apply proves it again, under leases.
+// Duplicates proved equal in bytes and class when they were read. Apply proves it again, under leases.
 struct PlanGroup {
-  std::vector<Key128> keys;  // what the master will answer to: those of the victims, usually one
+  std::vector<Key128> keys;  // what the master will answer to: those of the duplicates, usually one
   Key128 content;            // XXH3-128 of the bytes
   uint64_t size = 0;
   uint64_t xattrs = 0;
   DigestAlgorithm algorithm =
-      DigestAlgorithm::none;    // recorded by the package database of the first victim's guest
+      DigestAlgorithm::none;    // recorded by the package database of the first duplicate's guest
   std::string digest;           // raw
   std::string master;           // name of an existing master in the store, "" for a new one
-  int64_t read_at_ns = 0;       // when the victims were read (GroupVerdict); 0: not by this process
-  uint64_t shared_with = 0;     // reflink guard: sharing group that the first victim is already in
+  int64_t read_at_ns = 0;       // when the duplicates were read (GroupVerdict); 0: not by this process
+  uint64_t shared_with = 0;     // reflink guard: sharing group that the first duplicate is already in
   uint32_t package = 0;         // index in LinkPlan::packages
-  uint32_t begin = 0, end = 0;  // range in LinkPlan::victims
+  uint32_t begin = 0, end = 0;  // range in LinkPlan::duplicates
 };
 
 struct PlanPackage {
@@ -31,11 +31,11 @@ struct PlanPackage {
 // Steps refer to rows of a file table: the scan's, or the one read_plan() made.
 struct LinkPlan {
   std::vector<uint32_t> names;  // rows
-  std::vector<Victim> victims;
-  std::vector<PlanGroup> groups;      // in the order of their first victim's directory
+  std::vector<Duplicate> duplicates;
+  std::vector<PlanGroup> groups;      // in the order of their first duplicate's directory
   std::vector<PlanPackage> packages;  // [0] is nameless: scope all
   uint64_t file_count() const;        // names that would change
-  // Bytes on disk that would be freed, counting whole blocks: each victim's, less one copy for each new
+  // Bytes on disk that would be freed, counting whole blocks: each duplicate's, less one copy for each new
   // master.
   uint64_t bytes_to_save(uint32_t block_size) const;
 };

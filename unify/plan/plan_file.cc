@@ -35,14 +35,14 @@ void put_quoted(std::string& out, std::string_view text) {
 }
 
 void put_step(std::string& out, const LinkPlan& plan, const FileTable& table, const PlanHeader& header,
-              const Victim& victim) {
-  const FileRow& row = table.rows()[plan.names[victim.begin]];
+              const Duplicate& duplicate) {
+  const FileRow& row = table.rows()[plan.names[duplicate.begin]];
   fmt::format_to(std::back_inserter(out),
                  R"({{"btime_ns":{},"ctime_ns":{},"gid":{},"ino":{},"mode":"{:o}","mtime_ns":{},"names":[)",
                  row.btime_ns, row.ctime_ns, row.gid, row.ino, row.mode, row.mtime_ns);
-  for (uint32_t n = victim.begin; n < victim.end; ++n) {
+  for (uint32_t n = duplicate.begin; n < duplicate.end; ++n) {
     const FileRow& name = table.rows()[plan.names[n]];
-    out += n == victim.begin ? "[" : ",[";
+    out += n == duplicate.begin ? "[" : ",[";
     put_quoted(out, header.trees[table.guest(name)].name);
     out += ',';
     put_quoted(out, escaped(table.path(name)));
@@ -70,7 +70,7 @@ void put_group(std::string& out, const PlanGroup& group, const LinkPlan& plan, c
                  group.shared_with, group.size);
   for (uint32_t v = group.begin; v < group.end; ++v) {
     if (v != group.begin) out += ',';
-    put_step(out, plan, table, header, plan.victims[v]);
+    put_step(out, plan, table, header, plan.duplicates[v]);
   }
   fmt::format_to(std::back_inserter(out), R"(],"type":"group","xattrs":"{:016x}"}})", group.xattrs);
 }
@@ -235,9 +235,9 @@ class PlanReader {
     group.package = static_cast<uint32_t>(parsed_.plan.packages.size());
     parsed_.plan.packages.push_back({line.bytes(package[0], "package"), line.bytes(package[1], "package"),
                                      line.bytes(package[2], "package"), line.bytes(package[3], "package")});
-    group.begin = static_cast<uint32_t>(parsed_.plan.victims.size());
+    group.begin = static_cast<uint32_t>(parsed_.plan.duplicates.size());
     for (const auto& json : line.array("steps")) step(Line(json, line.where()), group.size);
-    group.end = static_cast<uint32_t>(parsed_.plan.victims.size());
+    group.end = static_cast<uint32_t>(parsed_.plan.duplicates.size());
     if (group.begin == group.end) line.fail("at least one step in \"steps\"");
     parsed_.plan.groups.push_back(std::move(group));
   }
@@ -259,7 +259,7 @@ class PlanReader {
     if (names.empty()) line.fail("at least one name in \"names\"");
     const auto begin = static_cast<uint32_t>(parsed_.plan.names.size());
     for (const auto& name : names) add_name(line, name, row);
-    parsed_.plan.victims.push_back({begin, static_cast<uint32_t>(parsed_.plan.names.size())});
+    parsed_.plan.duplicates.push_back({begin, static_cast<uint32_t>(parsed_.plan.names.size())});
   }
 
   void add_name(const Line& line, const Json& name, const FileRow& row) {

@@ -13,15 +13,15 @@ class PlanMaker {
     plan_.packages.emplace_back();
   }
 
-  void refuse(uint32_t victim, Reason reason) {
-    for_names(victim, [&](GuestCounts& counts) { ++counts.skipped[static_cast<size_t>(reason)]; });
+  void refuse(uint32_t duplicate, Reason reason) {
+    for_names(duplicate, [&](GuestCounts& counts) { ++counts.skipped[static_cast<size_t>(reason)]; });
   }
 
   void add_content(const CandidateGroup& group, const VerifiedContent& content, bool reflink,
                    int64_t read_at_ns) {
     for (const uint32_t v : content.changed) refuse(v, Reason::not_pristine);
     uint64_t shared_with = 0;
-    const auto todo = reflink ? not_yet_shared(content, shared_with) : content.victims;
+    const auto todo = reflink ? not_yet_shared(content, shared_with) : content.duplicates;
     const bool lonely = todo.size() == 1 && !content.master && shared_with == 0;
     if (lonely)
       refuse(todo[0], Reason::no_partner);
@@ -29,10 +29,10 @@ class PlanMaker {
       add_group(group, content, shared_with, todo, read_at_ns);
   }
 
-  // The key of one victim: of its own in a mixed group.
-  Key128 key_of(const CandidateGroup& group, uint32_t victim) const {
+  // The key of one duplicate: of its own in a mixed group.
+  Key128 key_of(const CandidateGroup& group, uint32_t duplicate) const {
     if (!group.mixed) return group.key;
-    const FileRow& row = row_of_victim(input_, victim);
+    const FileRow& row = row_of_duplicate(input_, duplicate);
     return candidate_key(input_.table, row, input_.packages[input_.table.guest(row)], input_.rules);
   }
 
@@ -40,8 +40,8 @@ class PlanMaker {
 
  private:
   template <class Do>
-  void for_names(uint32_t victim, Do what) {
-    const Victim& v = input_.candidates.victims[victim];
+  void for_names(uint32_t duplicate, Do what) {
+    const Duplicate& v = input_.candidates.duplicates[duplicate];
     for (uint32_t n = v.begin; n < v.end; ++n)
       what(counts_[input_.table.guest(input_.table.rows()[input_.candidates.names[n]])]);
   }
@@ -49,8 +49,8 @@ class PlanMaker {
   // One that shares already comes first, as the donor; nothing is left when all share with one another.
   std::vector<uint32_t> not_yet_shared(const VerifiedContent& content, uint64_t& shared_with) {
     std::vector<uint32_t> donor, rest;
-    for (const uint32_t v : content.victims) {
-      const FileRow& row = row_of_victim(input_, v);
+    for (const uint32_t v : content.duplicates) {
+      const FileRow& row = row_of_duplicate(input_, v);
       const auto known =
           index_ == nullptr ? std::nullopt : index_->known(input_.devices[input_.table.guest(row)], row);
       const bool shares = known && known->shared_with != 0 && known->content == content.content &&
@@ -69,11 +69,11 @@ class PlanMaker {
   }
 
   void add_group(const CandidateGroup& group, const VerifiedContent& content, uint64_t shared_with,
-                 const std::vector<uint32_t>& victims, int64_t read_at_ns) {
-    const FileRow& first = row_of_victim(input_, victims[0]);
+                 const std::vector<uint32_t>& duplicates, int64_t read_at_ns) {
+    const FileRow& first = row_of_duplicate(input_, duplicates[0]);
     PlanGroup planned;
-    for (const uint32_t victim : victims)
-      if (const Key128 key = key_of(group, victim);
+    for (const uint32_t duplicate : duplicates)
+      if (const Key128 key = key_of(group, duplicate);
           std::find(planned.keys.begin(), planned.keys.end(), key) == planned.keys.end())
         planned.keys.push_back(key);
     planned.content = content.content;
@@ -82,19 +82,19 @@ class PlanMaker {
     planned.xattrs = content.xattrs;
     planned.shared_with = shared_with;
     if (content.master) planned.master = input_.masters[*content.master].name;
-    const auto [algorithm, digest] = recorded_digest(input_, victims[0]);
+    const auto [algorithm, digest] = recorded_digest(input_, duplicates[0]);
     planned.algorithm = algorithm;
     planned.digest = digest;
     planned.package = package_number(first);
-    planned.begin = static_cast<uint32_t>(plan_.victims.size());
-    for (const uint32_t victim : victims) {
-      const Victim& v = input_.candidates.victims[victim];
+    planned.begin = static_cast<uint32_t>(plan_.duplicates.size());
+    for (const uint32_t duplicate : duplicates) {
+      const Duplicate& v = input_.candidates.duplicates[duplicate];
       const auto begin = static_cast<uint32_t>(plan_.names.size());
       plan_.names.insert(plan_.names.end(), input_.candidates.names.begin() + v.begin,
                          input_.candidates.names.begin() + v.end);
-      plan_.victims.push_back({begin, static_cast<uint32_t>(plan_.names.size())});
+      plan_.duplicates.push_back({begin, static_cast<uint32_t>(plan_.names.size())});
     }
-    planned.end = static_cast<uint32_t>(plan_.victims.size());
+    planned.end = static_cast<uint32_t>(plan_.duplicates.size());
     plan_.groups.push_back(std::move(planned));
   }
 
@@ -150,13 +150,13 @@ LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts,
   for (size_t g = 0; g < verdicts.size(); ++g) {
     const CandidateGroup& group = input.candidates.groups[g];
     const int64_t trusted_before = verdicts[g].read_at_ns - kRacyNs;
-    for (const auto& [victim, reason] : verdicts[g].refused) maker.refuse(victim, reason);
+    for (const auto& [duplicate, reason] : verdicts[g].refused) maker.refuse(duplicate, reason);
     for (auto& content : verdicts[g].contents) {
-      std::sort(content.victims.begin(), content.victims.end());
+      std::sort(content.duplicates.begin(), content.duplicates.end());
       maker.add_content(group, content, reflink, verdicts[g].read_at_ns);
       if (verdicts[g].from_index) continue;
       const auto learn = [&](uint32_t v, bool pristine) {
-        const FileRow& row = row_of_victim(input, v);
+        const FileRow& row = row_of_duplicate(input, v);
         if (row.ctime_ns < trusted_before)
           learner.add({input.devices[input.table.guest(row)],
                        row,
@@ -164,9 +164,9 @@ LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts,
       };
       // What gets a master's inode now need not be known: the seal is the cache. (A run that ends early
       // remembers the rest, apply.cc.)
-      const bool stays = reflink || (content.victims.size() == 1 && !content.master);
+      const bool stays = reflink || (content.duplicates.size() == 1 && !content.master);
       if (stays)
-        for (const uint32_t v : content.victims) learn(v, true);
+        for (const uint32_t v : content.duplicates) learn(v, true);
       for (const uint32_t v : content.changed) learn(v, false);
     }
     verdicts[g] = {};

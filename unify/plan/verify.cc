@@ -23,11 +23,11 @@ constexpr size_t kBlock = 256 * 1024;
 // Files of one group open at a time. A larger group is read in parts, whose contents are then joined by hash:
 // the bytes are compared once more with the master before anything is replaced.
 constexpr size_t kOpenAtOnce = 400;
-constexpr uint32_t kNoVictim = 0xffffffff;
+constexpr uint32_t kNoDuplicate = 0xffffffff;
 
 struct Member {
-  uint32_t victim = kNoVictim;
-  std::optional<uint32_t> master;  // then no victim
+  uint32_t duplicate = kNoDuplicate;
+  std::optional<uint32_t> master;  // then no duplicate
   uint64_t xattrs = 0;
   UniqueFd fd;
 };
@@ -79,35 +79,35 @@ struct GroupVerifier::Impl {
   std::string block = std::string(kBlock, '\0');
   uint64_t bytes_read = 0;
 
-  const FileRow& row(uint32_t victim) const { return row_of_victim(input, victim); }
+  const FileRow& row(uint32_t duplicate) const { return row_of_duplicate(input, duplicate); }
 
   struct Refusal {
     Reason reason;
     std::string why = {};  // what the system answered
   };
-  std::string shown(uint32_t victim) const {
-    return input.guests[input.table.guest(row(victim))].root.host_path(input.table.path(row(victim)));
+  std::string shown(uint32_t duplicate) const {
+    return input.guests[input.table.guest(row(duplicate))].root.host_path(input.table.path(row(duplicate)));
   }
-  void refuse(GroupVerdict& verdict, uint32_t victim, const Refusal& refusal) const {
-    verdict.refused.emplace_back(victim, refusal.reason);
+  void refuse(GroupVerdict& verdict, uint32_t duplicate, const Refusal& refusal) const {
+    verdict.refused.emplace_back(duplicate, refusal.reason);
     const bool first = std::none_of(verdict.troubles.begin(), verdict.troubles.end(),
                                     [&](const auto& one) { return one.first == refusal.reason; });
     if (is_trouble(refusal.reason) && first)
       verdict.troubles.emplace_back(refusal.reason,
-                                    refusal.why.empty() ? escaped(shown(victim)) : refusal.why);
+                                    refusal.why.empty() ? escaped(shown(duplicate)) : refusal.why);
   }
 
   // Opens and looks again: identity as scanned, no file capability.
-  std::variant<Member, Refusal> open_member(uint32_t victim) const {
-    const FileRow& expected = row(victim);
+  std::variant<Member, Refusal> open_member(uint32_t duplicate) const {
+    const FileRow& expected = row(duplicate);
     FileStat stat;
     auto fd = input.guests[input.table.guest(expected)].root.open_regular(input.table.path(expected), &stat);
     if (!fd) return Refusal{reason_of(fd.error()), fd.error().message};
     if (!same_identity(expected, stat)) return Refusal{Reason::changed_meanwhile};
-    const auto xattrs = read_xattrs(fd->get(), shown(victim));
+    const auto xattrs = read_xattrs(fd->get(), shown(duplicate));
     if (!xattrs) return Refusal{Reason::unreadable, xattrs.error().message};
     if (has_file_capability(*xattrs)) return Refusal{Reason::capability};
-    return Member{victim, std::nullopt, xattr_hash(*xattrs), std::move(*fd)};
+    return Member{duplicate, std::nullopt, xattr_hash(*xattrs), std::move(*fd)};
   }
 
   std::vector<Member> open_part(const CandidateGroup& group, uint32_t begin, uint32_t end,
@@ -117,12 +117,12 @@ struct GroupVerifier::Impl {
       if (input.store == nullptr || members.size() == kOpenAtOnce)
         break;  // --mtime=ignore in scope all: any number; who misses its own gets another
       if (auto fd = input.store->open_master(input.masters[master].name))
-        members.push_back({kNoVictim, master, input.masters[master].file_class.xattrs, std::move(*fd)});
+        members.push_back({kNoDuplicate, master, input.masters[master].file_class.xattrs, std::move(*fd)});
     }
-    for (uint32_t victim = begin; victim < end; ++victim) {
-      auto member = open_member(victim);
+    for (uint32_t duplicate = begin; duplicate < end; ++duplicate) {
+      auto member = open_member(duplicate);
       if (auto* refusal = std::get_if<Refusal>(&member))
-        refuse(verdict, victim, *refusal);
+        refuse(verdict, duplicate, *refusal);
       else
         members.push_back(std::move(std::get<Member>(member)));
     }
@@ -159,10 +159,10 @@ struct GroupVerifier::Impl {
           bytes_read += length;
           place(std::move(member), length, i, before, offset == 0, algorithms, contents);
         } else if (!member.master) {
-          refuse(verdict, member.victim,
-                 got < 0
-                     ? Refusal{Reason::unreadable, problem_from_errno("read", shown(member.victim)).message}
-                     : Refusal{Reason::changed_meanwhile});
+          refuse(verdict, member.duplicate,
+                 got < 0 ? Refusal{Reason::unreadable,
+                                   problem_from_errno("read", shown(member.duplicate)).message}
+                         : Refusal{Reason::changed_meanwhile});
         }
       }
     }
@@ -172,7 +172,7 @@ struct GroupVerifier::Impl {
   void drop_lonely(std::vector<Content>& contents, GroupVerdict& verdict) {
     std::erase_if(contents, [&](const Content& content) {
       if (content.members.size() == 1 && !content.members[0].master)
-        verdict.refused.emplace_back(content.members[0].victim, Reason::no_partner);
+        verdict.refused.emplace_back(content.members[0].duplicate, Reason::no_partner);
       return content.members.size() < 2;
     });
   }
@@ -193,8 +193,8 @@ struct GroupVerifier::Impl {
     result.xattrs = content.members[0].xattrs;
     std::vector<std::pair<DigestAlgorithm, std::string>> digests;
     for (auto& [algorithm, digester] : content.digests) digests.emplace_back(algorithm, digester.finish());
-    const auto pristine = [&](uint32_t victim) {
-      const auto recorded = recorded_digest(input, victim);
+    const auto pristine = [&](uint32_t duplicate) {
+      const auto recorded = recorded_digest(input, duplicate);
       if (recorded.first == DigestAlgorithm::none) return true;
       return std::any_of(digests.begin(), digests.end(), [&](const auto& one) {
         return one.first == recorded.first && one.second == recorded.second;
@@ -203,10 +203,10 @@ struct GroupVerifier::Impl {
     for (const auto& member : content.members) {
       if (member.master)
         result.master = result.master ? result.master : member.master;
-      else if (pristine(member.victim))
-        result.victims.push_back(member.victim);
+      else if (pristine(member.duplicate))
+        result.duplicates.push_back(member.duplicate);
       else
-        result.changed.push_back(member.victim);
+        result.changed.push_back(member.duplicate);
     }
     return result;
   }
@@ -243,12 +243,12 @@ struct GroupVerifier::Impl {
   }
 };
 
-const FileRow& row_of_victim(const VerifyInput& input, uint32_t victim) {
-  return input.table.rows()[input.candidates.names[input.candidates.victims[victim].begin]];
+const FileRow& row_of_duplicate(const VerifyInput& input, uint32_t duplicate) {
+  return input.table.rows()[input.candidates.names[input.candidates.duplicates[duplicate].begin]];
 }
 
-std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, uint32_t victim) {
-  const FileRow& row = row_of_victim(input, victim);
+std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, uint32_t duplicate) {
+  const FileRow& row = row_of_duplicate(input, duplicate);
   // In scope all, equal files are shared whatever a package database says of them.
   if (row.note == kNoPackage || input.rules.scope == Scope::all) return {DigestAlgorithm::none, {}};
   const PackageIndex& packages = input.packages[input.table.guest(row)];
@@ -283,7 +283,7 @@ GroupVerdict GroupVerifier::verify(const CandidateGroup& group) {
       if (same == verdict.contents.end()) {
         verdict.contents.push_back(std::move(part));
       } else {
-        same->victims.insert(same->victims.end(), part.victims.begin(), part.victims.end());
+        same->duplicates.insert(same->duplicates.end(), part.duplicates.begin(), part.duplicates.end());
         same->changed.insert(same->changed.end(), part.changed.begin(), part.changed.end());
         if (part.master) same->master = part.master;
       }
@@ -300,7 +300,7 @@ bool from_index(const VerifyInput& input, const Index& index, const CandidateGro
                 GroupVerdict& verdict) {
   if (!group.masters.empty() || group.mixed) return false;
   for (uint32_t v = group.begin; v < group.end; ++v) {
-    const FileRow& row = row_of_victim(input, v);
+    const FileRow& row = row_of_duplicate(input, v);
     const auto known = index.known(input.devices[input.table.guest(row)], row);
     if (!known || known->recorded != group.key) return verdict.contents.clear(), false;
     auto same =
@@ -313,7 +313,7 @@ bool from_index(const VerifyInput& input, const Index& index, const CandidateGro
       same->content = known->content;
       same->xattrs = known->xattrs;
     }
-    (known->pristine ? same->victims : same->changed).push_back(v);
+    (known->pristine ? same->duplicates : same->changed).push_back(v);
   }
   verdict.from_index = true;
   return true;

@@ -16,10 +16,10 @@
 
 namespace vs::unify {
 
-// A set of victims with one content; from one candidate group there may come several.
+// A set of duplicates with one content; from one candidate group there may come several.
 struct VerifiedContent {
   std::vector<uint32_t>
-      victims;  // indexes into CandidateSet::victims: pristine, as their own database records it
+      duplicates;  // indexes into CandidateSet::duplicates: pristine, as their own database records it
   std::vector<uint32_t> changed;  // equal to the others, but not what their database records
   Key128 content;
   uint64_t xattrs = 0;
@@ -28,7 +28,7 @@ struct VerifiedContent {
 
 struct GroupVerdict {
   std::vector<VerifiedContent> contents;
-  std::vector<std::pair<uint32_t, Reason>> refused;  // victims
+  std::vector<std::pair<uint32_t, Reason>> refused;  // duplicates
   std::vector<std::pair<Reason, std::string>>
       troubles;  // the first of each kind among the refused, for messages
   int64_t read_at_ns =
@@ -47,9 +47,9 @@ struct VerifyInput {
   const Rules& rules;
 };
 // The first name's row.
-const FileRow& row_of_victim(const VerifyInput& input, uint32_t victim);
-// The digest that a victim's package database records.
-std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, uint32_t victim);
+const FileRow& row_of_duplicate(const VerifyInput& input, uint32_t duplicate);
+// The digest that a duplicate's package database records.
+std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, uint32_t duplicate);
 
 // The stage body: one group. Reusable, by one thread at a time; knows nothing of TBB.
 class GroupVerifier {

@@ -139,7 +139,7 @@ TEST_F(JournalTest, HistoryTellsWhatARunLinked) {
   EXPECT_EQ(run.run.store, "/pool/.unify");
   ASSERT_THAT(run.steps, SizeIs(2));
   EXPECT_EQ(run.steps[0].path, "usr/a\n");
-  EXPECT_EQ(run.steps[1].victim, 3u);
+  EXPECT_EQ(run.steps[1].duplicate, 3u);
 }
 
 TEST_F(JournalTest, RecoveryGoesOnWithTheHistoryOfTheInterruptedRun) {

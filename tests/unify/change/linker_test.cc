@@ -53,12 +53,12 @@ class LinkerTest : public unit::HostTest {
     settle(work);
     return work;
   }
-  // "b changed_meanwhile", for each refused victim.
+  // "b changed_meanwhile", for each refused duplicate.
   std::vector<std::string> refused(const GroupWork& work) {
     std::vector<std::string> all;
-    for (const auto& [victim, reason] : work.refused) {
+    for (const auto& [duplicate, reason] : work.refused) {
       const FileRow& row =
-          host().files.table.rows()[host().link_plan.names[host().link_plan.victims[victim].begin]];
+          host().files.table.rows()[host().link_plan.names[host().link_plan.duplicates[duplicate].begin]];
       all.push_back(host().guests[host().files.table.guest(row)].name + " " +
                     std::string(reason_name(reason)));
     }
@@ -489,7 +489,7 @@ TEST_F(LinkerTest, ANameThatBecameAnotherFileIsFoundOutByTheExchange) {
 // --- Large files, odd names
 // ---------------------------------------------------------------------------------------
 
-// Above what is kept of a master while its victims are compared: read beside each victim.
+// Above what is kept of a master while its duplicates are compared: read beside each duplicate.
 TEST_F(LinkerTest, ComparesLargeFilesToTheLastByte) {
   std::string content(9 << 20, 'x');
   host().everywhere("usr/x", content);

@@ -17,7 +17,7 @@ using enum DigestAlgorithm;
 // No master is made here, so nothing needs to be sealed.
 class CandidatesTest : public testing::Test {
  protected:
-  // The groups as "guest:path guest:path", each victim's first name.
+  // The groups as "guest:path guest:path", each duplicate's first name.
   std::vector<std::string> groups() {
     host_.scan();
     host_.find_candidates();
@@ -29,9 +29,9 @@ class CandidatesTest : public testing::Test {
     }
     return all;
   }
-  std::string name(uint32_t victim) const {
+  std::string name(uint32_t duplicate) const {
     const FileRow& row =
-        host_.files.table.rows()[host_.candidates.names[host_.candidates.victims[victim].begin]];
+        host_.files.table.rows()[host_.candidates.names[host_.candidates.duplicates[duplicate].begin]];
     return host_.guests[host_.files.table.guest(row)].name + ":" + host_.files.table.path(row);
   }
   unit::Host host_;
@@ -130,7 +130,7 @@ TEST_F(CandidatesTest, MovesHardLinkedNamesTogetherOrNotAtAll) {
   host_.rules.scope = Scope::all;
   EXPECT_THAT(groups(), ElementsAre("a:usr/x b:outside"));
   for (uint32_t v = 0; v < 2; ++v)
-    EXPECT_EQ(host_.candidates.victims[v].end - host_.candidates.victims[v].begin, 2u);
+    EXPECT_EQ(host_.candidates.duplicates[v].end - host_.candidates.duplicates[v].begin, 2u);
   // Now one name of b's is none that may be shared.
   for (const char* path : {"usr/x", "usr/y"}) host_.record("a", path, "same", md5);
   host_.record("b", "usr/x", "same", md5);
@@ -147,7 +147,8 @@ TEST_F(CandidatesTest, HardLinkedNamesThatAreDifferentFilesToThePackagesAreLeft)
   EXPECT_EQ(host_.refused(Reason::linked_elsewhere), 2u);
 }
 
-// A link from one guest's tree into another's, made by the administrator, is one victim with names in both.
+// A link from one guest's tree into another's, made by the administrator, is one duplicate with names in
+// both.
 TEST_F(CandidatesTest, ALinkAcrossGuestsIsOneFile) {
   host_.file("a", "x", "same");
   std::filesystem::create_hard_link(host_.path("a", "x"), host_.path("b", "x"));

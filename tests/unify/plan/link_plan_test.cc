@@ -19,21 +19,21 @@ using enum DigestAlgorithm;
 
 class LinkPlanTest : public testing::Test {
  protected:
-  // Names of a group, victim by victim.
+  // Names of a group, duplicate by duplicate.
   std::vector<std::string> names(const PlanGroup& group) const {
     std::vector<std::string> all;
     for (uint32_t v = group.begin; v < group.end; ++v)
-      for (uint32_t n = host_.link_plan.victims[v].begin; n < host_.link_plan.victims[v].end; ++n) {
+      for (uint32_t n = host_.link_plan.duplicates[v].begin; n < host_.link_plan.duplicates[v].end; ++n) {
         const FileRow& row = host_.files.table.rows()[host_.link_plan.names[n]];
         all.push_back(host_.guests[host_.files.table.guest(row)].name + ":" + host_.files.table.path(row));
       }
     return all;
   }
   // A verdict made by hand for the only group of candidates.
-  std::vector<GroupVerdict> one_verdict(std::vector<uint32_t> victims, std::vector<uint32_t> changed,
+  std::vector<GroupVerdict> one_verdict(std::vector<uint32_t> duplicates, std::vector<uint32_t> changed,
                                         std::optional<uint32_t> master) const {
     GroupVerdict verdict;
-    verdict.contents.push_back({std::move(victims), std::move(changed), {1, 2}, 3, master});
+    verdict.contents.push_back({std::move(duplicates), std::move(changed), {1, 2}, 3, master});
     std::vector<GroupVerdict> all;
     all.push_back(std::move(verdict));
     return all;
@@ -75,7 +75,7 @@ TEST_F(LinkPlanTest, CarriesWhatThePackageDatabaseSays) {
   EXPECT_THAT(group.keys, ElementsAre(host_.candidates.groups[0].key));
 }
 
-TEST_F(LinkPlanTest, AMixedGroupAnswersToTheKeysOfAllItsVictims) {
+TEST_F(LinkPlanTest, AMixedGroupAnswersToTheKeysOfAllItsDuplicates) {
   host_.everywhere("usr/x", "same");
   host_.record("a", "usr/x", "same", md5);
   host_.record("b", "usr/x", "same", sha256);
@@ -85,7 +85,7 @@ TEST_F(LinkPlanTest, AMixedGroupAnswersToTheKeysOfAllItsVictims) {
   EXPECT_THAT(host_.link_plan.groups[0].keys, SizeIs(2));
 }
 
-TEST_F(LinkPlanTest, AVictimAloneIsLeftUnlessAMasterIsThere) {
+TEST_F(LinkPlanTest, ADuplicateAloneIsLeftUnlessAMasterIsThere) {
   host_.everywhere("x", "same");
   look();
   EXPECT_THAT(make(one_verdict({0}, {}, std::nullopt)).groups, IsEmpty());
@@ -187,8 +187,8 @@ TEST_F(LearningTest, WhatHadJustChangedWhenItWasReadIsNotTrustedLater) {
 
 class ReflinkPlanTest : public LinkPlanTest {
  protected:
-  void shares(uint32_t victim, uint64_t group) {
-    const FileRow& row = row_of_victim(host_.verify_input(), victim);
+  void shares(uint32_t duplicate, uint64_t group) {
+    const FileRow& row = row_of_duplicate(host_.verify_input(), duplicate);
     host_.index->learn({{host_.files.devices[0], row, {{1, 2}, 3, true, {}, group}}});
   }
 };

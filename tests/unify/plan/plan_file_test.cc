@@ -29,7 +29,7 @@ PlanHeader some_header() {
   return header;
 }
 
-// Two groups; the first has a victim with two names, bytes that are no UTF-8, and the extremes of every
+// Two groups; the first has a duplicate with two names, bytes that are no UTF-8, and the extremes of every
 // number.
 struct Sample {
   LinkPlan plan;
@@ -41,7 +41,7 @@ struct Sample {
     row(1, "", "top", 1'700'000'000'123'456'789);
     row(1, std::string(5000, 'd'), "deep", 5);
     plan.names = {0, 1, 2, 3};
-    plan.victims = {{0, 2}, {2, 3}, {3, 4}};
+    plan.duplicates = {{0, 2}, {2, 3}, {3, 4}};
     PlanGroup first, second;
     first.keys = {{1, 2}, {~0ull, ~0ull}};
     first.content = {0xfedcba9876543210, 0x0123456789abcdef};

@@ -43,18 +43,18 @@ class VerifyTest : public testing::Test {
     bytes_read_ = verifier.bytes_read();
     return verdict;
   }
-  std::string name(uint32_t victim) const {
-    const FileRow& row = row_of_victim(host_->verify_input(), victim);
+  std::string name(uint32_t duplicate) const {
+    const FileRow& row = row_of_duplicate(host_->verify_input(), duplicate);
     return host_->guests[host_->files.table.guest(row)].name;
   }
-  std::vector<std::string> names(const std::vector<uint32_t>& victims) const {
+  std::vector<std::string> names(const std::vector<uint32_t>& duplicates) const {
     std::vector<std::string> all;
-    for (const uint32_t v : victims) all.push_back(name(v));
+    for (const uint32_t v : duplicates) all.push_back(name(v));
     return all;
   }
   std::set<std::pair<std::string, std::string_view>> refused(const GroupVerdict& verdict) const {
     std::set<std::pair<std::string, std::string_view>> all;
-    for (const auto& [victim, reason] : verdict.refused) all.emplace(name(victim), reason_name(reason));
+    for (const auto& [duplicate, reason] : verdict.refused) all.emplace(name(duplicate), reason_name(reason));
     return all;
   }
   std::unique_ptr<unit::Host> host_ =
@@ -69,8 +69,8 @@ TEST_F(VerifyTest, FindsWhatIsEqualByteForByte) {
   host_->file("d", "x", "two");
   const auto verdict = verify();
   ASSERT_THAT(verdict.contents, SizeIs(2));
-  EXPECT_THAT(names(verdict.contents[0].victims), ElementsAre("a", "c"));
-  EXPECT_THAT(names(verdict.contents[1].victims), ElementsAre("b", "d"));
+  EXPECT_THAT(names(verdict.contents[0].duplicates), ElementsAre("a", "c"));
+  EXPECT_THAT(names(verdict.contents[1].duplicates), ElementsAre("b", "d"));
   EXPECT_EQ(verdict.contents[0].content, xxh128("one"));
   EXPECT_EQ(verdict.contents[1].content, xxh128("two"));
   EXPECT_THAT(verdict.refused, IsEmpty());
@@ -103,7 +103,7 @@ TEST_F(VerifyTest, SeesADifferenceWhereverItIs) {
     for (const char* guest : {"b", "d"}) host_->file(guest, "x", other);
     const auto verdict = verify();
     ASSERT_THAT(verdict.contents, SizeIs(2)) << at;
-    EXPECT_THAT(names(verdict.contents[0].victims), ElementsAre("a", "c")) << at;
+    EXPECT_THAT(names(verdict.contents[0].duplicates), ElementsAre("a", "c")) << at;
     EXPECT_EQ(verdict.contents[0].content, xxh128(content)) << at;
     EXPECT_EQ(verdict.contents[1].content, xxh128(other))
         << "the hash of one that split off late is of the whole, " << at;
@@ -117,8 +117,8 @@ TEST_F(VerifyTest, EqualBytesWithOtherAttributesAreNotTheSame) {
       VS_SKIP(kFilesystem) << "no user attributes here";
   const auto verdict = verify();
   ASSERT_THAT(verdict.contents, SizeIs(2));
-  EXPECT_THAT(names(verdict.contents[0].victims), ElementsAre("a", "c"));
-  EXPECT_THAT(names(verdict.contents[1].victims), ElementsAre("b", "d"));
+  EXPECT_THAT(names(verdict.contents[0].duplicates), ElementsAre("a", "c"));
+  EXPECT_THAT(names(verdict.contents[1].duplicates), ElementsAre("b", "d"));
   EXPECT_EQ(verdict.contents[0].xattrs, 0u);
   EXPECT_NE(verdict.contents[1].xattrs, 0u);
 }
@@ -137,7 +137,7 @@ TEST_F(VerifyTest, AFileThatIsNotWhatWasScannedIsLeft) {
   host_->file("b", "x", "some");  // as long, as old
   const auto verdict = verify_now();
   EXPECT_THAT(refused(verdict), ElementsAre(std::pair("b", "changed_meanwhile")));
-  EXPECT_THAT(names(verdict.contents.at(0).victims), ElementsAre("a", "c", "d"));
+  EXPECT_THAT(names(verdict.contents.at(0).duplicates), ElementsAre("a", "c", "d"));
 }
 
 TEST_F(VerifyTest, NothingThatTookTheFilesPlaceIsReadOrWaitedFor) {
@@ -161,7 +161,7 @@ TEST_F(VerifyTest, WhatIsNotWhatTheDatabaseRecordsIsNotPristine) {
   for (const char* guest : {"a", "b", "c", "d"}) host_->record(guest, "usr/x", "good", md5);
   const auto verdict = verify();
   ASSERT_THAT(verdict.contents, SizeIs(1));
-  EXPECT_THAT(verdict.contents[0].victims, IsEmpty());
+  EXPECT_THAT(verdict.contents[0].duplicates, IsEmpty());
   EXPECT_THAT(names(verdict.contents[0].changed), ElementsAre("a", "b", "c", "d"));
 }
 
@@ -173,7 +173,7 @@ TEST_F(VerifyTest, EachMemberMustBeWhatItsOwnDatabaseRecords) {
   host_->record("d", "usr/x", "good", sha1);
   const auto verdict = verify();
   ASSERT_THAT(verdict.contents, SizeIs(1));
-  EXPECT_THAT(names(verdict.contents[0].victims), UnorderedElementsAre("a", "b", "d"));
+  EXPECT_THAT(names(verdict.contents[0].duplicates), UnorderedElementsAre("a", "b", "d"));
   EXPECT_THAT(names(verdict.contents[0].changed), ElementsAre("c"));
 }
 
@@ -182,7 +182,7 @@ TEST_F(VerifyTest, EveryKindOfDigestIsProved) {
     host_ = std::make_unique<unit::Host>(std::vector<std::string>{"a", "b"});
     host_->everywhere("usr/x", "good");
     for (const char* guest : {"a", "b"}) host_->record(guest, "usr/x", "good", algorithm);
-    EXPECT_THAT(names(verify().contents.at(0).victims), ElementsAre("a", "b")) << digest_name(algorithm);
+    EXPECT_THAT(names(verify().contents.at(0).duplicates), ElementsAre("a", "b")) << digest_name(algorithm);
   }
 }
 
@@ -194,7 +194,7 @@ TEST_F(VerifyTest, TakesGroupsLargerThanItOpensAtATime) {
   for (int i = 0; i < 900; ++i) host_->file("a", "x" + std::to_string(i), i == 450 ? "some" : "same");
   const auto verdict = verify();
   size_t members = 0;
-  for (const auto& content : verdict.contents) members = std::max(members, content.victims.size());
+  for (const auto& content : verdict.contents) members = std::max(members, content.duplicates.size());
   EXPECT_EQ(members, 899u);
 }
 
@@ -246,7 +246,7 @@ TEST_F(VerifyTest, ReadsNothingOfAGroupThatTheIndexKnows) {
   host_->index->learn(all);
   const auto verdicts = verify_candidates(host_->verify_input(), *host_->index, host_->context.run);
   EXPECT_TRUE(verdicts.at(0).from_index);
-  EXPECT_THAT(names(verdicts[0].contents.at(0).victims), ElementsAre("a", "b", "c", "d"));
+  EXPECT_THAT(names(verdicts[0].contents.at(0).duplicates), ElementsAre("a", "b", "c", "d"));
 }
 
 // The database may record something else by now: what was proved was proved for that key only.
