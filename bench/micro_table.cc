@@ -23,7 +23,7 @@ FileTable table_of(int64_t files) {
     row.mtime_ns = static_cast<int64_t>(1'600'000'000 + draw() % 1000) * 1'000'000'000;
     row.mode = 0100644;
     row.nlink = 1;
-    row.note = kNoPackage;
+    row.tag = kNoPackage;
     table.add_row(row, dir, fmt::format("file-{:07}", draw() % 10'000'000));
   }
   return table;

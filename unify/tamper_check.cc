@@ -157,7 +157,7 @@ CheckResult check_against(const OpenedPool& pool, uint32_t reference, uint32_t n
   context.progress.start("compare", "files", table.rows().size());
   tbb::parallel_for(size_t{0}, table.rows().size(), [&](size_t i) {
     const FileRow& row = table.rows()[i];
-    const PackageFile& recorded = trusted.files()[row.note];
+    const PackageFile& recorded = trusted.files()[row.tag];
     const Package& package = trusted.packages()[recorded.package];
     const auto version = theirs.find(package.name + ":" + package.arch);
     context.progress.add();

@@ -384,8 +384,8 @@ std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, c
   scan_trees(guests, visitor, table, context);
   context.progress.finish();
   for (const auto& row : table.rows())
-    if (masters[row.note].ino == row.ino)
-      names.push_back({.guest = table.guest(row), .master = row.note, .path = table.path(row)});
+    if (masters[row.tag].ino == row.ino)
+      names.push_back({.guest = table.guest(row), .master = row.tag, .path = table.path(row)});
   add_link_groups(guests, known_link_groups(state_dir), names);
   std::sort(names.begin(), names.end(), [](const NameOfMaster& a, const NameOfMaster& b) {
     return std::tie(a.master, a.guest, a.link_group, a.path) <

@@ -39,7 +39,7 @@ Key128 candidate_key(const FileTable& table, const FileRow& row, const PackageIn
                      const Rules& rules) {
   std::string bytes = class_bytes(row, rules);
   if (rules.scope == Scope::all) return xxh128(bytes);
-  const PackageFile& file = packages.files()[row.note];
+  const PackageFile& file = packages.files()[row.tag];
   put_digest(bytes, file.algorithm,
              file.algorithm == DigestAlgorithm::none ? std::string_view() : packages.digest(file));
   if (file.algorithm == DigestAlgorithm::none) {

@@ -44,8 +44,8 @@ void gather_linked(std::vector<std::pair<uint32_t, Key128>>& linked, GuestFiles&
 }
 
 DigestAlgorithm algorithm_of(const GuestFiles& files, const FileRow& row) {
-  return row.note == kNoPackage ? DigestAlgorithm::none
-                                : files.packages[files.table.guest(row)].files()[row.note].algorithm;
+  return row.tag == kNoPackage ? DigestAlgorithm::none
+                               : files.packages[files.table.guest(row)].files()[row.tag].algorithm;
 }
 
 // Joins groups of one size and class whose databases record different kinds of digests.

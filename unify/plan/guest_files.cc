@@ -58,18 +58,18 @@ class UnifyDirectory final : public DirectoryVisitor {
     }
     if (excluded(entry.name)) return refuse(Reason::excluded);
     if (packages_.unknown()) return refuse(Reason::unknown_packages);
-    uint32_t note = kNoPackage;
+    uint32_t tag = kNoPackage;
     if (const PackageFile* file = owned_.empty() ? nullptr : packages_.find(owned_, entry.name);
         file != nullptr) {
       ++counts_.owned;
       if (const auto reason = refuse_record(*file); reason && refuses_in(*reason, rules_.scope))
         return refuse(*reason);
-      note = static_cast<uint32_t>(file - packages_.files().data());
+      tag = static_cast<uint32_t>(file - packages_.files().data());
     } else if (rules_.scope == Scope::packages) {
       return refuse(Reason::unowned);
     }
     if (lock_like(entry.name)) return refuse(Reason::lock_like);
-    return note;
+    return tag;
   }
 
   bool keep(const DirEntry&, const FileStat& stat) override {

@@ -41,7 +41,7 @@ struct GuestFiles {
   GuestPackages packages;
   std::vector<GuestCounts> counts;
   std::vector<uint64_t> devices;  // st_dev of each guest's tree; they differ between btrfs subvolumes only
-  FileTable table;  // what is considered; FileRow::note is the position in packages[guest].files(),
+  FileTable table;  // what is considered; FileRow::tag is the position in packages[guest].files(),
                     // kNoPackage without
   std::vector<Sighting> sightings;  // in no order
   GuestCounts total() const;

@@ -255,7 +255,7 @@ class PlanReader {
     row.gid = line.number32("gid");
     row.mode = line.octal("mode");
     row.nlink = static_cast<uint32_t>(names.size());
-    row.note = kNoPackage;
+    row.tag = kNoPackage;
     if (names.empty()) line.fail("at least one name in \"names\"");
     const auto begin = static_cast<uint32_t>(parsed_.plan.names.size());
     for (const auto& name : names) add_name(line, name, row);

@@ -99,9 +99,9 @@ class PlanMaker {
   }
 
   uint32_t package_number(const FileRow& row) {
-    if (row.note == kNoPackage) return 0;
+    if (row.tag == kNoPackage) return 0;
     const PackageIndex& packages = input_.packages[input_.table.guest(row)];
-    const Package& package = packages.packages()[packages.files()[row.note].package];
+    const Package& package = packages.packages()[packages.files()[row.tag].package];
     const auto [it, fresh] = numbers_.emplace(package.name + "\n" + package.version + "\n" + package.arch,
                                               static_cast<uint32_t>(plan_.packages.size()));
     if (fresh) plan_.packages.push_back({package.name, package.version, package.arch, package.source});

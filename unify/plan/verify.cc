@@ -250,9 +250,9 @@ const FileRow& row_of_duplicate(const VerifyInput& input, uint32_t duplicate) {
 std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, uint32_t duplicate) {
   const FileRow& row = row_of_duplicate(input, duplicate);
   // In scope all, equal files are shared whatever a package database says of them.
-  if (row.note == kNoPackage || input.rules.scope == Scope::all) return {DigestAlgorithm::none, {}};
+  if (row.tag == kNoPackage || input.rules.scope == Scope::all) return {DigestAlgorithm::none, {}};
   const PackageIndex& packages = input.packages[input.table.guest(row)];
-  const PackageFile& file = packages.files()[row.note];
+  const PackageFile& file = packages.files()[row.tag];
   if (file.algorithm == DigestAlgorithm::none) return {DigestAlgorithm::none, {}};
   return {file.algorithm, packages.digest(file)};
 }

@@ -23,7 +23,7 @@ struct FileRow {
   uint32_t nlink = 0;
   uint32_t dir = 0;         // index of its directory in the table
   uint32_t name = 0;        // offset in the name pool
-  uint32_t note = 0;        // what the visitor said about it (for unify: which package file)
+  uint32_t tag = 0;         // a number that the visitor attached: which package file, which master
   uint32_t attributes = 0;  // low 32 bits of STATX_ATTR_*
 };
 

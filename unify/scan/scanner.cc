@@ -13,8 +13,8 @@ namespace {
 
 void take_file(const DirEntry& entry, int dir_fd, const std::string& shown, DirectoryVisitor& visitor,
                DirListing& listing) {
-  const auto note = visitor.wants(entry);
-  if (!note) return;
+  const auto tag = visitor.wants(entry);
+  if (!tag) return;
   const auto stat = stat_at(dir_fd, entry.name.data(), shown);
   if (!stat) {
     if (!vanished(stat.error())) listing.problems.push_back(stat.error());
@@ -22,7 +22,7 @@ void take_file(const DirEntry& entry, int dir_fd, const std::string& shown, Dire
   }
   if (!S_ISREG(stat->mode) || !visitor.keep(entry, *stat)) return;
   FileRow row = row_of(*stat);
-  row.note = *note;
+  row.tag = *tag;
   listing.rows.emplace_back(row, std::string(entry.name));
 }
 

@@ -23,7 +23,7 @@ class DirectoryVisitor {
  public:
   virtual ~DirectoryVisitor() = default;
   // For each entry that is or may be (DT_UNKNOWN) a regular file: nothing = leave it; a value = stat it and
-  // keep a row with this note.
+  // keep a row with this tag.
   virtual std::optional<uint32_t> wants(const DirEntry& entry) = 0;
   // The stat of a wanted entry that is a regular file; false drops the row after all.
   virtual bool keep(const DirEntry&, const FileStat&) { return true; }

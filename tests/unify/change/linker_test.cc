@@ -469,7 +469,7 @@ TEST_F(LinkerTest, ANameThatBecameAnotherFileIsFoundOutByTheExchange) {
     const auto guest = host().files.table.guest(row);
     const auto stat = stat_at(host().guests[guest].root.fd(), "usr/x", "");
     FileRow now = row_of(*stat);
-    now.note = row.note;
+    now.tag = row.tag;
     again.add_row(now, again.add_dir(guest, host().files.table.dir_path(row.dir)),
                   host().files.table.name(row));
   }

@@ -63,7 +63,7 @@ TEST_F(GuestFilesTest, TheRowLeadsToTheRecord) {
   scan();
   for (const auto& row : host_.files.table.rows()) {
     const PackageIndex& packages = host_.files.packages[0];
-    EXPECT_EQ(packages.name(packages.files()[row.note]), host_.files.table.name(row));
+    EXPECT_EQ(packages.name(packages.files()[row.tag]), host_.files.table.name(row));
   }
 }
 
@@ -71,7 +71,7 @@ TEST_F(GuestFilesTest, InScopeAllNoPackageIsNeeded) {
   file("usr/x");
   host_.rules.scope = Scope::all;
   EXPECT_THAT(scan(), ElementsAre("a:usr/x"));
-  EXPECT_EQ(host_.files.table.rows()[0].note, kNoPackage);
+  EXPECT_EQ(host_.files.table.rows()[0].tag, kNoPackage);
 }
 
 // A record stays a reason also where packages do not matter.

@@ -71,14 +71,14 @@ std::vector<std::string> sorted_paths(const std::vector<Dir>& dirs, std::vector<
     const uint32_t at = table.add_dir(dir.guest, dir.path);
     for (const auto& name : names) {
       FileRow row = row_of(some_stat());
-      row.note = static_cast<uint32_t>(name.size());
+      row.tag = static_cast<uint32_t>(name.size());
       table.add_row(row, at, name);
     }
   }
   table.sort();
   std::vector<std::string> paths;
   for (const auto& row : table.rows()) {
-    EXPECT_EQ(row.note, table.name(row).size()) << "a row lost its note";
+    EXPECT_EQ(row.tag, table.name(row).size()) << "a row lost its tag";
     paths.push_back(std::to_string(table.guest(row)) + ":" + table.path(row));
   }
   return paths;

@@ -92,7 +92,7 @@ TEST_F(ScannerTest, KeepsARowForEachWantedFileOfAllGuests) {
   for (const char* path : {"a/top", "a/usr/bin/ls", "b/usr/bin/ls", "b/drop", "b/unwanted", "a/skip/x"})
     file(path);
   EXPECT_THAT(scan(), ElementsAre("a/top", "a/usr/bin/ls", "b/usr/bin/ls"));
-  for (const auto& row : table_.rows()) EXPECT_EQ(row.note, 7u);
+  for (const auto& row : table_.rows()) EXPECT_EQ(row.tag, 7u);
   EXPECT_EQ(counts_.problems, 0u);
   EXPECT_FALSE(visitor_.asked.contains("x"));
 }
