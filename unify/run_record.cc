@@ -9,7 +9,7 @@
 namespace vs::unify {
 
 void record_run(const LockedPool& pool, const RunSummary& summary, RunContext& context) {
-  NightRow row;
+  HistoryEntry row;
   row.run = summary.run.value_or("");
   row.pool = escaped(pool.pool().top);
   row.time = ::time(nullptr) - static_cast<int64_t>(context.timer.total());

@@ -28,7 +28,7 @@ using Json = nlohmann::ordered_json;
   throw Error(problem_from_errno(tried, file).message);
 }
 
-std::string line_of(const NightRow& row) {
+std::string line_of(const HistoryEntry& row) {
   const Json json = {{"run", row.run},
                      {"pool", row.pool},
                      {"time", row.time},
@@ -53,7 +53,7 @@ bool read_count(const Json& json, const char* key, uint64_t& value) {
   return true;
 }
 
-bool read_counts(const Json& json, NightRow& row) {
+bool read_counts(const Json& json, HistoryEntry& row) {
   return read_count(json, "guests", row.guests) && read_count(json, "files_seen", row.files_seen) &&
          read_count(json, "files_linked", row.files_linked) && read_count(json, "masters", row.masters) &&
          read_count(json, "bytes_saved", row.bytes_saved) &&
@@ -61,13 +61,13 @@ bool read_counts(const Json& json, NightRow& row) {
          read_count(json, "problems", row.problems);
 }
 
-std::optional<NightRow> row_of(std::string_view line) {
+std::optional<HistoryEntry> row_of(std::string_view line) {
   const Json json = Json::parse(line, nullptr, false);
   if (!json.is_object()) return std::nullopt;
   const auto run = json.find("run"), time = json.find("time");
   if (run == json.end() || !run->is_string() || time == json.end() || !time->is_number_integer())
     return std::nullopt;
-  NightRow row;
+  HistoryEntry row;
   row.run = run->get<std::string>();
   row.time = time->get<int64_t>();
   if (const auto verb = json.find("verb"); verb != json.end() && verb->is_string())
@@ -135,7 +135,7 @@ void lock(int fd, const std::string& file) {
 
 }  // namespace
 
-void append_history(const std::string& file, const NightRow& row) {
+void append_history(const std::string& file, const HistoryEntry& row) {
   const UniqueFd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd) fail("open for appending", file);
   lock(fd.get(), file);
@@ -154,12 +154,12 @@ void append_history(const std::string& file, const NightRow& row) {
   if (at == 0) sync_directory_of(file);
 }
 
-std::vector<NightRow> read_history(const std::string& file) {
+std::vector<HistoryEntry> read_history(const std::string& file) {
   const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd && errno == ENOENT) return {};  // no run yet
   if (!fd) fail("open for reading", file);
   const std::string text = read_range(fd.get(), 0, size_of(fd.get(), file), file);
-  std::vector<NightRow> rows;
+  std::vector<HistoryEntry> rows;
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
     if (auto row = row_of(std::string_view(text).substr(at, end - at))) rows.push_back(std::move(*row));
@@ -168,8 +168,8 @@ std::vector<NightRow> read_history(const std::string& file) {
   return rows;
 }
 
-std::vector<NightRow> runs_on_pool(std::vector<NightRow> nights, const std::string& pool) {
-  std::erase_if(nights, [&](const NightRow& row) { return !row.pool.empty() && row.pool != pool; });
+std::vector<HistoryEntry> runs_on_pool(std::vector<HistoryEntry> nights, const std::string& pool) {
+  std::erase_if(nights, [&](const HistoryEntry& row) { return !row.pool.empty() && row.pool != pool; });
   return nights;
 }
 

@@ -39,10 +39,10 @@ struct PackageSavings {
   // Inode numbers of masters are no business of a report; nothing of a guest but names is in here.
 };
 
-struct NightRow {    // one run out of the history
-  std::string run;   // run id
-  std::string pool;  // mount point, escaped; "" in lines of versions before this column
-  int64_t time = 0;  // seconds since the epoch, start of the run
+struct HistoryEntry {  // one run out of the history
+  std::string run;     // run id
+  std::string pool;    // mount point, escaped; "" in lines of versions before this column
+  int64_t time = 0;    // seconds since the epoch, start of the run
   std::string verb;
   uint64_t guests = 0, files_seen = 0, files_linked = 0, masters = 0;
   uint64_t bytes_saved = 0;        // by this run
@@ -59,7 +59,7 @@ struct Savings {
   int64_t time = 0;
   std::vector<GuestSavings> guests;      // by name
   std::vector<PackageSavings> packages;  // by bytes_saved, largest first
-  std::vector<NightRow> nights;          // oldest first
+  std::vector<HistoryEntry> nights;      // oldest first
   uint64_t masters = 0;
   uint64_t master_bytes = 0;      // blocks of the masters: this much page cache serves all guests
   uint64_t names_of_masters = 0;  // in guests
@@ -92,10 +92,10 @@ std::string savings_prometheus(const Savings& savings);
 
 // History: one JSON line a run in <state>/history.jsonl. A torn last line (crash) is ignored and overwritten
 // by the next.
-void append_history(const std::string& file, const NightRow& row);
-std::vector<NightRow> read_history(const std::string& file);
+void append_history(const std::string& file, const HistoryEntry& row);
+std::vector<HistoryEntry> read_history(const std::string& file);
 // The runs of one pool, for numbers of several would make no line. Those that do not tell theirs are taken
 // for its own.
-std::vector<NightRow> runs_on_pool(std::vector<NightRow> nights, const std::string& pool);
+std::vector<HistoryEntry> runs_on_pool(std::vector<HistoryEntry> nights, const std::string& pool);
 
 }  // namespace vs::unify

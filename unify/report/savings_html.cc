@@ -27,7 +27,7 @@ constexpr size_t kMostBars = 30;
 constexpr size_t kPackageBars = 20;
 // Guests make up package names; what is beyond these is in --json.
 constexpr size_t kMostPackageRows = 1000;
-constexpr size_t kMostNightRows = 60;
+constexpr size_t kMostHistoryEntrys = 60;
 
 uint64_t unshared(const Savings& savings) {
   return savings.disk_used + savings.saved;
@@ -208,11 +208,11 @@ void add_packages(std::string& out, const Savings& savings) {
 
 // ---- nights ----
 
-void add_night_table(std::string& out, const std::vector<NightRow>& nights) {
+void add_night_table(std::string& out, const std::vector<HistoryEntry>& nights) {
   open_table(out, {"<Started (UTC)", "<Verb", "Guests", "Files seen", "New links", "Masters", "Saved by it",
                    "Saved in all", "Seconds", "Problems", "<Run"});
-  for (size_t i = nights.size(); i-- > nights.size() - std::min(nights.size(), kMostNightRows);) {
-    const NightRow& night = nights[i];
+  for (size_t i = nights.size(); i-- > nights.size() - std::min(nights.size(), kMostHistoryEntrys);) {
+    const HistoryEntry& night = nights[i];
     add(out,
         "<tr><td class=\"name\">{}</td><td class=\"name\">{}</td>{}{}{}{}{}{}<td "
         "data-v=\"{:.3f}\">{:.1f}</td>{}{}</tr>\n",
@@ -236,8 +236,8 @@ void add_nights(std::string& out, const Savings& savings) {
     add_legend(out, {{"saved", "disk saved by all sharing"}, {"own", "files newly linked"}});
     out += trend_plot(savings.nights);
     open_details(out,
-                 all > kMostNightRows
-                     ? fmt::format("The last {} of {} runs as a table", kMostNightRows, count_text(all))
+                 all > kMostHistoryEntrys
+                     ? fmt::format("The last {} of {} runs as a table", kMostHistoryEntrys, count_text(all))
                      : fmt::format("All runs as a table ({})", all),
                  false);
     add_night_table(out, savings.nights);

@@ -34,7 +34,7 @@ Json package_json(const PackageSavings& package) {
           {"bytes_saved", package.bytes_saved}};
 }
 
-Json night_json(const NightRow& night) {
+Json night_json(const HistoryEntry& night) {
   return {{"type", "night"},
           {"run", escaped(night.run)},
           {"pool", night.pool},
@@ -73,7 +73,7 @@ std::string savings_json(const Savings& savings) {
   const auto line = [&](const Json& json) { out += json.dump() + "\n"; };
   for (const GuestSavings& guest : savings.guests) line(guest_json(guest));
   for (const PackageSavings& package : savings.packages) line(package_json(package));
-  for (const NightRow& night : savings.nights) line(night_json(night));
+  for (const HistoryEntry& night : savings.nights) line(night_json(night));
   line(pool_json(savings));
   return out;
 }

@@ -118,19 +118,19 @@ void add_rank_axis(std::string& out, const Panel& panel, size_t count) {
 // ---- runs ----
 
 struct Trend {
-  std::vector<NightRow> runs;
+  std::vector<HistoryEntry> runs;
   Panel saved, links;
   double step = 1;  // from run to run
   double x(size_t run) const { return saved.left + (static_cast<double>(run) + 0.5) * step; }
 };
 
-std::vector<NightRow> last_runs(const std::vector<NightRow>& nights) {
+std::vector<HistoryEntry> last_runs(const std::vector<HistoryEntry>& nights) {
   return {nights.end() - static_cast<std::ptrdiff_t>(std::min(nights.size(), kTrendRuns)), nights.end()};
 }
 
-std::vector<double> values_of(const std::vector<NightRow>& runs, uint64_t NightRow::*value) {
+std::vector<double> values_of(const std::vector<HistoryEntry>& runs, uint64_t HistoryEntry::*value) {
   std::vector<double> values;
-  for (const NightRow& run : runs) values.push_back(static_cast<double>(run.*value));
+  for (const HistoryEntry& run : runs) values.push_back(static_cast<double>(run.*value));
   return values;
 }
 
@@ -145,7 +145,7 @@ void add_curve(std::string& out, const Trend& trend, const Axis& axis) {
   add(out, "<polyline class=\"curve\" points=\"{}\"/>\n", points);
 }
 
-std::string run_tip(const NightRow& run) {
+std::string run_tip(const HistoryEntry& run) {
   return fmt::format(
       "{}, run {} ({})\nsaved in all: {}\nsaved by this run: {}\nnew links: {}\ntook {:.1f} s, {} problems",
       utc_text(run.time), html_escaped(run.run), html_escaped(run.verb), size_text(run.bytes_saved_total),
@@ -153,7 +153,7 @@ std::string run_tip(const NightRow& run) {
 }
 
 void add_run(std::string& out, const Trend& trend, size_t i, const Axis& saved, const Axis& links) {
-  const NightRow& run = trend.runs[i];
+  const HistoryEntry& run = trend.runs[i];
   const double left = trend.saved.left + static_cast<double>(i) * trend.step;
   const double y =
       trend.saved.bottom - static_cast<double>(run.bytes_saved_total) / saved.end * trend.saved.height();
@@ -223,11 +223,11 @@ std::string strip_plot(const std::vector<PlotBar>& bars, const BarKinds& kinds) 
   return out;
 }
 
-std::string trend_plot(const std::vector<NightRow>& nights) {
+std::string trend_plot(const std::vector<HistoryEntry>& nights) {
   Trend trend{last_runs(nights), {64, kWidth - 24, 30, 200}, {64, kWidth - 24, 248, 328}};
   trend.step = trend.saved.width() / static_cast<double>(trend.runs.size());
-  const std::vector<double> linked = values_of(trend.runs, &NightRow::files_linked);
-  const Axis saved = size_axis(std::ranges::max(values_of(trend.runs, &NightRow::bytes_saved_total)), 4);
+  const std::vector<double> linked = values_of(trend.runs, &HistoryEntry::files_linked);
+  const Axis saved = size_axis(std::ranges::max(values_of(trend.runs, &HistoryEntry::bytes_saved_total)), 4);
   const Axis links = count_axis(reach_of(linked), 3);
   std::string out;
   open_plot(out, trend.links.bottom + 46, "Saved disk and new links by run");

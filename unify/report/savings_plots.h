@@ -33,6 +33,6 @@ inline constexpr size_t kStripColumns = 500;
 std::string strip_plot(const std::vector<PlotBar>& bars, const BarKinds& kinds);
 // Saved bytes and new links by run, the last kTrendRuns of them.
 inline constexpr size_t kTrendRuns = 120;
-std::string trend_plot(const std::vector<NightRow>& nights);
+std::string trend_plot(const std::vector<HistoryEntry>& nights);
 
 }  // namespace vs::unify

@@ -107,7 +107,7 @@ void package_metrics(Exposition& out, const Savings& savings) {
 // For alerts: "no run since ...", "the last run had problems".
 void run_metrics(Exposition& out, const Savings& savings) {
   if (savings.nights.empty()) return;
-  const NightRow& last = savings.nights.back();
+  const HistoryEntry& last = savings.nights.back();
   out.single("last_run_timestamp_seconds", "When the last run that changed something began.", last.time);
   out.single("last_run_duration_seconds", "How long the last run took.", last.seconds);
   out.single("last_run_files_linked", "Files linked by the last run.", last.files_linked);

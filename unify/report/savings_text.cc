@@ -106,7 +106,7 @@ std::string packages_text(const std::vector<PackageSavings>& packages, const cha
   return table.text();
 }
 
-std::string nights_text(const std::vector<NightRow>& nights) {
+std::string nights_text(const std::vector<HistoryEntry>& nights) {
   if (nights.empty()) return "";
   TextTable table({{"RUN AT", Align::left},
                    {"NEW LINKS"},
@@ -117,7 +117,7 @@ std::string nights_text(const std::vector<NightRow>& nights) {
                    {"VERB", Align::left},
                    {"RUN", Align::left}});
   for (size_t i = nights.size() - std::min(nights.size(), kNightsShown); i < nights.size(); ++i) {
-    const NightRow& night = nights[i];
+    const HistoryEntry& night = nights[i];
     table.add({utc_text(night.time), count_text(night.files_linked), size_text(night.bytes_saved),
                size_text(night.bytes_saved_total), fmt::format("{:.1f}", night.seconds),
                count_text(night.problems), escaped(night.verb), escaped(night.run)});

@@ -36,7 +36,7 @@ class HistoryTest : public testing::Test {
   }
   std::vector<std::string> runs() const {
     std::vector<std::string> names;
-    for (const NightRow& row : read_history(file_)) names.push_back(row.run);
+    for (const HistoryEntry& row : read_history(file_)) names.push_back(row.run);
     return names;
   }
   void append(const std::string& run) { append_history(file_, sample_night(run, 1795499507, 7, 70)); }
@@ -49,7 +49,7 @@ class HistoryTest : public testing::Test {
 TEST_F(HistoryTest, EachRunTellsItsPool) {
   append("old");  // as before there was a pool in it
   for (const char* pool : {"/srv/a", "/srv/b"}) {
-    NightRow row = sample_night(pool, 1795499507, 7, 70);
+    HistoryEntry row = sample_night(pool, 1795499507, 7, 70);
     row.pool = pool;
     append_history(file_, row);
   }
@@ -69,7 +69,7 @@ TEST_F(HistoryTest, ALineWithoutAPoolIsStillRead) {
 
 TEST_F(HistoryTest, WhatWasAppendedIsReadBackOldestFirst) {
   append("r1");
-  NightRow row = sample_night("r2", -5, UINT64_MAX, UINT64_MAX);
+  HistoryEntry row = sample_night("r2", -5, UINT64_MAX, UINT64_MAX);
   append_history(file_, row);
   const auto rows = read_history(file_);
   ASSERT_THAT(rows, SizeIs(2));
@@ -143,7 +143,7 @@ TEST_F(HistoryTest, KeysOfOtherVersionsDoNotMatter) {
 }
 
 TEST_F(HistoryTest, StrangeBytesAndNumbersInARowAreStillWritten) {
-  NightRow row = sample_night("r\n\xff", 1, 1, 1);
+  HistoryEntry row = sample_night("r\n\xff", 1, 1, 1);
   row.seconds = std::numeric_limits<double>::infinity();
   append_history(file_, row);
   append("r2");

@@ -50,8 +50,8 @@ inline PackageSavings sample_package(const std::string& name, const std::string&
   return package;
 }
 
-inline NightRow sample_night(const std::string& run, int64_t time, uint64_t linked, uint64_t total) {
-  NightRow night;
+inline HistoryEntry sample_night(const std::string& run, int64_t time, uint64_t linked, uint64_t total) {
+  HistoryEntry night;
   night.run = run;
   night.time = time;
   night.verb = "run";
