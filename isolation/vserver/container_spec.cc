@@ -51,7 +51,7 @@ void take_addresses(const ConfigLine& line, ContainerSpec& spec) {
   const auto words = words_of(line.value);
   if (words.empty() || words == std::vector<std::string>{"0.0.0.0"} ||
       words == std::vector<std::string>{"ALL"}) {
-    spec.tied = false;
+    spec.has_own_addresses = false;
     return;
   }
   if (words.size() > kMostAddresses) bad_config(line, fmt::format("at most {} addresses", kMostAddresses));
@@ -260,7 +260,7 @@ ContainerSpec parse_spec(const std::string& name, const std::string& file, const
   }
   if (gateway && !spec.private_network)
     bad_config(*gateway, "NETWORK=private with it: on the host's network its own routes hold");
-  spec.tied = told_addresses && spec.tied;
+  spec.has_own_addresses = told_addresses && spec.has_own_addresses;
   for (auto& address : spec.addresses) {
     if (address.device.empty()) address.device = spec.device;
     if (address.prefix == 0) address.prefix = address.v6 ? 128 : mask != 0 ? mask : 32;

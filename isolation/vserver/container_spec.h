@@ -20,7 +20,7 @@ enum class InitStyle { automatic, systemd, sysv, rc, plain };
 struct ContainerSpec {
   std::string name;
   std::string root;                    // the tree
-  bool tied = true;                    // false: IPROOT empty, 0.0.0.0 or ALL: all addresses of the host
+  bool has_own_addresses = true;       // false: IPROOT empty, 0.0.0.0 or ALL: all addresses of the host
   std::vector<BindAddress> addresses;  // IPROOT, with device and prefix where known
   std::string device;  // IPROOTDEV: where addresses without an interface are added; "": they exist already
   bool onboot = false;

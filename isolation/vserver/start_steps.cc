@@ -40,7 +40,7 @@ std::string guards_in_force(Start& start) {
   const auto& spec = start.spec;
   std::string guards = "namespaces capabilities seccomp devices";
   if (spec.user_namespace) guards += " user-namespace";
-  if (spec.tied) guards += " addresses";
+  if (spec.has_own_addresses) guards += " addresses";
   if (spec.private_network) return guards + " network";  // abstract sockets are of a network namespace, too
   if (std::find(spec.waived.begin(), spec.waived.end(), "abstract-sockets") != spec.waived.end())
     return guards;
@@ -89,7 +89,7 @@ void plan_network(Start& start) {
 
 void add_addresses(Start& start) {
   if (start.spec.private_network) return plan_network(start);
-  if (start.spec.tied) add_loopback6(start);
+  if (start.spec.has_own_addresses) add_loopback6(start);
   if (!start.runtime.add_addresses) return;
   unsigned count = 0;
   for (const auto& address : start.spec.addresses) {
@@ -163,7 +163,7 @@ Result set_names(const ContainerSpec& spec) {
 void tie(Start& start, unsigned number) {
   const auto& spec = start.spec;
   const UniqueFd cgroup = value_or_throw(start.runtime.cgroups.open(spec.name));
-  if (!spec.tied) {
+  if (!spec.has_own_addresses) {
     if (start.first_id != 0 && !spec.private_network)
       ok_or_throw(allow_low_ports(cgroup.get(), start.first_id));
     return;
@@ -277,7 +277,7 @@ void spawn_context(Start& start) {
                    {"SCOPED", confinement_of(start).scope_abstract_sockets ? "1" : "0"}};
   std::string shown;
   for (const auto& address : spec.addresses) shown += (shown.empty() ? "" : " ") + address.text();
-  options.facts["ADDRESSES"] = spec.tied ? shown : spec.private_network ? "none" : "all";
+  options.facts["ADDRESSES"] = spec.has_own_addresses ? shown : spec.private_network ? "none" : "all";
   options.prepare = [&start](unsigned number) {
     if (start.spec.user_namespace) prepare_user_namespace(start, number);
     tie(start, number);

@@ -35,7 +35,7 @@ TEST(ContainerSpecTest, UnderstandsTheExampleOfTheOriginalGuide) {
   EXPECT_EQ(spec.addresses[0].prefix, 24u);
   EXPECT_EQ(spec.addresses[1].prefix, 26u);
   EXPECT_EQ(spec.addresses[2].device, "eth2");
-  EXPECT_TRUE(spec.tied);
+  EXPECT_TRUE(spec.has_own_addresses);
   EXPECT_TRUE(spec.onboot);
   EXPECT_EQ(spec.context, 100u);
   EXPECT_EQ(spec.priority, 20);
@@ -50,7 +50,7 @@ TEST(ContainerSpecTest, UnderstandsTheExampleOfTheOriginalGuide) {
 
 TEST(ContainerSpecTest, IsNotTiedWhereTheOriginalWasNot) {
   for (const char* text : {"", "IPROOT=\n", "IPROOT=0.0.0.0\n", "IPROOT=ALL\n"})
-    EXPECT_FALSE(parse_spec("web", "web.conf", text).tied) << text;
+    EXPECT_FALSE(parse_spec("web", "web.conf", text).has_own_addresses) << text;
 }
 
 TEST(ContainerSpecTest, KeepsNoCapabilityThatUndoesTheConfinement) {
