@@ -25,16 +25,16 @@ void Held::begin() const {
   if (!fd) throw Error(problem_from_errno("create", file_).message);
 }
 
-void Held::add(const std::string& kind, const std::string& what) const {
+void Held::add(const std::string& kind, const std::string& name) const {
   const UniqueFd fd(::open(file_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
   if (!fd) throw Error(problem_from_errno("open", file_).message);
   // One write: a line is there whole or not at all. /run does not survive a crash of the machine, and neither
   // does what is held.
-  ok_or_throw(write_all(fd.get(), fmt::format("{} {}\n", kind, what), file_));
+  ok_or_throw(write_all(fd.get(), fmt::format("{} {}\n", kind, name), file_));
 }
 
-std::vector<Held::Thing> Held::things() const {
-  std::vector<Thing> all;
+std::vector<Held::Item> Held::items() const {
+  std::vector<Item> all;
   std::ifstream file(file_);
   for (std::string line; std::getline(file, line);)
     if (const size_t blank = line.find(' '); blank != std::string::npos)

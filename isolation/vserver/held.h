@@ -14,11 +14,11 @@ class Held {
   Held(const Places& places, const std::string& name);
   bool exists() const;
   void begin() const;                                                // an empty list
-  void add(const std::string& kind, const std::string& what) const;  // before it is taken
-  struct Thing {
-    std::string kind, what;
+  void add(const std::string& kind, const std::string& name) const;  // before it is taken
+  struct Item {
+    std::string kind, name;
   };
-  std::vector<Thing> things() const;  // in the order in which they were taken
+  std::vector<Item> items() const;  // in the order in which they were taken
   void end() const;
 
  private:

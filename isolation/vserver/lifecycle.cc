@@ -51,35 +51,35 @@ class Lock {
 
 // --- what is held and how it is given back
 
-Result give_back(Runtime& runtime, const Held::Thing& thing) {
-  if (thing.kind == "address") return remove_alias(parse_address(thing.what));
-  if (thing.kind == "cgroup") return runtime.cgroups.remove(thing.what);
-  if (thing.kind == "link") return remove_link(thing.what);
-  if (thing.kind == "reboot") return remove_reboot_dir(runtime.places, thing.what);
-  if (thing.kind == "context") runtime.contexts->forget(static_cast<unsigned>(std::stoul(thing.what)));
-  if (thing.kind == "file") ::unlink(thing.what.c_str());
+Result give_back(Runtime& runtime, const Held::Item& item) {
+  if (item.kind == "address") return remove_alias(parse_address(item.name));
+  if (item.kind == "cgroup") return runtime.cgroups.remove(item.name);
+  if (item.kind == "link") return remove_link(item.name);
+  if (item.kind == "reboot") return remove_reboot_dir(runtime.places, item.name);
+  if (item.kind == "context") runtime.contexts->forget(static_cast<unsigned>(std::stoul(item.name)));
+  if (item.kind == "file") ::unlink(item.name.c_str());
   return Ok{};
 }
 
 // In the opposite order of taking, after the end of all processes: the first one of a guest whose start was
-// killed may still be taking things. What cannot be given back is told and stays on the list for the next
+// killed may still be taking something. What cannot be given back is told and stays on the list for the next
 // command.
 void give_all_back(Runtime& runtime, const std::string& name) {
   const Held held(runtime.places, name);
   bool failed = false;
-  const auto kill = [&](const Held::Thing& thing) {
-    if (thing.kind != "cgroup") return;
-    if (const auto done = runtime.cgroups.kill(thing.what); !done) {
+  const auto kill = [&](const Held::Item& item) {
+    if (item.kind != "cgroup") return;
+    if (const auto done = runtime.cgroups.kill(item.name); !done) {
       runtime.log.error(done.error().message);
       failed = true;
     }
   };
-  const auto taken = held.things();
+  const auto taken = held.items();
   std::for_each(taken.begin(), taken.end(), kill);
-  auto things = held.things();  // once more: now nobody adds to it
-  std::reverse(things.begin(), things.end());
-  for (const auto& thing : things)
-    if (const auto done = give_back(runtime, thing); !done) {
+  auto items = held.items();  // once more: now nobody adds to it
+  std::reverse(items.begin(), items.end());
+  for (const auto& item : items)
+    if (const auto done = give_back(runtime, item); !done) {
       runtime.log.error(done.error().message);
       failed = true;
     }
@@ -96,8 +96,8 @@ bool ended_within(const ContextInfo& context, long seconds) {
 }
 
 std::string held_init(const Runtime& runtime, const std::string& name) {
-  for (const auto& thing : Held(runtime.places, name).things())
-    if (thing.kind == "init") return thing.what;
+  for (const auto& item : Held(runtime.places, name).items())
+    if (item.kind == "init") return item.name;
   return "plain";
 }
 
