@@ -128,7 +128,7 @@ Expected<GuestUser> find_user(const std::string& name) {
   return user;
 }
 
-Result become(const GuestUser& user) {
+Result become_user(const GuestUser& user) {
   if (::setgroups(user.groups.size(), user.groups.data()) != 0 ||
       ::setresgid(user.gid, user.gid, user.gid) != 0 || ::setresuid(user.uid, user.uid, user.uid) != 0)
     return problem_from_errno("become", escaped(user.name));

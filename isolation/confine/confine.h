@@ -35,7 +35,7 @@ struct GuestUser {
 // Reads /etc/passwd and /etc/group of the root it runs in, with code of ours: the C library would load the
 // guest's own modules for it, as root.
 Expected<GuestUser> find_user(const std::string& name);
-Result become(const GuestUser& user);
+Result become_user(const GuestUser& user);
 
 // exec with a clean environment; 126 or 127 as env(1) when it fails.
 int exec_command(const std::vector<std::string>& command, const std::vector<std::string>& environment);

@@ -100,7 +100,7 @@ int run_tool(const std::string& program, int failure, const std::function<int()>
   }
 }
 
-int become(const std::string& program, const std::vector<std::string>& command) {
+int exec_program(const std::string& program, const std::vector<std::string>& command) {
   std::fflush(stdout);
   std::vector<char*> words;
   for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));

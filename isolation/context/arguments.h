@@ -49,6 +49,6 @@ int run_tool(const std::string& program, int failure, const std::function<int()>
 
 // The last step of a tool: this process becomes the command, looked for in PATH. Returns only when that
 // failed, after telling so as PROGRAM: 127 when the command was not found, 126 when it could not be run.
-int become(const std::string& program, const std::vector<std::string>& command);
+int exec_program(const std::string& program, const std::vector<std::string>& command);
 
 }  // namespace vs::isolation

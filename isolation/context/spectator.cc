@@ -32,9 +32,10 @@ Child start_watching(Contexts& contexts, const std::string& program, const std::
   return start_spectator(
       contexts, all_capabilities(), [] {},
       [&]() -> int {
-        if (output < 0) return run_init(InitEnds::with_command, [&] { return become(program, command); });
+        if (output < 0)
+          return run_init(InitEnds::with_command, [&] { return exec_program(program, command); });
         // One process, whose number is known: it is in its own list.
-        return ::dup2(output, STDOUT_FILENO) < 0 ? 125 : become(program, command);
+        return ::dup2(output, STDOUT_FILENO) < 0 ? 125 : exec_program(program, command);
       });
 }
 

@@ -35,7 +35,7 @@ int run(int argc, char** argv) {
   if (given.empty()) throw Error("expected at least one --ip", Exit::usage);
   if (::geteuid() != 0) throw Error("must be run by root");
   bind_self(given, silent);
-  return become("chbind", command);
+  return exec_program("chbind", command);
 }
 
 }  // namespace

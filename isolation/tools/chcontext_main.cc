@@ -129,8 +129,8 @@ int inside_new(const Options& options, const std::vector<std::string>& command, 
   set_names(options);
   say(options, fmt::format("New security context is {}", number));
   lower(options, ordinary_user);
-  if (options.has("fakeinit")) return become("chcontext", command);
-  return run_init(InitEnds::with_command, [&] { return become("chcontext", command); });
+  if (options.has("fakeinit")) return exec_program("chcontext", command);
+  return run_init(InitEnds::with_command, [&] { return exec_program("chcontext", command); });
 }
 
 int wait_unless_disconnected(const Child& child, const Options& options) {
@@ -194,7 +194,7 @@ int run(int argc, char** argv) {
       say(options, fmt::format("New security context is {}", kSpectator));
     };
     const Child child = start_spectator(*contexts, kept(options), first, [&] {
-      return run_init(InitEnds::with_command, [&] { return become("chcontext", command); });
+      return run_init(InitEnds::with_command, [&] { return exec_program("chcontext", command); });
     });
     return wait_unless_disconnected(child, options);
   }
@@ -210,7 +210,7 @@ int run(int argc, char** argv) {
     set_names(options);
     say(options, fmt::format("New security context is {}", number));
     lower(options, false);
-    return become("chcontext", command);
+    return exec_program("chcontext", command);
   });
   return wait_unless_disconnected(child, options);
 }

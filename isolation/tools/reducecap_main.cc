@@ -53,7 +53,7 @@ int run(int argc, char** argv) {
     throw Error(problem_from_errno("set", "no_new_privs").message);
   if (shown) show();
   if (command.empty()) return 0;
-  return become("reducecap", command);
+  return exec_program("reducecap", command);
 }
 
 }  // namespace

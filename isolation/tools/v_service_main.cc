@@ -76,7 +76,7 @@ int run(int argc, char** argv) {
   bind_self(addresses_of(service), false);
   // Debian's scripts hand on to systemd, which would start the service where nothing ties it.
   ::setenv("SYSTEMCTL_SKIP_REDIRECT", "1", 1);
-  return become(program, words);
+  return exec_program(program, words);
 }
 
 }  // namespace

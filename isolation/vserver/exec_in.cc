@@ -47,7 +47,7 @@ int exec_in_context(Runtime& runtime, const ContextInfo& context, const ExecOpti
     if (terminals != 0) ok_or_throw(take_terminal(theirs.get(), terminals));
     const GuestUser user = value_or_throw(find_user(options.user));
     ok_or_throw(confine(confinement));
-    ok_or_throw(become(user));
+    ok_or_throw(become_user(user));
     if (options.instead) return options.instead();
     if (!options.login) return exec_command(options.command, guest_environment(user));
     return exec_command({user.shell, "-l"}, guest_environment(user));
