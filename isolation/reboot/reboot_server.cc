@@ -29,7 +29,7 @@
 #include "isolation/context/arguments.h"
 #include "isolation/context/reboot_place.h"
 #include "isolation/reboot/reboot_request.h"
-#include "isolation/vserver/container_spec.h"
+#include "isolation/vserver/vserver_config.h"
 
 namespace vs::isolation {
 namespace {
@@ -190,7 +190,7 @@ void RebootServer::want(const std::string& name, Action action) {
 int work(Runtime& runtime, const std::string& name, Action action) {
   try {
     if (action == Action::restart)
-      read_spec(runtime.places, name);  // a file with a mistake must not end a vserver that runs
+      read_vserver_config(runtime.places, name);  // a file with a mistake must not end a vserver that runs
     if (action == Action::restart || action == Action::stop) stop_vserver(runtime, name);
     if (action == Action::restart || action == Action::start_again) start_vserver(runtime, name);
     if (action == Action::clean) running_context(runtime, name);

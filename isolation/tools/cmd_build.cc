@@ -22,8 +22,8 @@
 #include "isolation/trees/clone.h"
 #include "isolation/trees/guest_tools.h"
 #include "isolation/trees/tree.h"
-#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/lifecycle.h"
+#include "isolation/vserver/vserver_config.h"
 
 namespace vs::isolation {
 namespace {
@@ -174,7 +174,7 @@ int cmd_build(const VerbOptions& options) {
   if (::access(conf.c_str(), F_OK) == 0)
     throw Error(fmt::format("vserver {} exists: {}", options.name, conf));
   const std::string text = conf_text(build);
-  parse_spec(options.name, "build", text);  // what is wrong is told before anything is made
+  parse_vserver_config(options.name, "build", text);  // what is wrong is told before anything is made
   std::error_code error;
   // Nobody but root looks into the trees from the host: set-id programs of guests are in there.
   if (fs::create_directories(runtime.places.trees, error)) ::chmod(runtime.places.trees.c_str(), 0700);

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "isolation/tools/vserver_verbs.h"
-#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/lifecycle.h"
+#include "isolation/vserver/vserver_config.h"
 
 namespace vs::isolation {
 namespace {
@@ -33,7 +33,7 @@ int cmd_restart(const VerbOptions& options) {
   return with_runtime(
       options,
       [](Runtime& runtime, const std::string& name) {
-        read_spec(runtime.places, name);  // a file with a mistake must not end a vserver that runs
+        read_vserver_config(runtime.places, name);  // a file with a mistake must not end a vserver that runs
         stop_vserver(runtime, name);
         start_vserver(runtime, name);
       },

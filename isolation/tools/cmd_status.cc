@@ -8,8 +8,8 @@
 #include "isolation/context/user_namespace.h"
 #include "isolation/tools/vserver_verbs.h"
 #include "isolation/trees/project_quota.h"
-#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/lifecycle.h"
+#include "isolation/vserver/vserver_config.h"
 
 namespace vs::isolation {
 namespace {
@@ -39,7 +39,7 @@ int cmd_status(const VerbOptions& options) {
   Runtime runtime = make_runtime(log);
   const auto context = running_context(runtime, options.name);
   if (!context) {
-    read_spec(runtime.places, options.name);
+    read_vserver_config(runtime.places, options.name);
     fmt::print("Server {} is not running\n", options.name);
     return 0;
   }
@@ -48,7 +48,7 @@ int cmd_status(const VerbOptions& options) {
   fmt::print("Server {} is running{}\n{} processes running\n", options.name,
              runtime.cgroups.frozen(options.name) ? ", frozen" : "", runtime.cgroups.processes(options.name));
   fmt::print("Vserver uptime: {}\n", uptime_text(started.empty() ? 0 : now - std::stol(started)));
-  if (const auto disk = disk_use(read_spec(runtime.places, options.name).root, options.name))
+  if (const auto disk = disk_use(read_vserver_config(runtime.places, options.name).root, options.name))
     fmt::print("Disk: {} of {}\n", size_text(disk->used),
                disk->limit == 0 ? "all there is" : size_text(disk->limit));
   if (const auto first = fact(*context, "USERNS"); !first.empty())

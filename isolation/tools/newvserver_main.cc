@@ -9,7 +9,7 @@
 #include "core/escape.h"
 #include "isolation/context/arguments.h"
 #include "isolation/tools/program_beside.h"
-#include "isolation/vserver/container_spec.h"
+#include "isolation/vserver/vserver_config.h"
 
 namespace {
 

@@ -10,8 +10,8 @@
 #include "core/escape.h"
 #include "isolation/context/arguments.h"
 #include "isolation/tools/program_beside.h"
-#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/lifecycle.h"
+#include "isolation/vserver/vserver_config.h"
 
 namespace vs::isolation {
 namespace {

@@ -7,7 +7,7 @@
 #include "isolation/confine/confine.h"
 #include "isolation/context/arguments.h"
 #include "isolation/reboot/reboot_server.h"
-#include "isolation/vserver/container_spec.h"
+#include "isolation/vserver/vserver_config.h"
 
 namespace {
 

@@ -10,7 +10,7 @@
 #include "isolation/confine/confine.h"
 #include "isolation/context/arguments.h"
 #include "isolation/tools/vserver_verbs.h"
-#include "isolation/vserver/container_spec.h"
+#include "isolation/vserver/vserver_config.h"
 
 namespace {
 

@@ -12,8 +12,8 @@
 #include "isolation/confine/confine.h"
 #include "isolation/context/arguments.h"
 #include "isolation/context/run_program.h"
-#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/lifecycle.h"
+#include "isolation/vserver/vserver_config.h"
 
 namespace {
 
@@ -27,9 +27,9 @@ ByPriority at_boot(Runtime& runtime, const HostSettings& settings, bool& trouble
   ByPriority order;
   for (const auto& name : configured(runtime.places)) {
     try {
-      const auto spec = read_spec(runtime.places, name);
-      if (spec.onboot && (settings.profile.empty() || settings.profile == spec.profile))
-        order[spec.priority].push_back(name);
+      const auto config = read_vserver_config(runtime.places, name);
+      if (config.onboot && (settings.profile.empty() || settings.profile == config.profile))
+        order[config.priority].push_back(name);
     } catch (const Error& error) {
       runtime.log.error(error.what());
       trouble = true;
@@ -80,7 +80,7 @@ bool stop_all(Runtime& runtime, const HostSettings& settings) {
     if (context.name.empty()) continue;
     long priority = 100;
     try {
-      priority = read_spec(runtime.places, context.name).priority;
+      priority = read_vserver_config(runtime.places, context.name).priority;
     } catch (const Error&) {  // it must be stopped whatever became of its file
     }
     order[-priority].push_back(context.name);

@@ -53,9 +53,9 @@ int run_rc_directory(int level) {
 
 }  // namespace
 
-InitStyle detect_init(const ContainerSpec& spec) {
-  if (spec.init != InitStyle::automatic) return spec.init;
-  if (!spec.has_flag("fakeinit") && runlevel_script() != nullptr) return InitStyle::rc;
+InitStyle detect_init(const VserverConfig& config) {
+  if (config.init != InitStyle::automatic) return config.init;
+  if (!config.has_flag("fakeinit") && runlevel_script() != nullptr) return InitStyle::rc;
   if (executable("/sbin/init")) {
     std::error_code error;
     const std::string target = fs::canonical("/sbin/init", error).filename();

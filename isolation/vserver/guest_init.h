@@ -5,14 +5,14 @@
 #include <vector>
 
 #include "core/error.h"
-#include "isolation/vserver/container_spec.h"
+#include "isolation/vserver/vserver_config.h"
 
 namespace vs::isolation {
 
 // Looks into the root it runs in (the guest's), where INIT=auto: a runlevel script that needs no init is
 // preferred, as the original did, unless S_FLAGS has fakeinit; then what /sbin/init is; then /etc/rc2.d; else
 // nothing but our own process 1.
-InitStyle detect_init(const ContainerSpec& spec);
+InitStyle detect_init(const VserverConfig& config);
 const char* init_style_name(InitStyle style);
 InitStyle init_style_named(const std::string& name);
 

@@ -17,11 +17,11 @@
 #include "core/durable/host_lock.h"
 #include "isolation/context/reboot_place.h"
 #include "isolation/network/private_network.h"
-#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/guest_init.h"
 #include "isolation/vserver/held.h"
 #include "isolation/vserver/hooks.h"
 #include "isolation/vserver/start_steps.h"
+#include "isolation/vserver/vserver_config.h"
 
 namespace vs::isolation {
 namespace {
@@ -142,13 +142,13 @@ std::optional<ContextInfo> running_context(Runtime& runtime, const std::string& 
 }
 
 void start_vserver(Runtime& runtime, const std::string& name) {
-  const ContainerSpec spec = read_spec(runtime.places, name);
+  const VserverConfig config = read_vserver_config(runtime.places, name);
   const Lock lock(runtime.places, name);
   if (context_of(runtime, name)) {
     runtime.log.info(fmt::format("vserver {} is already running", name));
     return;
   }
-  Start start{runtime, spec, Held(runtime.places, name), {}, {}, {}, {}, {}, {}, {}};
+  Start start{runtime, config, Held(runtime.places, name), {}, {}, {}, {}, {}, {}, {}};
   if (start.held.exists()) give_all_back(runtime, name);
   start.held.begin();
   try {

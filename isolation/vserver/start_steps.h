@@ -11,15 +11,15 @@
 #include "isolation/context/mounts.h"
 #include "isolation/network/bind_address.h"
 #include "isolation/network/private_network.h"
-#include "isolation/vserver/container_spec.h"
 #include "isolation/vserver/held.h"
 #include "isolation/vserver/runtime.h"
+#include "isolation/vserver/vserver_config.h"
 
 namespace vs::isolation {
 
 struct Start {
   Runtime& runtime;
-  const ContainerSpec& spec;
+  const VserverConfig& config;
   Held held;
   UniqueFd cgroup;  // where the processes go
   ContextInfo context;

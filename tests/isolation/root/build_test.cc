@@ -51,21 +51,21 @@ TEST_F(VserverBuildTest, RpmInstallsADirectoryOfPackagesWithTheirScripts) {
   const std::string top = host_->path("rpmbuild"), rpms = top + "/RPMS/" + arch,
                     name = fmt::format("t{}-rpm", ::getpid());
   write_file(
-      top + "/base.spec",
+      top + "/base.config",
       "Name: base\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nProvides: /bin/sh\nAutoReqProv: "
       "no\n%description\nd\n"
       "%install\nmkdir -p %{buildroot}/bin %{buildroot}/etc\ncp /usr/bin/busybox "
       "%{buildroot}/bin/busybox\nln -s busybox %{buildroot}/bin/sh\nln -s busybox %{buildroot}/bin/cat\n"
       "echo root:x:0:0:of the package:/root:/bin/sh > "
       "%{buildroot}/etc/passwd\n%files\n/bin/*\n%config(noreplace) /etc/passwd\n");
-  write_file(top + "/app.spec",
+  write_file(top + "/app.config",
              "Name: app\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nRequires: base\nAutoReqProv: "
              "no\n%description\nd\n"
              "%install\nmkdir -p %{buildroot}/srv\necho app > %{buildroot}/srv/app\n%post\ncat /srv/app > "
              "/srv/made 2>/dev/null\n%files\n/srv/app\n");
-  for (const char* spec : {"base", "app"})
+  for (const char* config : {"base", "app"})
     must_run({"rpmbuild", "-bb", "--quiet", "--define", "_topdir " + top, "--define",
-              "__os_install_post %{nil}", fmt::format("{}/{}.spec", top, spec)});
+              "__os_install_post %{nil}", fmt::format("{}/{}.config", top, config)});
   const auto refused =
       host_->vserver(name, {"build", "--method", "rpm", "--from", rpms + "/app-1-1." + arch + ".rpm"});
   EXPECT_EQ(refused.exit_code, 1);

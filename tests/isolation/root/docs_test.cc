@@ -7,7 +7,7 @@
 #include <set>
 #include <string>
 
-#include "isolation/vserver/container_spec.h"
+#include "isolation/vserver/vserver_config.h"
 #include "tests/support/run.h"
 #include "tests/support/temp_dir.h"
 

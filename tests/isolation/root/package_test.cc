@@ -101,12 +101,12 @@ TEST_F(PackageTest, VrpmRunsInEachAndTellsTheFirstFailure) {
 TEST_F(PackageTest, VrpmInstallsVerifiesAndErasesWithARealRpmInside) {
   VS_NEEDS_PROGRAM("rpmbuild", "rpm");
   const std::string top = host_->path("rpmbuild"), conf = "GUARD=\"!abstract-sockets\"\nINIT=plain\n";
-  write_file(top + "/app.spec",
+  write_file(top + "/app.config",
              "Name: app\nVersion: 1\nRelease: 1\nSummary: s\nLicense: x\nProvides: /bin/sh\nBuildArch: "
              "noarch\nAutoReqProv: no\n%description\nd\n"
              "%install\nmkdir -p %{buildroot}/srv\necho app > %{buildroot}/srv/app\n%post\nhostname > "
              "/srv/made\n%files\n/srv/app\n");
-  must_run({"rpmbuild", "-bb", "--quiet", "--define", "_topdir " + top, top + "/app.spec"});
+  must_run({"rpmbuild", "-bb", "--quiet", "--define", "_topdir " + top, top + "/app.config"});
   const std::vector<std::string> guests = {host_->add_debian("one", conf, "rpm"),
                                            host_->add_debian("two", conf, "rpm")};
   for (const auto& guest : guests) {

@@ -17,7 +17,7 @@ namespace vs::isolation {
 
 enum class InitStyle { automatic, systemd, sysv, rc, plain };
 
-struct ContainerSpec {
+struct VserverConfig {
   std::string name;
   std::string root;                    // the tree
   bool has_own_addresses = true;       // false: IPROOT empty, 0.0.0.0 or ALL: all addresses of the host
@@ -51,8 +51,8 @@ struct ContainerSpec {
 void check_vserver_name(const std::string& name);
 // Throws Error(Exit::usage) naming file, line, key and what was expected; Error for a vserver that is not
 // configured.
-ContainerSpec read_spec(const Places& places, const std::string& name);
-ContainerSpec parse_spec(const std::string& name, const std::string& file, const std::string& text);
+VserverConfig read_vserver_config(const Places& places, const std::string& name);
+VserverConfig parse_vserver_config(const std::string& name, const std::string& file, const std::string& text);
 // Configured names, sorted.
 std::vector<std::string> configured(const Places& places);
 

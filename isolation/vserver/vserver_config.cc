@@ -1,4 +1,4 @@
-#include "isolation/vserver/container_spec.h"
+#include "isolation/vserver/vserver_config.h"
 
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -18,7 +18,7 @@ namespace vs::isolation {
 namespace {
 
 namespace fs = std::filesystem;
-using Setter = std::function<void(const ConfigLine&, ContainerSpec&)>;
+using Setter = std::function<void(const ConfigLine&, VserverConfig&)>;
 
 constexpr const char* kFlags[] = {"lock",     "sched",    "nproc",  "private",
                                   "fakeinit", "hideinfo", "ulimit", "minit"};
@@ -47,24 +47,24 @@ std::string host_name(const ConfigLine& line) {
   return line.value;
 }
 
-void take_addresses(const ConfigLine& line, ContainerSpec& spec) {
+void take_addresses(const ConfigLine& line, VserverConfig& config) {
   const auto words = words_of(line.value);
   if (words.empty() || words == std::vector<std::string>{"0.0.0.0"} ||
       words == std::vector<std::string>{"ALL"}) {
-    spec.has_own_addresses = false;
+    config.has_own_addresses = false;
     return;
   }
   if (words.size() > kMostAddresses) bad_config(line, fmt::format("at most {} addresses", kMostAddresses));
   for (const auto& word : words) {
     try {
-      spec.addresses.push_back(parse_address(word));
+      config.addresses.push_back(parse_address(word));
     } catch (const Error&) {
       bad_config({line.key, word, line.where}, "[INTERFACE:]ADDRESS[/LENGTH or /MASK] ...");
     }
   }
 }
 
-void take_gateways(const ConfigLine& line, ContainerSpec& spec) {
+void take_gateways(const ConfigLine& line, VserverConfig& config) {
   for (const auto& word : words_of(line.value)) {
     BindAddress gateway;
     try {
@@ -73,12 +73,12 @@ void take_gateways(const ConfigLine& line, ContainerSpec& spec) {
     }
     if (gateway == BindAddress{} || !gateway.device.empty() || gateway.prefix != 0)
       bad_config({line.key, word, line.where}, "ADDRESS of a gateway, one for IPv4 and one for IPv6");
-    spec.gateways.push_back(gateway);
+    config.gateways.push_back(gateway);
   }
 }
 
 // "-H -u 1000": the words of the shell's ulimit.
-void take_ulimit(const ConfigLine& line, ContainerSpec& spec) {
+void take_ulimit(const ConfigLine& line, VserverConfig& config) {
   struct Kind {
     const char* option;
     int resource;
@@ -96,7 +96,7 @@ void take_ulimit(const ConfigLine& line, ContainerSpec& spec) {
     if (kind == std::end(kinds) || i + 1 == words.size())
       bad_config(line, "options of ulimit with values: -u -n -f -v -d -s -c -l -t");
     ++i;
-    spec.rlimits.emplace_back(
+    config.rlimits.emplace_back(
         kind->resource,
         words[i] == "unlimited"
             ? RLIM_INFINITY
@@ -104,7 +104,7 @@ void take_ulimit(const ConfigLine& line, ContainerSpec& spec) {
   }
 }
 
-void take_binds(const ConfigLine& line, ContainerSpec& spec) {
+void take_binds(const ConfigLine& line, VserverConfig& config) {
   for (const auto& word : words_of(line.value)) {
     const size_t colon = word.find(':');
     BindMount bind;
@@ -116,7 +116,7 @@ void take_binds(const ConfigLine& line, ContainerSpec& spec) {
     }
     if (!bind.host.starts_with('/') || !bind.guest.starts_with('/') || bind.guest.size() < 2)
       bad_config(line, "/host/directory:/guest/directory[:ro] ...");
-    spec.binds.push_back(bind);
+    config.binds.push_back(bind);
   }
 }
 
@@ -131,11 +131,11 @@ std::vector<std::string> known_words(const ConfigLine& line, const Words& known)
   return words;
 }
 
-void take_guards(const ConfigLine& line, ContainerSpec& spec) {
+void take_guards(const ConfigLine& line, VserverConfig& config) {
   for (auto word : words_of(line.value)) {
     if (!word.starts_with('!')) bad_config(line, "!NAME of a guard that may be missing: !abstract-sockets");
     word.erase(0, 1);
-    spec.waived.push_back(known_words({line.key, word, line.where}, kGuards).at(0));
+    config.waived.push_back(known_words({line.key, word, line.where}, kGuards).at(0));
   }
 }
 
@@ -150,9 +150,9 @@ InitStyle init_style(const ConfigLine& line) {
   return it->second;
 }
 
-void take_capabilities(const ConfigLine& line, ContainerSpec& spec) {
-  spec.capability_changes = words_of(line.value);
-  for (const auto& word : spec.capability_changes) {
+void take_capabilities(const ConfigLine& line, VserverConfig& config) {
+  config.capability_changes = words_of(line.value);
+  for (const auto& word : config.capability_changes) {
     try {
       apply_changes(0, {word});
     } catch (const Error&) {
@@ -162,56 +162,61 @@ void take_capabilities(const ConfigLine& line, ContainerSpec& spec) {
 }
 
 // yes, no, or the first of the host's ids that it gets.
-void take_user_namespace(const ConfigLine& line, ContainerSpec& spec) {
+void take_user_namespace(const ConfigLine& line, VserverConfig& config) {
   const bool number = !line.value.empty() &&
                       line.value.find_first_not_of("0123456789") == std::string::npos &&
                       line.value.size() <= 10;
-  spec.user_namespace = number || yes_or_no(line);
+  config.user_namespace = number || yes_or_no(line);
   // Below are the host's own users.
-  if (number) spec.first_id = static_cast<uint32_t>(number_of(line, kIdsOfGuest, 0xffffffffL - kIdsOfGuest));
+  if (number)
+    config.first_id = static_cast<uint32_t>(number_of(line, kIdsOfGuest, 0xffffffffL - kIdsOfGuest));
 }
 
 const std::map<std::string, Setter>& setters() {
   static const std::map<std::string, Setter> table = {
       {"IPROOT", take_addresses},
       {"IPROOTDEV", [](const ConfigLine& line,
-                       ContainerSpec& spec) { spec.device = line.value == "none" ? "" : line.value; }},
-      {"IPROOTMASK", [](const ConfigLine&, ContainerSpec&) {}},   // looked at when all addresses are known
-      {"IPROOTBCAST", [](const ConfigLine&, ContainerSpec&) {}},  // the kernel makes it of address and mask
-      {"ONBOOT", [](const ConfigLine& line, ContainerSpec& spec) { spec.onboot = yes_or_no(line); }},
+                       VserverConfig& config) { config.device = line.value == "none" ? "" : line.value; }},
+      {"IPROOTMASK", [](const ConfigLine&, VserverConfig&) {}},   // looked at when all addresses are known
+      {"IPROOTBCAST", [](const ConfigLine&, VserverConfig&) {}},  // the kernel makes it of address and mask
+      {"ONBOOT", [](const ConfigLine& line, VserverConfig& config) { config.onboot = yes_or_no(line); }},
       {"PRIORITY",
-       [](const ConfigLine& line, ContainerSpec& spec) { spec.priority = number_of(line, 0, 999); }},
-      {"PROFILE", [](const ConfigLine& line, ContainerSpec& spec) { spec.profile = host_name(line); }},
+       [](const ConfigLine& line, VserverConfig& config) { config.priority = number_of(line, 0, 999); }},
+      {"PROFILE", [](const ConfigLine& line, VserverConfig& config) { config.profile = host_name(line); }},
       {"S_CAPS", take_capabilities},
       {"S_CONTEXT",
-       [](const ConfigLine& line, ContainerSpec& spec) {
-         spec.context = line.value.empty() ? 0 : static_cast<unsigned>(number_of(line, 2, 49151));
+       [](const ConfigLine& line, VserverConfig& config) {
+         config.context = line.value.empty() ? 0 : static_cast<unsigned>(number_of(line, 2, 49151));
        }},
       {"S_DOMAINNAME",
-       [](const ConfigLine& line, ContainerSpec& spec) { spec.domainname = host_name(line); }},
-      {"S_HOSTNAME", [](const ConfigLine& line, ContainerSpec& spec) { spec.hostname = host_name(line); }},
-      {"S_NICE", [](const ConfigLine& line,
-                    ContainerSpec& spec) { spec.nice = line.value.empty() ? 0 : number_of(line, -20, 19); }},
+       [](const ConfigLine& line, VserverConfig& config) { config.domainname = host_name(line); }},
+      {"S_HOSTNAME",
+       [](const ConfigLine& line, VserverConfig& config) { config.hostname = host_name(line); }},
+      {"S_NICE",
+       [](const ConfigLine& line, VserverConfig& config) {
+         config.nice = line.value.empty() ? 0 : number_of(line, -20, 19);
+       }},
       {"S_FLAGS",
-       [](const ConfigLine& line, ContainerSpec& spec) { spec.flags = known_words(line, kFlags); }},
+       [](const ConfigLine& line, VserverConfig& config) { config.flags = known_words(line, kFlags); }},
       {"ULIMIT", take_ulimit},
       {"NETWORK",
-       [](const ConfigLine& line, ContainerSpec& spec) {
+       [](const ConfigLine& line, VserverConfig& config) {
          if (line.value != "shared" && line.value != "private") bad_config(line, "shared or private");
-         spec.private_network = line.value == "private";
+         config.private_network = line.value == "private";
        }},
       {"GATEWAY", take_gateways},
-      {"INIT", [](const ConfigLine& line, ContainerSpec& spec) { spec.init = init_style(line); }},
-      {"MEMORY", [](const ConfigLine& line, ContainerSpec& spec) { spec.limits.memory = bytes_of(line); }},
+      {"INIT", [](const ConfigLine& line, VserverConfig& config) { config.init = init_style(line); }},
+      {"MEMORY",
+       [](const ConfigLine& line, VserverConfig& config) { config.limits.memory = bytes_of(line); }},
       {"CPU",
-       [](const ConfigLine& line, ContainerSpec& spec) {
-         spec.limits.cpu = static_cast<uint64_t>(number_of(line, 1, 100000));
+       [](const ConfigLine& line, VserverConfig& config) {
+         config.limits.cpu = static_cast<uint64_t>(number_of(line, 1, 100000));
        }},
       {"PIDS",
-       [](const ConfigLine& line, ContainerSpec& spec) {
-         spec.limits.pids = static_cast<uint64_t>(number_of(line, 1, 1L << 22));
+       [](const ConfigLine& line, VserverConfig& config) {
+         config.limits.pids = static_cast<uint64_t>(number_of(line, 1, 1L << 22));
        }},
-      {"DISK", [](const ConfigLine& line, ContainerSpec& spec) { spec.disk = bytes_of(line); }},
+      {"DISK", [](const ConfigLine& line, VserverConfig& config) { config.disk = bytes_of(line); }},
       {"BIND", take_binds},
       {"USERNS", take_user_namespace},
       {"GUARD", take_guards}};
@@ -228,7 +233,7 @@ unsigned mask_of(const ConfigLine& line) {
 
 }  // namespace
 
-bool ContainerSpec::has_flag(const std::string& flag) const {
+bool VserverConfig::has_flag(const std::string& flag) const {
   return std::find(flags.begin(), flags.end(), flag) != flags.end();
 }
 
@@ -244,38 +249,40 @@ void check_vserver_name(const std::string& name) {
                 Exit::usage);
 }
 
-ContainerSpec parse_spec(const std::string& name, const std::string& file, const std::string& text) {
-  ContainerSpec spec;
-  spec.name = name;
+VserverConfig parse_vserver_config(const std::string& name, const std::string& file,
+                                   const std::string& text) {
+  VserverConfig config;
+  config.name = name;
   unsigned mask = 0;
   bool told_addresses = false;
   std::optional<ConfigLine> gateway;
   for (const auto& line : parse_config(file, text)) {
     const auto it = setters().find(line.key);
     if (it == setters().end()) bad_config({line.key, line.key, line.where}, "a key that is known");
-    it->second(line, spec);
+    it->second(line, config);
     if (line.key == "GATEWAY") gateway = line;
     if (line.key == "IPROOT") told_addresses = true;
     if (line.key == "IPROOTMASK" && !line.value.empty()) mask = mask_of(line);
   }
-  if (gateway && !spec.private_network)
+  if (gateway && !config.private_network)
     bad_config(*gateway, "NETWORK=private with it: on the host's network its own routes hold");
-  spec.has_own_addresses = told_addresses && spec.has_own_addresses;
-  for (auto& address : spec.addresses) {
-    if (address.device.empty()) address.device = spec.device;
+  config.has_own_addresses = told_addresses && config.has_own_addresses;
+  for (auto& address : config.addresses) {
+    if (address.device.empty()) address.device = config.device;
     if (address.prefix == 0) address.prefix = address.v6 ? 128 : mask != 0 ? mask : 32;
   }
-  return spec;
+  return config;
 }
 
-ContainerSpec read_spec(const Places& places, const std::string& name) {
+VserverConfig read_vserver_config(const Places& places, const std::string& name) {
   check_vserver_name(name);
   const std::string file = fmt::format("{}/{}.conf", places.conf, name);
   if (::access(file.c_str(), F_OK) != 0)
     throw Error(fmt::format("there is no vserver '{}': {} does not exist", name, file));
-  ContainerSpec spec = parse_spec(name, file, value_or_throw(read_whole(file, 1 << 20), Exit::usage));
-  spec.root = fmt::format("{}/{}", places.trees, name);
-  return spec;
+  VserverConfig config =
+      parse_vserver_config(name, file, value_or_throw(read_whole(file, 1 << 20), Exit::usage));
+  config.root = fmt::format("{}/{}", places.trees, name);
+  return config;
 }
 
 std::vector<std::string> configured(const Places& places) {
