@@ -10,19 +10,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
+
+#include "core/descriptors.h"
 
 namespace vs {
 namespace {
 
-// The kernel passes 253 descriptors at most in one message (SCM_MAX_FD).
-constexpr size_t kFdsAtOnce = 200;
 constexpr size_t kMostFds = 16384;
-
-union ControlBuffer {
-  cmsghdr align;
-  char bytes[CMSG_SPACE(sizeof(int) * kFdsAtOnce)];
-};
 
 // Only async-signal-safe calls from here: the parent may have had threads when it forked.
 int held[kMostFds];
@@ -47,25 +41,11 @@ void drop_all() {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGIO}) ::signal(signal, SIG_IGN);
   ::prctl(PR_SET_NAME, "vs-seal-keeper");
   for (;;) {
-    char command = 0;
-    ControlBuffer control{};
-    iovec io{&command, 1};
-    msghdr message{};
-    message.msg_iov = &io;
-    message.msg_iovlen = 1;
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
-    const ssize_t got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
-    for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-      if (c->cmsg_type != SCM_RIGHTS) continue;
-      const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-      for (size_t i = 0; i < count && held_count < kMostFds; ++i)
-        std::memcpy(&held[held_count++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-    }
-    if (command == 'F') drop_all();
-    const char answer = (message.msg_flags & MSG_CTRUNC) != 0 ? 'E' : 'K';
+    const auto received = receive_descriptors(socket, std::span(held).subspan(held_count));
+    if (received.got <= 0) break;
+    held_count += received.count;
+    if (received.byte == 'F') drop_all();
+    const char answer = received.all ? 'K' : 'E';
     if (::send(socket, &answer, 1, MSG_NOSIGNAL) != 1) break;
   }
   seal_all();
@@ -107,23 +87,9 @@ Result SealKeeper::await_answer() {
 }
 
 Result SealKeeper::hand_over(std::span<const int> fds) {
-  for (size_t at = 0; at < fds.size(); at += kFdsAtOnce) {
-    const auto part = fds.subspan(at, std::min(kFdsAtOnce, fds.size() - at));
-    char command = 'H';
-    ControlBuffer control{};
-    iovec io{&command, 1};
-    msghdr message{};
-    message.msg_iov = &io;
-    message.msg_iovlen = 1;
-    message.msg_control = control.bytes;
-    message.msg_controllen = CMSG_SPACE(part.size_bytes());
-    cmsghdr* c = CMSG_FIRSTHDR(&message);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(part.size_bytes());
-    std::memcpy(CMSG_DATA(c), part.data(), part.size_bytes());
-    if (::sendmsg(socket_.get(), &message, MSG_NOSIGNAL) != 1)
-      return problem_from_errno("send descriptors to", "the seal keeper");
+  for (size_t at = 0; at < fds.size(); at += kDescriptorsAtOnce) {
+    const auto part = fds.subspan(at, std::min(kDescriptorsAtOnce, fds.size() - at));
+    if (auto sent = send_descriptors(socket_.get(), 'H', part, "the seal keeper"); !sent) return sent;
     if (auto answered = await_answer(); !answered) return answered;
   }
   return Ok{};

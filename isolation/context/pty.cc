@@ -4,7 +4,6 @@
 #include <linux/magic.h>
 #include <poll.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
@@ -14,8 +13,9 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <string>
+
+#include "core/descriptors.h"
 
 namespace vs::isolation {
 namespace {
@@ -23,29 +23,6 @@ namespace {
 volatile std::sig_atomic_t window_changed = 0;
 void on_window_change(int) {
   window_changed = 1;
-}
-
-union Control {
-  char bytes[CMSG_SPACE(sizeof(int))];
-  cmsghdr align;
-};
-
-Result send_descriptor(int socket, int fd) {
-  char byte = 'm';
-  iovec data{&byte, 1};
-  Control control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = sizeof control.bytes;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof fd);
-  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  if (::sendmsg(socket, &message, MSG_NOSIGNAL) < 0) return problem_from_errno("send", "the terminal");
-  return Ok{};
 }
 
 // /dev is the guest's own: what is called ptmx there may be anything.
@@ -99,7 +76,8 @@ Result take_terminal(int socket, unsigned terminals) {
   if (::ioctl(master->get(), TIOCSPTLCK, &locked) != 0) return problem_from_errno("unlock", "the terminal");
   const UniqueFd slave(::ioctl(master->get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
   if (!slave) return problem_from_errno("open", "the terminal");
-  if (auto done = send_descriptor(socket, master->get()); !done) return done;
+  const int sent = master->get();
+  if (auto done = send_descriptors(socket, 'm', {&sent, 1}, "the terminal's other end"); !done) return done;
   ::setsid();
   if (::ioctl(slave.get(), TIOCSCTTY, 0) != 0) return problem_from_errno("take", "the terminal");
   for (int fd = 0; fd < 3; ++fd)
@@ -108,22 +86,8 @@ Result take_terminal(int socket, unsigned terminals) {
 }
 
 UniqueFd receive_terminal(int socket) {
-  char byte = 0;
-  iovec data{&byte, 1};
-  Control control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = sizeof control.bytes;
-  ssize_t got = 0;
-  while ((got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
-  }
-  const cmsghdr* header = got > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
-  if (header == nullptr || header->cmsg_type != SCM_RIGHTS) return UniqueFd();
   int fd = -1;
-  std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return UniqueFd(fd);
+  return receive_descriptors(socket, {&fd, 1}).count == 1 ? UniqueFd(fd) : UniqueFd();
 }
 
 void relay(int master, int pidfd) {

@@ -27,6 +27,14 @@ Child start_spectator(Contexts& contexts, CapabilitySet keep, const std::functio
   });
 }
 
+std::vector<std::string> command_for_context_1(Arguments& arguments, int argc, char** argv,
+                                               const std::string& program) {
+  auto command = arguments.pass_through(argc, argv);
+  command.insert(command.begin(), program);
+  if (::geteuid() != 0) throw Error("must be run by root");
+  return command;
+}
+
 Child start_watching(Contexts& contexts, const std::string& program, const std::vector<std::string>& command,
                      int output) {
   return start_spectator(

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "isolation/confine/capabilities.h"
+#include "isolation/context/arguments.h"
 #include "isolation/context/context.h"
 
 namespace vs::isolation {
@@ -13,6 +16,11 @@ namespace vs::isolation {
 // from it, whatever `keep` says, and `body` runs. Throws Error.
 Child start_spectator(Contexts& contexts, CapabilitySet keep, const std::function<void()>& first,
                       const std::function<int()>& body);
+
+// What vps, vpstree and vtop begin with: `program` with all that the command line says for it. Throws Error
+// unless called by root.
+std::vector<std::string> command_for_context_1(Arguments& arguments, int argc, char** argv,
+                                               const std::string& program);
 
 // COMMAND in context 1. `output` is a descriptor that becomes its stdout, or -1 for the caller's.
 Child start_watching(Contexts& contexts, const std::string& program, const std::vector<std::string>& command,

@@ -10,12 +10,20 @@
 #include "core/unique_fd.h"
 
 namespace vs::isolation {
+namespace {
+
+// Each request has a socket of its own, so one number tells its answer from anything else that the kernel
+// sends.
+constexpr uint32_t kSequence = 1;
+
+}  // namespace
 
 RouteRequest::RouteRequest(uint16_t type, uint16_t flags, const void* message, size_t size)
     : bytes_(sizeof(nlmsghdr), '\0') {
   nlmsghdr header{};
   header.nlmsg_type = type;
   header.nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
+  header.nlmsg_seq = kSequence;
   std::memcpy(bytes_.data(), &header, sizeof header);
   bytes_.append(static_cast<const char*>(message), size);
   pad();
@@ -49,12 +57,16 @@ int RouteRequest::send() {
   std::memcpy(bytes_.data() + offsetof(nlmsghdr, nlmsg_len), &length, sizeof length);
   const UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (!socket || ::send(socket.get(), bytes_.data(), bytes_.size(), 0) < 0) return errno;
-  alignas(nlmsghdr) char buffer[4096];
-  const ssize_t got = ::recv(socket.get(), buffer, sizeof buffer, 0);
-  if (got < static_cast<ssize_t>(NLMSG_LENGTH(sizeof(nlmsgerr)))) return got < 0 ? errno : EPROTO;
-  const auto* answer = reinterpret_cast<const nlmsghdr*>(buffer);
-  if (answer->nlmsg_type != NLMSG_ERROR) return EPROTO;
-  return -reinterpret_cast<const nlmsgerr*>(NLMSG_DATA(answer))->error;
+  for (;;) {
+    alignas(nlmsghdr) char buffer[4096];
+    const ssize_t got = ::recv(socket.get(), buffer, sizeof buffer, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < static_cast<ssize_t>(NLMSG_LENGTH(sizeof(nlmsgerr)))) return got < 0 ? errno : EPROTO;
+    const auto* answer = reinterpret_cast<const nlmsghdr*>(buffer);
+    if (answer->nlmsg_seq != kSequence) continue;  // not to this request
+    if (answer->nlmsg_type != NLMSG_ERROR) return EPROTO;
+    return -reinterpret_cast<const nlmsgerr*>(NLMSG_DATA(answer))->error;
+  }
 }
 
 }  // namespace vs::isolation

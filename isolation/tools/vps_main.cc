@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "core/error.h"
 #include "isolation/context/arguments.h"
+#include "isolation/context/spectator.h"
 #include "isolation/context/watched_output.h"
 
 namespace {
@@ -30,9 +30,7 @@ int run(int argc, char** argv) {
                       "say. All options are those of ps. Root only.",
                       "Exit codes: that of ps; 125 when it could not be tried, 126 when ps could not be run, "
                       "127 when it was not found.\nExample:    vps axf");
-  auto command = arguments.pass_through(argc, argv);
-  command.insert(command.begin(), "ps");
-  if (::geteuid() != 0) throw Error("must be run by root");
+  const auto command = command_for_context_1(arguments, argc, argv, "ps");
   set_width();
   const auto contexts = make_contexts(places_from_environment());
   pid_t ps = 0;

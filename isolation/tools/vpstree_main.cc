@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "core/error.h"
 #include "isolation/context/arguments.h"
+#include "isolation/context/spectator.h"
 #include "isolation/context/watched_output.h"
 
 namespace {
@@ -21,9 +21,7 @@ int run(int argc, char** argv) {
                       "those of pstree. Names are escaped. Root only.",
                       "Exit codes: that of pstree; 125 when it could not be tried, 126 when pstree could not "
                       "be run, 127 when it was not found.\nExample:    vpstree -p");
-  auto command = arguments.pass_through(argc, argv);
-  command.insert(command.begin(), "pstree");
-  if (::geteuid() != 0) throw Error("must be run by root");
+  const auto command = command_for_context_1(arguments, argc, argv, "pstree");
   winsize size{};
   if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
     ::setenv("COLUMNS", fmt::to_string(size.ws_col).c_str(), 1);

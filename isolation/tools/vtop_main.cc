@@ -2,9 +2,6 @@
 //
 // On a terminal top draws by itself, and escapes the names of processes by itself; there is a test that the
 // packaged one does.
-#include <unistd.h>
-
-#include "core/error.h"
 #include "isolation/context/arguments.h"
 #include "isolation/context/spectator.h"
 
@@ -19,9 +16,7 @@ int run(int argc, char** argv) {
                       "signal and renice reach none. All options are those of top. Root only.",
                       "Exit codes: that of top; 125 when it could not be tried, 126 when top could not be "
                       "run, 127 when it was not found.\nExample:    vtop -b -n 1");
-  auto command = arguments.pass_through(argc, argv);
-  command.insert(command.begin(), "top");
-  if (::geteuid() != 0) throw Error("must be run by root");
+  const auto command = command_for_context_1(arguments, argc, argv, "top");
   const auto contexts = make_contexts(places_from_environment());
   return wait_and_pass_on(start_watching(*contexts, "vtop", command, -1));
 }
