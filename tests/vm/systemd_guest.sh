@@ -27,9 +27,9 @@ check "nginx is back" within 30 page
 check "a new unit gets a cgroup of its own" inside systemd-run --wait --pipe sh -c 'grep -q "^0::/system.slice/run-" /proc/self/cgroup'
 check "the journal is written" sh -c 'vserver --silent web exec journalctl -b --no-pager | grep -q nginx'
 check "limits hold it" sh -c 'grep -qx 300 /sys/fs/cgroup/vservers/web/pids.max && grep -qx 536870912 /sys/fs/cgroup/vservers/web/memory.max'
-refuse "it cannot lift its limits" inside sh -c 'echo max > /sys/fs/cgroup/pids.max'
-refuse "it cannot mount" inside mount -t tmpfs none /mnt
-refuse "it cannot write to the kernel's settings" inside sh -c 'echo x > /proc/sys/kernel/core_pattern'
+refuse_with "it cannot lift its limits" "permission denied" inside sh -c 'echo max > /sys/fs/cgroup/pids.max'
+refuse_with "it cannot mount" "permission denied" inside mount -t tmpfs none /mnt
+refuse_with "it cannot write to the kernel's settings" "read-only file system" inside sh -c 'echo x > /proc/sys/kernel/core_pattern'
 check "systemd was not given what others are not given" sh -c 'test "$(vserver --silent web exec sed -n "s/^CapBnd:[^0-9a-f]*//p" /proc/1/status)" = "$(vserver --silent web exec sed -n "s/^CapBnd:[^0-9a-f]*//p" /proc/self/status)"'
 check "it stops" vserver web stop
 check "nothing is left" within 20 as_before

@@ -94,7 +94,9 @@ TEST_F(RebootTest, VrebootRestartsAndVhaltStops) {
   EXPECT_EQ(std::stoi(read_file(host_->path("pid"))), server_->pid());
   EXPECT_EQ(fs::status(host_->path("run/reboot/" + guest + "/reboot")).permissions(),
             fs::perms::owner_read | fs::perms::owner_write);
-  EXPECT_NE(host_->vserver(guest, {"suexec", "www", "vreboot"}).exit_code, 0) << "root inside only";
+  const auto not_root = host_->vserver(guest, {"suexec", "www", "vreboot"});
+  EXPECT_EQ(not_root.exit_code, 1) << shown(not_root);
+  EXPECT_THAT(not_root.err, HasSubstr("Permission denied")) << "root inside only";
   const auto asked = host_->vserver(guest, {"exec", "vreboot"});
   EXPECT_EQ(asked.exit_code, 0) << shown(asked);
   EXPECT_TRUE(within(std::chrono::seconds(20), [&] { return phases(guest) == kRestarted; })) << phases(guest);

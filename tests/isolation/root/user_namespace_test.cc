@@ -198,7 +198,9 @@ TEST_F(UserNamespaceTest, RootInsideAsksForItsRestart) {
                        {host_->environment(), {}, std::chrono::milliseconds(60000)});
   ASSERT_NO_FATAL_FAILURE(start(guest));
   EXPECT_EQ(inside(guest, {"busybox", "touch", "/run/of-this-start"}).exit_code, 0);
-  EXPECT_NE(host_->vserver(guest, {"suexec", "www", "vreboot"}).exit_code, 0);
+  const auto not_root = host_->vserver(guest, {"suexec", "www", "vreboot"});
+  EXPECT_EQ(not_root.exit_code, 1) << shown(not_root);
+  EXPECT_THAT(not_root.err, HasSubstr("Permission denied"));
   EXPECT_TRUE(within(std::chrono::seconds(10), [&] { return inside(guest, {"vreboot"}).exit_code == 0; }));
   EXPECT_TRUE(within(std::chrono::seconds(20), [&] {
     return inside(guest, {"busybox", "test", "!", "-e", "/run/of-this-start"}).exit_code == 0;
