@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -144,7 +145,7 @@ TEST(DocsTest, TheConfigurationFileAsShippedIsAccepted) {
   EXPECT_THAT(shipped.err, testing::Not(HasSubstr("vunify.conf:")));
   // The harness: another file is.
   const TempDir dir;
-  write_file(dir / "vunify.conf", "no-such-key = 1\n");
+  std::ofstream(dir / "vunify.conf") << "no-such-key = 1\n";
   EXPECT_THAT(status(dir / "vunify.conf").err, HasSubstr("vunify.conf:"));
 }
 
