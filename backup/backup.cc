@@ -123,26 +123,23 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   // 1. How each tree is entered. First, because all that looks into a tree goes through its root.
   const Mounts mounts = reach(guests, options);
 
-  // 2. All names and inodes. Before anything is read, because an inode is read once however many names in
-  // however
-  //    many guests it has. After it the scan is fixed: what changes in a tree from here on is noticed when it
-  //    is read.
+  // 2. All names and inodes. Before anything is read, because an inode is read once however many names
+  //    in however many guests it has. After it the scan is fixed: what changes in a tree from here on is
+  //    noticed when it is read.
   const ScannedHost host = scan(std::move(guests), mounts, options, context);
   stop_if_asked(context);
   if (options.before_finish.must_hold) options.before_finish.must_hold();
 
-  // 3. Which inodes are what they were when an earlier run read them. Before targets are asked, because a
-  // target can
-  //    say what it has only of what is known. After it the known details are fixed: planner and workers look
-  //    at them without a lock.
+  // 3. Which inodes are what they were when an earlier run read them. Before targets are asked, because
+  //    a target can say what it has only of what is known. After it the known details are fixed: planner
+  //    and workers look at them without a lock.
   std::unique_ptr<InodeIndex> index;
   if (options.state) index = std::make_unique<InodeIndex>(*options.state, false);
   const KnownInodes known = know(host, index.get(), result.stamp, options, context);
   count(result, host, known);
 
-  // 4. Each target looks at what it has. After it a target that cannot be written to has ended the run, and
-  // nothing
-  //    was read in vain.
+  // 4. Each target looks at what it has. After it a target that cannot be written to has ended the run,
+  //    and nothing was read in vain.
   ReadInodes read(host, known.details);
   std::vector<bool> gone(host.inodes.size());
   const RunView run{host, known.details, read, gone, result.stamp, options.consistency};
@@ -155,13 +152,12 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
     WritePasses passes(run, gone, known.sample, targets, pipeline, options.before_finish, context);
     context.progress.start("writing", "objects", 0);
 
-    // 5. What several guests share, once. Before the guests, because their archives refer to it by number.
-    // After it
-    //    the pool archive is complete and named, and what of it is gone is fixed.
+    // 5. What several guests share, once. Before the guests, because their archives refer to it by
+    //    number. After it the pool archive is complete and named, and what of it is gone is fixed.
     write_shared(passes, context);
 
-    // 6. Guest by guest, depth first. After each its archive is complete, durable and named before the next
-    // one's.
+    // 6. Guest by guest, depth first. After each its archive is complete, durable and named before the
+    //    next one's.
     write_guests(passes, host.guests.size(), pipeline, context);
 
     // 7. What a target has left to do: a single archive gets its catalog and its name here.

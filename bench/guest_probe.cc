@@ -1,12 +1,13 @@
 // What bench/isolation_compare runs inside: nothing at all, an init that says when it began, and both ends of
 // a connection.
 //
-//   true                                   exits
-//   (named init)                           writes the monotonic clock to /stamp in ns, then waits for its end
-//   serve ADDRESS PORT                     answers "s SECONDS" by sending for so long, "e" by sending back
-//   each byte, anything else by closing stream ADDRESS PORT SECONDS            prints bytes per second that
-//   it got echo ADDRESS PORT ROUNDS               prints microseconds a round of one byte, the median connect
-//   ADDRESS PORT ROUNDS            prints microseconds to connect and be told goodbye, the median
+//   true                          exits
+//   (named init)                  writes the monotonic clock to /stamp in ns, then waits for its end
+//   serve ADDRESS PORT            answers "s SECONDS" by sending for so long, "e" by sending back each byte,
+//                                 anything else by closing
+//   stream ADDRESS PORT SECONDS   prints bytes per second that it got
+//   echo ADDRESS PORT ROUNDS      prints microseconds per round of one byte, the median
+//   connect ADDRESS PORT ROUNDS   prints microseconds to connect and be told goodbye, the median
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <signal.h>

@@ -2,9 +2,11 @@
 // TARGET/.vbackup-restore/NAME, renamed to TARGET/NAME at the end.
 //
 //   1 the work directory is made and locked (another restore into TARGET meanwhile: exit 11); ".of" in it
-//   says what is restored 2 all is written there, but for inode flags and the attributes of the vservers' own
-//   top directories 3 syncfs, then the file ".complete" in it 4 flags are set; each vserver is renamed into
-//   place and its top directory gets its attributes 5 the work directory goes
+//     says what is restored
+//   2 all is written there, but for inode flags and the attributes of the vservers' own top directories
+//   3 syncfs, then the file ".complete" in it
+//   4 flags are set; each vserver is renamed into place and its top directory gets its attributes
+//   5 the work directory goes
 //
 // Killed before 3, the next restore into TARGET, of whatever, removes what it finds there and begins anew: no
 // flag was set there yet. Names of vunify's masters (--link-live) are sealed and stay; the same command takes

@@ -30,8 +30,7 @@ std::string in_proc(int dir, std::string_view name) {
   return fmt::format("/proc/self/fd/{}/{}", dir, name);
 }
 
-// --- one object
-// ----------------------------------------------------------------------------------------------
+// --- one object --------------------------------------------------------------------------------------------
 
 Result copy_range(int from, int to, off_t at, off_t end, std::vector<char>& buffer,
                   const std::string& shown) {
@@ -114,8 +113,7 @@ Result make_link(int from, const char* name, int dir, const std::string& shown) 
                                                      : Result(problem_from_errno("copy", shown));
 }
 
-// --- the tree
-// ------------------------------------------------------------------------------------------------
+// --- the tree ----------------------------------------------------------------------------------------------
 
 class Copy final : public TreeVisitor {
  public:

@@ -32,8 +32,7 @@ class StageBodiesTest : public unit::HostTest {
   }
 };
 
-// --- Scan
-// ---------------------------------------------------------------------------------------------------------------
+// --- Scan --------------------------------------------------------------------------------------------------
 
 // One visitor for all threads, a directory's own state in between: as UnifyVisitor hands its sums over.
 class SummingVisitor final : public ScanVisitor {
@@ -99,8 +98,7 @@ TEST_F(StageBodiesTest, OneRootServesAllThreads) {
   EXPECT_EQ(bytes, kWorkers * (40u * 41u / 2));
 }
 
-// --- Verify
-// -------------------------------------------------------------------------------------------------------------
+// --- Verify ------------------------------------------------------------------------------------------------
 
 TEST_F(StageBodiesTest, GroupsAreVerifiedByAVerifierAThread) {
   fill(120);
@@ -123,8 +121,7 @@ TEST_F(StageBodiesTest, GroupsAreVerifiedByAVerifierAThread) {
   }
 }
 
-// --- Apply
-// --------------------------------------------------------------------------------------------------------------
+// --- Apply -------------------------------------------------------------------------------------------------
 
 // Each step for all works of a batch before the next, as Applier::run_batch does it.
 TEST_F(StageBodiesTest, WorksArePreparedLinkedAndSettledByAnyThread) {
@@ -208,8 +205,7 @@ TEST_F(StageBodiesTest, StrayMastersAreGivenBackByAnyThread) {
     EXPECT_TRUE(unit::is_sealed(host().master_path(stored.name)));
 }
 
-// --- Masters and index: looked up by all threads, changed between passes by one
-// --------------------------------------
+// --- Masters and index: looked up by all threads, changed between passes by one ----------------------------
 
 TEST_F(StageBodiesTest, MastersAndIndexAreReadByAllThreads) {
   fill(60);

@@ -2,11 +2,11 @@
 // know nothing of threads.
 //
 // A group goes through three steps, each called for all groups of a batch before the next (apply.cc):
-//   prepare  find or make the master; the batch's new masters are then synced to disk
-//   link     per duplicate: prove it is still what the plan says, nobody writes to it, and its bytes are the
-//   master's; exchange; seal the master settle   a little later: each duplicate's old inode, in staging and
-//   out of the guest's reach, must still be what it was; only then it is deleted,
-//            else the guest gets it back
+//   prepare  find or make the master; the new masters of the batch are then synced to disk
+//   link     per duplicate: prove that it is still what the plan says, that nobody writes to it, and that its
+//            bytes are the master's; exchange; seal the master
+//   settle   a little later: the old inode of each duplicate, in staging and out of the guest's reach, must
+//            still be what it was; only then it is deleted, else the guest gets it back
 // The master is unsealed in link only, but its lease lasts until settle, so that a duplicate can be given
 // back whatever a guest does meanwhile. Up to settle no byte of a guest exists only in a shared inode, so
 // whatever goes wrong before can be undone from staging.

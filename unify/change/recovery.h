@@ -3,13 +3,13 @@
 //
 // The journal names every staging entry of the unfinished batches, the guest's name it belongs to and both
 // inodes, so each entry can only be:
-//   the new inode      not exchanged, or exchanged back: removed
-//   the old inode      exchanged. A link is finished if all names of that inode were exchanged, nobody has it
-//   open for writing and it equals the
-//                      master in bytes and class; else the guest gets it back. A release is finished by
-//                      removing the master's name.
-//   something else     came out of an exchange with a name the guest had just replaced: the guest gets it
-//   back, also when it is a name of another master
+//   the new inode      it was not exchanged, or was exchanged back: removed
+//   the old inode      it was exchanged. A link is finished if all names of that inode were exchanged, nobody
+//                      has it open for writing, and it equals the master in bytes and class; else the guest
+//                      gets it back. A release is finished by removing the master's name.
+//   something else     it came out of an exchange with a name that the guest had just replaced: the guest
+//   gets
+//                      it back, also when it is a name of another master
 // First of all every master of these batches is sealed, and its content compared with its digest.
 // Staging entries that no journal explains (the state directory was lost) are masters' names, which are
 // removed, or go to lost/. Doing this twice, or being killed in it, changes nothing: each step decides by

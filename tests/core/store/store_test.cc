@@ -130,8 +130,7 @@ TEST_F(StoreTest, ADamagedIdIsToldAndKept) {
   }
 }
 
-// --- Masters
-// ---------------------------------------------------------------------------------------------------------
+// --- Masters -----------------------------------------------------------------------------------------------
 
 UniqueFd nameless(const Store& store, std::string_view content) {
   UniqueFd fd(value_or_throw(open_scratch_file(store.staging_fd())));

@@ -110,8 +110,7 @@ TEST_F(ExchangeTest, ASealedMasterInStagingIsNotMoved) {
   EXPECT_EQ(unit::ino_of(at()), old_);
 }
 
-// --- Giving back
-// ------------------------------------------------------------------------------------------------
+// --- Giving back -------------------------------------------------------------------------------------------
 
 class PutBackTest : public ExchangeTest {
  protected:
@@ -163,8 +162,7 @@ TEST_F(PutBackTest, SeveralEntriesOfOneSecondAreAllKept) {
   EXPECT_THAT(host_.lost(), SizeIs(3));
 }
 
-// --- A guest that does nothing else
-// ---------------------------------------------------------------------------
+// --- A guest that does nothing else ------------------------------------------------------------------------
 
 // It replaces the name all the time and numbers what it puts there; each exchange fails or is given back.
 // Whatever happens, in the end it has what it put there last.
@@ -219,8 +217,7 @@ TEST_F(ExchangeTest, AGuestThatMovesTheNameToAndFroLosesNothing) {
   EXPECT_EQ(found, 1);
 }
 
-// --- Masters in the way
-// -----------------------------------------------------------------------------------------------
+// --- Masters in the way ------------------------------------------------------------------------------------
 
 // The guest has renamed a name of another master, while that was unsealed, over the file that is being
 // exchanged.

@@ -126,8 +126,7 @@ TEST_F(JournalTest, RefusesWhatItDoesNotUnderstand) {
   refused({{1, run_body}, {1, run_body}}, "2");
 }
 
-// --- Run history
-// --------------------------------------------------------------------------------------------------
+// --- Run history -------------------------------------------------------------------------------------------
 
 void record(const std::string& state, const std::string& run, const std::vector<HistoryStep>& steps) {
   RunHistory(state, some_run(run)).add(steps);

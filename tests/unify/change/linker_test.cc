@@ -160,8 +160,7 @@ TEST_F(LinkerTest, LinksNothingTwice) {
   EXPECT_THAT(host().link_plan.groups, IsEmpty());
 }
 
-// --- Changed between the plan and the link
-// -----------------------------------------------------------------------
+// --- Changed between the plan and the link -----------------------------------------------------------------
 
 TEST_F(LinkerTest, LeavesAFileThatChangedAlone) {
   plan();
@@ -262,8 +261,7 @@ TEST_F(LinkerTest, BelievesBytesNotThePlan) {
   EXPECT_TRUE(linked("a") && linked("c"));
 }
 
-// --- Writers
-// -----------------------------------------------------------------------------------------------------
+// --- Writers -----------------------------------------------------------------------------------------------
 
 TEST_F(LinkerTest, LeavesAFileThatSomebodyHasOpenForWritingAlone) {
   plan();
@@ -401,8 +399,7 @@ TEST_F(LinkerTest, LinksNothingToAMasterThatSomebodyCanWriteTo) {
   expect_tidy();
 }
 
-// --- Masters that are not what they were
-// -----------------------------------------------------------------------------
+// --- Masters that are not what they were -------------------------------------------------------------------
 
 TEST_F(LinkerTest, AMasterOfAnotherClassThanRecordedIsNotUsed) {
   ASSERT_EQ(::unlink(x("c").c_str()), 0);
@@ -421,8 +418,7 @@ TEST_F(LinkerTest, AMasterOfAnotherClassThanRecordedIsNotUsed) {
   EXPECT_NE(unit::ino_of(x("c")), unit::ino_of(x("a")));
 }
 
-// --- Hard links
-// ------------------------------------------------------------------------------------------------------
+// --- Hard links --------------------------------------------------------------------------------------------
 
 TEST_F(LinkerTest, MovesAllNamesOfAHardLinkedFile) {
   host().link("a", "usr/x", "usr/y");
@@ -486,8 +482,7 @@ TEST_F(LinkerTest, ANameThatBecameAnotherFileIsFoundOutByTheExchange) {
   expect_tidy();
 }
 
-// --- Large files, odd names
-// ---------------------------------------------------------------------------------------
+// --- Large files, odd names --------------------------------------------------------------------------------
 
 // Above what is kept of a master while its duplicates are compared: read beside each duplicate.
 TEST_F(LinkerTest, ComparesLargeFilesToTheLastByte) {
@@ -539,8 +534,7 @@ TEST_F(LinkerTest, TakesNamesOfAnyBytesAndPathsOfAnyLength) {
   expect_tidy();
 }
 
-// --- Time ignored
-// ----------------------------------------------------------------------------------------------------
+// --- Time ignored ------------------------------------------------------------------------------------------
 
 TEST_F(LinkerTest, WhereTimesAreIgnoredTheMasterTakesTheOldest) {
   unit::set_mtime(x("b"), 1'000'000'000'000'000'000);
@@ -550,8 +544,7 @@ TEST_F(LinkerTest, WhereTimesAreIgnoredTheMasterTakesTheOldest) {
   EXPECT_EQ(unit::lstat_of(x("c")).st_mtim.tv_sec, 1'000'000'000);
 }
 
-// --- Journal
-// ---------------------------------------------------------------------------------------------------------
+// --- Journal -----------------------------------------------------------------------------------------------
 
 TEST_F(LinkerTest, AnnouncesTheStagingNamesThatItUses) {
   host().link("a", "usr/x", "usr/y");

@@ -243,8 +243,7 @@ TEST_F(RecoveryTest, KeepsTheFilesOfAGuestThatIsGone) {
   EXPECT_THAT(host().staging(), IsEmpty());
 }
 
-// --- Masters
-// --------------------------------------------------------------------------------------------------------
+// --- Masters -----------------------------------------------------------------------------------------------
 
 TEST_F(RecoveryTest, TakesEverythingBackFromATaintedMaster) {
   intend();
@@ -302,8 +301,7 @@ TEST_F(RecoveryTest, LeavesNoUnsealedMaster) {
   EXPECT_TRUE(unit::is_sealed(master())) << "not known to it";
 }
 
-// --- Two masters
-// ----------------------------------------------------------------------------------------------------------
+// --- Two masters -------------------------------------------------------------------------------------------
 
 // While the other master was unsealed as well, b renamed its name of it over usr/x: that came out of the
 // exchange, and we died.
@@ -355,8 +353,7 @@ TEST_F(RecoverTwoMastersTest, WaitsForAnotherDayWhileSomebodyCanWriteToTheOther)
   expect_tidy();
 }
 
-// --- Journal or state lost
-// ------------------------------------------------------------------------------------------------
+// --- Journal or state lost ---------------------------------------------------------------------------------
 
 TEST_F(RecoveryTest, WithoutAJournalNamesOfMastersGoAndTheRestIsKept) {
   stage(0);
@@ -407,8 +404,7 @@ TEST_F(RecoveryTest, ATornIntentWasNeverBegun) {
   EXPECT_FALSE(linked(0));
 }
 
-// --- Release
-// ------------------------------------------------------------------------------------------------------------
+// --- Release -----------------------------------------------------------------------------------------------
 
 // All three names are the master's; a run gives a's names one private copy and b's another, and dies.
 class RecoverReleaseTest : public RecoveryTest {
@@ -525,8 +521,7 @@ TEST_F(RecoverReleaseTest, GivesBackWhatTheGuestHadPutThereMeanwhile) {
   expect_tidy();
 }
 
-// --- As the verbs do it
-// ---------------------------------------------------------------------------------------------
+// --- As the verbs do it ------------------------------------------------------------------------------------
 
 // A locked pool looks at guests and store through a private view of their mount, and names cannot be
 // exchanged between that and the mount itself.

@@ -260,8 +260,7 @@ TEST_F(ReleaseTest, TakesAnyNumberOfNames) {
   expect_tidy();
 }
 
-// --- A master that a guest changed in its window, and would not let be put back
-// -------------------------------------------
+// --- A master that a guest changed in its window, and would not let be put back ----------------------------
 
 class SpoiledMasterTest : public ReleaseTest {
  protected:
@@ -315,8 +314,7 @@ TEST_F(SpoiledMasterTest, LosesAllItsNamesWhenTheNextSessionOpens) {
   expect_tidy();
 }
 
-// --- gc
-// ----------------------------------------------------------------------------------------------------------------
+// --- gc ----------------------------------------------------------------------------------------------------
 
 class GcTest : public ReleaseTest {
  protected:

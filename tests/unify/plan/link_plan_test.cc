@@ -121,8 +121,7 @@ TEST_F(LinkPlanTest, TellsTheBytesThatAreSavedInWholeBlocks) {
   EXPECT_EQ(plan.bytes_to_save(4096), 2 * 8192u + 2 * 4096u);
 }
 
-// --- What the index learns
-// ----------------------------------------------------------------------------------------
+// --- What the index learns ---------------------------------------------------------------------------------
 
 class LearningTest : public LinkPlanTest {
  protected:
@@ -182,8 +181,7 @@ TEST_F(LearningTest, WhatHadJustChangedWhenItWasReadIsNotTrustedLater) {
   EXPECT_EQ(known(), 0u);
 }
 
-// --- Reflink: files stay what they are, so the index must tell which share already
-// ------------------------------
+// --- Reflink: files stay what they are, so the index must tell which share already -------------------------
 
 class ReflinkPlanTest : public LinkPlanTest {
  protected:

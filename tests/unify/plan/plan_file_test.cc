@@ -149,8 +149,7 @@ TEST(PlanFileTest, TheEndLineTellsTheNumberOfGroups) {
   EXPECT_EQ(parse_plan(joined(lines), "plan.json").plan.groups.size(), 1u);
 }
 
-// --- Damage, field by field
-// -----------------------------------------------------------------------------------------
+// --- Damage, field by field --------------------------------------------------------------------------------
 
 struct Damage {
   size_t line;

@@ -153,8 +153,7 @@ TEST_F(VerifyTest, NothingThatTookTheFilesPlaceIsReadOrWaitedFor) {
                                    std::pair("c", "changed_meanwhile"), std::pair("d", "changed_meanwhile")));
 }
 
-// --- What the package database records
-// ----------------------------------------------------------------------
+// --- What the package database records ---------------------------------------------------------------------
 
 TEST_F(VerifyTest, WhatIsNotWhatTheDatabaseRecordsIsNotPristine) {
   host_->everywhere("usr/x", "evil");
@@ -186,8 +185,7 @@ TEST_F(VerifyTest, EveryKindOfDigestIsProved) {
   }
 }
 
-// --- Large groups and threads
-// -------------------------------------------------------------------------------
+// --- Large groups and threads ------------------------------------------------------------------------------
 
 // More members than are opened at a time; the parts are joined by hash (apply compares bytes once more).
 TEST_F(VerifyTest, TakesGroupsLargerThanItOpensAtATime) {
@@ -230,8 +228,7 @@ TEST_F(VerifyTest, CancelledItRefusesTheRestForTime) {
   EXPECT_EQ(verdicts[0].refused[0].second, Reason::out_of_time);
 }
 
-// --- The index
-// ----------------------------------------------------------------------------------------------
+// --- The index ---------------------------------------------------------------------------------------------
 
 TEST_F(VerifyTest, ReadsNothingOfAGroupThatTheIndexKnows) {
   host_->everywhere("x", "same");
