@@ -57,7 +57,7 @@ std::vector<Archive> pool_archives(const ArchiveSet& set) {
   return pools;
 }
 
-// Where the entries of members end that are wanted, by where they begin. Their bytes are what they were.
+// From the start to the end offset of each entry that is still needed. Such entries are copied unchanged.
 std::map<uint64_t, uint64_t> ends_of(const std::shared_ptr<FramedFile>& file,
                                      const std::map<uint64_t, Entry>& wanted) {
   std::map<uint64_t, uint64_t> ends;

@@ -126,8 +126,9 @@ Result write_freeze(const std::string& cgroup, bool frozen) {
   return write_all(fd.get(), frozen ? "1" : "0", file);
 }
 
-// Thaws a cgroup when the socket it holds ends without a word, or after a time. Says a word itself when it is
-// out of reach of what may befall us. Only calls that are safe after a fork of many threads; no descriptor of
+// The watchdog: it thaws the cgroup if the socket that it holds is closed before it was told to stop, or if
+// the time is up. First it sends one byte, to show that it has left our process group and so is not killed
+// with us. Only calls that are safe after a fork of many threads; no descriptor of
 // ours, whose locks it would hold on to.
 [[noreturn]] void guard(int socket, int freeze, int limit_ms) {
   ::setsid();  // not killed with our process group

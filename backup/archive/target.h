@@ -110,8 +110,8 @@ class Target {
   virtual void end_shared() = 0;
   virtual void begin_guest(uint32_t guest) = 0;
   virtual DirectoryWants plan_directory(uint32_t guest, uint32_t dir, const std::string& path) = 0;
-  // Of a large file whose details are not known: the target has one that it may well be, so that reading it
-  // for its digest first can save storing it.
+  // True if the target has a file of this size and modification time. For a large file whose details are not
+  // known: hashing it first may then save storing it again.
   virtual bool may_have(const Item& item, const Inode& inode) const = 0;
   // Now that its details are known, the target has it already.
   virtual bool has(const Item& item, const Inode& inode, const InodeDetails& details) = 0;

@@ -1,4 +1,5 @@
-// What was learned of inodes in earlier runs, by filesystem and inode number: who it saves reading a file.
+// What earlier runs learned of inodes, by filesystem and inode number. It lets a run skip the reading of
+// files that an earlier one has read.
 //
 // An entry is believed when filesystem, inode number, birth time, size, mtime and ctime are what they were. A
 // guest can set every time of a file but ctime, and every change moves ctime; so equal ctime means unchanged,

@@ -3,8 +3,8 @@
 // A lease keeps guests from writing in that moment, but not from changing owner, mode, times or attributes.
 // So the class is compared behind the new seal; if it is another one the file is unsealed once more, the
 // class put back, and all begins anew. A guest that changes it again and again has to hit the microsecond
-// between our last call and the seal each time: one thread loses within a few rounds. Who still wins after
-// half a second has many processors, and no more patience.
+// between our last call and the seal each time: one thread loses within a few rounds. If a guest with many
+// processors still wins after 500 ms, we stop and report it.
 #pragma once
 
 #include <functional>

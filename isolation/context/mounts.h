@@ -40,7 +40,7 @@ struct GuestMounts {
   std::vector<UniqueFd> binds;
 };
 
-// Whose ids files of the host's directories have inside, for a guest with a user namespace.
+// How the owners of the host's files appear inside, for a guest with a user namespace.
 struct IdMapping {
   int mapping = -1;    // of make_id_mapping()
   uint32_t first = 0;  // 0: there is none, and ids are the host's

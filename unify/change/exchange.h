@@ -13,7 +13,8 @@
 //
 // A guest with a quota of its own (DISK of the runtime) has directories that hand their project down, and the
 // filesystem lets in nothing of another one. A private copy gets the guest's project, and counts for it from
-// then on. A master has it for the one call, in its window, and then its own again: it counts for nobody.
+// then on. For the one call, in its window, a master carries the guest's project, and then its own again, so
+// no guest is charged for it.
 #pragma once
 
 #include <cstdint>
