@@ -43,11 +43,8 @@ void add_most_dead(Verb& verb, PruneFlags& options) {
               "pool archives of which more is dead are written again without that; 100: none [50]");
 }
 
-Exit forget(ForgetFlags& options) {
-  Command command(options);
-  ArchiveSet set(only_set(options), false);
-  const HostLock lock = set.lock();
-  const StoredBackups backups(only_set(options));
+// What is to be kept and what is to go, by the names given and by the rules.
+std::vector<Verdict> decide(const ForgetFlags& options, const ArchiveSet& set, const StoredBackups& backups) {
   std::vector<Verdict> verdicts;
   bool times = false;
   std::vector<std::string> guests;
@@ -61,38 +58,53 @@ Exit forget(ForgetFlags& options) {
     times = true;
     for (auto& verdict : named(set, selection)) verdicts.push_back(std::move(verdict));
   }
-  if (!times || !guests.empty()) {
-    if (options.keep.empty())
-      throw Error("forget what? Say what to keep (--keep-last, --keep-daily, ...) or name NAME@TIME",
-                  Exit::usage);
-    for (const auto& guest : guests.empty() ? set.guests() : guests)
-      for (auto& verdict : apply_retention(set.history(guest), options.keep))
-        verdicts.push_back(std::move(verdict));
-  }
+  if (times && guests.empty()) return verdicts;
+  if (options.keep.empty())
+    throw Error("forget what? Say what to keep (--keep-last, --keep-daily, ...) or name NAME@TIME",
+                Exit::usage);
+  for (const auto& guest : guests.empty() ? set.guests() : guests)
+    for (auto& verdict : apply_retention(set.history(guest), options.keep))
+      verdicts.push_back(std::move(verdict));
+  return verdicts;
+}
+
+void print_verdict(Command& command, const Verdict& verdict) {
+  const auto& [archive, keep, why] = verdict;
+  command.print(fmt::format("{:<7} {:<24} {} {:<5}{}", keep ? "keep" : "remove",
+                            escaped(archive.header.guest), archive.header.stamp, archive.header.kind,
+                            why.empty() ? "" : "  " + why));
+  command.line({{"type", "verdict"},
+                {"guest", archive.header.guest},
+                {"stamp", archive.header.stamp},
+                {"keep", keep},
+                {"why", why}});
+}
+
+PruneCounts remove(const ForgetFlags& options, ArchiveSet& set, const std::vector<Archive>& gone,
+                   RunContext& context) {
+  if (options.dry_run) return {};
+  remove_archives(set, gone);
+  if (!options.prune) return {};
+  set.sweep();
+  set.reload();
+  return prune_pool(set, plan_prune(set, options.most_dead), context);
+}
+
+Exit forget(ForgetFlags& options) {
+  Command command(options);
+  ArchiveSet set(only_set(options), false);
+  const HostLock lock = set.lock();
+  const StoredBackups backups(only_set(options));
+  const std::vector<Verdict> verdicts = decide(options, set, backups);
   std::vector<Archive> gone;
   uint64_t bytes = 0;
-  for (const auto& [archive, keep, why] : verdicts) {
-    command.print(fmt::format("{:<7} {:<24} {} {:<5}{}", keep ? "keep" : "remove",
-                              escaped(archive.header.guest), archive.header.stamp, archive.header.kind,
-                              why.empty() ? "" : "  " + why));
-    command.line({{"type", "verdict"},
-                  {"guest", archive.header.guest},
-                  {"stamp", archive.header.stamp},
-                  {"keep", keep},
-                  {"why", why}});
-    if (keep) continue;
-    gone.push_back(archive);
-    bytes += archive.size;
+  for (const auto& verdict : verdicts) {
+    print_verdict(command, verdict);
+    if (verdict.keep) continue;
+    gone.push_back(verdict.archive);
+    bytes += verdict.archive.size;
   }
-  PruneCounts pool;
-  if (!options.dry_run) {
-    remove_archives(set, gone);
-    if (options.prune) {
-      set.sweep();
-      set.reload();
-      pool = prune_pool(set, plan_prune(set, options.most_dead), command.context());
-    }
-  }
+  const PruneCounts pool = remove(options, set, gone, command.context());
   bytes += pool.bytes_freed;
   return command.finish(
       "forget",

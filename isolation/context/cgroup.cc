@@ -13,6 +13,7 @@
 #include <functional>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 #include "core/durable/durable_file.h"
 #include "core/tree/mount_table.h"
@@ -131,55 +132,68 @@ Cgroups::Cgroups() {
     throw Error("no cgroup hierarchy of version 2 is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified");
 }
 
+namespace {
+
+// One limit, as the files of both versions of cgroups have it.
+struct Setting {
+  const char* controller;
+  uint64_t value;  // 0: no limit
+  const char *v2_file, *v1_file;
+  std::string v2_text, v1_text;
+};
+
+std::vector<Setting> settings_of(const Limits& limits) {
+  return {{"memory", limits.memory, "memory.max", "memory.limit_in_bytes", fmt::to_string(limits.memory),
+           fmt::to_string(limits.memory)},
+          {"cpu", limits.cpu, "cpu.max", "cpu.cfs_quota_us",
+           fmt::format("{} {}", limits.cpu * kCpuPeriodUs / 100, kCpuPeriodUs),
+           fmt::to_string(limits.cpu * kCpuPeriodUs / 100)},
+          {"cpu", limits.share ? kOneShare : 0, "cpu.weight", "cpu.shares", fmt::to_string(kOneShare),
+           fmt::to_string(kOneShareV1)},
+          {"pids", limits.pids, "pids.max", "pids.max", fmt::to_string(limits.pids),
+           fmt::to_string(limits.pids)}};
+}
+
+Result make_directories(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  return error ? Result(problem_from(error.value(), "create the cgroup", path)) : Result(Ok{});
+}
+
+// Where the controller is mounted as version 1.
+Result set_v1(const std::string& mount, const std::string& name, const Setting& setting) {
+  const std::string dir = fmt::format("{}/vservers/{}", mount, name);
+  if (auto done = make_directories(dir); !done) return done;
+  return write_value(fmt::format("{}/{}", dir, setting.v1_file), setting.v1_text);
+}
+
+}  // namespace
+
 Result Cgroups::make(const std::string& name, const Limits& limits) const {
   // One that is left over has programs and limits of another time. (One with processes cannot be removed.)
   if (exists(name))
     if (auto done = remove(name); !done) return done;
-  std::error_code error;
   const std::string dir = path(name);
-  fs::create_directories(dir, error);
-  if (error) return problem_from(error.value(), "create the cgroup", dir);
+  if (auto done = make_directories(dir); !done) return done;
   const std::string available = read_value(v2_ + "/cgroup.controllers");
-  struct Setting {
-    const char* controller;
-    uint64_t value;
-    const char *v2_file, *v1_file;
-    std::string v2_text, v1_text;
-  };
-  const Setting settings[] = {{"memory", limits.memory, "memory.max", "memory.limit_in_bytes",
-                               fmt::to_string(limits.memory), fmt::to_string(limits.memory)},
-                              {"cpu", limits.cpu, "cpu.max", "cpu.cfs_quota_us",
-                               fmt::format("{} {}", limits.cpu * kCpuPeriodUs / 100, kCpuPeriodUs),
-                               fmt::to_string(limits.cpu * kCpuPeriodUs / 100)},
-                              {"cpu", limits.share ? kOneShare : 0, "cpu.weight", "cpu.shares",
-                               fmt::to_string(kOneShare), fmt::to_string(kOneShareV1)},
-                              {"pids", limits.pids, "pids.max", "pids.max", fmt::to_string(limits.pids),
-                               fmt::to_string(limits.pids)}};
-  for (const auto& setting : settings) {
+  for (const auto& setting : settings_of(limits)) {
     if (setting.value == 0) continue;
-    std::string file = fmt::format("{}/{}", dir, setting.v2_file);
-    const std::string* text = &setting.v2_text;
     if (has_word(available, setting.controller)) {
       for (const std::string& above : {v2_, v2_ + kGuestCgroups})
         if (auto done =
                 write_value(above + "/cgroup.subtree_control", fmt::format("+{}", setting.controller));
             !done)
           return done;
+      if (auto done = write_value(fmt::format("{}/{}", dir, setting.v2_file), setting.v2_text); !done)
+        return done;
     } else if (const auto it = v1_.find(setting.controller); it != v1_.end()) {
-      const std::string old = fmt::format("{}/vservers/{}", it->second, name);
-      fs::create_directories(old, error);
-      if (error) return problem_from(error.value(), "create the cgroup", old);
-      file = fmt::format("{}/{}", old, setting.v1_file);
-      text = &setting.v1_text;
+      if (auto done = set_v1(it->second, name, setting); !done) return done;
     } else {
       return Problem{ENOTSUP, fmt::format("this host has no cgroup controller {} for a limit on it",
                                           setting.controller)};
     }
-    if (auto done = write_value(file, *text); !done) return done;
   }
-  fs::create_directories(dir + "/guest", error);
-  if (error) return problem_from(error.value(), "create the cgroup", dir + "/guest");
-  return Ok{};
+  return make_directories(dir + "/guest");
 }
 
 Expected<UniqueFd> Cgroups::open(const std::string& name) const {

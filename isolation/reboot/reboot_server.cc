@@ -83,6 +83,10 @@ class RebootServer {
   void begin_jobs(Clock::time_point now);
   void start_vservers();
   void reap();
+  UniqueFd block_signals();       // a descriptor that they are read from
+  UniqueFd watch_places() const;  // a descriptor that tells of vservers that come and go
+  Clock::time_point wait_for_guests(std::vector<pollfd>& polled, Clock::time_point now) const;
+  void hear_all(Clock::time_point now);
   bool still_there(const std::string& name, const Guest& guest) const;
 
   Runtime& runtime_;
@@ -269,6 +273,59 @@ int milliseconds_until(Clock::time_point when, Clock::time_point now) {
       std::chrono::duration_cast<std::chrono::milliseconds>(when - now).count() + 1, 0, 60'000));
 }
 
+UniqueFd RebootServer::block_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGCHLD}) ::sigaddset(&signals, signal);
+  ::sigprocmask(SIG_BLOCK, &signals, &before_);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  UniqueFd arrived(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!arrived) throw Error(problem_from_errno("wait for", "signals").message);
+  return arrived;
+}
+
+UniqueFd RebootServer::watch_places() const {
+  UniqueFd changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!changes ||
+      ::inotify_add_watch(changes.get(), reboot_root(runtime_.places).c_str(),
+                          IN_CREATE | IN_DELETE | IN_ONLYDIR) < 0 ||
+      ::inotify_add_watch(changes.get(), (runtime_.places.run + "/ctx").c_str(), IN_MOVED_TO | IN_ONLYDIR) <
+          0)
+    throw Error(problem_from_errno("watch", reboot_root(runtime_.places)).message);
+  return changes;
+}
+
+// Adds what the guests may be heard by; until when to wait.
+Clock::time_point RebootServer::wait_for_guests(std::vector<pollfd>& polled, Clock::time_point now) const {
+  auto wake = now + 60s;
+  for (const auto& [name, job] : jobs_)
+    if (job.action != Action::none && job.worker == 0 && job.not_before > now)
+      wake = std::min(wake, job.not_before);
+  for (const auto& [name, guest] : guests_) {
+    if (guest.socket) {
+      const int waits_for = guest.socket->waits_for(now);
+      if (waits_for >= 0) polled.push_back({waits_for, POLLIN, 0});
+      if (guest.socket->wake_at() > now) wake = std::min(wake, guest.socket->wake_at());
+    }
+    // Readable when it has ended, hung up when its status can be asked: from then on a look now and then
+    // does.
+    if (guest.init && !guest.ended) polled.push_back({guest.init.get(), POLLIN, 0});
+    if (guest.ended) wake = std::min(wake, now + 10ms);
+  }
+  return wake;
+}
+
+void RebootServer::hear_all(Clock::time_point now) {
+  std::vector<std::string> names;
+  for (const auto& [name, guest] : guests_) names.push_back(name);
+  for (const auto& name : names) {
+    auto& guest = guests_[name];
+    pollfd ended{guest.init.get(), POLLIN, 0};
+    if (guest.socket) hear(name, guest, now);
+    if (guest.init && (guest.ended || ::poll(&ended, 1, 0) > 0)) see_end(name, guest, now);
+  }
+}
+
 void RebootServer::run() {
   std::error_code error;
   fs::create_directories(reboot_root(runtime_.places), error);
@@ -276,19 +333,7 @@ void RebootServer::run() {
   const UniqueFd root(::open(reboot_root(runtime_.places).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root) throw Error(problem_from_errno("open", reboot_root(runtime_.places)).message);
   const HostLock lock(root.get(), ".lock", reboot_root(runtime_.places) + "/.lock");
-  sigset_t signals;
-  ::sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGCHLD}) ::sigaddset(&signals, signal);
-  ::sigprocmask(SIG_BLOCK, &signals, &before_);
-  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-  const UniqueFd arrived(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)),
-      changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (!arrived || !changes ||
-      ::inotify_add_watch(changes.get(), reboot_root(runtime_.places).c_str(),
-                          IN_CREATE | IN_DELETE | IN_ONLYDIR) < 0 ||
-      ::inotify_add_watch(changes.get(), (runtime_.places.run + "/ctx").c_str(), IN_MOVED_TO | IN_ONLYDIR) <
-          0)
-    throw Error(problem_from_errno("watch", reboot_root(runtime_.places)).message);
+  const UniqueFd arrived = block_signals(), changes = watch_places();
   if (options_.start)
     start_vservers();
   else
@@ -298,21 +343,7 @@ void RebootServer::run() {
     const auto now = Clock::now();
     begin_jobs(now);
     std::vector<pollfd> polled = {{arrived.get(), POLLIN, 0}, {changes.get(), POLLIN, 0}};
-    auto wake = now + 60s;
-    for (const auto& [name, job] : jobs_)
-      if (job.action != Action::none && job.worker == 0 && job.not_before > now)
-        wake = std::min(wake, job.not_before);
-    for (const auto& [name, guest] : guests_) {
-      if (guest.socket) {
-        const int waits_for = guest.socket->waits_for(now);
-        if (waits_for >= 0) polled.push_back({waits_for, POLLIN, 0});
-        if (guest.socket->wake_at() > now) wake = std::min(wake, guest.socket->wake_at());
-      }
-      // Readable when it has ended, hung up when its status can be asked: from then on a look now and then
-      // does.
-      if (guest.init && !guest.ended) polled.push_back({guest.init.get(), POLLIN, 0});
-      if (guest.ended) wake = std::min(wake, now + 10ms);
-    }
+    const auto wake = wait_for_guests(polled, now);
     if (::poll(polled.data(), polled.size(), milliseconds_until(wake, now)) < 0 && errno != EINTR)
       throw Error(problem_from_errno("wait for", "requests").message);
     signalfd_siginfo signal{};
@@ -322,15 +353,7 @@ void RebootServer::run() {
     char events[4096];
     while (::read(changes.get(), events, sizeof events) > 0) {
     }
-    const auto after = Clock::now();
-    std::vector<std::string> names;
-    for (const auto& [name, guest] : guests_) names.push_back(name);
-    for (const auto& name : names) {
-      auto& guest = guests_[name];
-      pollfd ended{guest.init.get(), POLLIN, 0};
-      if (guest.socket) hear(name, guest, after);
-      if (guest.init && (guest.ended || ::poll(&ended, 1, 0) > 0)) see_end(name, guest, after);
-    }
+    hear_all(Clock::now());
   }
   // Whoever asks now is told that nobody listens.
   for (const auto& [name, guest] : guests_)

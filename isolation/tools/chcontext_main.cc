@@ -162,6 +162,35 @@ int create(const Options& options, const std::vector<std::string>& command, Cont
   return status;
 }
 
+int watch(const Options& options, const std::vector<std::string>& command, Contexts& contexts) {
+  if (::geteuid() != 0) throw Error("only root may be the spectator");
+  const auto first = [&] {
+    set_names(options);
+    say(options, fmt::format("New security context is {}", kSpectator));
+  };
+  const Child child = start_spectator(contexts, kept(options), first, [&] {
+    return run_init(InitEnds::with_command, [&] { return exec_program("chcontext", command); });
+  });
+  return wait_unless_disconnected(child, options);
+}
+
+int enter(const Options& options, const std::vector<std::string>& command, Contexts& contexts,
+          const ContextInfo& existing) {
+  if (::geteuid() != 0) throw Error("only root may enter a context");
+  if (existing.facts.contains("FLAGS") && existing.facts.at("FLAGS") == "private")
+    throw Error(fmt::format("context {} is private: nobody enters it", existing.number));
+  if (!existing.name.empty())
+    throw Error(fmt::format("context {} is vserver {}; enter it by: vserver {} exec COMMAND", existing.number,
+                            existing.name, existing.name));
+  const Child child = contexts.enter(existing, -1, [&] {
+    set_names(options);
+    say(options, fmt::format("New security context is {}", existing.number));
+    lower(options, false);
+    return exec_program("chcontext", command);
+  });
+  return wait_unless_disconnected(child, options);
+}
+
 int run(int argc, char** argv) {
   Options options;
   Arguments arguments("chcontext", "[OPTION...] COMMAND [WORD...]",
@@ -187,32 +216,10 @@ int run(int argc, char** argv) {
   const unsigned number = wanted_number(options);
   kept(options);  // names that are none are told before anything is done
   const auto contexts = make_contexts(places_from_environment());
-  if (number == kSpectator) {
-    if (::geteuid() != 0) throw Error("only root may be the spectator");
-    const auto first = [&] {
-      set_names(options);
-      say(options, fmt::format("New security context is {}", kSpectator));
-    };
-    const Child child = start_spectator(*contexts, kept(options), first, [&] {
-      return run_init(InitEnds::with_command, [&] { return exec_program("chcontext", command); });
-    });
-    return wait_unless_disconnected(child, options);
-  }
+  if (number == kSpectator) return watch(options, command, *contexts);
   const auto existing = number == 0 ? std::optional<ContextInfo>() : contexts->find(number);
-  if (!existing) return create(options, command, *contexts, number);
-  if (::geteuid() != 0) throw Error("only root may enter a context");
-  if (existing->facts.contains("FLAGS") && existing->facts.at("FLAGS") == "private")
-    throw Error(fmt::format("context {} is private: nobody enters it", number));
-  if (!existing->name.empty())
-    throw Error(fmt::format("context {} is vserver {}; enter it by: vserver {} exec COMMAND", number,
-                            existing->name, existing->name));
-  const Child child = contexts->enter(*existing, -1, [&] {
-    set_names(options);
-    say(options, fmt::format("New security context is {}", number));
-    lower(options, false);
-    return exec_program("chcontext", command);
-  });
-  return wait_unless_disconnected(child, options);
+  return existing ? enter(options, command, *contexts, *existing)
+                  : create(options, command, *contexts, number);
 }
 
 }  // namespace

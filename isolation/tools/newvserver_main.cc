@@ -77,7 +77,7 @@ std::string shown(const std::vector<std::string>& command) {
   return text;
 }
 
-int run(int argc, char** argv) {
+Answers parse(int argc, char** argv) {
   Answers answers;
   answers.unify = "0";
   Arguments arguments(
@@ -103,13 +103,22 @@ int run(int argc, char** argv) {
   if (!arguments.parse(argc, argv).empty())
     throw Error("expected options only; see newvserver --help", Exit::usage);
   if (answers.method.empty()) answers.method = answers.clone.empty() ? "debootstrap" : "clone";
-  const bool asks = !answers.yes && ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1;
-  if (asks) ask_all(answers);
+  return answers;
+}
+
+void check(const Answers& answers) {
   if (answers.name.empty()) throw Error("expected --name NAME", Exit::usage);
   check_vserver_name(answers.name);
   if (answers.unify != "0" && answers.unify != "1") throw Error("--unify: expected 1 or 0", Exit::usage);
   if (answers.method == "clone" && answers.clone.empty())
     throw Error("method clone: expected --clone NAME", Exit::usage);
+}
+
+int run(int argc, char** argv) {
+  Answers answers = parse(argc, argv);
+  const bool asks = !answers.yes && ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1;
+  if (asks) ask_all(answers);
+  check(answers);
   std::vector<std::vector<std::string>> commands = {build_command(answers)};
   if (answers.unify == "1") commands.push_back({program_beside("vunify"), "run"});
   for (const auto& command : commands) fmt::print("will run: {}\n", shown(command));
