@@ -145,19 +145,9 @@ void add_package(std::map<std::string, PackageSavings>& packages, const Holding&
   package.bytes_saved += (copies - 1) * holding.blocks;
 }
 
-}  // namespace
-
-Savings survey(const OpenedPool& pool, RunContext& context) {
-  const auto timed = context.timer.time("survey");
+// Where and when, and the guests without their numbers.
+Savings begin_savings(const OpenedPool& pool, const GuestPackages& packages) {
   Savings savings;
-  const GuestPackages guest_packages = load_guest_packages(pool.guests(), std::nullopt, context);
-  std::vector<Met> all;
-  SurveyVisitor visitor(pool, guest_packages, all);
-  FileTable none;
-  context.progress.start("survey", "entries", 0);
-  scan_trees(pool.guests(), visitor, none, context);
-  context.progress.finish();
-
   char host[256] = "";
   ::gethostname(host, sizeof host - 1);
   savings.host = host;
@@ -168,34 +158,54 @@ Savings survey(const OpenedPool& pool, RunContext& context) {
   for (size_t i = 0; i < pool.guests().size(); ++i) {
     savings.guests.push_back({});
     savings.guests[i].name = pool.guests()[i].name;
-    savings.guests[i].packages = guest_packages[i].empty() ? "none" : guest_packages[i].source();
+    savings.guests[i].packages = packages[i].empty() ? "none" : packages[i].source();
   }
+  return savings;
+}
+
+void add_holding(Savings& savings, std::map<std::string, PackageSavings>& packages, const OpenedPool& pool,
+                 const Holding& holding) {
+  const bool master = holding.master != Met::kNoMaster;
+  // Names where we did not look: other guests' (the store's own name of a master does not count).
+  const bool outside = holding.nlink != 0 && holding.nlink - (master ? 1 : 0) > holding.names;
+  savings.disk_used += holding.blocks;
+  for (const auto& [guest, inodes] : holding.guests) {
+    savings.guests[guest].on_disk += holding.blocks * inodes;
+    savings.guests[guest].fair_share += holding.blocks / holding.guests.size();
+    if (holding.guests.size() == 1 && !outside)
+      savings.guests[guest].exclusive += holding.blocks * (holding.nlink == 0 ? 1 : inodes);
+  }
+  if (!master && holding.nlink != 0) return;
+  ++savings.masters;
+  savings.master_bytes += holding.blocks;
+  savings.names_of_masters += holding.names;
+  if (master) {
+    savings.memory_saved +=
+        (holding.guests.size() - 1) * holding.blocks;  // shared extents have a page cache each
+    add_package(packages, holding, pool.masters()[holding.master].package,
+                pool.masters()[holding.master].source);
+  } else {
+    add_package(packages, holding, holding.package, holding.source);
+  }
+}
+
+}  // namespace
+
+Savings survey(const OpenedPool& pool, RunContext& context) {
+  const auto timed = context.timer.time("survey");
+  const GuestPackages guest_packages = load_guest_packages(pool.guests(), std::nullopt, context);
+  std::vector<Met> all;
+  SurveyVisitor visitor(pool, guest_packages, all);
+  FileTable none;
+  context.progress.start("survey", "entries", 0);
+  scan_trees(pool.guests(), visitor, none, context);
+  context.progress.finish();
+
+  Savings savings = begin_savings(pool, guest_packages);
   std::map<std::string, PackageSavings> packages;
   uint64_t sum_on_disk = 0;
-  for (const auto& holding : gather(pool, guest_packages, all, savings.guests)) {
-    const bool master = holding.master != Met::kNoMaster;
-    // Names where we did not look: other guests' (the store's own name of a master does not count).
-    const bool outside = holding.nlink != 0 && holding.nlink - (master ? 1 : 0) > holding.names;
-    savings.disk_used += holding.blocks;
-    for (const auto& [guest, inodes] : holding.guests) {
-      savings.guests[guest].on_disk += holding.blocks * inodes;
-      savings.guests[guest].fair_share += holding.blocks / holding.guests.size();
-      if (holding.guests.size() == 1 && !outside)
-        savings.guests[guest].exclusive += holding.blocks * (holding.nlink == 0 ? 1 : inodes);
-    }
-    if (!master && holding.nlink != 0) continue;
-    ++savings.masters;
-    savings.master_bytes += holding.blocks;
-    savings.names_of_masters += holding.names;
-    if (master) {
-      savings.memory_saved +=
-          (holding.guests.size() - 1) * holding.blocks;  // shared extents have a page cache each
-      add_package(packages, holding, pool.masters()[holding.master].package,
-                  pool.masters()[holding.master].source);
-    } else {
-      add_package(packages, holding, holding.package, holding.source);
-    }
-  }
+  for (const auto& holding : gather(pool, guest_packages, all, savings.guests))
+    add_holding(savings, packages, pool, holding);
   for (auto& guest : savings.guests) {
     guest.shared = guest.on_disk - guest.exclusive;
     sum_on_disk += guest.on_disk;

@@ -109,6 +109,33 @@ void compare_versions(const Versions& reference, const Versions& other, CheckRes
           {"package_added", escaped(package), escaped(version) + ", not in the reference"});
 }
 
+// Which kind of finding it is when a file cannot be opened as the reference has it.
+const char* kind_of(const Problem& problem) {
+  if (problem.code == ENOENT) return "missing";
+  const bool something_else = problem.code == EINVAL || problem.code == ELOOP || problem.code == ENOTDIR;
+  return something_else ? "modified" : "unreadable";
+}
+
+// One file of the suspect against what the database of the reference records. nullopt: it is the same.
+std::optional<Finding> compare_file(const OpenedPool& pool, const Guest& suspect, const std::string& path,
+                                    const FileRow& row, const PackageIndex& trusted) {
+  const PackageFile& recorded = trusted.files()[row.tag];
+  const Package& package = trusted.packages()[recorded.package];
+  const std::string object = suspect.name + ":" + escaped(path);
+  FileStat stat;
+  const auto fd = suspect.root.open_regular(path, &stat);
+  if (!fd)
+    return Finding{kind_of(fd.error()), object,
+                   fmt::format("package {}: {}", escaped(package.name), fd.error().message)};
+  // The very inode that the reference has, sealed.
+  if (pool.masters().find(stat.ino) && stat.ino == row.ino) return std::nullopt;
+  const auto digests = digest_file(fd->get(), recorded.algorithm, object);
+  if (digests && digests->recorded == trusted.digest(recorded)) return std::nullopt;
+  return Finding{"modified", object,
+                 fmt::format("content is not what package {} {} of the reference ships",
+                             escaped(package.name), escaped(package.version))};
+}
+
 }  // namespace
 
 CheckResult check_masters(const OpenedPool& pool, bool judge_links, RunContext& context) {
@@ -152,7 +179,6 @@ CheckResult check_against(const OpenedPool& pool, uint32_t reference, uint32_t n
   ReferenceVisitor visitor(trusted);
   FileTable table;
   scan_trees(pool.guests().subspan(reference, 1), visitor, table, context);
-  const RootDir& root = pool.guests()[name].root;
   std::mutex mutex;
   context.progress.start("compare", "files", table.rows().size());
   tbb::parallel_for(size_t{0}, table.rows().size(), [&](size_t i) {
@@ -164,25 +190,7 @@ CheckResult check_against(const OpenedPool& pool, uint32_t reference, uint32_t n
     if (version == theirs.end() || version->second != package.version ||
         recorded.algorithm == DigestAlgorithm::none)
       return;
-    const std::string path = table.path(row);
-    const std::string object = pool.guests()[name].name + ":" + escaped(path);
-    FileStat stat;
-    const auto fd = root.open_regular(path, &stat);
-    std::optional<Finding> finding;
-    if (!fd) {
-      finding = Finding{fd.error().code == ENOENT ? "missing"
-                        : fd.error().code == EINVAL || fd.error().code == ELOOP || fd.error().code == ENOTDIR
-                            ? "modified"
-                            : "unreadable",
-                        object, fmt::format("package {}: {}", escaped(package.name), fd.error().message)};
-    } else if (pool.masters().find(stat.ino) && stat.ino == row.ino) {
-      // The very inode that the reference has, sealed.
-    } else if (const auto digests = digest_file(fd->get(), recorded.algorithm, object);
-               !digests || digests->recorded != trusted.digest(recorded)) {
-      finding = Finding{"modified", object,
-                        fmt::format("content is not what package {} {} of the reference ships",
-                                    escaped(package.name), escaped(package.version))};
-    }
+    auto finding = compare_file(pool, pool.guests()[name], table.path(row), row, trusted);
     const std::lock_guard guard(mutex);
     ++result.files_compared;
     if (finding) result.findings.push_back(std::move(*finding));

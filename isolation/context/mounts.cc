@@ -202,6 +202,47 @@ Result attach_binds(const RootDir& root, const MountPlan& plan, std::vector<Uniq
   return Ok{};
 }
 
+// /dev with its terminals, the place where the guest asks for a restart, and shared memory.
+Result fill_guest_dev(const RootDir& root, int dev, int reboot) {
+  if (auto done = attach_new(root, "dev", dev); !done) return done;
+  if (auto done = mount_in(dev, "pts", "devpts",
+                           {{"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}},
+                           MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+      !done)
+    return done;
+  const UniqueFd asking(::openat(dev, "vserver", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!asking) return problem_from_errno("open", "/dev/vserver");
+  if (auto done = attach(reboot, asking.get(), "/dev/vserver"); !done) return done;
+  return mount_in(dev, "shm", "tmpfs", {{"mode", "1777"}}, kPlain);
+}
+
+// /sys, with nothing of the firmware, and the guest's own cgroups where the kernel has version 2.
+Result fill_guest_sys(const RootDir& root, int sys) {
+  if (auto done = attach_new(root, "sys", sys); !done) return done;
+  if (auto done = mount_in(sys, "firmware", "tmpfs", {{"size", "0"}}, kPlain | MOUNT_ATTR_RDONLY);
+      !done && done.error().code != ENOENT)
+    return done;
+  if (auto done = mount_in(sys, "fs/cgroup", "cgroup2", {}, kPlain | MOUNT_ATTR_NOEXEC);
+      !done && done.error().code != ENOENT)
+    return done;
+  return Ok{};
+}
+
+Result fill_guest_run(const RootDir& root) {
+  UniqueFd run;
+  if (auto done = mount_new(root, "run", "tmpfs", {{"mode", "755"}}, kPlain, &run); !done) return done;
+  // Writable by all, so it must not fill /run; and Debian's systemd ends when it cannot mount it.
+  if (::mkdirat(run.get(), "lock", 0755) != 0) return problem_from_errno("create in the guest", "/run/lock");
+  return mount_in(run.get(), "lock", "tmpfs", {{"mode", "1777"}, {"size", "5m"}}, kPlain | MOUNT_ATTR_NOEXEC);
+}
+
+// The tree becomes the root of the whole mount namespace, and that is looked at.
+Result move_into_tree(int own_namespace, UniqueFd tree, const std::string& shown) {
+  if (auto done = pivot(tree.get()); !done) return done;
+  const auto stat = stat_fd(tree.get(), shown);
+  return stat ? prove_root(own_namespace, *stat) : Result(stat.error());
+}
+
 }  // namespace
 
 Expected<GuestMounts> prepare_guest_mounts(const MountPlan& plan, const IdMapping& ids, bool own_network) {
@@ -249,41 +290,14 @@ Result enter_guest_root(const MountPlan& plan, GuestMounts mounts) {
     if (!sys) return sys.error();
     mounts.sys = std::move(*sys);
   }
-  if (auto done = pivot(mounts.tree.get()); !done) return done;
-  const auto tree = stat_fd(mounts.tree.get(), plan.root);
-  if (!tree) return tree.error();
-  if (auto done = prove_root(own.get(), *tree); !done) return done;
-  mounts.tree.reset();
+  if (auto done = move_into_tree(own.get(), std::move(mounts.tree), plan.root); !done) return done;
 
   const RootDir root("/");
-  const int dev = mounts.dev.get(), sys = mounts.sys.get();
-  if (auto done = attach_new(root, "dev", dev); !done) return done;
-  if (auto done = mount_in(dev, "pts", "devpts",
-                           {{"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}},
-                           MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
-      !done)
-    return done;
-  const UniqueFd asking(::openat(dev, "vserver", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!asking) return problem_from_errno("open", "/dev/vserver");
-  if (auto done = attach(mounts.reboot.get(), asking.get(), "/dev/vserver"); !done) return done;
-  if (auto done = mount_in(dev, "shm", "tmpfs", {{"mode", "1777"}}, kPlain); !done) return done;
+  if (auto done = fill_guest_dev(root, mounts.dev.get(), mounts.reboot.get()); !done) return done;
   if (auto done = attach_new(root, "proc", proc->get()); !done) return done;
-  if (auto done = restrict_proc(proc->get(), dev); !done) return done;
-  if (auto done = attach_new(root, "sys", sys); !done) return done;
-  if (auto done = mount_in(sys, "firmware", "tmpfs", {{"size", "0"}}, kPlain | MOUNT_ATTR_RDONLY);
-      !done && done.error().code != ENOENT)
-    return done;
-  if (auto done = mount_in(sys, "fs/cgroup", "cgroup2", {}, kPlain | MOUNT_ATTR_NOEXEC);
-      !done && done.error().code != ENOENT)
-    return done;
-  UniqueFd run;
-  if (auto done = mount_new(root, "run", "tmpfs", {{"mode", "755"}}, kPlain, &run); !done) return done;
-  // Writable by all, so it must not fill /run; and Debian's systemd ends when it cannot mount it.
-  if (::mkdirat(run.get(), "lock", 0755) != 0) return problem_from_errno("create in the guest", "/run/lock");
-  if (auto done = mount_in(run.get(), "lock", "tmpfs", {{"mode", "1777"}, {"size", "5m"}},
-                           kPlain | MOUNT_ATTR_NOEXEC);
-      !done)
-    return done;
+  if (auto done = restrict_proc(proc->get(), mounts.dev.get()); !done) return done;
+  if (auto done = fill_guest_sys(root, mounts.sys.get()); !done) return done;
+  if (auto done = fill_guest_run(root); !done) return done;
   if (auto done = attach_binds(root, plan, mounts.binds); !done) return done;
   ::umask(022);
   return Ok{};
