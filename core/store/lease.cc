@@ -9,8 +9,14 @@
 namespace vs {
 
 Expected<Lease> Lease::take(int fd, const std::string& object) {
-  if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
-    return problem_from(errno == EINVAL ? EOPNOTSUPP : errno, "take a lease on", object);
+  if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0) {
+    // EINVAL is the answer of a filesystem that gives no leases. The code says so; the message is the
+    // system's.
+    const bool none_here = errno == EINVAL;
+    Problem problem = problem_from_errno("take a lease on", object);
+    if (none_here) problem.code = EOPNOTSUPP;
+    return problem;
+  }
   Lease lease;
   lease.fd_ = fd;
   return lease;
