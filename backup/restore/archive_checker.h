@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "backup/archive/archive_reader.h"
-#include "backup/restore/check.h"
+#include "backup/restore/finding.h"
+#include "backup/source/digest.h"
 #include "core/run_context.h"
 
 namespace vs::backup {

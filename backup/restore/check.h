@@ -8,20 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "backup/restore/finding.h"
 #include "backup/restore/stored_backups.h"
 #include "core/run_context.h"
 
 namespace vs::backup {
-
-struct Finding {
-  std::string kind;    // frame, entry, content, missing, reference, catalog
-  std::string object;  // archive, or guest:path
-  std::string detail;
-};
-
-struct CheckCounts {
-  uint64_t archives = 0, entries = 0, files = 0, bytes = 0, references = 0;
-};
 
 CheckCounts check_set(ArchiveSet& set, const std::vector<std::string>& guests, std::vector<Finding>& findings,
                       RunContext& context);
