@@ -14,19 +14,19 @@ using namespace vs::unify;
 // What apply relies on: ranges that lie in their tables, paths that stay beneath a root.
 void check(const ParsedPlan& parsed) {
   const LinkPlan& plan = parsed.plan;
-  uint32_t victim = 0, name = 0;
+  uint32_t duplicate = 0, name = 0;
   for (const auto& group : plan.groups) {
-    if (group.begin != victim || group.end <= group.begin || group.end > plan.victims.size() ||
+    if (group.begin != duplicate || group.end <= group.begin || group.end > plan.duplicates.size() ||
         group.keys.empty())
       std::abort();
     if (group.package >= plan.packages.size() || group.digest.size() != digest_size(group.algorithm))
       std::abort();
-    for (; victim < group.end; ++victim) {
-      if (plan.victims[victim].begin != name || plan.victims[victim].end <= name) std::abort();
-      name = plan.victims[victim].end;
+    for (; duplicate < group.end; ++duplicate) {
+      if (plan.duplicates[duplicate].begin != name || plan.duplicates[duplicate].end <= name) std::abort();
+      name = plan.duplicates[duplicate].end;
     }
   }
-  if (name != plan.names.size() || victim != plan.victims.size()) std::abort();
+  if (name != plan.names.size() || duplicate != plan.duplicates.size()) std::abort();
   for (const uint32_t row : plan.names) {
     if (row >= parsed.table.rows().size()) std::abort();
     const FileRow& file = parsed.table.rows()[row];
