@@ -13,6 +13,7 @@ struct EntryStream::Impl {
   std::string chunk;
   std::optional<Problem> trouble;
   uint64_t base = 0;
+  size_t first_frame = 0, next_frame = 0;
   std::string shown;
 
   ~Impl() {
@@ -59,9 +60,9 @@ EntryStream::EntryStream(const std::shared_ptr<FramedFile>& file, uint64_t offse
     : impl_(std::make_unique<Impl>()) {
   impl_->shown = file->path();
   impl_->base = offset;
-  size_t frame = file->frame_of(offset);
-  uint64_t skip = frame < file->frames().size() ? offset - file->frames()[frame].offset : 0;
-  impl_->source = [file, frame, skip]() mutable -> Expected<std::string> {
+  const size_t first = impl_->first_frame = impl_->next_frame = file->frame_of(offset);
+  uint64_t skip = first < file->frames().size() ? offset - file->frames()[first].offset : 0;
+  impl_->source = [file, &frame = impl_->next_frame, skip]() mutable -> Expected<std::string> {
     while (frame < file->frames().size() && file->frames()[frame].size == 0) ++frame;
     if (frame >= file->frames().size()) return std::string();
     auto bytes = file->unpack(frame++);
@@ -78,6 +79,10 @@ EntryStream::EntryStream(ByteSource source) : impl_(std::make_unique<Impl>()) {
 }
 
 EntryStream::~EntryStream() = default;
+
+std::pair<size_t, size_t> EntryStream::frames_read() const {
+  return {impl_->first_frame, impl_->next_frame};
+}
 
 Expected<std::optional<StreamEntry>> EntryStream::next() {
   if (impl_->trouble) return *impl_->trouble;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "backup/archive/compressor.h"
 
@@ -42,6 +43,8 @@ class EntryStream {
     std::string_view bytes;
   };
   Expected<std::optional<Data>> data();
+  // The frames that were unpacked so far: from the first, up to but without the second.
+  std::pair<size_t, size_t> frames_read() const;
 
  private:
   struct Impl;

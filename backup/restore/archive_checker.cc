@@ -1,7 +1,7 @@
 #include "backup/restore/archive_checker.h"
 
 #include <algorithm>
-#include <set>
+#include <cerrno>
 #include <thread>
 
 namespace vs::backup {
@@ -25,10 +25,9 @@ void ArchiveChecker::each(size_t count, F&& body) {
 void ArchiveChecker::archive(const FramedFile& file, const std::shared_ptr<FramedFile>& shared,
                              const Contents& contents) {
   if (!file.damage().empty()) find("frame", file.path(), file.damage());
-  // The parts of an archive between two files that begin in different frames; what holds no file is unpacked
-  // all the same.
+  // The parts of an archive between two files that begin in different frames; what no file was read from is
+  // unpacked all the same.
   std::vector<std::vector<Contents::const_iterator>> runs;
-  std::set<size_t> covered;
   for (auto it = contents.begin(); it != contents.end(); ++it) {
     const size_t frame = file.frame_of(it->first);
     if (frame >= file.frames().size()) {
@@ -37,37 +36,49 @@ void ArchiveChecker::archive(const FramedFile& file, const std::shared_ptr<Frame
     }
     if (runs.empty() || file.frame_of(runs.back().front()->first) != frame) runs.emplace_back();
     runs.back().push_back(it);
-    for (size_t f = frame;
-         f < file.frames().size() && file.frames()[f].offset < it->first + it->second.size + 4096; ++f)
-      covered.insert(f);
   }
-  each(runs.size(), [&](size_t i) { run(shared, runs[i]); });
+  std::vector<std::vector<size_t>> unpacked(runs.size());
+  each(runs.size(), [&](size_t i) { unpacked[i] = run(shared, runs[i]); });
+  std::vector<bool> covered(file.frames().size());
+  for (const auto& frames : unpacked)
+    for (const size_t frame : frames) covered[frame] = true;
   std::vector<size_t> rest;
-  for (size_t f = 0; f < file.frames().size(); ++f)
-    if (!covered.contains(f)) rest.push_back(f);
+  for (size_t f = 0; f < covered.size(); ++f)
+    if (!covered[f]) rest.push_back(f);
   each(rest.size(), [&](size_t i) {
     const auto bytes = file.unpack(rest[i]);
     if (!bytes) find("frame", file.path(), bytes.error().message);
   });
 }
 
-void ArchiveChecker::run(const std::shared_ptr<FramedFile>& file,
-                         const std::vector<Contents::const_iterator>& wanted) {
+std::vector<size_t> ArchiveChecker::run(const std::shared_ptr<FramedFile>& file,
+                                        const std::vector<Contents::const_iterator>& wanted) {
+  std::vector<size_t> unpacked;
   std::unique_ptr<EntryStream> stream;
+  const auto close = [&] {
+    if (!stream) return;
+    const auto [first, end] = stream->frames_read();
+    for (size_t frame = first; frame < end; ++frame) unpacked.push_back(frame);
+    stream.reset();
+  };
   for (const auto& it : wanted) {
     context_.progress.add();
     if (!stream) stream = std::make_unique<EntryStream>(file, it->first);
     auto problem = find_entry(*stream, file->path(), *it);
     if (problem) problem = compare(*stream, file->path(), it->second);
+    if (context_.cancel.stop()) break;
     if (problem) continue;
     find("content", it->second.object, problem.error().message);
-    stream.reset();
+    close();
   }
+  close();
+  return unpacked;
 }
 
 Result ArchiveChecker::find_entry(EntryStream& stream, const std::string& path,
                                   const Contents::value_type& wanted) {
   for (;;) {
+    if (context_.cancel.stop()) return Problem{ECANCELED, "interrupted"};
     const auto entry = stream.next();
     if (!entry) return entry.error();
     ++entries_;
@@ -84,6 +95,7 @@ Result ArchiveChecker::compare(EntryStream& stream, const std::string& path, con
   StreamDigest digest(wanted.size);
   uint64_t end = 0;
   for (;;) {
+    if (context_.cancel.stop()) return Problem{ECANCELED, "interrupted"};
     const auto data = stream.data();
     if (!data) return data.error();
     if (!*data) break;

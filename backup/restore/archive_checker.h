@@ -37,7 +37,9 @@ class ArchiveChecker {
  private:
   template <class F>
   void each(size_t count, F&& body);
-  void run(const std::shared_ptr<FramedFile>& file, const std::vector<Contents::const_iterator>& wanted);
+  // Returns the frames that it unpacked.
+  std::vector<size_t> run(const std::shared_ptr<FramedFile>& file,
+                          const std::vector<Contents::const_iterator>& wanted);
   Result find_entry(EntryStream& stream, const std::string& path, const Contents::value_type& wanted);
   Result compare(EntryStream& stream, const std::string& path, const Wanted& wanted);
 

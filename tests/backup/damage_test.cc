@@ -73,6 +73,24 @@ TEST_F(DamageTest, AFlippedBitAnywhereIsFound) {
   EXPECT_EQ(host_.vbackup("check").exit_code, 0);
 }
 
+TEST(DamageBehindASparseFile, IsFoundInPartsThatHoldNoFile) {
+  BackupHost host;
+  fs::create_directories(host.tree("beta"));
+  write_file(host.tree("alpha") + "/a", "x");
+  fs::resize_file(host.tree("alpha") + "/a", uintmax_t{1} << 40);
+  std::mt19937 random(7);
+  for (int i = 0; i < 3000; ++i)
+    fs::create_symlink(std::to_string(random()) + std::to_string(random()),
+                       host.tree("alpha") + "/z" + std::to_string(i));
+  ASSERT_EQ(host.create().exit_code, 0);
+  const std::string path = file_of(host, "alpha-full", ".tar.zst");
+  // In the middle of the symbolic links.
+  flip(path, static_cast<off_t>(fs::file_size(path) / 3));
+  const RunResult check = host.vbackup("check");
+  EXPECT_EQ(check.exit_code, 1) << check.out << check.err;
+  EXPECT_THAT(check.out, HasSubstr("frame")) << "the catalog behind them is whole";
+}
+
 TEST_F(DamageTest, WhatIsNotDamagedIsRestored) {
   const std::string path = file_of(host_, "alpha-full", ".tar.zst");
   // In the middle of the large file, which is most of this archive.
