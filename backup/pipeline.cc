@@ -201,7 +201,8 @@ void Pipeline::verify(const Item& item, BlockResult& result) {
       before.mtime_ns != believed.mtime_ns || before.ctime_ns != believed.ctime_ns)
     return;
   const std::string path = run_.host.guests[item.guest].root.host_path(item.path);
-  const auto digest = digest_of(fd->get(), before.size, path);
+  const auto digest = digest_of(fd->get(), before.size, path, &context_.cancel);
+  if (context_.cancel.stop()) throw Error("interrupted", Exit::interrupted);
   const auto after = stat_fd(fd->get(), path);
   if (!after || after->ctime_ns != before.ctime_ns) return;
   ++result.counts.verified;

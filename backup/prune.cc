@@ -57,14 +57,20 @@ std::vector<Archive> pool_archives(const ArchiveSet& set) {
   return pools;
 }
 
+// What is not finished leaves nothing behind, and the archive stays as it is.
+void stop_if_asked(const Cancel& cancel) {
+  if (cancel.stop()) throw Error("interrupted", Exit::interrupted);
+}
+
 // From the start to the end offset of each entry that is still needed. Such entries are copied unchanged.
 std::map<uint64_t, uint64_t> ends_of(const std::shared_ptr<FramedFile>& file,
-                                     const std::map<uint64_t, Entry>& wanted) {
+                                     const std::map<uint64_t, Entry>& wanted, const Cancel& cancel) {
   std::map<uint64_t, uint64_t> ends;
   EntryStream stream(file, 0);
   uint64_t open = 0;
   bool is_open = false;
   for (;;) {
+    stop_if_asked(cancel);
     const auto entry = value_or_throw(stream.next());
     // The end: two empty blocks stand behind the last one.
     if (is_open) ends[open] = entry ? entry->offset : file->content_size() - 1024;
@@ -76,6 +82,7 @@ std::map<uint64_t, uint64_t> ends_of(const std::shared_ptr<FramedFile>& file,
     if (it->second.type != 'f') continue;
     StreamDigest digest(it->second.size);
     for (;;) {
+      stop_if_asked(cancel);
       const auto data = value_or_throw(stream.data());
       if (!data) break;
       if (data->offset > it->second.size || data->bytes.size() > it->second.size - data->offset)
@@ -108,7 +115,7 @@ void append_range(const FramedFile& file, uint64_t begin, uint64_t end, size_t& 
 
 // The archive without what is dead, under a new number. Nothing has appeared if it throws.
 void write_again(const ArchiveSet& set, const Archive& archive, uint32_t number,
-                 const std::unordered_set<uint64_t>& used) {
+                 const std::unordered_set<uint64_t>& used, const Cancel& cancel) {
   constexpr int kLevel = 3;
   const Catalog old = value_or_throw(set.catalog(archive));
   const auto file = value_or_throw(set.open(archive.name));
@@ -120,7 +127,7 @@ void write_again(const ArchiveSet& set, const Archive& archive, uint32_t number,
     wanted[entry.offset] = entry;
     number_at[entry.offset] = member;
   }
-  const auto ends = ends_of(file, wanted);
+  const auto ends = ends_of(file, wanted, cancel);
   Catalog catalog;
   catalog.header = old.header;
   catalog.header.number = number;
@@ -142,6 +149,7 @@ void write_again(const ArchiveSet& set, const Archive& archive, uint32_t number,
     catalog.pool[number_at.at(begin)] = entry;
     // A large member takes several blocks.
     for (uint64_t at = begin; at < end;) {
+      stop_if_asked(cancel);
       const uint64_t take = std::min(end - at, kPiece);
       append_range(*file, at, at + take, frame, bytes, block);
       at += take;
@@ -195,8 +203,9 @@ PruneCounts prune_pool(ArchiveSet& set, const PrunePlan& plan, RunContext& conte
     const auto pools = pool_archives(set);
     const uint32_t number = pools.front().header.number + 1;
     try {
-      write_again(set, archive, number, used);
+      write_again(set, archive, number, used, context.cancel);
     } catch (const Error& error) {
+      if (error.code() == Exit::interrupted) break;
       context.log.object_failed(archive.name + " stays as it is: " + error.what());
       continue;
     }

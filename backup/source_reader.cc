@@ -16,8 +16,8 @@ namespace vs::backup {
 namespace {
 
 constexpr int kTries = 3;
-// More ranges than this are joined: a map of them would be longer than what it saves.
-constexpr size_t kMostRanges = 100'000;
+// Bytes that are read and hashed at once; between them a request to stop is heard.
+constexpr uint64_t kDigestBlock = 1u << 20;
 
 ReadResult failed(const Problem& problem) {
   const bool gone = problem.code == ENOENT || problem.code == ENOTDIR || problem.code == ELOOP ||
@@ -42,7 +42,12 @@ Expected<bool> read_small(int fd, const FileStat& stat, ReadObject& object) {
   Content& content = object.content;
   content = {};
   const bool holes = stat.size > 0 && stat.blocks * 512 < stat.size;
-  if (holes) content.ranges = data_ranges(fd, stat.size);
+  if (holes) {
+    // A piece has not more ranges than any limit allows, and takes no time.
+    auto ranges = data_ranges(fd, stat.size, nullptr);
+    if (!ranges) return ranges.error();
+    content.ranges = std::move(*ranges);
+  }
   // Inline data and compression also take fewer blocks than bytes.
   content.sparse = holes && !(content.ranges.size() == 1 && content.ranges[0].first == 0 &&
                               content.ranges[0].second == stat.size);
@@ -67,6 +72,22 @@ Expected<bool> read_small(int fd, const FileStat& stat, ReadObject& object) {
   for (const auto& [at, size] : content.ranges)
     content.data.append(whole, static_cast<size_t>(at), static_cast<size_t>(size));
   return full;
+}
+
+// Joined with the one before if less than `gap` lies between them.
+void add_range(DataRanges& ranges, uint64_t begin, uint64_t length, uint64_t gap) {
+  if (!ranges.empty() && begin - (ranges.back().first + ranges.back().second) < gap)
+    ranges.back().second = begin + length - ranges.back().first;
+  else
+    ranges.emplace_back(begin, length);
+}
+
+// Doubles the gap that is filled.
+void fill_gaps(DataRanges& ranges, uint64_t& gap, const RangeLimits& limits) {
+  gap = std::min(gap < 4096 ? 4096 : gap * 2, limits.largest_gap);
+  DataRanges joined;
+  for (const auto& [begin, length] : ranges) add_range(joined, begin, length, gap);
+  ranges = std::move(joined);
 }
 
 ReadResult read_file(const ScannedHost& host, const Item& item, ReadObject& object) {
@@ -138,35 +159,24 @@ ReadResult read_special(const ScannedHost& host, const Item& item, ReadObject& o
 
 }  // namespace
 
-std::vector<std::pair<uint64_t, uint64_t>> data_ranges(int fd, uint64_t size) {
-  std::vector<std::pair<uint64_t, uint64_t>> ranges;
+Expected<DataRanges> data_ranges(int fd, uint64_t size, const Cancel* cancel, const RangeLimits& limits) {
+  DataRanges ranges;
   uint64_t gap = 1;  // holes shorter than this are stored as zeros
   for (uint64_t at = 0; at < size;) {
+    if (cancel != nullptr && cancel->stop()) return Problem{ECANCELED, "interrupted"};
     const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
     if (data < 0 && errno == ENXIO) break;  // a hole up to the end
     const off_t hole = data < 0 ? -1 : ::lseek(fd, data, SEEK_HOLE);
-    if (data < 0 || hole < 0) return {{0, size}};  // the filesystem does not tell
+    if (data < 0 || hole < 0) return DataRanges{{0, size}};  // the filesystem does not tell
     const auto begin = static_cast<uint64_t>(data);
     const uint64_t end = std::min<uint64_t>(static_cast<uint64_t>(hole), size);
     if (begin >= size || end <= begin) break;
-    if (!ranges.empty() && begin - (ranges.back().first + ranges.back().second) < gap)
-      ranges.back().second = end - ranges.back().first;
-    else
-      ranges.emplace_back(begin, end - begin);
+    add_range(ranges, begin, end - begin, gap);
     at = end;
-    if (ranges.size() <= kMostRanges) continue;
-    // Twice the gap until it is few enough: what is stored grows by the holes filled, at most to the file's
-    // own length.
-    while (ranges.size() > kMostRanges / 2) {
-      gap = gap < 4096 ? 4096 : gap * 2;
-      std::vector<std::pair<uint64_t, uint64_t>> joined;
-      for (const auto& range : ranges)
-        if (!joined.empty() && range.first - (joined.back().first + joined.back().second) < gap)
-          joined.back().second = range.first + range.second - joined.back().first;
-        else
-          joined.push_back(range);
-      ranges = std::move(joined);
-    }
+    if (ranges.size() <= limits.ranges) continue;
+    while (ranges.size() > limits.ranges / 2 && gap < limits.largest_gap) fill_gaps(ranges, gap, limits);
+    if (ranges.size() > limits.most)
+      return Problem{EFBIG, "its bytes lie in more places between holes than can be stored"};
   }
   return ranges;
 }
@@ -178,7 +188,8 @@ ReadResult read_object(const ScannedHost& host, const Item& item, ReadObject& ob
   return is_file(object.inode) ? read_file(host, item, object) : read_special(host, item, object);
 }
 
-ReadResult open_large(const ScannedHost& host, const Item& item, std::shared_ptr<LargeFile>& large) {
+ReadResult open_large(const ScannedHost& host, const Item& item, const Cancel& cancel,
+                      std::shared_ptr<LargeFile>& large) {
   const RootDir& root = host.guests[item.guest].root;
   large = std::make_shared<LargeFile>();
   large->opened_ns = now_ns();
@@ -192,7 +203,9 @@ ReadResult open_large(const ScannedHost& host, const Item& item, std::shared_ptr
   if (!xattrs) return {ReadState::failed, xattrs.error()};
   large->details.xattrs = std::move(*xattrs);
   read_flags(fd->get(), large->details.flags, large->details.project);
-  auto ranges = data_ranges(fd->get(), stat.size);
+  auto found = data_ranges(fd->get(), stat.size, &cancel);
+  if (!found) return {ReadState::failed, {found.error().code, escaped(shown) + ": " + found.error().message}};
+  DataRanges& ranges = *found;
   large->map.sparse = !(ranges.size() == 1 && ranges[0].first == 0 && ranges[0].second == stat.size);
   large->digest = ContentDigest(stat.size);
   for (const auto& [at, size] : ranges)
@@ -242,15 +255,24 @@ void finish_large(LargeFile& large) {
   large.fd.reset();
 }
 
-Expected<Sha256> digest_of(int fd, uint64_t size, const std::string& object) {
-  ContentDigest digest(size);
-  std::string piece;
-  for (uint64_t at = 0; at < size; at += kPiece) {
-    piece.assign(static_cast<size_t>(std::min(kPiece, size - at)), '\0');
-    const auto got = read_or_zero(fd, piece.data(), piece.size(), at);
-    if (!got || !*got) return problem_from(got ? EIO : got.error().code, "read", object);
-    digest.piece(at / kPiece, piece);
-  }
+Expected<Sha256> digest_of(int fd, uint64_t size, const std::string& object, const Cancel* cancel) {
+  const auto ranges = data_ranges(fd, size, cancel);
+  if (!ranges) return ranges.error();
+  StreamDigest digest(size);
+  std::string block(static_cast<size_t>(std::min(kDigestBlock, size)), '\0');
+  for (const auto& [begin, length] : *ranges)
+    for (uint64_t done = 0; done < length;) {
+      if (cancel != nullptr && cancel->stop()) return Problem{ECANCELED, "interrupted"};
+      const auto take = static_cast<size_t>(std::min<uint64_t>(block.size(), length - done));
+      const auto got = read_or_zero(fd, block.data(), take, begin + done);
+      if (!got || !*got) return problem_from(got ? EIO : got.error().code, "read", object);
+      digest.add(begin + done, {block.data(), take});
+      done += take;
+    }
+  // What lies behind the end looks like a hole.
+  const auto stat = stat_fd(fd, object);
+  if (!stat) return stat.error();
+  if (stat->size < size) return problem_from(EIO, "read", object);
   return digest.finish();
 }
 

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "backup/archive/target.h"
+#include "core/cancel.h"
 
 namespace vs::backup {
 
@@ -29,17 +30,27 @@ struct ReadResult {
 ReadResult read_object(const ScannedHost& host, const Item& item, ReadObject& object);
 
 // Opens a file larger than one piece and divides it.
-ReadResult open_large(const ScannedHost& host, const Item& item, std::shared_ptr<LargeFile>& large);
+ReadResult open_large(const ScannedHost& host, const Item& item, const Cancel& cancel,
+                      std::shared_ptr<LargeFile>& large);
 // The bytes of one part; what the file lost meanwhile, or cannot be read, is zeros, and it is marked changed.
 // The last part closes the matter (details complete).
 void read_part(LargeFile& large, size_t part, std::string& data);
 void finish_large(LargeFile& large);
 
-// The digest of any open file, for comparisons.
-Expected<Sha256> digest_of(int fd, uint64_t size, const std::string& object);
+// The digest of any open file, for comparisons. Holes are not read: a guest makes a file of 8 EiB that takes
+// no disk, which no machine reads in a lifetime. ECANCELED if `cancel` (may be null) asked to stop.
+Expected<Sha256> digest_of(int fd, uint64_t size, const std::string& object, const Cancel* cancel);
 
-// Data ranges by SEEK_DATA and SEEK_HOLE. Files that a guest made of a million holes get their smallest gaps
-// filled.
-std::vector<std::pair<uint64_t, uint64_t>> data_ranges(int fd, uint64_t size);
+using DataRanges = std::vector<std::pair<uint64_t, uint64_t>>;  // (offset, length), in order
+
+// What a map of data ranges may be like. Gaps in a file of very many ranges are filled, the smallest first,
+// but none larger than `largest_gap`: a file of few blocks in 8 EiB would become as long as it claims to be.
+struct RangeLimits {
+  size_t ranges = 100'000;         // more than these, and gaps are filled: the map would be longer than they
+  uint64_t largest_gap = 1 << 16;  // 64 KiB: what is filled is at most 16 times what the guest has on disk
+  size_t most = 1'000'000;         // about 20 MB of text in the archive
+};
+// Data ranges by SEEK_DATA and SEEK_HOLE. EFBIG: more ranges than `limits` allow. ECANCELED as above.
+Expected<DataRanges> data_ranges(int fd, uint64_t size, const Cancel* cancel, const RangeLimits& limits = {});
 
 }  // namespace vs::backup

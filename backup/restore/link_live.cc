@@ -45,8 +45,10 @@ Result unlink_names(const std::vector<std::string>& names, size_t& made, const R
 
 void link_to_masters(RestorePlan& plan, const RestoreWork& work) {
   if (!work.options.link_store) return;
-  LiveMasters masters(*work.options.link_store, make_immutable_guard(), work.context.log);
+  LiveMasters masters(*work.options.link_store, make_immutable_guard(), work.context.cancel,
+                      work.context.log);
   for (auto& object : plan.objects) {
+    if (work.context.cancel.stop()) throw work.incomplete("interrupted", Exit::interrupted);
     if (!object.shared || object.entry.type != 'f' || object.names.empty()) continue;
     size_t made = 0;
     const auto linked = masters.link_to(

@@ -13,25 +13,26 @@ namespace {
 
 using Verdict = UnsealedWindow::Verdict;
 
-bool has_bytes_of(int fd, const Entry& object) {
-  const auto digest = digest_of(fd, object.size, "");
+bool has_bytes_of(int fd, const Entry& object, const Cancel* cancel) {
+  const auto digest = digest_of(fd, object.size, "", cancel);
   return digest && *digest == object.content;
 }
 
 // Everything that the object is, compared with what the open file is.
-bool is_same(int fd, const Entry& object) {
+bool is_same(int fd, const Entry& object, const Cancel& cancel) {
   const auto stat = stat_fd(fd, "");
   if (!stat || !S_ISREG(stat->mode) || stat->size != object.size || (stat->mode & 07777) != object.mode ||
       stat->uid != object.uid || stat->gid != object.gid || stat->mtime_ns != object.mtime_ns)
     return false;
   const auto xattrs = read_xattrs(fd, "");
-  return xattrs && *xattrs == object.xattrs && has_bytes_of(fd, object);
+  return xattrs && *xattrs == object.xattrs && has_bytes_of(fd, object, &cancel);
 }
 
 }  // namespace
 
-LiveMasters::LiveMasters(const std::string& store, std::unique_ptr<Guard> guard, Log& log)
-    : guard_(std::move(guard)), log_(log) {
+LiveMasters::LiveMasters(const std::string& store, std::unique_ptr<Guard> guard, const Cancel& cancel,
+                         Log& log)
+    : guard_(std::move(guard)), cancel_(cancel), log_(log) {
   expect_lease_signals();
   ok_or_throw(keeper_.start());
   store_ = Store::open_existing(store);
@@ -64,8 +65,8 @@ Expected<bool> LiveMasters::link_in_window(const std::string& name, const Entry&
   if (!fd) return false;
   const std::string shown = store_->shown_master(name);
   auto file = shared_as_it_is(fd->get(), shown);
-  if (!file || !is_same(fd->get(), object)) return false;
-  file->same_content = [&] { return has_bytes_of(fd->get(), object); };
+  if (!file || !is_same(fd->get(), object, cancel_)) return false;
+  file->same_content = [&] { return has_bytes_of(fd->get(), object, nullptr); };
   uint64_t made = 0;
   const auto change = [&] {
     made = link(fd->get());

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "backup/archive/catalog.h"
+#include "core/cancel.h"
 #include "core/durable/host_lock.h"
 #include "core/log.h"
 #include "core/store/store.h"
@@ -24,8 +25,9 @@ namespace vs::backup {
 
 class LiveMasters {
  public:
-  // Throws Error(Exit::usage) for what is no store. `guard` seals its masters.
-  LiveMasters(const std::string& store, std::unique_ptr<Guard> guard, Log& log);
+  // Throws Error(Exit::usage) for what is no store. `guard` seals its masters. Once `cancel` asks to stop, no
+  // master is found any more; what is under way while one is unsealed comes to its end.
+  LiveMasters(const std::string& store, std::unique_ptr<Guard> guard, const Cancel& cancel, Log& log);
   // Calls `link` with a descriptor of the master, unsealed, if there is one for this object, and `unlink` to
   // take back the names that `link` made if a guest has spoiled the master meanwhile (which is logged). True:
   // the names that were made stay. False: there is no such master, or nothing is left of the attempt. A
@@ -40,6 +42,7 @@ class LiveMasters {
                                 const std::function<Result()>& unlink);
   SealKeeper keeper_;  // started first: it must not inherit the lock
   const std::unique_ptr<Guard> guard_;
+  const Cancel& cancel_;
   Log& log_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<HostLock> lock_;

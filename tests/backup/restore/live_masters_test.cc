@@ -36,7 +36,7 @@ class LiveMastersTest : public testing::Test {
     entry_.uid = file.file_class.uid;
     entry_.gid = file.file_class.gid;
     entry_.mtime_ns = file.file_class.mtime_ns;
-    entry_.content = value_or_throw(digest_of(fd.get(), 7, name_));
+    entry_.content = value_or_throw(digest_of(fd.get(), 7, name_, nullptr));
   }
   void TearDown() override { store_.reset(); }
   uint64_t link(int fd) const {
@@ -46,7 +46,7 @@ class LiveMastersTest : public testing::Test {
     return ::unlink(fresh_.c_str()) == 0 ? Result(Ok{}) : Result(problem_from_errno("unlink", fresh_));
   }
   Expected<bool> link_live(std::unique_ptr<Guard> guard) {
-    LiveMasters masters(dir_ / ".unify", std::move(guard), log_);
+    LiveMasters masters(dir_ / ".unify", std::move(guard), cancel_, log_);
     return masters.link_to(
         entry_, [this](int fd) { return link(fd); }, [this] { return unlink(); });
   }
@@ -57,6 +57,7 @@ class LiveMastersTest : public testing::Test {
   std::string master_;
   std::unique_ptr<Store> store_;
   Entry entry_;
+  const Cancel cancel_;
   Log log_{Verbosity::quiet, "test"};
 };
 
@@ -121,7 +122,7 @@ TEST_F(LiveMastersTest, KilledInTheWindowItIsSealed) {
 
 TEST_F(LiveMastersTest, WhatIsNoStoreIsAUsageError) {
   try {
-    const LiveMasters masters(dir_ / "guest", make_immutable_guard(), log_);
+    const LiveMasters masters(dir_ / "guest", make_immutable_guard(), cancel_, log_);
     ADD_FAILURE();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Exit::usage) << error.what();
