@@ -7,6 +7,7 @@
 #include "backup/source/inode_details.h"
 #include "backup/source_reader.h"
 #include "core/escape.h"
+#include "core/store/inode_flags.h"
 
 namespace vs::backup {
 namespace {
@@ -25,7 +26,11 @@ bool is_same(int fd, const Entry& object, const Cancel& cancel) {
       stat->uid != object.uid || stat->gid != object.gid || stat->mtime_ns != object.mtime_ns)
     return false;
   const auto xattrs = read_xattrs(fd, "");
-  return xattrs && *xattrs == object.xattrs && has_bytes_of(fd, object, &cancel);
+  uint32_t flags = 0, project = 0;
+  read_flags(fd, flags, project);
+  // A master is sealed, whatever the file was.
+  return xattrs && *xattrs == object.xattrs && ((flags ^ object.flags) & ~kSealFlags) == 0 &&
+         project == object.project && has_bytes_of(fd, object, &cancel);
 }
 
 }  // namespace

@@ -63,8 +63,7 @@ void compare_rest(int fd, const std::string& object, const Entry& entry, Differe
   if (!can_be_opened(entry)) return;
   uint32_t flags = 0, project = 0;
   read_flags(fd, flags, project);
-  found.expect((entry.flags & (kImmutable | kAppendOnly)) == (flags & (kImmutable | kAppendOnly)),
-               "inode flags");
+  found.expect((entry.flags & kKeptFlags) == flags, "inode flags");
   found.expect(project == entry.project, "project id");
 }
 

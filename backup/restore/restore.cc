@@ -67,7 +67,8 @@ RestoreCounts restore(StoredBackups& backups, const std::vector<Selection>& sele
     // 8. All of it on the disk. After it a killed run is gone on with and not begun anew.
     pass("sync", work, [&] { place.complete(); });
   }
-  // 9. Inode flags, per inode. After all else, because an immutable inode takes no link and an immutable
+  // 9. Inode flags that seal, per inode. After all else, because an immutable inode takes no link and an
+  // immutable
   //    directory no name. May be the second time.
   pass("flags", work, [&] { set_flags(plan, work); });
 

@@ -16,6 +16,11 @@ namespace {
 bool is_top(const PlannedDirectory& directory) {
   return directory.path.find('/') == std::string::npos;
 }
+
+bool has_late_flags(const Entry& entry) {
+  return (entry.flags & kLateFlags) != 0;
+}
+
 void finish_directory(const RestoreWork& work, const RootDir& root, const PlannedDirectory& directory) {
   const auto fd = root.open(directory.path, O_RDONLY | O_DIRECTORY);
   if (!fd)
@@ -26,9 +31,9 @@ void finish_directory(const RestoreWork& work, const RootDir& root, const Planne
 
 void flag_directory(const RestoreWork& work, const RootDir& root, const PlannedDirectory& directory) {
   const auto fd = root.open(directory.path, O_RDONLY | O_DIRECTORY);
-  work.check(
-      work.shown(directory.path),
-      fd ? write_flags(fd->get(), directory.entry.flags, work.shown(directory.path)) : Result(fd.error()));
+  work.check(work.shown(directory.path),
+             fd ? write_flags(fd->get(), directory.entry.flags, kLateFlags, work.shown(directory.path))
+                : Result(fd.error()));
 }
 
 }  // namespace
@@ -69,8 +74,8 @@ void make_links(const RestorePlan& plan, const RestoreWork& work) {
   }
 }
 
-// All but the vservers' own, which get theirs in their place: a directory that is immutable, or of another
-// project than the target, could not be renamed.
+// All but the vservers' own, which get theirs in their place: a directory of another project than the target
+// could not be renamed.
 void finish_directories(const RestorePlan& plan, const RestoreWork& work) {
   for (auto it = plan.directories.rbegin(); it != plan.directories.rend(); ++it)
     if (!is_top(*it)) finish_directory(work, work.root, *it);
@@ -87,17 +92,18 @@ void set_flags(const RestorePlan& plan, const RestoreWork& work) {
     return it == places.end() ? &work.root : it->second;
   };
   for (const auto& object : plan.objects) {
-    if (object.entry.flags == 0 || object.entry.type != 'f' || (!object.made && !work.place.was_complete()))
+    if (!has_late_flags(object.entry) || object.entry.type != 'f' ||
+        (!object.made && !work.place.was_complete()))
       continue;
     const std::string& path = object.names.front();
     FileStat stat;
     const auto fd = root_of(path)->open_regular(path, &stat);
     if (work.place.was_complete() && (!fd || (stat.attributes & STATX_ATTR_IMMUTABLE) != 0)) continue;
-    work.check(work.shown(path),
-               fd ? write_flags(fd->get(), object.entry.flags, work.shown(path)) : Result(fd.error()));
+    work.check(work.shown(path), fd ? write_flags(fd->get(), object.entry.flags, kLateFlags, work.shown(path))
+                                    : Result(fd.error()));
   }
   for (auto it = plan.directories.rbegin(); it != plan.directories.rend(); ++it)
-    if (it->entry.flags != 0 && !is_top(*it)) flag_directory(work, *root_of(it->path), *it);
+    if (has_late_flags(it->entry) && !is_top(*it)) flag_directory(work, *root_of(it->path), *it);
 }
 
 void put_in_place(const RestorePlan& plan, const std::vector<Selection>& selections,
@@ -111,7 +117,7 @@ void put_in_place(const RestorePlan& plan, const std::vector<Selection>& selecti
         (stat->attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) != 0)
       continue;
     finish_directory(work, work.place.target(), directory);
-    if (directory.entry.flags != 0) flag_directory(work, work.place.target(), directory);
+    if (has_late_flags(directory.entry)) flag_directory(work, work.place.target(), directory);
   }
   work.place.finish();
 }

@@ -9,8 +9,10 @@
 #include <cstdio>
 
 #include "backup/restore/remove_below.h"
+#include "backup/source/inode_details.h"
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
+#include "core/store/project.h"
 #include "core/tree/dir_reader.h"
 
 namespace vs::backup {
@@ -72,6 +74,7 @@ RestorePlace::RestorePlace(const std::string& target, const std::vector<std::str
   if (::flock(work.get(), LOCK_EX | LOCK_NB) != 0 || ::fstat(work.get(), &found) != 0 || found.st_nlink == 0)
     throw Error("another restore into " + escaped(target) + " goes on", Exit::locked);
   work_ = std::make_unique<RootDir>(std::move(work), shown, false);
+  hand_nothing_down();
   const std::string of = read_file(*work_, kOf);
   was_complete_ = has(*work_, kComplete);
   if (was_complete_ && of != identity)
@@ -92,6 +95,15 @@ RestorePlace::RestorePlace(const std::string& target, const std::vector<std::str
   if (was_complete_) return;
   sweep(takes_over && of == identity);
   if (of != identity) write_file(*work_, kOf, identity);
+}
+
+// Objects are made equal one by one, but the flags and project of a symlink or device, which cannot be
+// opened, are what its directory hands down.
+void RestorePlace::hand_nothing_down() const {
+  const std::string& shown = work_->path();
+  ok_or_throw(write_flags(work_->fd(), 0, kKeptFlags, shown));
+  ok_or_throw(write_xattrs(work_->fd(), "", shown));
+  ok_or_throw(write_project(work_->fd(), 0, shown));
 }
 
 void RestorePlace::sweep(bool may_stay) {
@@ -118,7 +130,11 @@ const RootDir& RestorePlace::place_of(const std::string& guest) const {
 }
 
 Result RestorePlace::put(const std::string& guest) {
-  if (!has(*work_, guest)) return Ok{};
+  const auto dir = work_->open(guest, O_RDONLY | O_DIRECTORY);
+  if (!dir) return dir.error().code == ENOENT ? Result(Ok{}) : Result(dir.error());
+  // Into a directory that hands its project down nothing of another one can be renamed.
+  if (const uint32_t project = inherited_project(target_->fd()); project != 0)
+    if (auto given = set_project(dir->get(), project, path_ + "/" + guest); !given) return given;
   if (::renameat2(work_->fd(), guest.c_str(), target_->fd(), guest.c_str(), RENAME_NOREPLACE) != 0)
     return problem_from_errno("put in place", path_ + "/" + guest);
   return Ok{};

@@ -1,18 +1,18 @@
 // Where a restore works, so that a vserver has its name only when all of it is there:
 // TARGET/.vbackup-restore/NAME, renamed to TARGET/NAME at the end.
 //
-//   1 the work directory is made and locked (another restore into TARGET meanwhile: exit 11); ".of" in it
-//     says what is restored
-//   2 all is written there, but for inode flags and the attributes of the vservers' own top directories
-//   3 syncfs, then the file ".complete" in it
-//   4 flags are set; each vserver is renamed into place and its top directory gets its attributes
-//   5 the work directory goes
+//   1 the work directory is made and locked (another restore into TARGET meanwhile: exit 11); what TARGET
+//     hands down (a default ACL, flags, a project) is taken off it, so that it hands nothing down; ".of" in
+//     it says what is restored
+//   2 all is written there, but for flags that seal (kLateFlags) and the attributes of the vservers' own top
+//   directories 3 syncfs, then the file ".complete" in it 4 flags are set; each vserver is renamed into place
+//   and its top directory gets its attributes 5 the work directory goes
 //
-// Killed before 3, the next restore into TARGET, of whatever, removes what it finds there and begins anew: no
-// flag was set there yet. Names of vunify's masters (--link-live) are sealed and stay; the same command takes
-// them over, another one is refused. Killed after 3, the same command goes on with 4, each step of which may
-// be done twice; another one is refused, for what is there is complete, and part of it may be in place.
-// (Names of vservers never begin with a dot.)
+// Killed before 3, the next restore into TARGET, of whatever, removes what it finds there and begins anew:
+// nothing was sealed there yet. Names of vunify's masters (--link-live) are sealed and stay; the same command
+// takes them over, another one is refused. Killed after 3, the same command goes on with 4, each step of
+// which may be done twice; another one is refused, for what is there is complete, and part of it may be in
+// place. (Names of vservers never begin with a dot.)
 #pragma once
 
 #include <memory>
@@ -41,6 +41,7 @@ class RestorePlace {
   void finish();                         // step 5
 
  private:
+  void hand_nothing_down() const;
   void sweep(bool may_stay);
   std::string path_;
   std::unique_ptr<RootDir> target_, work_;

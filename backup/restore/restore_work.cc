@@ -40,15 +40,22 @@ Expected<int> ParentDirs::of(std::string_view path) {
   return fd_.get();
 }
 
-// Owner before mode (chown clears set-id bits) before attributes (chown clears capabilities) before times.
+Result give_early_flags(int fd, const Entry& entry, const std::string& shown) {
+  return write_flags(fd, entry.flags, kKeptFlags & ~kLateFlags, shown);
+}
+
+// Owner before mode (chown clears set-id bits) before attributes (chown clears capabilities, and what was a
+// mask of an ACL becomes the mode of the group when the ACL goes) before times.
 void give_attributes(const RestoreWork& work, int fd, const Entry& entry, const std::string& path) {
   const std::string proc = "/proc/self/fd/" + std::to_string(fd);
   if (::fchownat(fd, "", entry.uid, entry.gid, AT_EMPTY_PATH) != 0)
     work.fail(work.shown(path), problem_from_errno("set the owner of", work.shown(path)));
   if (entry.type != 'l' && ::chmod(proc.c_str(), entry.mode) != 0)
     work.fail(work.shown(path), problem_from_errno("set the mode of", work.shown(path)));
-  if (!entry.xattrs.empty()) work.check(work.shown(path), write_xattrs(fd, entry.xattrs, work.shown(path)));
-  if ((entry.type == 'f' || entry.type == 'd') && entry.project != 0)
+  // Those of a file were given before its bytes.
+  if (entry.type == 'd') work.check(work.shown(path), give_early_flags(fd, entry, work.shown(path)));
+  work.check(work.shown(path), write_xattrs(fd, entry.xattrs, work.shown(path)));
+  if (entry.type == 'f' || entry.type == 'd')
     work.check(work.shown(path), write_project(fd, entry.project, work.shown(path)));
   const timespec times[2] = {{0, UTIME_OMIT}, to_timespec(entry.mtime_ns)};
   // Both kinds of descriptor, symlinks too: an empty path.

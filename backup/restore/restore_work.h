@@ -67,7 +67,10 @@ class ParentDirs {
   std::string path_;
 };
 
-// Owner, mode, attributes, project and times, in an order in which none undoes another.
+// All inode flags but the late ones. To a file before its first byte: btrfs heeds some only then.
+Result give_early_flags(int fd, const Entry& entry, const std::string& shown);
+// Owner, mode, attributes, project and times, in an order in which none undoes another; of a directory the
+// early flags too.
 void give_attributes(const RestoreWork& work, int fd, const Entry& entry, const std::string& path);
 
 // --- The passes, in files of their own

@@ -12,6 +12,7 @@
 
 #include "core/durable/record_log.h"
 #include "core/escape.h"
+#include "core/store/inode_flags.h"
 #include "core/store/project.h"
 
 namespace vs::backup {
@@ -21,6 +22,18 @@ std::string proc_path(int fd) {
   return "/proc/self/fd/" + std::to_string(fd);
 }
 
+// Whether it is ours to take off. Not so: "system.nfs4_acl" and the like, which a filesystem shows on every
+// file, and "security.selinux" and the like, which the host's policy puts on every file.
+bool can_be_taken_off(const std::string& name) {
+  return name == "system.posix_acl_access" || name == "system.posix_acl_default" ||
+         name == "security.capability" || name.starts_with("btrfs.") || name.starts_with("user.") ||
+         name.starts_with("trusted.");
+}
+
+bool has(const std::vector<Xattr>& xattrs, const std::string& name) {
+  return std::any_of(xattrs.begin(), xattrs.end(), [&](const Xattr& one) { return one.name == name; });
+}
+
 }  // namespace
 
 // Not kept: what the filesystem decides itself (extents, inline data, verity, encryption) or what would
@@ -28,7 +41,7 @@ std::string proc_path(int fd) {
 const uint32_t kKeptFlags = FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL | FS_SYNC_FL |
                             FS_DIRSYNC_FL | FS_NOCOW_FL | FS_COMPR_FL | FS_TOPDIR_FL | FS_PROJINHERIT_FL |
                             FS_UNRM_FL | FS_SECRM_FL;
-const uint32_t kImmutable = FS_IMMUTABLE_FL, kAppendOnly = FS_APPEND_FL;
+const uint32_t kLateFlags = kSealFlags | FS_SYNC_FL;
 
 std::string encode_xattrs(std::vector<Xattr> xattrs) {
   std::sort(xattrs.begin(), xattrs.end(), [](const Xattr& a, const Xattr& b) { return a.name < b.name; });
@@ -59,8 +72,16 @@ Expected<std::string> read_xattrs(int fd, const std::string& object) {
 
 Result write_xattrs(int fd, std::string_view encoded, const std::string& object) {
   const std::string path = proc_path(fd);
+  const std::vector<Xattr> wanted = decode_xattrs(encoded);
+  const auto there = vs::read_xattrs(fd, object);
+  if (!there) return there.error();
   Result result = Ok{};
-  for (const auto& [name, value] : decode_xattrs(encoded))
+  // xfs has an ACL under two names: the second is gone with the first.
+  for (const auto& [name, value] : *there)
+    if (can_be_taken_off(name) && !has(wanted, name) && ::removexattr(path.c_str(), name.c_str()) != 0 &&
+        errno != ENODATA)
+      result = problem_from_errno("remove attribute " + escaped(name) + " of", object);
+  for (const auto& [name, value] : wanted)
     if (::setxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0) != 0)
       result = problem_from_errno("set attribute " + escaped(name) + " of", object);
   return result;
@@ -74,21 +95,24 @@ void read_flags(int fd, uint32_t& flags, uint32_t& project) {
 }
 
 Result write_project(int fd, uint32_t project, const std::string& object) {
-  return project == 0 ? Result(Ok{}) : set_project(fd, project, object);
+  if (project_of(fd) == project) return Ok{};
+  auto done = set_project(fd, project, object);
+  if (!done && project == 0 && done.error().code == EINVAL) return Ok{};
+  return done;
 }
 
-Result write_flags(int fd, uint32_t flags, const std::string& object) {
-  if (flags == 0) return Ok{};
-  long raw = 0;
-  if (::ioctl(fd, FS_IOC_GETFLAGS, &raw) == 0) {
-    long wanted = static_cast<long>((static_cast<uint32_t>(raw) & ~kKeptFlags) | flags);
-    if (::ioctl(fd, FS_IOC_SETFLAGS, &wanted) == 0) return Ok{};
-    // A filesystem may lack some; the ones that protect are tried alone.
-    wanted = static_cast<long>(static_cast<uint32_t>(raw) |
-                               (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL)));
-    if (errno == EOPNOTSUPP && ::ioctl(fd, FS_IOC_SETFLAGS, &wanted) == 0)
-      return problem_from(EOPNOTSUPP, "set some of the inode flags of", object);
-  }
+Result write_flags(int fd, uint32_t flags, uint32_t which, const std::string& object) {
+  flags &= which;
+  const auto there = inode_flags(fd, object);
+  if (!there) return flags == 0 ? Result(Ok{}) : Result(there.error());
+  const auto set = [&](uint32_t chosen) {
+    long wanted = (*there & ~(which & chosen)) | (flags & chosen);
+    return static_cast<uint32_t>(wanted) == *there || ::ioctl(fd, FS_IOC_SETFLAGS, &wanted) == 0;
+  };
+  if (set(kKeptFlags)) return Ok{};
+  // A filesystem may lack some; the ones that all have are tried alone.
+  if (errno == EOPNOTSUPP && set(FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL))
+    return problem_from(EOPNOTSUPP, "set some of the inode flags of", object);
   return problem_from_errno("set inode flags of", object);
 }
 

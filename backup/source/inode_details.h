@@ -36,14 +36,22 @@ std::vector<Xattr> decode_xattrs(std::string_view bytes);  // of anything: stops
 
 // `fd` may be O_PATH. Attributes that the filesystem does not have are none.
 Expected<std::string> read_xattrs(int fd, const std::string& object);
+// What is written is made equal, not added to what is there: a new file has what its directory or its mount
+// hands down (a default ACL, flags, a project), and that is taken off. Labels of the host's security modules
+// and what a filesystem shows of its own stay.
 Result write_xattrs(int fd, std::string_view encoded, const std::string& object);
 // `fd` readable, a regular file or directory; elsewhere nothing is read.
 void read_flags(int fd, uint32_t& flags, uint32_t& project);
-// In this order: project first (an immutable inode takes none), then all flags.
+// An immutable inode takes no project any more. Project 0 that a user namespace may not give is no problem:
+// whoever counts by it is outside.
 Result write_project(int fd, uint32_t project, const std::string& object);
-Result write_flags(int fd, uint32_t flags, const std::string& object);
+// Of the flags in `which`, those in `flags` are set and the others cleared. Before attributes: btrfs makes
+// its attribute of compression anew when flags are set.
+Result write_flags(int fd, uint32_t flags, uint32_t which, const std::string& object);
 extern const uint32_t kKeptFlags;
-extern const uint32_t kImmutable, kAppendOnly;
+// Those that keep names from coming and going, and the one that has each write wait for the disk: to be set
+// when all else is done.
+extern const uint32_t kLateFlags;
 
 Expected<std::string> read_target(int path_fd, const std::string& object);
 

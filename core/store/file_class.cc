@@ -40,6 +40,10 @@ ssize_t with_room(std::string& bytes, size_t room, Read read) {
   }
 }
 
+bool has(const std::vector<Xattr>& xattrs, std::string_view name) {
+  return std::any_of(xattrs.begin(), xattrs.end(), [&](const Xattr& x) { return x.name == name; });
+}
+
 }  // namespace
 
 Expected<std::vector<Xattr>> read_xattrs(int fd, const std::string& object) {
@@ -77,8 +81,7 @@ uint64_t xattr_hash(const std::vector<Xattr>& xattrs) {
 }
 
 bool has_file_capability(const std::vector<Xattr>& xattrs) {
-  return std::any_of(xattrs.begin(), xattrs.end(),
-                     [](const Xattr& x) { return x.name == "security.capability"; });
+  return has(xattrs, "security.capability");
 }
 
 Expected<uint64_t> xattr_hash_of(int fd, const std::string& object) {
@@ -94,6 +97,17 @@ FileClass class_of(const FileStat& stat, uint64_t xattrs) {
 }
 
 namespace {
+// Its directory's default ACL. Labels of security modules are the host's own and stay.
+Result take_inherited_acl_off(int fd, const std::vector<Xattr>& wanted, const std::string& object) {
+  const auto now = read_xattrs(fd, object);
+  if (!now) return now.error();
+  for (const auto& present : *now)
+    if (present.name.starts_with("system.posix_acl_") && !has(wanted, present.name) &&
+        ::fremovexattr(fd, present.name.c_str()) != 0 && errno != ENODATA)
+      return problem_from_errno("remove extended attribute " + present.name + " of", object);
+  return Ok{};
+}
+
 Result set_times(int fd, int64_t mtime_ns, const std::string& object) {
   timespec mtime{};
   mtime.tv_sec = mtime_ns / 1'000'000'000;
@@ -113,6 +127,7 @@ Result give_class(int fd, const FileClass& file_class, const std::vector<Xattr>&
                   const std::string& object) {
   if (::fchown(fd, file_class.uid, file_class.gid) != 0) return problem_from_errno("set owner of", object);
   if (::fchmod(fd, file_class.mode & 07777) != 0) return problem_from_errno("set mode of", object);
+  if (auto taken_off = take_inherited_acl_off(fd, xattrs, object); !taken_off) return taken_off;
   for (const auto& [name, value] : xattrs)
     if (::fsetxattr(fd, name.c_str(), value.data(), value.size(), 0) != 0)
       return problem_from_errno("set extended attribute " + name + " of", object);
@@ -124,8 +139,7 @@ Result restore_class(int fd, const FileClass& file_class, const std::vector<Xatt
   const auto now = read_xattrs(fd, object);
   if (!now) return now.error();
   for (const auto& present : *now)
-    if (std::none_of(xattrs.begin(), xattrs.end(), [&](const Xattr& x) { return x.name == present.name; }) &&
-        ::fremovexattr(fd, present.name.c_str()) != 0)
+    if (!has(xattrs, present.name) && ::fremovexattr(fd, present.name.c_str()) != 0)
       return problem_from_errno("remove extended attribute " + present.name + " of", object);
   return give_class(fd, file_class, xattrs, object);
 }

@@ -33,8 +33,8 @@ bool has_file_capability(const std::vector<Xattr>& xattrs);
 Expected<uint64_t> xattr_hash_of(int fd, const std::string& object);
 
 FileClass class_of(const FileStat& stat, uint64_t xattrs);
-// Makes an open file (ours, not yet seen by any guest) of this class. mtime last, because the others move
-// ctime only.
+// Makes an open file (ours, not yet seen by any guest) of this class; an ACL that it has of its directory
+// goes. mtime last, because the others move ctime only.
 Result give_class(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs,
                   const std::string& object);
 // Puts back what differs of mode, owner, mtime, xattrs; for a master whose class a guest changed in an

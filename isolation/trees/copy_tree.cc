@@ -94,6 +94,8 @@ Result give_all_at(int pinned, int dir, const char* name, const std::string& sho
       ::fchownat(dir, name, found.st_uid, found.st_gid, AT_SYMLINK_NOFOLLOW) != 0 ||
       (!S_ISLNK(found.st_mode) && ::fchmodat(dir, name, found.st_mode & 07777, 0) != 0))
     return problem_from_errno("set owner and mode of the copy of", shown);
+  // The default ACL of its directory.
+  ::lremovexattr(in_proc(dir, name).c_str(), "system.posix_acl_access");
   for (const auto& [key, value] : *xattrs)
     if (::lsetxattr(in_proc(dir, name).c_str(), key.c_str(), value.data(), value.size(), 0) != 0 &&
         errno != ENOTSUP)

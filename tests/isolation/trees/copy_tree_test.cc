@@ -13,6 +13,7 @@
 #include "core/unique_fd.h"
 #include "isolation/trees/clone.h"
 #include "tests/support/deep_tree.h"
+#include "tests/support/run.h"
 #include "tests/support/temp_dir.h"
 
 namespace vs::isolation {
@@ -67,6 +68,18 @@ TEST_F(CopyTreeTest, EachKindOfFileIsCopiedWithAllItHas) {
   if (::geteuid() == 0) expect_same("usr/null");
   EXPECT_EQ(test::read_file(dir_ / "to/usr/file"), "content");
   EXPECT_EQ(fs::read_symlink(dir_ / "to/usr/link"), "/nowhere/at all");
+}
+
+TEST_F(CopyTreeTest, TheDefaultAclOfThePlaceIsNotOnTheCopies) {
+  test::write_file(dir_ / "from/dir/file", "content");
+  ASSERT_EQ(::mkfifo((dir_ / "from/dir/fifo").c_str(), 0660), 0);
+  test::must_run({"setfacl", "-d", "-m", "u:1000:rwx", dir_ / "to"});
+  copy();
+  for (const char* name : {"to/dir", "to/dir/file", "to/dir/fifo"})
+    for (const char* acl : {"system.posix_acl_access", "system.posix_acl_default"})
+      EXPECT_LT(::getxattr((dir_ / name).c_str(), acl, nullptr, 0), 0) << acl << " of " << name;
+  for (const char* name : {"dir", "dir/file", "dir/fifo"})
+    EXPECT_EQ(of(std::string("from/") + name).st_mode, of(std::string("to/") + name).st_mode);
 }
 
 TEST_F(CopyTreeTest, NamesOfOneFileStayNamesOfOneFile) {
