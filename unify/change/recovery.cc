@@ -75,32 +75,15 @@ class Recovery {
     if (auto sealed = guard_.seal(master.fd.get(), master.shown); !sealed)
       context_.log.object_failed(sealed.error().message);
     ++result_.sealed;
-    const auto digests = digest_file(master.fd.get(), DigestAlgorithm::none, master.shown);
-    const bool intact = digests && digests->sha256 == master.record.sha256;
-    if (!intact)
-      context_.log.object_failed(
-          "master " + master.shown +
-          " was changed while the run was interrupted; every name given to it then is taken back");
+    const bool intact = content_intact(master);
     // With the class as it was recorded: close() puts it back if a guest changed it.
     UnsealedWindow window(guard_, shared_file(master), nullptr, counts_, &context_.log);
     if (!open_patiently(window, master.shown)) {
       ++result_.unfinished;
       return false;
     }
-    // It may have died with the project of a guest (exchange.h).
-    const uint32_t project = inherited_project(store_.staging_fd());
-    if (project_of(master.fd.get()) != project)
-      if (auto set = set_project(master.fd.get(), project, master.shown); !set)
-        context_.log.object_failed(set.error().message);
-    std::map<uint64_t, std::vector<Entry>> by_old;
-    for (const auto& step : batch.steps) {
-      const uint64_t of = batch.kind == StepKind::link ? step.new_ino : step.old_ino;
-      if (of != master.record.ino) continue;
-      const auto staged = stat_at(store_.staging_fd(), step.staged.c_str(), step.staged);
-      by_old[batch.kind == StepKind::link ? step.old_ino : step.new_ino].push_back(
-          {&step, staged ? staged->ino : 0});
-    }
-    for (auto& [_, entries] : by_old) {
+    give_host_project(master);
+    for (auto& [_, entries] : entries_by_inode(batch, master.record.ino)) {
       if (batch.kind == StepKind::link)
         finish_link(master, entries, intact);
       else
@@ -116,6 +99,38 @@ class Recovery {
       retired_.push_back(masters_[*index]);
     }
     return true;
+  }
+
+  // A master that was changed while it was unsealed gets no names; said once.
+  bool content_intact(const OpenMaster& master) {
+    const auto digests = digest_file(master.fd.get(), DigestAlgorithm::none, master.shown);
+    const bool intact = digests && digests->sha256 == master.record.sha256;
+    if (!intact)
+      context_.log.object_failed(
+          "master " + master.shown +
+          " was changed while the run was interrupted; every name given to it then is taken back");
+    return intact;
+  }
+
+  // It may have died with the project of a guest (exchange.h). Within the master's window.
+  void give_host_project(const OpenMaster& master) {
+    const uint32_t project = inherited_project(store_.staging_fd());
+    if (project_of(master.fd.get()) == project) return;
+    if (auto set = set_project(master.fd.get(), project, master.shown); !set)
+      context_.log.object_failed(set.error().message);
+  }
+
+  // The steps of this master, with what is in staging for each, by the inode that is linked to the master or
+  // the copy that is released from it: its names go one way together.
+  std::map<uint64_t, std::vector<Entry>> entries_by_inode(const JournalBatch& batch, uint64_t master_ino) {
+    const bool link = batch.kind == StepKind::link;
+    std::map<uint64_t, std::vector<Entry>> by_inode;
+    for (const auto& step : batch.steps) {
+      if ((link ? step.new_ino : step.old_ino) != master_ino) continue;
+      const auto staged = stat_at(store_.staging_fd(), step.staged.c_str(), step.staged);
+      by_inode[link ? step.old_ino : step.new_ino].push_back({&step, staged ? staged->ino : 0});
+    }
+    return by_inode;
   }
 
   bool open_patiently(UnsealedWindow& window, const std::string& shown) {
