@@ -37,6 +37,11 @@ Result read_whole_master(const OpenMaster& master, std::string& bytes) {
   return read_exactly(master.fd.get(), bytes.data(), bytes.size(), 0, master.shown);
 }
 
+bool is_refused(const GroupWork& work, uint32_t v) {
+  return std::any_of(work.refused.begin(), work.refused.end(),
+                     [&](const auto& one) { return one.first == v; });
+}
+
 }  // namespace
 
 std::string Linker::staged_name(const GroupWork& work, uint32_t duplicate, uint32_t name) const {
@@ -73,9 +78,7 @@ void Linker::prepare(GroupWork& work) {
   if (reason == Reason::io_error) log_.object_failed(master.error().message);
   log_.remember_first(reason_name(reason), master.error().message);
   for (uint32_t v = work.begin; v < work.end; ++v)
-    if (std::none_of(work.refused.begin(), work.refused.end(),
-                     [&](const auto& one) { return one.first == v; }))
-      work.refused.emplace_back(v, reason);
+    if (!is_refused(work, v)) work.refused.emplace_back(v, reason);
 }
 
 void Linker::announce(const GroupWork& work, JournalBatch& batch) const {
@@ -202,25 +205,36 @@ bool Linker::unchanged(const SwappedDuplicate& duplicate, uint64_t xattrs) const
   return *now == expected;
 }
 
+void Linker::refuse(GroupWork& work, uint32_t v, const Problem& problem) {
+  const Reason reason = reason_of_errno(problem.code);
+  if (reason == Reason::too_many_links) {
+    work.full = true;
+    work.deferred.push_back(v);
+    return;
+  }
+  work.refused.emplace_back(v, problem.code == EOPNOTSUPP                         ? Reason::lease_refused
+                               : problem.code == EINVAL || problem.code == EACCES ? Reason::changed_meanwhile
+                                                                                  : reason);
+  log_.remember_first(reason_name(work.refused.back().second),
+                      problem.message.empty()
+                          ? escaped(shown(files_.plan.names[files_.plan.duplicates[v].begin]))
+                          : problem.message);
+  if (reason == Reason::io_error && !problem.message.empty()) log_.object_failed(problem.message);
+}
+
+void Linker::link_duplicate(GroupWork& work, uint32_t v, const std::string& bytes) {
+  if (work.full) return work.deferred.push_back(v);
+  auto duplicate = check_duplicate(work, v, bytes);
+  if (!duplicate) return refuse(work, v, duplicate.error());
+  if (auto swapped = swap_names(work, *duplicate); !swapped) {
+    take_back(work, *duplicate);
+    return refuse(work, v, swapped.error());
+  }
+  work.swapped.push_back(std::move(*duplicate));
+}
+
 void Linker::link(GroupWork& work) {
   if (!work.ready) return;
-  const auto refuse = [&](uint32_t v, const Problem& problem) {
-    const Reason reason = reason_of_errno(problem.code);
-    if (reason == Reason::too_many_links) {
-      work.full = true;
-      work.deferred.push_back(v);
-      return;
-    }
-    work.refused.emplace_back(v, problem.code == EOPNOTSUPP ? Reason::lease_refused
-                                 : problem.code == EINVAL || problem.code == EACCES
-                                     ? Reason::changed_meanwhile
-                                     : reason);
-    log_.remember_first(reason_name(work.refused.back().second),
-                        problem.message.empty()
-                            ? escaped(shown(files_.plan.names[files_.plan.duplicates[v].begin]))
-                            : problem.message);
-    if (reason == Reason::io_error && !problem.message.empty()) log_.object_failed(problem.message);
-  };
   std::string bytes;
   if (auto read = read_whole_master(work.master, bytes); !read) {
     log_.object_failed(read.error().message);
@@ -229,29 +243,11 @@ void Linker::link(GroupWork& work) {
   }
   work.window = std::make_unique<UnsealedWindow>(guard_, shared_file(work.master), nullptr, counts_, &log_);
   if (auto opened = work.window->open(); !opened) {
-    for (uint32_t v = work.begin; v < work.end; ++v) refuse(v, opened.error());
+    for (uint32_t v = work.begin; v < work.end; ++v) refuse(work, v, opened.error());
     return;
   }
-  for (uint32_t v = work.begin; v < work.end; ++v) {
-    if (std::any_of(work.refused.begin(), work.refused.end(),
-                    [&](const auto& one) { return one.first == v; }))
-      continue;
-    if (work.full) {
-      work.deferred.push_back(v);
-      continue;
-    }
-    auto duplicate = check_duplicate(work, v, bytes);
-    if (!duplicate) {
-      refuse(v, duplicate.error());
-      continue;
-    }
-    if (auto swapped = swap_names(work, *duplicate); !swapped) {
-      take_back(work, *duplicate);
-      refuse(v, swapped.error());
-      continue;
-    }
-    work.swapped.push_back(std::move(*duplicate));
-  }
+  for (uint32_t v = work.begin; v < work.end; ++v)
+    if (!is_refused(work, v)) link_duplicate(work, v, bytes);
   work.verdict = work.window->seal();
 }
 

@@ -97,6 +97,9 @@ class Linker {
   Result same_bytes(int duplicate_fd, const GroupWork& work, const std::string& bytes,
                     const std::string& object) const;
   Result swap_names(GroupWork& work, SwappedDuplicate& duplicate);
+  void link_duplicate(GroupWork& work, uint32_t duplicate, const std::string& bytes);
+  // For what stood in the way; where that is the number of links of this master, it waits for another.
+  void refuse(GroupWork& work, uint32_t duplicate, const Problem& problem);
   void take_back(GroupWork& work, SwappedDuplicate& duplicate);
   void return_duplicates(GroupWork& work, const std::vector<SwappedDuplicate*>& to_return);
   void remove_staged(GroupWork& work, const StagedName& name);
