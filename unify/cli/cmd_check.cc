@@ -12,23 +12,21 @@ struct CheckOptions : Options {
   std::string against;
 };
 
-Exit check(CheckOptions& options) {
-  Command command(options);
-  const std::vector<std::string> suspects = options.guests;
-  options.guests.clear();  // link counts need all of them
-  const OpenedPool pool = look_at_pool(take_inventory(options, command.context()), command.context());
-  CheckResult result;
+CheckResult find(const CheckOptions& options, const std::vector<std::string>& suspects,
+                 const OpenedPool& pool, RunContext& context) {
   if (options.against.empty()) {
     for (const auto& name : suspects) guest_number(pool.guests(), name);
-    result = check_masters(pool, options.trees.empty() || suspects.empty(), command.context());
-  } else {
-    if (suspects.size() != 1)
-      throw Error("check --against REF takes exactly one vserver to compare with it", Exit::usage);
-    result = check_against(pool, guest_number(pool.guests(), options.against),
-                           guest_number(pool.guests(), suspects[0]), command.context());
+    return check_masters(pool, options.trees.empty() || suspects.empty(), context);
   }
-  for (const auto& finding : result.findings) {
-    if (options.json)
+  if (suspects.size() != 1)
+    throw Error("check --against REF takes exactly one vserver to compare with it", Exit::usage);
+  return check_against(pool, guest_number(pool.guests(), options.against),
+                       guest_number(pool.guests(), suspects[0]), context);
+}
+
+void print_findings(const std::vector<Finding>& findings, bool json, Command& command) {
+  for (const auto& finding : findings) {
+    if (json)
       command.line({{"type", "finding"},
                     {"kind", finding.kind},
                     {"object", finding.object},
@@ -36,29 +34,43 @@ Exit check(CheckOptions& options) {
     else
       fmt::print("{:<16} {}  {}\n", finding.kind, finding.object, finding.detail);
   }
-  if (options.against.empty() && !pool.guard().shares_inodes())
-    command.print(
-        "guard reflink: vservers share extents only, a write by one copies; nothing shared can be tampered "
-        "with");
-  else if (options.against.empty())
-    command.print(fmt::format("{} masters read and compared with their digests, {} names in {} vservers: {}",
-                              result.masters, result.names, pool.guests().size(),
-                              result.findings.empty() ? "all sealed, all as they were made"
-                                                      : fmt::format("{} findings", result.findings.size())));
-  else
-    command.print(fmt::format(
-        "{} package files of {} compared with {}: {}", result.files_compared, suspects[0], options.against,
-        result.findings.empty() ? "no difference" : fmt::format("{} findings", result.findings.size())));
-  Exit code = command.exit_code();
-  if (options.json) {
-    RunSummary summary;
-    summary.verb = "check";
-    summary.guests = pool.guests().size();
-    summary.masters = result.masters;
-    summary.files_considered = result.files_compared;
-    summary.files_unified_before = result.names;
-    code = command.finish(summary);
-  }
+}
+
+// What was looked at, and how that went, in one sentence.
+std::string conclusion(const CheckOptions& options, const std::vector<std::string>& suspects,
+                       const OpenedPool& pool, const CheckResult& result) {
+  const std::string findings = fmt::format("{} findings", result.findings.size());
+  if (!options.against.empty())
+    return fmt::format("{} package files of {} compared with {}: {}", result.files_compared, suspects[0],
+                       options.against, result.findings.empty() ? "no difference" : findings);
+  if (!pool.guard().shares_inodes())
+    return "guard reflink: vservers share extents only, a write by one copies; nothing shared can be "
+           "tampered with";
+  return fmt::format("{} masters read and compared with their digests, {} names in {} vservers: {}",
+                     result.masters, result.names, pool.guests().size(),
+                     result.findings.empty() ? "all sealed, all as they were made" : findings);
+}
+
+RunSummary summary_of(const CheckResult& result, size_t guests) {
+  RunSummary summary;
+  summary.verb = "check";
+  summary.guests = guests;
+  summary.masters = result.masters;
+  summary.files_considered = result.files_compared;
+  summary.files_unified_before = result.names;
+  return summary;
+}
+
+Exit check(CheckOptions& options) {
+  Command command(options);
+  const std::vector<std::string> suspects = options.guests;
+  options.guests.clear();  // link counts need all of them
+  const OpenedPool pool = look_at_pool(take_inventory(options, command.context()), command.context());
+  const CheckResult result = find(options, suspects, pool, command.context());
+  print_findings(result.findings, options.json, command);
+  command.print(conclusion(options, suspects, pool, result));
+  const Exit code =
+      options.json ? command.finish(summary_of(result, pool.guests().size())) : command.exit_code();
   return result.findings.empty() ? code : Exit::failed;
 }
 
