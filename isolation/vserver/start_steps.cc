@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <ctime>
 #include <filesystem>
+#include <map>
 
 #include "core/crash_point.h"
 #include "core/durable/durable_file.h"
@@ -244,8 +245,14 @@ Result prepare_guest(Start& start, InitStyle& style) {
   return confine(confinement_of(start));
 }
 
-// Process 1 of the guest. `report` tells the starting command the init's style, or what failed; it is closed
-// by exec, or before our own init goes on.
+// What process 1 of the guest tells the starting command through a pipe: this byte, and then a text up to the
+// end.
+enum class Report : char {
+  ready = '+',  // the style of the guest's init
+  failed = '-'  // what failed
+};
+
+// Process 1 of the guest. `report` is closed by exec, or before our own init goes on.
 int guest_body(Start& start, int report) {
   InitStyle style = InitStyle::plain;
   Result prepared = Ok{};
@@ -255,52 +262,70 @@ int guest_body(Start& start, int report) {
     prepared = Problem{0, error.what()};
   }
   const std::string message =
-      prepared ? fmt::format("+{}", init_style_name(style)) : "-" + prepared.error().message;
+      prepared ? fmt::format("{}{}", static_cast<char>(Report::ready), init_style_name(style))
+               : static_cast<char>(Report::failed) + prepared.error().message;
   if (::write(report, message.data(), message.size()) < 0 || !prepared) return 125;
   if (style == InitStyle::rc || style == InitStyle::plain) ::syscall(SYS_close_range, 3, ~0U, 0);
   return run_guest_init(style);
 }
 
-void spawn_context(Start& start) {
+// What holds in the context: for commands that enter it later, and for status.
+std::map<std::string, std::string> facts_of(const Start& start) {
   const auto& config = start.config;
-  int pipe[2];
-  if (::pipe2(pipe, O_CLOEXEC) != 0) throw Error(problem_from_errno("make", "a pipe").message);
-  UniqueFd read_end(pipe[0]), write_end(pipe[1]);
-  CreateOptions options;
-  options.number = config.context;
-  options.name = config.name;
-  options.cgroup = start.cgroup.get();
-  options.network = config.private_network;
-  options.facts = {{"CGROUP", config.name},
-                   {"GUARDS", start.guards},
-                   {"KEEP", fmt::format("{:x}", config.keep())},
-                   {"STARTED", fmt::to_string(std::time(nullptr))},
-                   {"SCOPED", confinement_of(start).scope_abstract_sockets ? "1" : "0"}};
   std::string shown;
   for (const auto& address : config.addresses) shown += (shown.empty() ? "" : " ") + address.text();
-  options.facts["ADDRESSES"] = config.has_own_addresses ? shown : config.private_network ? "none" : "all";
+  return {{"CGROUP", config.name},
+          {"GUARDS", start.guards},
+          {"KEEP", fmt::format("{:x}", config.keep())},
+          {"STARTED", fmt::to_string(std::time(nullptr))},
+          {"SCOPED", confinement_of(start).scope_abstract_sockets ? "1" : "0"},
+          {"ADDRESSES", config.has_own_addresses ? shown
+                        : config.private_network ? "none"
+                                                 : "all"}};
+}
+
+CreateOptions create_options(Start& start) {
+  CreateOptions options;
+  options.number = start.config.context;
+  options.name = start.config.name;
+  options.cgroup = start.cgroup.get();
+  options.network = start.config.private_network;
+  options.facts = facts_of(start);
   options.prepare = [&start](unsigned number) {
     if (start.config.user_namespace) prepare_user_namespace(start, number);
     tie(start, number);
     return start.first_id;
   };
-  if (config.user_namespace)
+  if (start.config.user_namespace)
     options.complete = [&start](const Child& child) { complete_user_namespace(start, child); };
+  return options;
+}
+
+// Waits until process 1 has reported; gives the style of its init. Throws Error with what failed in it.
+std::string await_report(int pipe, const std::string& name) {
+  std::string message;
+  char buffer[4096];
+  for (ssize_t got; (got = ::read(pipe, buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR);)
+    if (got > 0) message.append(buffer, static_cast<size_t>(got));
+  if (message.empty())
+    throw Error(fmt::format("vserver {} could not be started: its first process ended", name));
+  if (message[0] == static_cast<char>(Report::failed))
+    throw Error(fmt::format("vserver {} could not be started: {}", name, message.substr(1)));
+  return message.substr(1);
+}
+
+void spawn_context(Start& start) {
+  int pipe[2];
+  if (::pipe2(pipe, O_CLOEXEC) != 0) throw Error(problem_from_errno("make", "a pipe").message);
+  UniqueFd read_end(pipe[0]), write_end(pipe[1]);
   const Child child = start.runtime.contexts->create(
-      options, [&](unsigned) { return guest_body(start, write_end.get()); }, start.context);
+      create_options(start), [&](unsigned) { return guest_body(start, write_end.get()); }, start.context);
   start.mounts.reset();
   start.held.add("context", fmt::to_string(start.context.number));
   write_end.reset();
-  std::string message;
-  char buffer[4096];
-  for (ssize_t got; (got = ::read(read_end.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR);)
-    if (got > 0) message.append(buffer, static_cast<size_t>(got));
-  if (message.starts_with('-'))
-    throw Error(fmt::format("vserver {} could not be started: {}", config.name, message.substr(1)));
-  if (message.empty())
-    throw Error(fmt::format("vserver {} could not be started: its first process ended", config.name));
-  start.context.facts["INIT"] = message.substr(1);
-  start.held.add("init", message.substr(1));
+  const std::string init = await_report(read_end.get(), start.config.name);
+  start.context.facts["INIT"] = init;
+  start.held.add("init", init);
 }
 
 void write_state(Start& start) {
