@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "core/escape.h"
+#include "unify/change/names_of_masters.h"
 #include "unify/scan/scanner.h"
 
 namespace vs::unify {

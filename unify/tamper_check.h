@@ -1,7 +1,6 @@
 // Proof that nothing shared was tampered with.
 #pragma once
 
-#include "unify/change/release.h"
 #include "unify/unify.h"
 
 namespace vs::unify {

@@ -1,6 +1,6 @@
 #include <fmt/format.h>
 
-#include "unify/change/release.h"
+#include "unify/change/garbage.h"
 #include "unify/cli/command.h"
 
 namespace vs::unify {

@@ -12,6 +12,8 @@
 
 #include "tests/support/skip.h"
 #include "tests/unify/fixture.h"
+#include "unify/change/garbage.h"
+#include "unify/change/names_of_masters.h"
 #include "unify/unify.h"
 
 namespace vs::unify {
