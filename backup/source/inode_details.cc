@@ -30,6 +30,11 @@ bool can_be_taken_off(const std::string& name) {
          name.starts_with("trusted.");
 }
 
+// The filesystem has no flags, or no projects.
+bool has_no_such(const Problem& problem) {
+  return problem.code == ENOTTY || problem.code == EOPNOTSUPP || problem.code == ENOSYS;
+}
+
 bool has(const std::vector<Xattr>& xattrs, const std::string& name) {
   return std::any_of(xattrs.begin(), xattrs.end(), [&](const Xattr& one) { return one.name == name; });
 }
@@ -95,16 +100,15 @@ void read_flags(int fd, uint32_t& flags, uint32_t& project) {
 }
 
 Result write_project(int fd, uint32_t project, const std::string& object) {
-  if (project_of(fd) == project) return Ok{};
   auto done = set_project(fd, project, object);
-  if (!done && project == 0 && done.error().code == EINVAL) return Ok{};
+  if (!done && project == 0 && (has_no_such(done.error()) || done.error().code == EINVAL)) return Ok{};
   return done;
 }
 
 Result write_flags(int fd, uint32_t flags, uint32_t which, const std::string& object) {
   flags &= which;
   const auto there = inode_flags(fd, object);
-  if (!there) return flags == 0 ? Result(Ok{}) : Result(there.error());
+  if (!there) return flags == 0 && has_no_such(there.error()) ? Result(Ok{}) : Result(there.error());
   const auto set = [&](uint32_t chosen) {
     long wanted = (*there & ~(which & chosen)) | (flags & chosen);
     return static_cast<uint32_t>(wanted) == *there || ::ioctl(fd, FS_IOC_SETFLAGS, &wanted) == 0;
