@@ -73,24 +73,6 @@ std::string stamp_of(int64_t ns) {
   return text;
 }
 
-std::string stamp_limit(const std::string& time) {
-  std::string digits;
-  for (const char c : time) {
-    if (c >= '0' && c <= '9')
-      digits += c;
-    else if (std::string_view("-: TZ").find(c) == std::string_view::npos)
-      throw Error("'" + escaped(time) +
-                      "': expected a time such as 2026-11-24, 2026-11-24T03:00 or 20261124T030000Z (UTC)",
-                  Exit::usage);
-  }
-  if (time.empty()) return {};
-  if (digits.size() < 4 || digits.size() > 14)
-    throw Error("'" + escaped(time) + "': expected a time such as 2026-11-24 or 20261124T030000Z (UTC)",
-                Exit::usage);
-  digits.resize(14, '9');  // the end of that day, hour or minute
-  return digits.substr(0, 8) + "T" + digits.substr(8) + "Z";
-}
-
 std::string archive_name(const CatalogHeader& header) {
   if (header.kind == "pool") return fmt::format("pool-{}", header.number);
   return header.guest + "-" + header.kind + "-" + header.stamp;

@@ -51,8 +51,8 @@ class ArchiveSet {
 
   std::vector<std::string> guests() const;
   std::vector<Archive> history(const std::string& guest) const;  // full and inc, oldest first
-  // The archives that make up the newest state not after `time` ("" = the last): the full first. Empty when
-  // there is none.
+  // The archives that make up the newest state not after the stamp `time` ("" = the last): the full first.
+  // Empty when there is none.
   std::vector<Archive> chain(const std::string& guest, const std::string& time) const;
   Expected<GuestState> state(const std::string& guest, const std::string& time) const;
   Expected<Catalog> catalog(
@@ -71,9 +71,6 @@ class ArchiveSet {
 
 std::string archive_name(const CatalogHeader& header);
 std::string stamp_of(int64_t ns);
-// "2026-11-24", "2026-11-24 03:00", "20261124T030000Z" or the beginning of one: the last stamp that is not
-// after it. "" stays "".
-std::string stamp_limit(const std::string& time);
 int64_t now_ns();
 
 // Drops directories that cannot be reached from the root any more (older records of what was deleted).

@@ -20,7 +20,9 @@ Exit check(CheckFlags& options) {
   auto& context = command.context();
   StoredBackups backups(only_set(options));
   ArchiveSet& set = *backups.set();
-  for (const auto& guest : options.guests) backups.parse(guest);
+  for (const auto& text : options.guests)
+    if (const Selection selection = backups.parse(text); selection.guest != text)
+      throw Error("check takes NAME, and reads all states of it", Exit::usage);
   std::vector<Finding> findings;
   CheckCounts counts;
   {
@@ -34,7 +36,9 @@ Exit check(CheckFlags& options) {
             ? options.scratch
             : fmt::format("{}/vbackup-rehearsal-{}", tmp != nullptr ? tmp : "/var/tmp", ::getpid());
     const auto timed = context.timer.time("rehearse");
-    rehearse(backups, options.guests.empty() ? backups.guests() : options.guests, scratch, findings, context);
+    const auto guests = options.guests.empty() ? backups.guests() : options.guests;
+    for (const auto& guest : guests) command.say_state(guest, value_or_throw(backups.stamp(guest, "")));
+    rehearse(backups, guests, scratch, findings, context);
   }
   for (const auto& finding : findings) {
     command.print(fmt::format("{:<10} {}  {}", finding.kind, finding.object, finding.detail));

@@ -18,24 +18,36 @@ struct PruneFlags : Options {
 
 struct ForgetFlags : PruneFlags {
   Retention keep;
-  bool prune = false;
+  bool prune = false, even_newest = false;
 };
 
-// Archives named NAME@TIME, with those of their chain that come after them, which would be worth nothing
-// without.
-std::vector<Verdict> named(const ArchiveSet& set, const Selection& selection) {
+// The one archive that NAME@TIME is for certain: "the last one before", as for a restore, might be another
+// than the one that was meant, and this cannot be taken back.
+Verdict named(const ArchiveSet& set, const Selection& selection, bool even_newest) {
   const auto history = set.history(selection.guest);
-  const auto it = std::find_if(history.rbegin(), history.rend(),
-                               [&](const Archive& a) { return a.header.stamp <= selection.time; });
-  if (it == history.rend())
-    throw Error(fmt::format("no backup of {} at or before {}", escaped(selection.guest), selection.time),
+  const std::string guest = escaped(selection.guest), time = escaped(selection.time.text);
+  const Archive* found = nullptr;
+  for (const auto& archive : history) {
+    if (archive.header.stamp < selection.time.first || archive.header.stamp > selection.time.last) continue;
+    if (found != nullptr)
+      throw Error(fmt::format("{} of {} is {} as well as {}; name one of them", time, guest,
+                              found->header.stamp, archive.header.stamp),
+                  Exit::usage);
+    found = &archive;
+  }
+  if (found == nullptr)
+    throw Error(fmt::format("no backup of {} is of {} (UTC): name one that vbackup list shows", guest, time),
+                Exit::usage);
+  if (found == &history.back() && !even_newest)
+    throw Error(fmt::format("{} is the newest backup of {}, which stays but with --even-newest",
+                            found->header.stamp, guest),
                 Exit::usage);
   for (const auto& other : history)
-    if (other.header.chain == it->header.chain && other.header.number > it->header.number)
-      throw Error(fmt::format("{} of {} is needed by {}; forget the newer ones first", it->header.stamp,
-                              escaped(selection.guest), other.header.stamp),
+    if (other.header.chain == found->header.chain && other.header.number > found->header.number)
+      throw Error(fmt::format("{} of {} is needed by {}; forget the newer ones first", found->header.stamp,
+                              guest, other.header.stamp),
                   Exit::usage);
-  return {{*it, false, ""}};
+  return {*found, false, ""};
 }
 
 void add_most_dead(Verb& verb, PruneFlags& options) {
@@ -51,12 +63,12 @@ std::vector<Verdict> decide(const ForgetFlags& options, const ArchiveSet& set, c
   for (const auto& text : options.guests) {
     const Selection selection = backups.parse(text);
     if (!selection.path.empty()) throw Error("forget takes NAME or NAME@TIME, not a path", Exit::usage);
-    if (selection.time.empty()) {
+    if (selection.time.text.empty()) {
       guests.push_back(selection.guest);
       continue;
     }
     times = true;
-    for (auto& verdict : named(set, selection)) verdicts.push_back(std::move(verdict));
+    verdicts.push_back(named(set, selection, options.even_newest));
   }
   if (times && guests.empty()) return verdicts;
   if (options.keep.empty())
@@ -158,11 +170,14 @@ void add_forget(CommandLine& line) {
   verb.option("--keep-weekly", "N", options.keep.weekly, "weeks (ISO)");
   verb.option("--keep-monthly", "N", options.keep.monthly, "months");
   verb.option("--keep-yearly", "N", options.keep.yearly, "years");
+  verb.flag("--even-newest", options.even_newest, "NAME@TIME may be the newest backup of its vserver");
   verb.flag("--prune", options.prune, "then prune");
   add_most_dead(verb, options);
   verb.flag("-n,--dry-run", options.dry_run, "say what would be removed");
   add_frame_options(verb, options);
-  verb.arguments("NAME[@TIME]", options.guests, "vservers to which the rules apply [all], or single backups",
+  verb.arguments("NAME[@TIME]", options.guests,
+                 "vservers to which the rules apply [all], or single backups: TIME (UTC) is a stamp, or a "
+                 "day, hour or minute of which there is one",
                  false);
   verb.footer(
       exit_codes("0 done, 1 failed, 2 usage, 11 another run holds the set",

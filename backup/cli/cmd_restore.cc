@@ -42,7 +42,9 @@ Exit run_restore(RestoreFlags& options) {
   if (options.all == !selections.empty())
     throw Error("name what to restore: NAME[@TIME][:PATH], or --all", Exit::usage);
   if (options.all)
-    for (const auto& guest : backups.guests()) selections.push_back({guest, "", ""});
+    for (const auto& guest : backups.guests()) selections.push_back({guest, {}, ""});
+  for (const auto& [guest, time, path] : selections)
+    command.say_state(guest, value_or_throw(backups.stamp(guest, time.last), Exit::usage));
   for (const auto& problem : backups.problems()) command.context().log.warning(problem);
   RestoreOptions restore_options;
   restore_options.target = options.target;

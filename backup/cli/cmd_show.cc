@@ -47,8 +47,9 @@ Exit show(ShowFlags& options) {
   uint64_t shown = 0;
   for (const auto& text : options.guests) {
     const Selection selection = backups.parse(text);
-    const auto state = backups.state(selection.guest, selection.time);
+    const auto state = backups.state(selection.guest, selection.time.last);
     if (!state) throw Error(state.error().message, Exit::usage);
+    command.say_state(selection.guest, state->stamp);
     const auto top = find_entry(*state, backups.pool(), selection.path);
     if (!top)
       throw Error(fmt::format("{}@{}: no '{}' in it", escaped(selection.guest), state->stamp,

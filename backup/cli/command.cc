@@ -4,11 +4,17 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/escape.h"
 #include "core/peak_memory.h"
 
 namespace vs::backup {
 
 Command::Command(const Options& options) : CommandFrame("vbackup", options), options_(options) {}
+
+void Command::say_state(const std::string& guest, const std::string& stamp) const {
+  print(escaped(guest) + " as of " + stamp);
+  line({{"type", "state"}, {"guest", guest}, {"stamp", stamp}});
+}
 
 Exit Command::finish(const std::string& verb, const nlohmann::ordered_json& summary,
                      const std::string& text) {

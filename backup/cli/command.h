@@ -12,6 +12,8 @@ namespace vs::backup {
 class Command : public CommandFrame {
  public:
   explicit Command(const Options& options);
+  // Which state of a vserver is what follows of, or is restored.
+  void say_state(const std::string& guest, const std::string& stamp) const;
   // The last line: `summary` gets type, verb, seconds, peak_rss_bytes; or `text`. Returns the exit code.
   Exit finish(const std::string& verb, const nlohmann::ordered_json& summary, const std::string& text);
 

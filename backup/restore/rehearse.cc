@@ -120,7 +120,7 @@ CheckCounts rehearse(StoredBackups& backups, const std::vector<std::string>& gue
                      const std::string& scratch_path, std::vector<Finding>& findings, RunContext& context) {
   const Scratch scratch(scratch_path);
   std::vector<Selection> selections;
-  for (const auto& guest : guests) selections.push_back({guest, "", ""});
+  for (const auto& guest : guests) selections.push_back({guest, {}, ""});
   RestoreOptions options;
   options.target = scratch_path;
   const RestoreCounts restored = restore(backups, selections, options, context);

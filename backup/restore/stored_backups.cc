@@ -36,46 +36,49 @@ std::vector<std::string> StoredBackups::guests() const {
 
 Selection StoredBackups::parse(const std::string& text) const {
   Selection selection;
-  const size_t colon = text.find(':');
-  // A time may have colons of its own: what follows '@' up to "Z:", or a colon that is followed by no digit.
-  size_t cut = colon;
-  const size_t at = text.rfind('@', text.find('/'));
-  const auto known = guests();
-  const auto exists = [&](const std::string& name) {
-    return std::find(known.begin(), known.end(), name) != known.end();
-  };
-  if (at != std::string::npos && !exists(text.substr(0, colon))) {
-    cut = at;
-    while (cut != std::string::npos) {
-      cut = text.find(':', cut + 1);
-      if (cut == std::string::npos || cut + 1 >= text.size() || text[cut + 1] < '0' || text[cut + 1] > '9')
-        break;
-    }
-    selection.guest = text.substr(0, at);
-    selection.time = stamp_limit(text.substr(at + 1, cut == std::string::npos ? cut : cut - at - 1));
-  } else {
-    selection.guest = text.substr(0, colon);
+  // A name may itself have an '@': the longest that fits.
+  for (const auto& name : guests())
+    if (text.starts_with(name) && name.size() > selection.guest.size() &&
+        (text.size() == name.size() || text[name.size()] == '@' || text[name.size()] == ':'))
+      selection.guest = name;
+  if (selection.guest.empty())
+    throw Error(
+        escaped(path_) + " has no backup of '" + escaped(text.substr(0, text.find_first_of("@:"))) + "'",
+        Exit::usage);
+  std::string_view rest = std::string_view(text).substr(selection.guest.size());
+  if (rest.starts_with('@')) {
+    rest.remove_prefix(1);
+    selection.time = take_state_time(rest);
   }
-  if (cut != std::string::npos) selection.path = text.substr(cut + 1);
+  if (rest.starts_with(':')) selection.path = rest.substr(1);
   while (selection.path.starts_with('/')) selection.path.erase(0, 1);
   while (selection.path.ends_with('/')) selection.path.pop_back();
-  if (!exists(selection.guest))
-    throw Error(escaped(path_) + " has no backup of '" + escaped(selection.guest) + "'", Exit::usage);
   return selection;
 }
 
+Expected<std::string> StoredBackups::stamp(const std::string& guest, const std::string& time) const {
+  if (set_) {
+    const auto chain = set_->chain(guest, time);
+    if (!chain.empty()) return chain.back().header.stamp;
+  } else if (single_->dirs.contains(guest) && (time.empty() || single_->header.stamp <= time)) {
+    return single_->header.stamp;
+  }
+  return Problem{ENOENT,
+                 path_ + ": no backup of " + escaped(guest) + (time.empty() ? "" : " at or before " + time)};
+}
+
 Expected<GuestState> StoredBackups::state(const std::string& guest, const std::string& time) {
+  const auto found = stamp(guest, time);
+  if (!found) return found.error();
   if (set_) return set_->state(guest, time);
-  const auto it = single_->dirs.find(guest);
-  if (it == single_->dirs.end()) return Problem{ENOENT, path_ + ": no " + escaped(guest)};
   GuestState state;
   state.guest = guest;
-  state.stamp = single_->header.stamp;
+  state.stamp = *found;
   Archive archive;
   archive.name = "";
   archive.header = single_->header;
   state.chain.push_back(archive);
-  state.dirs = it->second;
+  state.dirs = single_->dirs.at(guest);
   drop_unreachable(state.dirs);
   return state;
 }

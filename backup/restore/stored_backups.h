@@ -8,12 +8,15 @@
 #include <vector>
 
 #include "backup/archive/archive_set.h"
+#include "backup/archive/state_time.h"
 
 namespace vs::backup {
 
 // NAME[@TIME][:PATH]
 struct Selection {
-  std::string guest, time, path;  // time as a stamp limit (archive_set.h); path without slashes at either end
+  std::string guest;
+  StateTime time;
+  std::string path;  // without slashes at either end
 };
 
 class StoredBackups {
@@ -23,7 +26,9 @@ class StoredBackups {
 
   std::vector<std::string> guests() const;
   Selection parse(const std::string& text) const;  // throws Error(Exit::usage): unknown guest, malformed
+  // The newest state not after the stamp `time` ("" = the last), and only its own stamp, which is cheap.
   Expected<GuestState> state(const std::string& guest, const std::string& time);
+  Expected<std::string> stamp(const std::string& guest, const std::string& time) const;
   const std::map<uint64_t, Entry>& pool();
   // The archive that holds an entry's bytes.
   Expected<std::shared_ptr<FramedFile>> archive_of(const GuestState& state, const Entry& entry);

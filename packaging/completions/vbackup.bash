@@ -32,7 +32,7 @@ _vbackup() {
     show) own='--to --from --recursive' ;;
     restore) own='--to --from --target --all --link-live --store --no-devices --dry-run' ;;
     check) own='--to --rehearse --scratch' ;;
-    forget) own='--to --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --prune --most-dead --dry-run' ;;
+    forget) own='--to --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --even-newest --prune --most-dead --dry-run' ;;
     prune) own='--to --most-dead --dry-run' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$common $own" -- "$cur")

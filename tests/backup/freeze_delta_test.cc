@@ -91,7 +91,7 @@ TEST_F(FreezeDeltaTest, AddsWhatChangedWhileTheGuestStandsStillAndThawsIt) {
   StoredBackups backups(dir_ / "set");
   RestoreOptions restore_options;
   restore_options.target = dir_ / "out";
-  restore(backups, {{"guest", "", ""}}, restore_options, context_);
+  restore(backups, {{"guest", {}, ""}}, restore_options, context_);
   EXPECT_EQ(test::read_file(dir_ / "out/guest/a"), "in step");
   EXPECT_EQ(test::read_file(dir_ / "out/guest/b"), "in step");
 }

@@ -74,7 +74,7 @@ class HostileTest : public testing::Test {
     options.target = dir_ / "target";
     try {
       StoredBackups backups(dir_ / "evil.tar.zst");
-      restore(backups, {{"evil", "", ""}}, options, context);
+      restore(backups, {{"evil", {}, ""}}, options, context);
     } catch (const Error& error) {
       return error.what();
     }
