@@ -36,6 +36,18 @@ ScannedHost scan(std::vector<Guest> guests, const Mounts& mounts, const CreateOp
   return host;
 }
 
+// Null if none is wanted or can be had: a run without it reads what it need not read, and that is all.
+std::unique_ptr<InodeIndex> open_index(const CreateOptions& options, RunContext& context) {
+  if (!options.state) return nullptr;
+  try {
+    return std::make_unique<InodeIndex>(*options.state, false, context.log);
+  } catch (const Error& error) {
+    context.log.object_failed(std::string(error.what()) +
+                              "; all files are read, and what this run reads is not remembered");
+    return nullptr;
+  }
+}
+
 KnownInodes know(const ScannedHost& host, const InodeIndex* index, const std::string& stamp,
                  const CreateOptions& options, RunContext& context) {
   const auto timed = context.timer.time("decide");
@@ -84,10 +96,7 @@ void learn(Learner& learner, RunContext& context) {
 // whatever became of the archives.
 void abandon(const std::vector<Target*>& targets, Learner& learner) {
   for (Target* target : targets) target->abandon();
-  try {
-    learner.flush();
-  } catch (const Error&) {
-  }
+  learner.flush();
 }
 
 void count(CreateResult& result, const ScannedHost& host, const KnownInodes& known) {
@@ -133,8 +142,7 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   // 3. Which inodes are what they were when an earlier run read them. Before targets are asked, because
   //    a target can say what it has only of what is known. After it the known details are fixed: planner
   //    and workers look at them without a lock.
-  std::unique_ptr<InodeIndex> index;
-  if (options.state) index = std::make_unique<InodeIndex>(*options.state, false);
+  const std::unique_ptr<InodeIndex> index = open_index(options, context);
   const KnownInodes known = know(host, index.get(), result.stamp, options, context);
   count(result, host, known);
 
@@ -143,7 +151,7 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   ReadInodes read(host, known.details);
   std::vector<bool> gone(host.inodes.size());
   const RunView run{host, known.details, read, gone, result.stamp, options.consistency};
-  Learner learner(index.get(), options.moment_ns);
+  Learner learner(index.get(), options.moment_ns, context.log);
   begin(targets, run, context);
 
   try {

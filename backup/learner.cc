@@ -27,7 +27,13 @@ void Learner::flush() {
   std::sort(pending_.begin(), pending_.end(), [](const auto& a, const auto& b) {
     return std::tie(a.filesystem, a.inode.ino) < std::tie(b.filesystem, b.inode.ino);
   });
-  index_->learn(pending_);
+  try {
+    index_->learn(pending_);
+  } catch (const Error& error) {
+    log_.object_failed(std::string(error.what()) +
+                       "; what this run reads is not remembered, and the next one reads it again");
+    index_ = nullptr;
+  }
   pending_.clear();
 }
 

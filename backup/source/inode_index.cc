@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <cstring>
+#include <memory>
 
 #include "core/durable/lmdb_file.h"
 #include "core/durable/record_log.h"
@@ -40,16 +41,27 @@ constexpr size_t kInodes = 0;
 }  // namespace
 
 struct InodeIndex::Impl {
-  explicit Impl(const std::string& dir, bool read_only)
-      : file(dir, "inodes.mdb", {kMapSize, {}, read_only, "inode index"}) {
-    if (file.is_open()) reader.emplace(file, LmdbTransaction::Mode::reading);
+  Impl(const std::string& in, bool read_only, Log& log)
+      : dir(in), options{kMapSize, {}, read_only, "inode index", [&log](const std::string& message) {
+                           log.warning(message +
+                                       "; what it knew is lost, so files are read that have not changed");
+                         }} {
+    open();
   }
-  LmdbFile file;
+  void open() {
+    reader.reset();
+    file.reset();
+    file = std::make_unique<LmdbFile>(dir, "inodes.mdb", options);
+    if (file->is_open()) reader.emplace(*file, LmdbTransaction::Mode::reading);
+  }
+  const std::string dir;
+  const LmdbOptions options;
+  std::unique_ptr<LmdbFile> file;
   std::optional<LmdbTransaction> reader;  // sees what was known when the run began
 };
 
-InodeIndex::InodeIndex(const std::string& dir, bool read_only)
-    : impl_(std::make_unique<Impl>(dir, read_only)) {}
+InodeIndex::InodeIndex(const std::string& dir, bool read_only, Log& log)
+    : impl_(std::make_unique<Impl>(dir, read_only, log)) {}
 
 InodeIndex::~InodeIndex() = default;
 
@@ -81,7 +93,16 @@ std::optional<InodeDetails> InodeIndex::known(uint64_t filesystem, const Inode& 
 
 void InodeIndex::learn(const std::vector<Learned>& learned) {
   if (learned.empty()) return;
-  LmdbTransaction transaction(impl_->file, LmdbTransaction::Mode::writing);
+  try {
+    put(learned);
+  } catch (const LmdbDamaged&) {
+    impl_->open();  // what is damaged is set aside
+    put(learned);
+  }
+}
+
+void InodeIndex::put(const std::vector<Learned>& learned) {
+  LmdbTransaction transaction(*impl_->file, LmdbTransaction::Mode::writing);
   for (const auto& one : learned) {
     std::string bytes = identity(one.inode);
     put_u64(bytes, static_cast<uint64_t>(one.inode.ctime_ns));

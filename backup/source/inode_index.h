@@ -19,8 +19,9 @@
 // is an alarm.
 //
 // The index holds no knowledge about targets: which of them has which content is in their own catalogs.
-// Losing it costs time, nothing else. LMDB (core/durable/lmdb_file.h): readers and the one writer
-// do not block each other.
+// Losing it costs time, nothing else; so a damaged one is told, set aside and begun anew, when it is opened
+// and when it is written to. LMDB (core/durable/lmdb_file.h): readers and the one writer do not block each
+// other.
 #pragma once
 
 #include <memory>
@@ -29,13 +30,15 @@
 #include <vector>
 
 #include "backup/source/inode_details.h"
+#include "core/log.h"
 
 namespace vs::backup {
 
 class InodeIndex {
  public:
-  // `dir` is created. With `read_only` a missing index is an empty one.
-  InodeIndex(const std::string& dir, bool read_only);
+  // `dir` is created. With `read_only` a missing index is an empty one. `log` outlives it. Throws Error if
+  // there can be none, because the disk is full or cannot be written to.
+  InodeIndex(const std::string& dir, bool read_only, Log& log);
   ~InodeIndex();
   InodeIndex(const InodeIndex&) = delete;
 
@@ -47,9 +50,11 @@ class InodeIndex {
     InodeDetails details;
     int64_t seen_ns;  // the clock before it was looked at
   };
+  // Throws Error if it cannot be kept; what was kept before is.
   void learn(const std::vector<Learned>& learned);
 
  private:
+  void put(const std::vector<Learned>& learned);
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -1,12 +1,17 @@
 #include "core/durable/lmdb_file.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <lmdb.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <utility>
 
 #include "core/durable/durable_file.h"
+#include "core/durable/lmdb_pages.h"
 
 namespace vs {
 namespace {
@@ -21,26 +26,85 @@ MDB_txn* raw(void* transaction) {
   return static_cast<MDB_txn*>(transaction);
 }
 
+// LMDB calls a write that was cut short EIO. What the filesystem has to say to the next one is the reason.
+int why_not_written(const std::string& path) {
+  constexpr size_t kEnough = 1 << 20;
+  const std::string dir = path.substr(0, path.rfind('/'));
+  const UniqueFd probe(::open(dir.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+  if (!probe) return EIO;
+  errno = 0;
+  const auto written = write_all(probe.get(), std::string(kEnough, 'x'), path);
+  return !written && (written.error().code == ENOSPC || written.error().code == EDQUOT) ? written.error().code
+                                                                                        : EIO;
+}
+
+void set_aside(const std::string& path) {
+  if (::rename(path.c_str(), (path + ".damaged").c_str()) != 0)
+    throw Error(problem_from_errno("set aside", path).message);
+}
+
+// LMDB maps the file of its lock and writes there: a page that the filesystem has no room for would be
+// SIGBUS.
+void reserve_lock_file(const std::string& path) {
+  // What LMDB makes it for 126 readers.
+  constexpr off_t kSize = 8192;
+  const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (fd && ::fallocate(fd.get(), 0, 0, kSize) == 0) return;
+  // Others are none of a filesystem that is full, or are told by LMDB.
+  if (errno == ENOSPC || errno == EDQUOT) throw Error(problem_from_errno("create", path).message);
+}
+
 }  // namespace
 
 struct LmdbFile::Impl {
   MDB_env* env = nullptr;
   std::vector<MDB_dbi> tables;
   std::string shown, path;
-  ~Impl() {
-    if (env != nullptr) mdb_env_close(env);
+  ~Impl() { close(); }
+  void close() {
+    if (env != nullptr) mdb_env_close(std::exchange(env, nullptr));
+    tables.clear();
   }
   void check(int code, const char* tried) const {
-    if (code != MDB_SUCCESS)
-      throw Error(fmt::format("{} {}: {}: {}", shown, path, tried, mdb_strerror(code)));
+    if (code == MDB_SUCCESS) return;
+    const bool damaged = code == MDB_INVALID || code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND ||
+                         code == MDB_VERSION_MISMATCH || code == MDB_INCOMPATIBLE;
+    const int reason = code == EIO ? why_not_written(path) : code;
+    const std::string message = fmt::format("{} {}: {}: {}", shown, path, tried, mdb_strerror(reason));
+    if (damaged) throw LmdbDamaged(message);
+    throw Error(message);
+  }
+  void check(const Result& result, const char* tried) const {
+    if (result) return;
+    const std::string message = fmt::format("{} {}: {}: {}", shown, path, tried, result.error().message);
+    if (result.error().code == EBADMSG) throw LmdbDamaged(message);
+    throw Error(message);
+  }
+  void check_head(int fd) const { check(check_lmdb_head(fd), "open"); }
+  // A reader holds on to the pages that are looked at.
+  void check_pages(int fd) const {
+    constexpr int kTries = 10;  // somebody may write so often in the moment between two lines
+    for (int tries = 1;; ++tries) {
+      MDB_txn* reader = nullptr;
+      check(mdb_txn_begin(env, nullptr, MDB_RDONLY, &reader), "begin");
+      const auto pages = check_lmdb_pages(fd, mdb_txn_id(reader));
+      mdb_txn_abort(reader);
+      if (!pages && pages.error().code == ESTALE && tries < kTries) continue;
+      return check(pages, "open");
+    }
   }
   void open(const LmdbOptions& options) {
+    // LMDB holds no lock on this file, which closing it would give back.
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file) check_head(file.get());
+    reserve_lock_file(path + "-lock");
     check(mdb_env_create(&env), "create");
     if (!options.tables.empty())
       check(mdb_env_set_maxdbs(env, static_cast<MDB_dbi>(options.tables.size())), "configure");
     check(mdb_env_set_mapsize(env, options.map_size), "configure");
     const unsigned mode = options.read_only ? MDB_RDONLY : 0u;
     check(mdb_env_open(env, path.c_str(), MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | mode, 0600), "open");
+    if (file) check_pages(file.get());
   }
   void open_table(MDB_txn* transaction, const char* name, bool create) {
     tables.push_back(0);
@@ -57,6 +121,18 @@ LmdbFile::LmdbFile(const std::string& dir, const std::string& name, const LmdbOp
   struct ::stat found;
   if (options.read_only && ::stat(impl_->path.c_str(), &found) != 0) return;
   if (!options.read_only) value_or_throw(open_private_dir(dir, true));
+  try {
+    open(options);
+  } catch (const LmdbDamaged& damage) {
+    if (!options.damaged) throw;
+    impl_->close();
+    if (!options.read_only) set_aside(impl_->path);
+    options.damaged(damage.what());
+    if (!options.read_only) open(options);
+  }
+}
+
+void LmdbFile::open(const LmdbOptions& options) {
   impl_->open(options);
   using Mode = LmdbTransaction::Mode;
   LmdbTransaction opening(*this, options.read_only ? Mode::reading : Mode::writing);

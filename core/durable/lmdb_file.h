@@ -24,24 +24,36 @@ struct LmdbOptions {
   std::vector<const char*> tables;
   bool read_only = false;  // a file that is missing is then an empty database
   std::string shown;       // how messages call it: "index"
+  // Set for what may be lost: a damaged file is told here and is an empty database. Unless `read_only` it
+  // becomes NAME.damaged, in place of an earlier one, and a new one is begun.
+  std::function<void(const std::string& message)> damaged = {};
+};
+
+// The file is not, or not any more, what LMDB wrote.
+class LmdbDamaged : public Error {
+ public:
+  using Error::Error;
 };
 
 class LmdbFile {
  public:
-  // DIR/NAME. `dir` is created 0700 unless `read_only`. Throws Error.
+  // DIR/NAME. `dir` is created 0700 unless `read_only`. All its pages are looked at (lmdb_pages.h), so that
+  // what is damaged is an error and not the end of the process. Throws Error, LmdbDamaged.
   LmdbFile(const std::string& dir, const std::string& name, const LmdbOptions& options);
   ~LmdbFile();
   LmdbFile(const LmdbFile&) = delete;
-  // False: it is read only and does not exist. No transaction may be begun then.
+  // False: it is read only and does not exist, or is damaged. No transaction may be begun then.
   bool is_open() const;
 
  private:
   friend class LmdbTransaction;
   struct Impl;
+  void open(const LmdbOptions& options);
   std::unique_ptr<Impl> impl_;
 };
 
-// Begins with its constructor; what it wrote is dropped unless it is committed. All of it throws Error.
+// Begins with its constructor; what it wrote is dropped unless it is committed. All of it throws Error and
+// LmdbDamaged.
 class LmdbTransaction {
  public:
   enum class Mode { reading, writing };

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "tests/backup/backup_host.h"
+#include "tests/support/test_host.h"
 
 namespace vs::test {
 namespace {
@@ -144,6 +145,38 @@ TEST_F(DamageTest, ALostIndexCostsOnlyReading) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_FALSE(fs::exists(host_.set() + "/pool-2.tar.zst"))
       << "what the pool has is found again by what it is";
+}
+
+TEST_F(DamageTest, ADamagedIndexIsToldAndBegunAnew) {
+  const std::string index = host_.scratch("state") + "/inodes.mdb", whole = read_file(index);
+  std::mt19937 random(7);
+  std::string noise(100'000, '\0');
+  for (char& byte : noise) byte = static_cast<char>(random());
+  std::string holed = whole;
+  holed.replace(8192, std::min<size_t>(200'000, whole.size() - 8192), noise, 0,
+                std::min<size_t>(noise.size(), whole.size() - 8192));
+  for (const std::string& bytes : {noise, holed, whole.substr(0, whole.size() / 2), std::string("torn")}) {
+    BackupHost::let_clock_pass();
+    write_file(index, bytes);
+    const RunResult result = host_.create();
+    EXPECT_EQ(result.exit_code, 0) << shown(result);
+    EXPECT_THAT(result.err, HasSubstr("warning: inode index " + index + ": open: "));
+    EXPECT_EQ(read_file(index + ".damaged"), bytes);
+    const RunResult next = host_.create({"--json"});
+    EXPECT_EQ(next.exit_code, 0) << shown(next);
+    EXPECT_EQ(next.err, "");
+    EXPECT_GT(summary_number(next, "known"), 20u) << "what was read is known again";
+  }
+  EXPECT_EQ(host_.vbackup("check").exit_code, 0);
+}
+
+TEST_F(DamageTest, WithoutAnIndexTheArchivesAreMadeAndWhatIsNotKeptIsTold) {
+  fs::remove_all(host_.scratch("state"));
+  fs::create_directories(host_.scratch("state") + "/inodes.mdb");
+  const RunResult result = host_.create();
+  EXPECT_EQ(result.exit_code, 3) << shown(result);
+  EXPECT_THAT(result.err, HasSubstr("not remembered"));
+  EXPECT_EQ(difference(everything_of(host_.trees()), everything_of(host_.restored("r"))), "");
 }
 
 TEST_F(DamageTest, LeftoversOfAKilledRunAreSwept) {

@@ -118,8 +118,9 @@ struct Index::Impl {
 
 using Mode = LmdbTransaction::Mode;
 
-Index::Index(const std::string& dir, bool read_only)
-    : impl_(new Impl{{dir, "index.mdb", {kMapSize, {"masters", "contents"}, read_only, "index"}}}) {}
+Index::Index(const std::string& dir, bool read_only,
+             const std::function<void(const std::string& message)>& damaged)
+    : impl_(new Impl{{dir, "index.mdb", {kMapSize, {"masters", "contents"}, read_only, "index", damaged}}}) {}
 
 Index::~Index() = default;
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,8 +43,10 @@ struct KnownContent {
 
 class Index {
  public:
-  // `dir` is created 0700 if missing (unless read_only, then a missing index is empty). Throws Error.
-  Index(const std::string& dir, bool read_only);
+  // `dir` is created 0700 if missing (unless read_only, then a missing index is empty). A damaged one is told
+  // to `damaged`, set aside and begun anew; without it, an Error. Throws Error.
+  Index(const std::string& dir, bool read_only,
+        const std::function<void(const std::string& message)>& damaged = {});
   ~Index();
 
   std::vector<MasterRecord> masters(const std::string& store_id) const;

@@ -87,6 +87,32 @@ TEST(BackupFullDisk, NothingHalfAppearsAndTheRerunIsWhole) {
   EXPECT_EQ(run({vbackup_path(), "check", "--to", set}).exit_code, 0);
 }
 
+TEST(BackupFullDisk, BelowTheStateNoArchiveIsLost) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  BackupHost host;
+  host.make_guests();
+  must_run(
+      {"bash", "-euc", "cd \"$1\"; for i in $(seq 22000); do : > many$i; done", "sh", host.tree("alpha")});
+  // So small that the index has no place, and so that only its beginning has.
+  for (const char* size : {"64k", "1m"}) {
+    const std::string state = host.scratch("state"), set = host.scratch("set-" + std::string(size));
+    fs::create_directories(state);
+    must_run({"mount", "-t", "tmpfs", "-o", "mode=0700,size=" + std::string(size), "none", state});
+    Command line{vbackup_path(), "create", "--to", set, "--state", state, "--progress", "never"};
+    for (const auto& [name, path] : host.trees()) line.insert(line.end(), {"--tree", name + "=" + path});
+    const RunResult result = run(line), again = run(line);
+    must_run({"umount", state});
+    for (const RunResult& one : {result, again}) {
+      EXPECT_EQ(one.exit_code, 3) << shown(one);
+      EXPECT_THAT(one.err, HasSubstr("No space left on device"));
+      EXPECT_THAT(one.err, HasSubstr("not remembered"));
+    }
+    EXPECT_EQ(run({vbackup_path(), "check", "--to", set}).exit_code, 0);
+    EXPECT_THAT(run({vbackup_path(), "list", "--to", set}).out,
+                testing::AllOf(HasSubstr("alpha"), HasSubstr("beta")));
+  }
+}
+
 TEST(BackupFullDisk, ARestoreSaysSoAndStops) {
   VS_NEEDS_FILESYSTEM("ext4");
   LoopFilesystem disk("ext4", 32);

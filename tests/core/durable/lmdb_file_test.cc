@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <random>
 
 #include "tests/core/scratch.h"
 
@@ -87,6 +88,93 @@ TEST_F(LmdbFileTest, SaysWhichFileIsNoDatabaseAndWhatWasTried) {
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("test index " + dir_ + "/x.mdb: open"));
   }
+}
+
+// What is damaged in whatever way is told, and no process dies of it.
+class DamagedLmdbFileTest : public LmdbFileTest {
+ protected:
+  // Of several levels, with values that have pages of their own, and with free pages.
+  void SetUp() override {
+    LmdbFile file(dir_, "x.mdb", options());
+    for (int round = 0; round < 5; ++round) {
+      LmdbTransaction transaction(file, Mode::writing);
+      for (int i = 0; i < 3000; ++i)
+        transaction.put(static_cast<size_t>(i % 2), "key" + std::to_string(i * (round + 1)),
+                        std::string(static_cast<size_t>(i % 100 == 0 ? 9000 : i % 300), 'v'));
+      for (int i = 0; i < 3000; i += 3)
+        transaction.erase(static_cast<size_t>(i % 2), "key" + std::to_string(i));
+      transaction.commit();
+    }
+  }
+  LmdbOptions options_with_damage(bool read_only = false) {
+    LmdbOptions all = options(read_only);
+    all.damaged = [this](const std::string& message) { told_.push_back(message); };
+    return all;
+  }
+  std::string path() const { return dir_ + "/x.mdb"; }
+  // Reads and changes all there is.
+  static void use(const LmdbFile& file) {
+    for (const size_t table : {0, 1}) EXPECT_LE(keys(file, table, "").size(), 100'000u);
+    LmdbTransaction transaction(file, Mode::writing);
+    for (int i = 0; i < 4000; ++i) transaction.put(0, "new" + std::to_string(i), std::string(100, 'n'));
+    for (const size_t table : {0, 1})
+      transaction.erase_if(table, "key", [](std::string_view) { return true; });
+    transaction.commit();
+  }
+  std::vector<std::string> told_;
+};
+
+TEST_F(DamagedLmdbFileTest, AWholeOneIsNotCalledDamaged) {
+  use(LmdbFile(dir_, "x.mdb", options_with_damage()));
+  use(LmdbFile(dir_, "x.mdb", options_with_damage()));
+  EXPECT_TRUE(LmdbFile(dir_, "x.mdb", options_with_damage(true)).is_open());
+  EXPECT_THAT(told_, IsEmpty());
+}
+
+TEST_F(DamagedLmdbFileTest, OneThatWasCutOffIsSetAsideAndBegunAnew) {
+  const auto whole = std::filesystem::file_size(path());
+  for (const uintmax_t size :
+       {whole / 2, uintmax_t{40'000}, uintmax_t{8192}, uintmax_t{5000}, uintmax_t{100}}) {
+    told_.clear();
+    std::filesystem::resize_file(path(), size);
+    LmdbFile file(dir_, "x.mdb", options_with_damage());
+    EXPECT_THAT(told_, ElementsAre(HasSubstr("test index " + path() + ": open: "))) << size;
+    EXPECT_THAT(keys(file, 0, ""), IsEmpty());
+    EXPECT_EQ(std::filesystem::file_size(path() + ".damaged"), size);
+    use(file);
+  }
+}
+
+TEST_F(DamagedLmdbFileTest, WhoCannotSetItAsideIsTold) {
+  std::filesystem::resize_file(path(), 40'000);
+  EXPECT_FALSE(LmdbFile(dir_, "x.mdb", options_with_damage(true)).is_open());
+  EXPECT_EQ(told_.size(), 1u);
+  EXPECT_FALSE(std::filesystem::exists(path() + ".damaged"));
+  EXPECT_THROW(LmdbFile(dir_, "x.mdb", options()), LmdbDamaged);
+}
+
+TEST_F(DamagedLmdbFileTest, RandomBytesInItEndNoProcess) {
+  std::mt19937 random(7 + static_cast<unsigned>(testing::UnitTest::GetInstance()->random_seed()));
+  const std::string whole = unit::read_file(path());
+  size_t damaged = 0;
+  for (int round = 0; round < 100; ++round) {
+    std::string bytes = whole;
+    // From one byte to most of it; some of it in the places that steer, at the beginnings of pages.
+    const size_t length = size_t{1} << random() % 16;
+    const size_t page = random() % (bytes.size() / 4096) * 4096;
+    const size_t at = page + (round % 2 == 0 ? random() % 4096 : random() % 40);
+    for (size_t i = at; i < std::min(at + length, bytes.size()); ++i) bytes[i] = static_cast<char>(random());
+    unit::write_file(path(), bytes);
+    told_.clear();
+    try {
+      const LmdbFile file(dir_, "x.mdb", options_with_damage());
+      damaged += told_.size();
+      use(file);
+    } catch (const Error& error) {
+      ADD_FAILURE() << "round " << round << ": " << error.what();
+    }
+  }
+  EXPECT_GT(damaged, 15u);
 }
 
 TEST_F(LmdbFileTest, WithoutNamesThereIsOneTable) {

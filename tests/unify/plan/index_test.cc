@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "core/error.h"
 #include "tests/core/scratch.h"
 
@@ -66,6 +68,17 @@ TEST_F(IndexTest, ForgetsWhatIsNotThereAnyMore) {
   EXPECT_TRUE(index.known(7, all[4].row));
   EXPECT_FALSE(index.known(7, all[5].row));
   EXPECT_TRUE(index.known(8, all[5].row)) << "of another filesystem";
+}
+
+TEST_F(IndexTest, ADamagedOneIsToldAndBegunAnew) {
+  open().learn({{7, some_row(), some_content()}});
+  std::filesystem::resize_file(dir_ / "state/index.mdb", 20'000);
+  std::vector<std::string> told;
+  Index index(dir_ / "state", false, [&](const std::string& message) { told.push_back(message); });
+  EXPECT_EQ(told.size(), 1u);
+  EXPECT_EQ(index.contents(), 0u);
+  index.learn({{7, some_row(), some_content()}});
+  EXPECT_TRUE(index.known(7, some_row()));
 }
 
 TEST_F(IndexTest, KnowsWhatItLearnedAlsoAfterReopening) {
