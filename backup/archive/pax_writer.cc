@@ -146,6 +146,74 @@ void attribute_records(std::string& pax, std::string_view xattrs) {
   }
 }
 
+bool is_sparse(const TarEntry& entry) {
+  return entry.sparse || !entry.ranges.empty();
+}
+
+// What follows the header: of a file with holes its ranges alone.
+uint64_t data_size(const TarEntry& entry) {
+  if (!is_sparse(entry)) return entry.type == 'f' ? entry.size : 0;
+  uint64_t size = 0;
+  for (const auto& range : entry.ranges) size += range.second;
+  return size;
+}
+
+bool list_is_long(const TarEntry& entry) {
+  return entry.dumpdir.size() > kLongList;
+}
+
+Header header_for(const TarEntry& entry) {
+  if (!list_is_long(entry)) return fresh(tar_type(entry.type));
+  Header header = fresh('D');
+  std::memcpy(header.magic, "ustar  ", 8);  // GNU tar heeds the type D in headers of its own kind only
+  return header;
+}
+
+void sparse_records(std::string& pax, const TarEntry& entry, const std::string& name) {
+  record(pax, "GNU.sparse.major", "1");
+  record(pax, "GNU.sparse.minor", "0");
+  record(pax, "GNU.sparse.name", name);
+  record(pax, "GNU.sparse.realsize", std::to_string(entry.size));
+}
+
+// The functions from here on fill fields of ustar, and add a record for what a field cannot say. Their order
+// is the order of the records.
+void write_names(Header& header, std::string& pax, const TarEntry& entry) {
+  const bool sparse = is_sparse(entry);
+  std::string name = entry.type == 'd' ? entry.path + "/" : entry.path;
+  if (!is_utf8(name) || !is_utf8(entry.link)) record(pax, "hdrcharset", "BINARY");
+  if (sparse) {
+    sparse_records(pax, entry, name);
+    name = "GNUSparseFile.0/" + short_name(std::string(split_path(entry.path).second));
+  }
+  if (name.size() > sizeof header.name) {
+    if (!sparse) record(pax, "path", name);
+    name = short_name(name);
+  }
+  std::memcpy(header.name, name.data(), std::min(name.size(), sizeof header.name));
+  if (entry.link.size() > sizeof header.link) record(pax, "linkpath", entry.link);
+  std::memcpy(header.link, entry.link.data(), std::min(entry.link.size(), sizeof header.link));
+}
+
+template <size_t width>
+void write_number(char (&field)[width], std::string& pax, std::string_view key, uint64_t value) {
+  if (!octal(field, width, value)) record(pax, key, std::to_string(value));
+}
+
+void write_mtime(Header& header, std::string& pax, const TarEntry& entry) {
+  const int64_t ns = entry.mtime_ns;
+  const bool fits = octal(header.mtime, 12, ns >= 0 ? static_cast<uint64_t>(ns / 1'000'000'000) : 0);
+  const bool plain = ns >= 0 && ns % 1'000'000'000 == 0;
+  if ((!fits || !plain) && entry.type != 'h') record(pax, "mtime", time_text(ns));
+}
+
+// Star's names; GNU tar has none, and eight octal digits hold what Linux has.
+void write_device(Header& header, std::string& pax, const TarEntry& entry) {
+  if (entry.type != 'c' && entry.type != 'b') return;
+  write_number(header.major, pax, "SCHILY.devmajor", major(entry.rdev));
+  write_number(header.minor, pax, "SCHILY.devminor", minor(entry.rdev));
+}
+
 }  // namespace
 
 std::string acl_text(std::string_view value) {
@@ -172,51 +240,18 @@ std::string acl_text(std::string_view value) {
 }
 
 uint64_t append_header(std::string& out, const TarEntry& entry) {
+  const std::string map = is_sparse(entry) ? sparse_map(entry) : "";
+  const uint64_t data = data_size(entry);
+  const bool list_aside = list_is_long(entry);
+  Header header = header_for(entry);
   std::string pax;
-  const bool sparse = entry.sparse || !entry.ranges.empty();
-  const std::string map = sparse ? sparse_map(entry) : "";
-  uint64_t stored = entry.type == 'f' ? entry.size : 0;
-  if (sparse) {
-    stored = map.size();
-    for (const auto& range : entry.ranges) stored += range.second;
-  }
-  std::string name = entry.type == 'd' ? entry.path + "/" : entry.path;
-  if (!is_utf8(name) || !is_utf8(entry.link)) record(pax, "hdrcharset", "BINARY");
-  if (sparse) {
-    record(pax, "GNU.sparse.major", "1");
-    record(pax, "GNU.sparse.minor", "0");
-    record(pax, "GNU.sparse.name", name);
-    record(pax, "GNU.sparse.realsize", std::to_string(entry.size));
-    name = "GNUSparseFile.0/" + short_name(std::string(split_path(entry.path).second));
-  }
-  const bool list_aside = entry.dumpdir.size() > kLongList;
-  Header header = fresh(list_aside ? 'D' : tar_type(entry.type));
-  if (list_aside)
-    std::memcpy(header.magic, "ustar  ", 8);  // GNU tar heeds the type D in headers of its own kind only
-  if (name.size() > sizeof header.name) {
-    if (!sparse) record(pax, "path", name);
-    name = short_name(name);
-  }
-  std::memcpy(header.name, name.data(), std::min(name.size(), sizeof header.name));
-  if (entry.link.size() > sizeof header.link) record(pax, "linkpath", entry.link);
-  std::memcpy(header.link, entry.link.data(), std::min(entry.link.size(), sizeof header.link));
+  write_names(header, pax, entry);
   octal(header.mode, 8, entry.mode & 07777);
-  if (!octal(header.uid, 8, entry.uid)) record(pax, "uid", std::to_string(entry.uid));
-  if (!octal(header.gid, 8, entry.gid)) record(pax, "gid", std::to_string(entry.gid));
-  const uint64_t size = list_aside ? entry.dumpdir.size() : stored;
-  if (!octal(header.size, 12, size)) record(pax, "size", std::to_string(size));
-  const bool plain_time = entry.mtime_ns >= 0 && entry.mtime_ns % 1'000'000'000 == 0;
-  if (!octal(header.mtime, 12,
-             entry.mtime_ns >= 0 ? static_cast<uint64_t>(entry.mtime_ns / 1'000'000'000) : 0) ||
-      !plain_time)
-    if (entry.type != 'h') record(pax, "mtime", time_text(entry.mtime_ns));
-  if (entry.type == 'c' || entry.type == 'b') {
-    // Star's names; GNU tar has none, and eight octal digits hold what Linux has.
-    if (!octal(header.major, 8, major(entry.rdev)))
-      record(pax, "SCHILY.devmajor", std::to_string(major(entry.rdev)));
-    if (!octal(header.minor, 8, minor(entry.rdev)))
-      record(pax, "SCHILY.devminor", std::to_string(minor(entry.rdev)));
-  }
+  write_number(header.uid, pax, "uid", entry.uid);
+  write_number(header.gid, pax, "gid", entry.gid);
+  write_number(header.size, pax, "size", list_aside ? entry.dumpdir.size() : map.size() + data);
+  write_mtime(header, pax, entry);
+  write_device(header, pax, entry);
   if (entry.type != 'h') attribute_records(pax, entry.xattrs);
   if (!entry.dumpdir.empty() && !list_aside) record(pax, "GNU.dumpdir", entry.dumpdir);
   if (!pax.empty()) pax_header(out, entry.path, pax);
@@ -227,7 +262,7 @@ uint64_t append_header(std::string& out, const TarEntry& entry) {
     out += entry.dumpdir;
     append_padding(out, entry.dumpdir.size());
   }
-  return stored - map.size();
+  return data;
 }
 
 void append_padding(std::string& out, uint64_t data_size) {
