@@ -15,11 +15,156 @@ namespace {
 
 constexpr std::string_view kMagic = "VSCATALOG1\n";
 constexpr size_t kHeaderLimit = 1u << 20, kBodyLimit = size_t{4000} << 20;
-constexpr uint32_t kHasPool = 1, kLinked = 2, kInconsistent = 4, kUnlisted = 8, kExtra = 16;
+constexpr uint32_t kHasPool = 1, kLinked = 2, kInconsistent = 4, kUnlisted = 8, kExtra = 16, kAllBits = 31;
+// What zstd takes when nobody says otherwise.
+constexpr int kLevel = 3;
 constexpr uint32_t kEndTag = 0, kDirTag = 1, kPoolTag = 2, kGuestTag = 3;
 
 bool one_of_types(char type) {
   return std::strchr("fdlpscb", type) != nullptr && type != 0;
+}
+
+// What could lead out of a directory is no name.
+bool can_be_a_name(std::string_view name) {
+  return name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos &&
+         name != "." && name != ".." && name.size() <= 255;
+}
+
+// What an entry says of its inode where no other record does.
+void read_inode(FieldReader& in, bool extra, Entry& entry) {
+  entry.mode = in.u32() & 07777;
+  entry.uid = in.u32();
+  entry.gid = in.u32();
+  entry.mtime_ns = static_cast<int64_t>(in.u64());
+  entry.btime_ns = static_cast<int64_t>(in.u64());
+  if (entry.type == 'f') {
+    entry.size = in.u64();
+    entry.archive = in.u32();
+    entry.offset = in.u64();
+    const std::string_view digest = in.take(entry.content.size());
+    std::copy(digest.begin(), digest.end(), entry.content.begin());
+  }
+  if (entry.type == 'l') entry.target = in.string();
+  if (entry.type == 'c' || entry.type == 'b') entry.rdev = in.u64();
+  if (entry.linked) entry.group = in.u64();
+  if (!extra) return;
+  entry.xattrs = in.string();
+  entry.flags = in.u32();
+  entry.project = in.u32();
+}
+
+// The next of entries that stand one after the other. False for nonsense; what is in `entry` is worth nothing
+// then.
+bool read_entry(FieldReader& in, Entry& entry) {
+  entry = Entry{};
+  entry.name = in.string();
+  const uint32_t word = in.u32(), bits = word >> 8;
+  entry.type = static_cast<char>(word & 0xff);
+  entry.linked = (bits & kLinked) != 0;
+  entry.inconsistent = (bits & kInconsistent) != 0;
+  entry.listed = (bits & kUnlisted) == 0;
+  if (!in.ok() || !one_of_types(entry.type) || bits > kAllBits || !can_be_a_name(entry.name)) return false;
+  if ((bits & kHasPool) != 0) {
+    entry.pool = in.u64();
+    return in.ok() && entry.pool != 0;
+  }
+  const bool describes_itself_elsewhere = entry.type == 'd' && !entry.name.empty();
+  if (!describes_itself_elsewhere) read_inode(in, (bits & kExtra) != 0, entry);
+  return in.ok() && entry.size <= uint64_t{INT64_MAX};
+}
+
+// --- The header -------------------------------------------------------------------------------------------
+
+std::string packed_header(const CatalogHeader& h) {
+  const nlohmann::ordered_json json = {{"kind", h.kind},
+                                       {"guest", h.guest},
+                                       {"stamp", h.stamp},
+                                       {"chain", h.chain},
+                                       {"number", h.number},
+                                       {"previous", h.previous},
+                                       {"host", h.host},
+                                       {"version", h.version},
+                                       {"set", h.set},
+                                       {"consistency", h.consistency},
+                                       {"names", h.names},
+                                       {"bytes", h.bytes},
+                                       {"inconsistent", h.inconsistent},
+                                       {"first_pool", h.first_pool},
+                                       {"last_pool", h.last_pool}};
+  return compressed(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), kLevel);
+}
+
+// --- The records ------------------------------------------------------------------------------------------
+
+// Both return how many records they wrote.
+uint64_t append_directories(std::string& body, const Catalog& catalog) {
+  uint64_t count = 0;
+  for (const auto& [guest, dirs] : catalog.dirs) {
+    put_u32(body, kGuestTag);
+    put_string(body, guest);
+    for (const auto& [path, bytes] : dirs) {
+      put_u32(body, kDirTag);
+      put_string(body, path);
+      put_string(body, bytes);
+    }
+    count += dirs.size();
+  }
+  return count;
+}
+
+uint64_t append_members(std::string& body, const Catalog& catalog) {
+  for (const auto& [number, entry] : catalog.pool) {
+    put_u32(body, kPoolTag);
+    put_u64(body, number);
+    std::string bytes;
+    append_entry(bytes, entry);
+    put_string(body, bytes);
+  }
+  return catalog.pool.size();
+}
+
+bool can_name_a_vserver(std::string_view name) {
+  return !name.empty() && name[0] != '.' && name.find('/') == std::string_view::npos &&
+         name.find('\0') == std::string_view::npos;
+}
+
+bool read_member(FieldReader& in, Catalog& catalog) {
+  const uint64_t number = in.u64();
+  FieldReader text(in.string());
+  Entry entry;
+  if (!in.ok() || !read_entry(text, entry) || number == 0 || entry.pool != 0 || entry.type == 'd')
+    return false;
+  catalog.pool[number] = std::move(entry);
+  return true;
+}
+
+// All records, with the end of them; the reasons name `object`.
+Result read_records(FieldReader& in, Catalog& catalog, const std::string& object) {
+  uint64_t count = 0;
+  std::map<std::string, std::string>* dirs = nullptr;
+  for (;;) {
+    const uint32_t tag = in.u32();
+    if (!in.ok()) return Problem{0, object + ": torn"};
+    if (tag == kEndTag) break;
+    if (tag == kGuestTag) {
+      const std::string guest(in.string());
+      if (!can_name_a_vserver(guest))
+        return Problem{0, object + ": '" + escaped(guest) + "' cannot name a vserver"};
+      dirs = &catalog.dirs[guest];
+      continue;
+    }
+    ++count;
+    if (tag == kDirTag && dirs != nullptr) {
+      std::string path(in.string());
+      (*dirs)[std::move(path)] = std::string(in.string());
+    } else if (tag == kPoolTag) {
+      if (!read_member(in, catalog)) return Problem{0, object + ": a pool member makes no sense"};
+    } else {
+      return Problem{0, object + ": unknown record"};
+    }
+  }
+  if (in.u64() != count || !in.ok()) return Problem{0, object + ": records are missing"};
+  return Ok{};
 }
 
 }  // namespace
@@ -85,122 +230,31 @@ void append_entry(std::string& out, const Entry& entry) {
   put_u32(out, entry.project);
 }
 
-bool next_entry(std::string_view bytes, size_t& at, Entry& entry, bool& bad) {
-  if (bad || at >= bytes.size()) return false;
-  // FieldReader does not tell how far it came, so sizes are summed here.
-  size_t used = 0;
-  FieldReader in(bytes.substr(at));
-  const auto text = [&] {
-    const std::string_view value = in.string();
-    used += 4 + value.size();
-    return std::string(value);
-  };
-  const auto u32 = [&] { return used += 4, in.u32(); };
-  const auto u64 = [&] { return used += 8, in.u64(); };
-  entry = Entry{};
-  entry.name = text();
-  const uint32_t word = u32();
-  entry.type = static_cast<char>(word & 0xff);
-  const uint32_t bits = word >> 8;
-  entry.linked = (bits & kLinked) != 0;
-  entry.inconsistent = (bits & kInconsistent) != 0;
-  entry.listed = (bits & kUnlisted) == 0;
-  if (!in.ok() || !one_of_types(entry.type) || (word >> 8) > 31) return !(bad = true);
-  if ((bits & kHasPool) != 0) {
-    entry.pool = u64();
-    if (entry.pool == 0) bad = true;
-  } else if (entry.type != 'd' || entry.name.empty()) {
-    entry.mode = u32() & 07777;
-    entry.uid = u32();
-    entry.gid = u32();
-    entry.mtime_ns = static_cast<int64_t>(u64());
-    entry.btime_ns = static_cast<int64_t>(u64());
-    if (entry.type == 'f') {
-      entry.size = u64();
-      entry.archive = u32();
-      entry.offset = u64();
-      if (!in.ok() || bytes.size() - at - used < entry.content.size()) return !(bad = true);
-      std::memcpy(entry.content.data(), bytes.data() + at + used, entry.content.size());
-      used += entry.content.size();
-      in = FieldReader(bytes.substr(at + used));
-      if (entry.size > uint64_t{INT64_MAX}) bad = true;
-    }
-    if (entry.type == 'l') entry.target = text();
-    if (entry.type == 'c' || entry.type == 'b') entry.rdev = u64();
-    if (entry.linked) entry.group = u64();
-    if ((bits & kExtra) != 0) {
-      entry.xattrs = text();
-      entry.flags = u32();
-      entry.project = u32();
-    }
-  }
-  if (!in.ok()) bad = true;
-  // What could lead out of a directory is no name.
-  if (entry.name.find('/') != std::string::npos || entry.name.find('\0') != std::string::npos ||
-      entry.name == "." || entry.name == ".." || entry.name.size() > 255)
-    bad = true;
-  at += used;
-  return !bad;
-}
-
 bool decode_dir(std::string_view bytes, std::vector<Entry>& entries) {
   entries.clear();
-  size_t at = 0;
-  bool bad = false;
-  for (Entry entry; next_entry(bytes, at, entry, bad);) {
+  FieldReader in(bytes);
+  for (Entry entry; !in.at_end();) {
+    if (!read_entry(in, entry)) return false;
     const bool first = entries.empty();
     if (first != entry.name.empty() || (first && entry.type != 'd') ||
         (entries.size() > 1 && entries.back().name >= entry.name))
       return false;
     entries.push_back(std::move(entry));
   }
-  return !bad && !entries.empty();
+  return !entries.empty();
 }
 
 std::string catalog_bytes(const Catalog& catalog) {
-  const CatalogHeader& h = catalog.header;
-  const nlohmann::ordered_json json = {{"kind", h.kind},
-                                       {"guest", h.guest},
-                                       {"stamp", h.stamp},
-                                       {"chain", h.chain},
-                                       {"number", h.number},
-                                       {"previous", h.previous},
-                                       {"host", h.host},
-                                       {"version", h.version},
-                                       {"set", h.set},
-                                       {"consistency", h.consistency},
-                                       {"names", h.names},
-                                       {"bytes", h.bytes},
-                                       {"inconsistent", h.inconsistent},
-                                       {"first_pool", h.first_pool},
-                                       {"last_pool", h.last_pool}};
-  const std::string head = compressed(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), 3);
+  const std::string head = packed_header(catalog.header);
   std::string body;
-  uint64_t count = 0;
-  for (const auto& [guest, dirs] : catalog.dirs) {
-    put_u32(body, kGuestTag);
-    put_string(body, guest);
-    for (const auto& [path, bytes] : dirs) {
-      put_u32(body, kDirTag);
-      put_string(body, path);
-      put_string(body, bytes);
-      ++count;
-    }
-  }
-  for (const auto& [number, entry] : catalog.pool) {
-    put_u32(body, kPoolTag);
-    put_u64(body, number);
-    std::string bytes;
-    append_entry(bytes, entry);
-    put_string(body, bytes);
-    ++count;
-  }
+  uint64_t count = append_directories(body, catalog);
+  count += append_members(body, catalog);
   put_u32(body, kEndTag);
   put_u64(body, count);
   std::string out(kMagic);
   put_u32(out, static_cast<uint32_t>(head.size()));
   out += head;
-  out += compressed(body, 3);
+  out += compressed(body, kLevel);
   return out;
 }
 
@@ -246,39 +300,7 @@ Expected<Catalog> parse_catalog(std::string_view bytes, const std::string& objec
   const auto body = decompressed(bytes.substr(skip), kBodyLimit);
   if (!body) return Problem{0, object + ": " + body.error().message};
   FieldReader in(*body);
-  uint64_t count = 0;
-  std::map<std::string, std::string>* dirs = nullptr;
-  for (;;) {
-    const uint32_t tag = in.u32();
-    if (!in.ok()) return Problem{0, object + ": torn"};
-    if (tag == kEndTag) break;
-    if (tag == kGuestTag) {
-      const std::string guest(in.string());
-      if (guest.empty() || guest[0] == '.' || guest.find('/') != std::string::npos ||
-          guest.find('\0') != std::string::npos)
-        return Problem{0, object + ": '" + escaped(guest) + "' cannot name a vserver"};
-      dirs = &catalog.dirs[guest];
-      continue;
-    }
-    ++count;
-    if (tag == kDirTag && dirs != nullptr) {
-      std::string path(in.string());
-      (*dirs)[std::move(path)] = std::string(in.string());
-    } else if (tag == kPoolTag) {
-      const uint64_t number = in.u64();
-      const std::string_view text = in.string();
-      Entry entry;
-      size_t at = 0;
-      bool bad = false;
-      if (!in.ok() || !next_entry(text, at, entry, bad) || number == 0 || entry.pool != 0 ||
-          entry.type == 'd')
-        return Problem{0, object + ": a pool member makes no sense"};
-      catalog.pool[number] = std::move(entry);
-    } else {
-      return Problem{0, object + ": unknown record"};
-    }
-  }
-  if (in.u64() != count || !in.ok()) return Problem{0, object + ": records are missing"};
+  if (const auto read = read_records(in, catalog, object); !read) return read.error();
   return catalog;
 }
 

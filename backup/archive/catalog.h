@@ -40,10 +40,8 @@ Entry entry_of(const Inode& inode, const InodeDetails& details);
 bool same_object(const Entry& a, const Entry& b);
 
 void append_entry(std::string& out, const Entry& entry);
-// Entries one after the other; `at` moves on. False at the end or at nonsense (`bad`).
-bool next_entry(std::string_view bytes, size_t& at, Entry& entry, bool& bad);
 // A whole directory: the first entry is the directory itself (name ""), the others what is in it, sorted by
-// name.
+// name. False for nonsense.
 bool decode_dir(std::string_view bytes, std::vector<Entry>& entries);
 
 struct CatalogHeader {

@@ -61,11 +61,11 @@ class FieldReader {
   uint32_t u32();
   uint64_t u64();
   std::string_view string();
+  std::string_view take(size_t size);  // as many bytes, as they are
   bool ok() const { return ok_; }
   bool at_end() const { return rest_.empty(); }
 
  private:
-  std::string_view take(size_t size);
   std::string_view rest_;
   bool ok_ = true;
 };

@@ -154,6 +154,7 @@ TEST(FieldReaderTest, TakesWhatWasPut) {
   put_u64(body, 0xfedcba9876543210);
   put_string(body, "a\0b"s);
   put_string(body, "");
+  body += "as it is";
   EXPECT_EQ(body.substr(0, 4),
             "\x04\x03\x02\x01");  // little-endian on every machine: the file may be carried to another
   FieldReader in(body);
@@ -161,8 +162,11 @@ TEST(FieldReaderTest, TakesWhatWasPut) {
   EXPECT_EQ(in.u64(), 0xfedcba9876543210u);
   EXPECT_EQ(in.string(), "a\0b"s);
   EXPECT_EQ(in.string(), "");
+  EXPECT_EQ(in.take(8), "as it is");
   EXPECT_TRUE(in.ok());
   EXPECT_TRUE(in.at_end());
+  EXPECT_EQ(in.take(1), "");
+  EXPECT_FALSE(in.ok());
 }
 
 TEST(FieldReaderTest, AfterTheEndEverythingIsZeroAndNotOk) {
