@@ -15,11 +15,37 @@ struct CheckFlags : Options {
   bool rehearse = false;
 };
 
+std::string scratch_path(const CheckFlags& options) {
+  if (!options.scratch.empty()) return options.scratch;
+  const char* tmp = std::getenv("TMPDIR");
+  return fmt::format("{}/vbackup-rehearsal-{}", tmp != nullptr ? tmp : "/var/tmp", ::getpid());
+}
+
+void print_finding(Command& command, const Finding& finding) {
+  command.print(fmt::format("{:<10} {}  {}", finding.kind, finding.object, finding.detail));
+  command.line(
+      {{"type", "finding"}, {"kind", finding.kind}, {"object", finding.object}, {"detail", finding.detail}});
+}
+
+Exit finish(Command& command, const CheckCounts& counts, size_t findings, bool rehearsed) {
+  return command.finish(
+      "check",
+      {{"archives", counts.archives},
+       {"files", counts.files},
+       {"bytes", counts.bytes},
+       {"references", counts.references},
+       {"findings", findings},
+       {"rehearsed", rehearsed}},
+      fmt::format("{} archives, {} files ({}) read and compared with their digests, {} references{}: {}",
+                  counts.archives, counts.files, size_text(counts.bytes), counts.references,
+                  rehearsed ? ", restored and compared" : "",
+                  findings == 0 ? "all is as it was stored" : fmt::format("{} findings", findings)));
+}
+
 Exit check(CheckFlags& options) {
   Command command(options);
   auto& context = command.context();
   StoredBackups backups(only_set(options));
-  ArchiveSet& set = *backups.set();
   for (const auto& text : options.guests)
     if (const Selection selection = backups.parse(text); selection.guest != text)
       throw Error("check takes NAME, and reads all states of it", Exit::usage);
@@ -27,39 +53,16 @@ Exit check(CheckFlags& options) {
   CheckCounts counts;
   {
     const auto timed = context.timer.time("read");
-    counts = check_set(set, options.guests, findings, context);
+    counts = check_set(*backups.set(), options.guests, findings, context);
   }
   if (options.rehearse && !context.cancel.stop()) {
-    const char* tmp = std::getenv("TMPDIR");
-    const std::string scratch =
-        !options.scratch.empty()
-            ? options.scratch
-            : fmt::format("{}/vbackup-rehearsal-{}", tmp != nullptr ? tmp : "/var/tmp", ::getpid());
     const auto timed = context.timer.time("rehearse");
     const auto guests = options.guests.empty() ? backups.guests() : options.guests;
     for (const auto& guest : guests) command.say_state(guest, value_or_throw(backups.stamp(guest, "")));
-    rehearse(backups, guests, scratch, findings, context);
+    rehearse(backups, guests, scratch_path(options), findings, context);
   }
-  for (const auto& finding : findings) {
-    command.print(fmt::format("{:<10} {}  {}", finding.kind, finding.object, finding.detail));
-    command.line({{"type", "finding"},
-                  {"kind", finding.kind},
-                  {"object", finding.object},
-                  {"detail", finding.detail}});
-  }
-  const Exit code = command.finish(
-      "check",
-      {{"archives", counts.archives},
-       {"files", counts.files},
-       {"bytes", counts.bytes},
-       {"references", counts.references},
-       {"findings", findings.size()},
-       {"rehearsed", options.rehearse}},
-      fmt::format(
-          "{} archives, {} files ({}) read and compared with their digests, {} references{}: {}",
-          counts.archives, counts.files, size_text(counts.bytes), counts.references,
-          options.rehearse ? ", restored and compared" : "",
-          findings.empty() ? "all is as it was stored" : fmt::format("{} findings", findings.size())));
+  for (const auto& finding : findings) print_finding(command, finding);
+  const Exit code = finish(command, counts, findings.size(), options.rehearse);
   return findings.empty() ? code : Exit::failed;
 }
 
