@@ -10,6 +10,7 @@
 
 #include "backup/archive/archive_reader.h"
 #include "backup/archive/archive_writer.h"
+#include "backup/archive/entry_bytes.h"
 #include "backup/pipeline.h"
 #include "core/escape.h"
 
@@ -80,16 +81,11 @@ std::map<uint64_t, uint64_t> ends_of(const std::shared_ptr<FramedFile>& file,
     if (!is_open) continue;
     open = entry->offset;
     if (it->second.type != 'f') continue;
-    StreamDigest digest(it->second.size);
-    for (;;) {
+    const auto look = [&](const EntryStream::Data&) -> Result {
       stop_if_asked(cancel);
-      const auto data = value_or_throw(stream.data());
-      if (!data) break;
-      if (data->offset > it->second.size || data->bytes.size() > it->second.size - data->offset)
-        throw Error(file->path() + ": more bytes than the file has");
-      digest.add(data->offset, data->bytes);
-    }
-    if (digest.finish() != it->second.content)
+      return Ok{};
+    };
+    if (value_or_throw(read_bytes(stream, it->second.size, file->path(), look)) != it->second.content)
       throw Error(file->path() + ": a member is not what it was (digest differs)");
   }
   if (ends.size() != wanted.size()) throw Error(file->path() + ": members are missing");

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <thread>
 
+#include "backup/archive/entry_bytes.h"
+
 namespace vs::backup {
 
 void ArchiveChecker::find(const std::string& kind, const std::string& object, const std::string& detail) {
@@ -92,22 +94,15 @@ Result ArchiveChecker::find_entry(EntryStream& stream, const std::string& path,
 }
 
 Result ArchiveChecker::compare(EntryStream& stream, const std::string& path, const Wanted& wanted) {
-  StreamDigest digest(wanted.size);
-  uint64_t end = 0;
-  for (;;) {
+  const auto count = [&](const EntryStream::Data& data) -> Result {
+    bytes_ += data.bytes.size();
     if (context_.cancel.stop()) return Problem{ECANCELED, "interrupted"};
-    const auto data = stream.data();
-    if (!data) return data.error();
-    if (!*data) break;
-    const uint64_t at = (*data)->offset;
-    if (at < end || at > wanted.size || (*data)->bytes.size() > wanted.size - at)
-      return Problem{0, path + ": more bytes than the file has"};
-    digest.add(at, (*data)->bytes);
-    end = at + (*data)->bytes.size();
-    bytes_ += (*data)->bytes.size();
-  }
+    return Ok{};
+  };
+  const auto digest = read_bytes(stream, wanted.size, path, count);
+  if (!digest) return digest.error();
   ++files_;
-  if (digest.finish() != wanted.content)
+  if (*digest != wanted.content)
     return Problem{0, path + ": its bytes are not what they were (digest differs)"};
   return Ok{};
 }

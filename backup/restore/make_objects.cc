@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "backup/archive/archive_reader.h"
+#include "backup/archive/entry_bytes.h"
 #include "backup/restore/restore_work.h"
 
 namespace vs::backup {
@@ -84,24 +85,18 @@ Result write_at(int fd, std::string_view bytes, uint64_t at, const std::string& 
 Result write_bytes(const PlannedObject& object, EntryStream& stream, int fd, const RestoreWork& work) {
   const Entry& entry = object.entry;
   const std::string path = work.shown(object.names.front());
-  StreamDigest digest(entry.size);
   uint64_t end = 0;
-  for (;;) {
-    const auto data = stream.data();
-    if (!data) return data.error();
-    if (!*data) break;
-    const uint64_t at = (*data)->offset;
-    const std::string_view bytes = (*data)->bytes;
-    if (at < end || at > entry.size || bytes.size() > entry.size - at)
-      return Problem{0, object.archive->path() + ": more bytes than the file has"};
-    digest.add(at, bytes);
-    end = at + bytes.size();
-    if (auto written = write_at(fd, bytes, at, path, work); !written) return written;
-    if (work.context.cancel.stop()) throw work.incomplete("interrupted", Exit::interrupted);
-  }
+  const auto write = [&](const EntryStream::Data& data) {
+    end = data.offset + data.bytes.size();
+    auto written = write_at(fd, data.bytes, data.offset, path, work);
+    if (written && work.context.cancel.stop()) throw work.incomplete("interrupted", Exit::interrupted);
+    return written;
+  };
+  const auto digest = read_bytes(stream, entry.size, object.archive->path(), write);
+  if (!digest) return digest.error();
   if (end < entry.size && ::ftruncate(fd, static_cast<off_t>(entry.size)) != 0)
     return problem_from_errno("set the size of", path);
-  if (digest.finish() != entry.content)
+  if (*digest != entry.content)
     return Problem{0, "its bytes in " + object.archive->path() + " are not what they were (digest differs)"};
   return Ok{};
 }
