@@ -31,6 +31,9 @@ std::map<std::string, std::string> unpacked(const std::string& set) {
 TEST(BackupThreads, OneAndEightWriteTheSameBytes) {
   BackupHost host;
   host.make_guests();
+  // What changed in the last seconds is not learned. Where the first run is early enough for that and the
+  // second is not, one index knows what the other does not, and the directory lists of the next runs differ.
+  BackupHost::let_clock_pass();
   const auto create = [&](const std::string& jobs) {
     const RunResult result =
         run({vbackup_path(), "create", "--to", "archive:" + host.scratch("set" + jobs), "--state",
