@@ -31,7 +31,7 @@ ScannedHost scan(std::vector<Guest> guests, const Mounts& mounts, const CreateOp
   context.progress.start("scanning", "names", 0);
   ScannedHost host;
   host.guests = std::move(guests);
-  walk(host, {options.excludes, options.filesystems, mounts}, context);
+  walk(host, {options.excludes, options.filesystems, mounts, options.subvolumes}, context);
   context.progress.finish();
   return host;
 }
@@ -104,6 +104,7 @@ void count(CreateResult& result, const ScannedHost& host, const KnownInodes& kno
   result.names = host.names;
   result.inodes = host.inodes.size();
   result.directories = host.directories;
+  result.subvolumes_left_out = host.subvolumes_left_out;
   for (const auto& inode : host.inodes) result.shared += inode.shared ? 1 : 0;
   result.known = known.count;
 }

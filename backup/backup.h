@@ -35,6 +35,7 @@ struct CreateOptions {
   uint64_t verify_sample = 64;       // one in so many of what is believed is read again; 0 none
   std::string consistency = "live";
   bool cross_mounts = false;          // into disk filesystems that are mounted in a guest's tree
+  bool subvolumes = true;             // into subvolumes of btrfs below a guest's root
   std::vector<uint64_t> filesystems;  // see WalkOptions
   int64_t moment_ns =
       0;  // of the snapshot that the guests' roots are in; 0: what is read is what is there now
@@ -47,6 +48,7 @@ struct CreateOptions {
 struct CreateResult {
   std::string stamp;
   uint64_t guests = 0, names = 0, inodes = 0, directories = 0, shared = 0, known = 0;
+  uint64_t subvolumes_left_out = 0;
   PipelineCounts counts;
   uint64_t failed_targets = 0;
 };

@@ -21,7 +21,7 @@ struct CreateFlags : Options {
   std::string single;
   uint64_t level = 3, verify_sample = 64, longest_chain = 30, freeze_budget = 10, snapshot_reserve = 20;
   std::string consistency = "auto";
-  bool full = false, all = false, cross_mounts = false;
+  bool full = false, all = false, cross_mounts = false, no_subvolumes = false;
 };
 
 std::vector<Guest> chosen_guests(const CreateFlags& options, RunContext& context) {
@@ -57,7 +57,7 @@ void read_snapshots(const CreateFlags& options, std::vector<Guest>& guests, Snap
         Exit::usage);
   if (options.consistency == "live" || options.consistency == "frozen" || options.cross_mounts) return;
   create.moment_ns = now_ns();
-  auto taken = take_snapshots(guests, {options.snapshot_reserve});
+  auto taken = take_snapshots(guests, {options.snapshot_reserve, !options.no_subvolumes});
   if (!taken) {
     if (options.consistency == "snapshot") throw Error(taken.error().message);
     if (taken.error().code != ENOTSUP)
@@ -190,6 +190,7 @@ Json summary_of(const CreateResult& result, const Stored& stored, const StoodSti
           {"names", result.names},
           {"inodes", result.inodes},
           {"directories", result.directories},
+          {"subvolumes_left_out", result.subvolumes_left_out},
           {"shared", result.shared},
           {"known", result.known},
           {"files_read", c.files_read},
@@ -220,6 +221,8 @@ std::string text_of(const CreateResult& result, const Stored& stored, const Stoo
         "\n{} vanished before they were read, {} changed while they were (marked inconsistent); consistency: "
         "{}",
         c.gone, c.inconsistent, consistency);
+  if (result.subvolumes_left_out != 0)
+    text += fmt::format("\n{} subvolumes inside of trees left out", result.subvolumes_left_out);
   return text + fmt::format("{}\n{}", frozen.text, result.stamp);
 }
 
@@ -227,6 +230,7 @@ CreateOptions create_options(const CreateFlags& options) {
   CreateOptions create;
   create.excludes = options.excludes;
   create.cross_mounts = options.cross_mounts;
+  create.subvolumes = !options.no_subvolumes;
   create.state = options.state;
   create.verify_sample = options.verify_sample;
   return create;
@@ -274,6 +278,8 @@ void add_create(CommandLine& line) {
             "leave these paths out, relative to each tree; without '/' any name that fits");
   verb.flag("--cross-mounts", options.cross_mounts,
             "also what is mounted in a vserver's tree, if it is a filesystem on a disk");
+  verb.flag("--no-subvolumes", options.no_subvolumes,
+            "leave out what is in btrfs subvolumes inside of a vserver's tree (their count is said)");
   verb.flag("--all", options.all, "all vservers (the default when none is named)");
   verb.flag("--full", options.full, "begin a new chain");
   verb.option("--longest-chain", "N", options.longest_chain, "a full after N incrementals [30]");

@@ -23,6 +23,12 @@ bool destroy(int parent, const std::string& name) {
   return ::ioctl(parent, BTRFS_IOC_SNAP_DESTROY, &arguments) == 0;
 }
 
+// Whether a subvolume has others below it. What cannot be asked (a kernel before 4.18) may have.
+bool has_subvolumes(int root) {
+  btrfs_ioctl_get_subvol_rootref_args children{};
+  return ::ioctl(root, BTRFS_IOC_GET_SUBVOL_ROOTREF, &children) != 0 || children.num_items != 0;
+}
+
 struct BtrfsSnapshot : SnapshotTree {
   UniqueFd parent;
   std::string parent_path, name;
@@ -37,10 +43,15 @@ struct BtrfsSnapshot : SnapshotTree {
 
 }  // namespace
 
-Expected<std::unique_ptr<SnapshotTree>> make_btrfs_snapshot(const Guest& guest) {
+Expected<std::unique_ptr<SnapshotTree>> make_btrfs_snapshot(const Guest& guest,
+                                                            const SnapshotOptions& options) {
   if (guest.root.stat().ino != kSubvolumeRoot)
     return Problem{ENOTSUP,
                    escaped(guest.root.path()) + " is no subvolume, so it can have no snapshot of its own"};
+  if (options.subvolumes && has_subvolumes(guest.root.fd()))
+    return Problem{ENOTSUP, escaped(guest.root.path()) +
+                                " has subvolumes inside, which a snapshot of it does not hold "
+                                "(--no-subvolumes leaves them out)"};
   auto made = std::make_unique<BtrfsSnapshot>();
   const std::string path = path_of_fd(guest.root.fd());
   made->parent_path = std::string(split_path(path).first);

@@ -3,17 +3,22 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <linux/magic.h>
 #include <sys/statfs.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <unordered_map>
 
 #include "core/escape.h"
+#include "core/seeded_hash.h"
 #include "core/tree/listing.h"
 #include "core/tree/parallel_walk.h"
 
@@ -35,29 +40,53 @@ void take_stat(Inode& inode, const FileStat& stat) {
 
 namespace {
 
-// One byte an inode says which.
-constexpr size_t kMostFilesystems = 250;
+// Two bytes an inode say which. A guest can make subvolumes without end.
+constexpr size_t kMostFilesystems = 65'000;
+// Of each root of a subvolume of btrfs; and of the empty directory that stands for one in a snapshot.
+constexpr uint64_t kSubvolumeRoot = 256, kSubvolumeStub = 2;
 
 struct Found {
   std::string name;
   uint32_t inode = kNoRow;  // known without a stat
+  uint16_t slot = 0;
+  bool enter = false;  // a directory that is to be walked
   FileStat stat;
 };
 
-// Which inode number is which row, for files with several names. Read by every entry, written once an inode.
+struct Listing {
+  bool whole = false;  // false: its names are not known, or not all
+  uint16_t slot = 0;
+  std::vector<Found> found;
+};
+
+struct InodeKey {
+  uint64_t ino = 0;
+  uint16_t slot = 0;
+  bool operator==(const InodeKey&) const = default;
+};
+
+// Seeded: inode numbers are what guests make of them.
+struct InodeKeyHash {
+  size_t operator()(const InodeKey& key) const {
+    const std::array<uint64_t, 2> words{key.ino, key.slot};
+    return seeded_hash({reinterpret_cast<const char*>(words.data()), sizeof words});
+  }
+};
+
+// Which inode is which row, for files with several names. Read by every entry, written once an inode.
 class LinkTable {
  public:
   // `sealed_only`: what may be known without a stat.
-  uint32_t find(uint8_t slot, uint64_t ino, bool sealed_only) const {
-    const Shard& shard = shards_[ino % kShards];
+  uint32_t find(InodeKey key, bool sealed_only) const {
+    const Shard& shard = shards_[key.ino % kShards];
     const std::shared_lock lock(shard.mutex);
-    const auto it = shard.rows.find(ino << 8 | slot);
+    const auto it = shard.rows.find(key);
     return it == shard.rows.end() || (sealed_only && !it->second.sealed) ? kNoRow : it->second.inode;
   }
-  void add(uint8_t slot, uint64_t ino, uint32_t inode, bool sealed) {
-    Shard& shard = shards_[ino % kShards];
+  void add(InodeKey key, uint32_t inode, bool sealed) {
+    Shard& shard = shards_[key.ino % kShards];
     const std::unique_lock lock(shard.mutex);
-    shard.rows.emplace(ino << 8 | slot, Row{inode, sealed});
+    shard.rows.emplace(key, Row{inode, sealed});
   }
 
  private:
@@ -68,10 +97,58 @@ class LinkTable {
   };
   struct Shard {
     mutable std::shared_mutex mutex;
-    std::unordered_map<uint64_t, Row> rows;
+    std::unordered_map<InodeKey, Row, InodeKeyHash> rows;
   };
   std::array<Shard, kShards> shards_;
 };
+
+// Which device is which slot. A device is met first where a tree or a mount begins, at the root of a
+// subvolume, and for files of a layer of overlayfs.
+class Devices {
+ public:
+  explicit Devices(ScannedHost& host) : host_(host) {}
+
+  // `id` is asked for a device that is new: what the filesystem is known by in other runs. Nothing where
+  // there are too many.
+  std::optional<uint16_t> slot_of(uint64_t dev, const std::function<uint64_t()>& id) {
+    {
+      const std::shared_lock lock(mutex_);
+      if (const auto it = slots_.find(dev); it != slots_.end()) return it->second;
+    }
+    const uint64_t filesystem = id();
+    const std::unique_lock lock(mutex_);
+    if (const auto it = slots_.find(dev); it != slots_.end()) return it->second;
+    if (host_.devices.size() == kMostFilesystems) return std::nullopt;
+    const auto slot = static_cast<uint16_t>(host_.devices.size());
+    host_.devices.push_back(dev);
+    host_.filesystems.push_back(filesystem);
+    slots_.emplace(dev, slot);
+    return slot;
+  }
+
+ private:
+  ScannedHost& host_;
+  std::shared_mutex mutex_;
+  std::unordered_map<uint64_t, uint16_t> slots_;
+};
+
+// One number for two, the same in each run (the finalizer of splitmix64, after each). Nothing of one guest
+// meets another's by it.
+uint64_t mixed_id(uint64_t id, uint64_t more) {
+  uint64_t mixed = 0;
+  for (const uint64_t word : {id, more}) {
+    mixed += word + 0x9e3779b97f4a7c15ULL;
+    mixed = (mixed ^ mixed >> 30) * 0xbf58476d1ce4e5b9ULL;
+    mixed = (mixed ^ mixed >> 27) * 0x94d049bb133111ebULL;
+    mixed ^= mixed >> 31;
+  }
+  return mixed;
+}
+
+int64_t filesystem_type(int fd) {
+  struct statfs fs {};
+  return ::fstatfs(fd, &fs) == 0 ? static_cast<int64_t>(fs.f_type) : 0;
+}
 
 Inode row_of(const FileStat& stat) {
   Inode inode;
@@ -87,37 +164,32 @@ class Walker {
   void run() {
     std::vector<DirectoryTask> roots;
     for (uint32_t g = 0; g < host_.guests.size(); ++g) roots.push_back(add_root(g));
-    // All filesystems are known before anything is walked: so their order is the same in each run.
     for (uint32_t g = 0; g < options_.mounts.size(); ++g)
       for (const auto& path : options_.mounts[g]) add_mount(g, path);
     walk_directories(roots, context_.cancel, [&](const DirectoryTask& task, DirReader& reader) {
-      std::vector<Found> found;
-      const bool listed = list(task, reader, found);
-      auto below = take(task, found, listed);
-      context_.progress.add(found.size());
+      Listing listing;
+      listing.whole = list(task, reader, listing);
+      auto below = take(task, listing);
+      context_.progress.add(listing.found.size());
       return below;
     });
+    host_.subvolumes_left_out = left_out_;
   }
 
  private:
   DirectoryTask add_root(uint32_t g) {
     const Guest& guest = host_.guests[g];
     const uint64_t given = g < options_.filesystems.size() ? options_.filesystems[g] : 0;
-    add_device(guest.root.stat().dev, given != 0 ? given : filesystem_id(guest.root.fd()));
-    const uint32_t inode = add_inode(row_of(guest.root.stat()), g, guest.root.stat().dev);
+    const auto slot = devices_.slot_of(guest.root.stat().dev,
+                                       [&] { return given != 0 ? given : filesystem_id(guest.root.fd()); });
+    if (!slot)
+      throw Error("the vservers are on too many filesystems; back them up in several runs", Exit::usage);
+    on_overlay_.push_back(filesystem_type(guest.root.fd()) == OVERLAYFS_SUPER_MAGIC);
+    const uint32_t inode = add_inode(row_of(guest.root.stat()), g, *slot);
     host_.dirs.push_back({kNoRow, 0, inode, false, {}});
     const auto dir = static_cast<uint32_t>(host_.dirs.size() - 1);
     host_.trees[g].root = host_.inodes[inode].dir = dir;
     return {g, dir, ""};
-  }
-
-  void add_device(uint64_t dev, uint64_t id) {
-    if (slot_of(dev) < devices_.size()) return;
-    devices_.push_back(dev);
-    host_.filesystems.push_back(id);
-    if (devices_.size() > kMostFilesystems)
-      throw Error("the vservers are on more than 250 filesystems or subvolumes; back them up in several runs",
-                  Exit::usage);
   }
 
   void add_mount(uint32_t g, const std::string& path) {
@@ -126,15 +198,11 @@ class Walker {
     const auto stat = fd ? stat_fd(fd->get(), path) : Expected<FileStat>(fd.error());
     if (!stat && stat.error().code == EXDEV) return;  // covered by a mount that is not entered
     if (!stat) return context_.log.object_failed(stat.error().message);
-    add_device(stat->dev, filesystem_id(fd->get()));
+    devices_.slot_of(stat->dev, [&] { return filesystem_id(fd->get()); });
   }
 
-  // devices_.size() for one that is none of ours. They are few.
-  size_t slot_of(uint64_t dev) const {
-    return static_cast<size_t>(std::find(devices_.begin(), devices_.end(), dev) - devices_.begin());
-  }
   bool ours(uint32_t guest, const FileStat& stat) const {
-    return host_.guests[guest].root.enters(stat.mount_id) && slot_of(stat.dev) < devices_.size();
+    return host_.guests[guest].root.enters(stat.mount_id);
   }
 
   bool failed(const Problem& problem) {
@@ -144,44 +212,72 @@ class Walker {
     return false;
   }
 
-  // False: its names are not known, or not all.
-  bool list(const DirectoryTask& task, DirReader& reader, std::vector<Found>& found) {
+  bool list(const DirectoryTask& task, DirReader& reader, Listing& listing) {
     const RootDir& root = host_.guests[task.guest].root;
     if (depth_of(task.path) > kDeepestDirectory) return failed(too_deep(root, task.path, kDeepestDirectory));
     const auto dir = open_to_list(root, task.path);
     if (!dir) return is_trouble(dir.error()) ? failed(dir.error()) : false;
     if (!ours(task.guest, dir->stat)) return false;
-    const auto slot = static_cast<uint8_t>(slot_of(dir->stat.dev));
     const std::string shown = root.host_path(task.path);
+    const auto slot = devices_.slot_of(dir->stat.dev, [&] { return filesystem_id(dir->fd.get()); });
+    if (!slot) return failed({ENOSPC, "more subvolumes than one run takes: " + escaped(shown)});
+    listing.slot = *slot;
     reader.start(dir->fd.get(), shown);
     for (DirEntry entry; reader.next(entry);) {
       if (!options_.excludes.empty() && excluded(options_.excludes, join_path(task.path, entry.name)))
         continue;
-      Found one{std::string(entry.name), kNoRow, {}};
-      if (entry.type == DT_REG) one.inode = links_.find(slot, entry.ino, true);
-      if (one.inode == kNoRow) {
-        const auto found_stat = stat_at(dir->fd.get(), entry.name.data(), shown);
-        if (!found_stat) {
-          if (is_trouble(found_stat.error())) failed(found_stat.error());
-          continue;
-        }
-        // A mount inside of a guest, a file mounted over a file included, is not the guest's own; a directory
-        // stands as an empty one.
-        if (!ours(task.guest, *found_stat) && !S_ISDIR(found_stat->mode)) continue;
-        one.stat = *found_stat;
-      }
-      found.push_back(std::move(one));
+      Found one{std::string(entry.name), kNoRow, *slot, false, {}};
+      // Not on overlayfs, where the number in a directory is not always that of the inode.
+      if (entry.type == DT_REG && !on_overlay_[task.guest]) one.inode = links_.find({entry.ino, *slot}, true);
+      if (one.inode == kNoRow && !look_at(task, *dir, entry, one)) continue;
+      listing.found.push_back(std::move(one));
     }
     if (reader.problem() != nullptr && is_trouble(*reader.problem())) failed(*reader.problem());
     return reader.problem() == nullptr;
   }
 
-  std::vector<DirectoryTask> take(const DirectoryTask& task, std::vector<Found>& found, bool listed) {
+  // False: it is gone, or not the guest's own.
+  bool look_at(const DirectoryTask& task, const OpenDirectory& dir, const DirEntry& entry, Found& one) {
+    const auto shown = [&] {
+      return host_.guests[task.guest].root.host_path(join_path(task.path, entry.name));
+    };
+    const auto stat = stat_at(dir.fd.get(), entry.name.data(), shown());
+    if (!stat) {
+      if (is_trouble(stat.error())) failed(stat.error());
+      return false;
+    }
+    one.stat = *stat;
+    // A mount inside of a guest, a file mounted over a file included, is not the guest's own; a directory
+    // stands as an empty one.
+    if (!ours(task.guest, *stat)) return S_ISDIR(stat->mode);
+    if (S_ISDIR(stat->mode)) {
+      const bool subvolume = stat->ino == kSubvolumeRoot && stat->dev != dir.stat.dev;
+      one.enter = options_.subvolumes || !subvolume;
+      if (!one.enter) ++left_out_;
+      if (stat->ino == kSubvolumeStub && filesystem_type(dir.fd.get()) == BTRFS_SUPER_MAGIC)
+        failed({ENODATA, escaped(shown()) +
+                             " is a subvolume of its own, which the snapshot that is read does not hold; "
+                             "--consistency live or frozen reads it"});
+      return true;
+    }
+    if (stat->dev == dir.stat.dev) return true;
+    // A layer of overlayfs. Its device number is worth nothing in another run, but what is known of an inode
+    // is believed by its times too.
+    const auto slot =
+        devices_.slot_of(stat->dev, [&] { return mixed_id(filesystem_id(dir.fd.get()), stat->dev); });
+    if (!slot) return failed({ENOSPC, "more filesystems than one run takes: " + escaped(shown())});
+    one.slot = *slot;
+    return true;
+  }
+
+  std::vector<DirectoryTask> take(const DirectoryTask& task, Listing& listing) {
+    auto& found = listing.found;
     std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.name < b.name; });
     std::vector<DirectoryTask> subdirs;
     const std::lock_guard lock(mutex_);
     DirNode& node = host_.dirs[task.number];
-    node.listed = listed;
+    node.listed = listing.whole;
+    host_.inodes[node.inode].slot = listing.slot;  // of a subvolume's root another than its parent's
     node.children.reserve(found.size());
     ++host_.directories;
     host_.names += found.size();
@@ -189,8 +285,8 @@ class Walker {
       const uint32_t name = host_.texts->add(one.name);
       const bool dir = one.inode == kNoRow && S_ISDIR(one.stat.mode);
       const uint32_t inode = one.inode != kNoRow ? one.inode
-                             : dir               ? add_inode(row_of(one.stat), task.guest, one.stat.dev)
-                                                 : inode_of(one.stat, task.guest);
+                             : dir               ? add_inode(row_of(one.stat), task.guest, one.slot)
+                                                 : inode_of(one.stat, task.guest, one.slot);
       Inode& row = host_.inodes[inode];
       ++row.names;
       if (row.guest != task.guest) row.shared = true;
@@ -198,27 +294,28 @@ class Walker {
       if (!dir) continue;
       host_.dirs.push_back({task.number, name, inode, false, {}});
       row.dir = static_cast<uint32_t>(host_.dirs.size() - 1);
-      if (ours(task.guest, one.stat))
-        subdirs.push_back({task.guest, row.dir, join_path(task.path, one.name)});
+      if (one.enter) subdirs.push_back({task.guest, row.dir, join_path(task.path, one.name)});
     }
     return subdirs;
   }
 
-  uint32_t inode_of(const FileStat& stat, uint32_t guest) {
-    if (stat.nlink <= 1) return add_inode(row_of(stat), guest, stat.dev);
-    const auto slot = static_cast<uint8_t>(slot_of(stat.dev));
-    const uint32_t known = links_.find(slot, stat.ino, false);
+  uint32_t inode_of(const FileStat& stat, uint32_t guest, uint16_t slot) {
+    if (stat.nlink <= 1) return add_inode(row_of(stat), guest, slot);
+    const uint32_t known = links_.find({stat.ino, slot}, false);
+    // A socket is nothing but its name, and the pool cannot hold it: those of several guests are told apart.
+    const bool apart = known != kNoRow && S_ISSOCK(stat.mode) && host_.inodes[known].guest != guest;
+    if (apart) return add_inode(row_of(stat), guest, slot);
     if (known != kNoRow) return known;
-    const uint32_t inode = add_inode(row_of(stat), guest, stat.dev);
-    links_.add(slot, stat.ino, inode, host_.inodes[inode].sealed);
+    const uint32_t inode = add_inode(row_of(stat), guest, slot);
+    links_.add({stat.ino, slot}, inode, host_.inodes[inode].sealed);
     return inode;
   }
 
-  uint32_t add_inode(Inode inode, uint32_t guest, uint64_t dev) {
+  // What is mounted in a guest and not entered has a place in the list of its directory, and no content: that
+  // it has its directory's slot does not matter.
+  uint32_t add_inode(Inode inode, uint32_t guest, uint16_t slot) {
     inode.guest = guest;
-    // What is mounted in a guest and not entered has a place in the list of its directory, and no content:
-    // any will do.
-    inode.slot = static_cast<uint8_t>(std::min(slot_of(dev), devices_.size() - 1));
+    inode.slot = slot;
     inode.shared = inode.sealed;
     host_.inodes.push_back(inode);
     return static_cast<uint32_t>(host_.inodes.size() - 1);
@@ -227,8 +324,10 @@ class Walker {
   ScannedHost& host_;
   const WalkOptions& options_;
   RunContext& context_;
-  std::vector<uint64_t> devices_;  // by slot
+  Devices devices_{host_};
+  std::vector<bool> on_overlay_;  // by guest
   LinkTable links_;
+  std::atomic<uint64_t> left_out_ = 0;
   std::mutex mutex_;
 };
 
@@ -274,6 +373,9 @@ bool is_dir(const Inode& inode) {
 bool is_file(const Inode& inode) {
   return S_ISREG(inode.mode);
 }
+bool is_socket(const Inode& inode) {
+  return S_ISSOCK(inode.mode);
+}
 
 char type_letter(uint32_t mode) {
   return S_ISREG(mode)    ? 'f'
@@ -309,9 +411,13 @@ std::string ScannedHost::first_path(const Inode& inode) const {
   return join_path(dir_path(inode.guest, inode.dir), trees[inode.guest].name(inode.name));
 }
 
+bool ScannedHost::is_inode(const Inode& scanned, const FileStat& stat) const {
+  return stat.ino == scanned.ino && stat.dev == devices[scanned.slot] && stat.btime_ns == scanned.btime_ns;
+}
+
 uint64_t ScannedHost::group_of(const Inode& inode) const {
   const bool inside = inode.slot != inodes[dirs[trees[inode.guest].root].inode].slot;
-  return inside ? inode.ino ^ (uint64_t{inode.slot} + 1) << 56 : inode.ino;
+  return inside ? mixed_id(filesystems[inode.slot], inode.ino) : inode.ino;
 }
 
 void walk(ScannedHost& host, const WalkOptions& options, RunContext& context) {

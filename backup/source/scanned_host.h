@@ -4,6 +4,9 @@
 // names in however many guests it has, so whatever is done by inode (reading, above all) is done once. 8
 // bytes a name and its text once (NameTable), 104 an inode.
 //
+// What belongs to a tree is told by the mount, not by the device: on overlayfs each layer has a device of its
+// own, and so has each subvolume of btrfs. An inode is known by device and number, both in full.
+//
 // The walk is that of core/tree/parallel_walk.h, which unify's scan uses too. It goes down by RootDir alone
 // (openat2 beneath the guest's root, no symlink, no mount but those it was told to enter), so a tree that
 // changes under it can make it miss names, not leave the tree. A directory deeper than kDeepestDirectory
@@ -37,7 +40,7 @@ struct Inode {
   uint32_t dir = kNoRow;  // DirNode of that name; for a directory, its own DirNode
   uint32_t name = 0;      // that name
   uint32_t names = 0;     // how many names the walk found
-  uint8_t slot = 0;       // which of ScannedHost::filesystems
+  uint16_t slot = 0;      // which of ScannedHost::filesystems
   bool sealed = false;    // immutable and with several links: a master of vunify, or somebody's own doing
   bool shared = false;    // has names in several guests, or is sealed
   bool operator==(const Inode&) const = default;
@@ -71,14 +74,18 @@ class ScannedHost {
   std::vector<Guest> guests;
   std::vector<ScannedGuest> trees;  // one a guest
   std::unique_ptr<NameTable> texts = std::make_unique<NameTable>();
-  std::vector<uint64_t>
-      filesystems;  // by Inode::slot: f_fsid, the same as long as the filesystem lives, unlike st_dev
+  // By Inode::slot: f_fsid, the same as long as the filesystem lives, unlike st_dev.
+  std::vector<uint64_t> filesystems;
+  std::vector<uint64_t> devices;  // by Inode::slot: st_dev, as long as the run lasts
   std::deque<DirNode> dirs;
   std::deque<Inode> inodes;
   uint64_t names = 0, directories = 0, problems = 0;
+  uint64_t subvolumes_left_out = 0;  // with WalkOptions::subvolumes false
 
   std::string dir_path(uint32_t guest, uint32_t dir) const;  // relative to the guest's root
   std::string first_path(const Inode& inode) const;          // of its first name
+  // Whether this is the inode that the scan saw, and not another one under the same name.
+  bool is_inode(const Inode& scanned, const FileStat& stat) const;
   // What tells hard links of one guest apart in a catalog: the inode number, and on a mount inside of the
   // guest also which.
   uint64_t group_of(const Inode& inode) const;
@@ -89,9 +96,11 @@ struct WalkOptions {
       excludes;  // globs over paths relative to each tree; one without '/' fits any last component
   std::vector<uint64_t>
       filesystems;  // by guest: the id to know its inodes by; 0 or missing: that of its root
-  // By guest: paths in it of mounts that its RootDir enters. Another mount, and a subvolume, stands as an
-  // empty directory; a file mounted over a file is left out.
+  // By guest: paths in it of mounts that its RootDir enters. Another mount stands as an empty directory; a
+  // file mounted over a file is left out.
   std::vector<std::vector<std::string>> mounts;
+  // Into subvolumes of btrfs below a tree. If not they stand as empty directories, counted.
+  bool subvolumes = true;
 };
 
 // f_fsid, or where there is none the device number.
@@ -104,6 +113,7 @@ void walk(ScannedHost& host, const WalkOptions& options, RunContext& context);
 
 bool is_dir(const Inode& inode);
 bool is_file(const Inode& inode);
+bool is_socket(const Inode& inode);
 // f d l p s c b
 char type_letter(uint32_t mode);
 

@@ -51,7 +51,7 @@ Expected<std::vector<std::unique_ptr<SnapshotTree>>> take_snapshots(const std::v
   };
   for (const auto& guest : guests) {
     if (on_btrfs(guest)) {
-      auto made = make_btrfs_snapshot(guest);
+      auto made = make_btrfs_snapshot(guest, options);
       if (!made) return refuse(made.error());
       trees.push_back(std::move(*made));
       continue;

@@ -30,6 +30,7 @@ class SnapshotTree {
 struct SnapshotOptions {
   uint64_t reserve_percent =
       20;  // of an LVM volume, for what is overwritten meanwhile: LvmVolume::reserve_extents()
+  bool subvolumes = true;  // those inside of a tree are to be read too: a tree that has some is refused
 };
 
 // One a guest, in their order, or none. ENOTSUP in the Problem: they are where no snapshots are, and nothing
@@ -42,7 +43,9 @@ Expected<std::vector<std::unique_ptr<SnapshotTree>>> take_snapshots(const std::v
 std::vector<std::string> sweep_snapshots();
 
 // Of one tree that is a subvolume. It stands beside the tree as ".vbackup-snapshot-NAME". Subvolumes inside
-// of the tree are not part of it: they are empty directories, as they are for a reader of the tree.
-Expected<std::unique_ptr<SnapshotTree>> make_btrfs_snapshot(const Guest& guest);
+// of the tree are not part of it, empty directories stand for them: with options.subvolumes a tree that has
+// some is refused (ENOTSUP), so that they are read live.
+Expected<std::unique_ptr<SnapshotTree>> make_btrfs_snapshot(const Guest& guest,
+                                                            const SnapshotOptions& options);
 
 }  // namespace vs::backup

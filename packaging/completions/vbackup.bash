@@ -27,7 +27,7 @@ _vbackup() {
   [[ $cur == -* ]] || return
   local own=''
   case $verb in
-    create) own='--to --tree --state --single --exclude --cross-mounts --all --full --longest-chain --level --verify-sample --consistency --snapshot-reserve --freeze-budget --dry-run' ;;
+    create) own='--to --tree --state --single --exclude --cross-mounts --no-subvolumes --all --full --longest-chain --level --verify-sample --consistency --snapshot-reserve --freeze-budget --dry-run' ;;
     list | diff) own='--to' ;;
     show) own='--to --from --recursive' ;;
     restore) own='--to --from --target --all --link-live --store --no-devices --dry-run' ;;

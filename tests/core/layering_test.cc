@@ -79,7 +79,7 @@ const std::vector<ThirdParty> kThirdParty = {
     {"lmdb.h", {"core/durable/lmdb_file.cc"}},
     {"openssl/", {"unify/packages/hasher.cc", "backup/source/digest.cc"}},
     {"xxhash.h",
-     {"core/store/file_class.cc", "core/store/store.cc", "core/durable/record_log.cc",
+     {"core/seeded_hash.cc", "core/store/file_class.cc", "core/store/store.cc", "core/durable/record_log.cc",
       "unify/packages/hasher.cc", "unify/packages/package_cache.cc", "unify/packages/recorded_dirs.cc",
       "unify/packages/rpm_database.cc"}},
     {"CLI/", {"core/cli.cc", "unify/cli/vdu_main.cc"}},

@@ -78,6 +78,98 @@ TEST(BackupCrossMounts, EntersFilesystemsOfADiskWhenAskedAndNothingElse) {
       2);
 }
 
+// Layers on filesystems of their own: the device of a file is not that of its directory.
+TEST(BackupOverlay, EachLayerIsStored) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  VS_NEEDS_FILESYSTEM("xfs");
+  LoopFilesystem lower("xfs", 300), upper("ext4", 64);
+  must_run({"bash", "-c",
+            "mkdir -p '" + lower.path() + "/l/etc' '" + upper.path() + "/u/usr' '" + upper.path() +
+                "/work' && echo lower > '" + lower.path() + "/l/etc/low' && ln '" + lower.path() +
+                "/l/etc/low' '" + lower.path() + "/l/etc/low2' && echo upper > '" + upper.path() +
+                "/u/usr/up' && ln '" + upper.path() + "/u/usr/up' '" + upper.path() + "/u/usr/up2'"});
+  BackupHost host;
+  const std::string alpha = host.tree("alpha");
+  fs::create_directories(alpha);
+  must_run(
+      {"mount", "-t", "overlay", "overlay", "-o",
+       "lowerdir=" + lower.path() + "/l,upperdir=" + upper.path() + "/u,workdir=" + upper.path() + "/work",
+       alpha});
+  struct Unmount {
+    std::string where;
+    ~Unmount() { ::umount2(where.c_str(), MNT_DETACH); }
+  } unmount{alpha};
+  ASSERT_EQ(host.create().exit_code, 0);
+  BackupHost::let_clock_pass();
+  ASSERT_EQ(host.create().exit_code, 0);
+  const auto trees = host.restored("r");
+  const std::string& back = trees.at("alpha");
+  EXPECT_EQ(read_file(back + "/etc/low"), "lower\n");
+  EXPECT_EQ(read_file(back + "/etc/low2"), "lower\n");
+  EXPECT_EQ(read_file(back + "/usr/up"), "upper\n");
+  EXPECT_TRUE(one_inode(back + "/usr/up", back + "/usr/up2"));
+  EXPECT_EQ(host.vbackup("check").exit_code, 0);
+}
+
+// With xino=on the layer is in the highest bits of inode numbers: two layers of new filesystems have the same
+// ones but for these.
+TEST(BackupOverlay, InodeNumbersAreToldApartByAllOfTheirBits) {
+  VS_NEEDS_FILESYSTEM("xfs");
+  LoopFilesystem first("xfs", 300), second("xfs", 300);
+  for (const auto& [disk, letter] : {std::pair{&first, 'a'}, std::pair{&second, 'b'}})
+    must_run({"bash", "-c",
+              std::string("mkdir -p '") + disk->path() + "/l' '" + disk->path() + "/u' '" + disk->path() +
+                  "/w' && cd '" + disk->path() + "/l' && echo " + letter + " > " + letter + "1 && ln " +
+                  letter + "1 " + letter + "2"});
+  BackupHost host;
+  const std::string alpha = host.tree("alpha");
+  fs::create_directories(alpha);
+  fs::create_directories(host.tree("beta"));
+  must_run({"mount", "-t", "overlay", "overlay", "-o",
+            "xino=on,lowerdir=" + first.path() + "/l:" + second.path() + "/l,upperdir=" + first.path() +
+                "/u,workdir=" + first.path() + "/w",
+            alpha});
+  struct Unmount {
+    std::string where;
+    ~Unmount() { ::umount2(where.c_str(), MNT_DETACH); }
+  } unmount{alpha};
+  ASSERT_EQ(host.create().exit_code, 0);
+  const std::string back = host.restored("r").at("alpha");
+  for (const char* name : {"a1", "a2", "b1", "b2"})
+    EXPECT_EQ(read_file(back + "/" + name), std::string(1, name[0]) + "\n") << name;
+}
+
+TEST(BackupSubvolumes, InsideOfATreeArePartOfIt) {
+  VS_NEEDS_FILESYSTEM("btrfs");
+  LoopFilesystem disk("btrfs", 300);
+  const std::string alpha = disk.path() + "/trees/alpha";
+  must_run({"bash", "-c",
+            "mkdir '" + disk.path() + "/trees' '" + disk.path() + "/trees/beta' && cd '" + disk.path() +
+                "/trees' && btrfs -q subvolume create alpha && echo own > alpha/one && ln alpha/one "
+                "alpha/two && btrfs -q subvolume create alpha/srv && echo theirs > alpha/srv/one && ln "
+                "alpha/srv/one alpha/srv/two && btrfs -q subvolume create alpha/srv/deep && echo deep > "
+                "alpha/srv/deep/file"});
+  BackupHost host(disk.path() + "/trees");
+  for (const char* consistency : {"auto", "live"}) {
+    const RunResult result = host.create({"--consistency", consistency, "--full"});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    const std::string back = host.restored(consistency).at("alpha");
+    EXPECT_EQ(read_file(back + "/one"), "own\n");
+    EXPECT_EQ(read_file(back + "/srv/one"), "theirs\n");
+    EXPECT_TRUE(one_inode(back + "/srv/one", back + "/srv/two"));
+    EXPECT_FALSE(one_inode(back + "/srv/one", back + "/one"));
+    EXPECT_EQ(read_file(back + "/srv/deep/file"), "deep\n");
+    BackupHost::let_clock_pass();
+  }
+  const RunResult snapshot = host.create({"--consistency", "snapshot"});
+  EXPECT_EQ(snapshot.exit_code, 1) << snapshot.err;
+  EXPECT_THAT(snapshot.err, HasSubstr("has subvolumes inside"));
+  const RunResult without = host.create({"--no-subvolumes", "--json"});
+  EXPECT_EQ(without.exit_code, 0) << without.err;
+  EXPECT_EQ(summary_number(without, "subvolumes_left_out"), 1u) << without.out;
+  EXPECT_TRUE(fs::is_empty(host.restored("without").at("alpha") + "/srv"));
+}
+
 // ext4 has project ids only where the kernel has quotas; tests/vm/backup_quota.sh runs these where it has.
 class BackupProjects : public testing::TestWithParam<const char*> {
  protected:
