@@ -136,7 +136,7 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   // 2. All names and inodes. Before anything is read, because an inode is read once however many names
   //    in however many guests it has. After it the scan is fixed: what changes in a tree from here on is
   //    noticed when it is read.
-  const ScannedHost host = scan(std::move(guests), mounts, options, context);
+  ScannedHost host = scan(std::move(guests), mounts, options, context);
   stop_if_asked(context);
   if (options.before_finish.must_hold) options.before_finish.must_hold();
 
@@ -158,7 +158,7 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   try {
     Pipeline pipeline(
         run, read, targets, [&](auto&& some) { learner.add(std::move(some)); }, context);
-    WritePasses passes(run, gone, known.sample, targets, pipeline, options.before_finish, context);
+    WritePasses passes(run, host, gone, known.sample, targets, pipeline, options.before_finish, context);
     context.progress.start("writing", "objects", 0);
 
     // 5. What several guests share, once. Before the guests, because their archives refer to it by

@@ -33,7 +33,7 @@ bool LargeFiles::store(Item item) {
 bool LargeFiles::push(Item& item) {
   const ReadResult opened = open_large(run_.host, item, context_.cancel, item.large);
   if (context_.cancel.stop()) throw Error("interrupted", Exit::interrupted);
-  if (opened.state == ReadState::failed) context_.log.object_failed(opened.problem.message);
+  if (opened.state == ReadState::failed && item.last_try) context_.log.object_failed(opened.problem.message);
   if (opened.state != ReadState::done) return false;
   for (item.part = 0; item.part < item.large->parts.size(); ++item.part) {
     Block block;

@@ -164,14 +164,16 @@ bool Pipeline::read_item(const Item& item, ReadObject& object, BlockResult& resu
   const int64_t seen = now_ns();
   const ReadResult outcome = read_object(run_.host, item, object);
   if (outcome.state != ReadState::done) {
-    if (outcome.state == ReadState::failed) {
+    const bool failed = outcome.state == ReadState::failed;
+    if (failed && item.last_try) {
       ++result.counts.failed;
       context_.log.object_failed(outcome.problem.message);
-    } else {
+    } else if (item.last_try) {
       ++result.counts.gone;
       context_.log.verbose("gone before it was read: " + shown(item));
     }
-    if (!is_dir(run_.host.inodes[item.inode])) result.read.push_back({item.inode, true, {}, {}});
+    if (item.opened && is_file(object.inode)) return zeros_instead(item, object, result);
+    if (!is_dir(run_.host.inodes[item.inode])) result.read.push_back({item.inode, true, failed, {}, {}});
     return false;
   }
   if (is_file(object.inode)) {
@@ -182,9 +184,22 @@ bool Pipeline::read_item(const Item& item, ReadObject& object, BlockResult& resu
     ++result.counts.inconsistent;
     context_.log.warning("changed while it was read, every time; marked inconsistent: " + shown(item));
   }
-  result.read.push_back({item.inode, false, object.inode, object.details});
+  result.read.push_back({item.inode, false, false, object.inode, object.details});
   if (!object.details.inconsistent)
     result.learned.push_back({run_.host.filesystems[object.inode.slot], object.inode, object.details, seen});
+  return true;
+}
+
+// A file of which other names are links to this one, and whose bytes cannot be read: they would lead nowhere.
+// It was named as failed.
+bool Pipeline::zeros_instead(const Item& item, ReadObject& object, BlockResult& result) {
+  object.inode = run_.host.inodes[item.inode];
+  object.details = {};
+  object.details.content = ContentDigest(object.inode.size).finish();
+  object.details.inconsistent = true;
+  object.content = {};
+  object.content.sparse = object.inode.size != 0;
+  result.read.push_back({item.inode, false, false, object.inode, object.details});
   return true;
 }
 
@@ -268,7 +283,7 @@ void Pipeline::take(BlockResult& result) {
 void Pipeline::merge(BlockResult& result) {
   counts_.add(result.counts);
   for (const auto& found : result.read) read_.merge(found);
-  for (const uint32_t inode : result.block.gone) read_.merge({inode, true, {}, {}});
+  for (const uint32_t inode : result.block.gone) read_.merge({inode, true, false, {}, {}});
   for (auto& item : result.block.items)
     if (item.large && item.part + 1 == item.large->parts.size()) merge_large(item, result);
 }
@@ -277,7 +292,7 @@ void Pipeline::merge(BlockResult& result) {
 void Pipeline::merge_large(Item& item, BlockResult& result) {
   LargeFile& large = *item.large;
   finish_large(large);
-  read_.merge({item.inode, false, large.inode, large.details});
+  read_.merge({item.inode, false, false, large.inode, large.details});
   if (!large.details.inconsistent)
     result.learned.push_back(
         {run_.host.filesystems[large.inode.slot], large.inode, large.details, large.opened_ns});

@@ -81,6 +81,7 @@ class Pipeline {
   void process_item(size_t number, BlockResult& result, Raw& raw);
   void process_part(size_t number, BlockResult& result, Raw& raw);
   bool read_item(const Item& item, ReadObject& object, BlockResult& result);
+  bool zeros_instead(const Item& item, ReadObject& object, BlockResult& result);
   void compress(BlockResult& result, const Raw& raw);
   void verify(const Item& item, BlockResult& result);
   void take_in_order(uint64_t number, BlockResult result);

@@ -20,9 +20,7 @@ constexpr int kTries = 3;
 constexpr uint64_t kDigestBlock = 1u << 20;
 
 ReadResult failed(const Problem& problem) {
-  const bool gone = problem.code == ENOENT || problem.code == ENOTDIR || problem.code == ELOOP ||
-                    problem.code == ESTALE || problem.code == EXDEV || problem.code == EINVAL;
-  return {gone ? ReadState::gone : ReadState::failed, problem};
+  return {is_gone(problem) ? ReadState::gone : ReadState::failed, problem};
 }
 
 bool same(const FileStat& a, const FileStat& b) {
@@ -90,28 +88,27 @@ void fill_gaps(DataRanges& ranges, uint64_t& gap, const RangeLimits& limits) {
   ranges = std::move(joined);
 }
 
-ReadResult read_file(const ScannedHost& host, const Item& item, ReadObject& object) {
-  const RootDir& root = host.guests[item.guest].root;
-  FileStat before;
-  auto fd = root.open_regular(item.path, &before);
-  if (!fd) return failed(fd.error());
-  const std::string shown = root.host_path(item.path);
+ReadResult read_file(const OpenedInode& opened, ReadObject& object) {
+  const int fd = opened.fd.get();
+  const std::string& shown = opened.shown;
+  FileStat before = opened.stat;
+  const uint64_t scanned_size = object.inode.size;
   for (int attempt = 0;; ++attempt) {
-    if (before.size > kPiece)
-      return {ReadState::failed,
-              {EFBIG, "grew while it was looked at, left for the next run: " + escaped(shown)}};
+    // It grew beyond what is read in one piece since it was scanned: what it had then is stored.
+    const bool grew = before.size > kPiece;
+    if (grew) before.size = std::min(scanned_size, kPiece);
     object.details = {};
-    const auto full = read_small(fd->get(), before, object);
+    const auto full = read_small(fd, before, object);
     if (!full) return {ReadState::failed, problem_from(full.error().code, "read", shown)};
-    auto xattrs = read_xattrs(fd->get(), shown);
+    auto xattrs = read_xattrs(fd, shown);
     if (!xattrs) return {ReadState::failed, xattrs.error()};
     object.details.xattrs = std::move(*xattrs);
-    read_flags(fd->get(), object.details.flags, object.details.project);
-    const auto after = stat_fd(fd->get(), shown);
+    read_flags(fd, object.details.flags, object.details.project);
+    const auto after = stat_fd(fd, shown);
     if (!after) return failed(after.error());
     take_stat(object.inode, before);
     if (*full && same(before, *after)) return {};
-    if (attempt + 1 == kTries) {
+    if (grew || attempt + 1 == kTries) {
       object.details.inconsistent = true;
       return {};
     }
@@ -137,24 +134,26 @@ ReadResult read_directory(const ScannedHost& host, const Item& item, ReadObject&
   return {};
 }
 
-ReadResult read_special(const ScannedHost& host, const Item& item, ReadObject& object) {
-  const RootDir& root = host.guests[item.guest].root;
-  const std::string shown = root.host_path(item.path);
-  const auto fd = root.open(item.path, O_PATH | O_NOFOLLOW);
-  if (!fd) return failed(fd.error());
-  const auto stat = stat_fd(fd->get(), shown);
-  if (!stat) return failed(stat.error());
-  if ((stat->mode & S_IFMT) != (object.inode.mode & S_IFMT)) return {ReadState::gone, {}};
-  if (S_ISLNK(stat->mode)) {
-    auto target = read_target(fd->get(), shown);
+ReadResult read_special(const OpenedInode& opened, ReadObject& object) {
+  const int fd = opened.fd.get();
+  if (S_ISLNK(opened.stat.mode)) {
+    auto target = read_target(fd, opened.shown);
     if (!target) return failed(target.error());
     object.details.target = std::move(*target);
   }
-  auto xattrs = read_xattrs(fd->get(), shown);
+  auto xattrs = read_xattrs(fd, opened.shown);
   if (!xattrs) return {ReadState::failed, xattrs.error()};
   object.details.xattrs = std::move(*xattrs);
-  take_stat(object.inode, *stat);
+  take_stat(object.inode, opened.stat);
   return {};
+}
+
+// As it was held open, or by its first name.
+Expected<std::shared_ptr<OpenedInode>> opened_of(const ScannedHost& host, const Item& item) {
+  if (item.opened) return item.opened;
+  auto opened = open_inode(host, host.inodes[item.inode], item.guest, item.path);
+  if (!opened) return opened.error();
+  return std::make_shared<OpenedInode>(std::move(*opened));
 }
 
 }  // namespace
@@ -185,25 +184,29 @@ ReadResult read_object(const ScannedHost& host, const Item& item, ReadObject& ob
   object.inode = host.inodes[item.inode];
   object.details = {};
   if (is_dir(object.inode)) return read_directory(host, item, object);
-  return is_file(object.inode) ? read_file(host, item, object) : read_special(host, item, object);
+  const auto opened = opened_of(host, item);
+  if (!opened) return failed(opened.error());
+  return is_file(object.inode) ? read_file(**opened, object) : read_special(**opened, object);
 }
 
 ReadResult open_large(const ScannedHost& host, const Item& item, const Cancel& cancel,
                       std::shared_ptr<LargeFile>& large) {
-  const RootDir& root = host.guests[item.guest].root;
   large = std::make_shared<LargeFile>();
   large->opened_ns = now_ns();
-  FileStat stat;
-  auto fd = root.open_regular(item.path, &stat);
-  if (!fd) return failed(fd.error());
-  const std::string shown = root.host_path(item.path);
+  auto opened = opened_of(host, item);
+  if (!opened) return failed(opened.error());
+  const int fd = (*opened)->fd.get();
+  const std::string& shown = (*opened)->shown;
+  const auto now = stat_fd(fd, shown);  // it may be held open for a while, or be read once more
+  if (!now) return failed(now.error());
+  const FileStat& stat = *now;
   large->inode = host.inodes[item.inode];
   take_stat(large->inode, stat);
-  auto xattrs = read_xattrs(fd->get(), shown);
+  auto xattrs = read_xattrs(fd, shown);
   if (!xattrs) return {ReadState::failed, xattrs.error()};
   large->details.xattrs = std::move(*xattrs);
-  read_flags(fd->get(), large->details.flags, large->details.project);
-  auto found = data_ranges(fd->get(), stat.size, &cancel);
+  read_flags(fd, large->details.flags, large->details.project);
+  auto found = data_ranges(fd, stat.size, &cancel);
   if (!found) return {ReadState::failed, {found.error().code, escaped(shown) + ": " + found.error().message}};
   DataRanges& ranges = *found;
   large->map.sparse = !(ranges.size() == 1 && ranges[0].first == 0 && ranges[0].second == stat.size);
@@ -218,8 +221,8 @@ ReadResult open_large(const ScannedHost& host, const Item& item, const Cancel& c
     }
   if (large->parts.empty()) large->parts.push_back({0, {}});  // one hole: the header alone
   if (large->map.sparse) large->map.ranges = std::move(ranges);
-  large->fd = std::move(*fd);
   large->shown = shown;
+  large->opened = std::move(*opened);
   return {};
 }
 
@@ -229,7 +232,7 @@ void read_part(LargeFile& large, size_t number, std::string& data) {
   std::string whole(static_cast<size_t>(std::min(kPiece, large.inode.size - begin)), '\0');
   bool full = true;
   for (const auto& [at, size] : part.ranges) {
-    const auto got = read_or_zero(large.fd.get(), whole.data() + (at - begin), size, at);
+    const auto got = read_or_zero(large.opened->fd.get(), whole.data() + (at - begin), size, at);
     full = full && got && *got;
     if (got) continue;
     const std::lock_guard lock(large.mutex);
@@ -248,11 +251,11 @@ void read_part(LargeFile& large, size_t number, std::string& data) {
 
 void finish_large(LargeFile& large) {
   large.details.content = large.digest.finish();
-  const auto after = stat_fd(large.fd.get(), "");
+  const auto after = stat_fd(large.opened->fd.get(), "");
   large.details.inconsistent = large.changed || !after || after->size != large.inode.size ||
                                after->mtime_ns != large.inode.mtime_ns ||
                                after->ctime_ns != large.inode.ctime_ns;
-  large.fd.reset();
+  large.opened.reset();
 }
 
 Expected<Sha256> digest_of(int fd, uint64_t size, const std::string& object, const Cancel* cancel) {

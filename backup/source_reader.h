@@ -3,12 +3,13 @@
 //
 // What was scanned may have changed. The stat of the open descriptor is what counts; a file is read again, up
 // to three times, until stat before and after are the same, and marked inconsistent if they never were. What
-// became another kind of thing is left out, as if it had been removed: it was, in this moment.
+// became another kind of thing is named and left for the next run.
 #pragma once
 
 #include <memory>
 
 #include "backup/archive/target.h"
+#include "backup/source/opened_inode.h"
 #include "core/cancel.h"
 
 namespace vs::backup {

@@ -4,11 +4,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "backup/block_stream.h"
 #include "backup/large_files.h"
+#include "backup/source/other_names.h"
 
 namespace vs::backup {
 
@@ -22,19 +25,25 @@ struct BeforeFinish {
 class WritePasses {
  public:
   // `targets` and `before_finish` outlive the pipeline.
-  // `sample`: inodes whose bytes are read and compared though they seem unchanged. All but `gone` is fixed
-  // for as long as this object lives; `gone` is run.gone, which only write_shared() changes.
-  WritePasses(const RunView& run, std::vector<bool>& gone, const std::unordered_set<uint32_t>& sample,
-              const std::vector<Target*>& targets, Pipeline& pipeline, const BeforeFinish& before_finish,
-              RunContext& context);
+  // `sample`: inodes whose bytes are read and compared though they seem unchanged. All but `host` and `gone`
+  // is fixed for as long as this object lives. These two are run.host and run.gone; they change only here,
+  // and only while nothing is under way in the pipeline: `host` gains inodes by split_names (other_names.h).
+  WritePasses(const RunView& run, ScannedHost& host, std::vector<bool>& gone,
+              const std::unordered_set<uint32_t>& sample, const std::vector<Target*>& targets,
+              Pipeline& pipeline, const BeforeFinish& before_finish, RunContext& context);
 
-  // What several guests share. When this returns all of it was stored, and it is known what of it is gone.
+  // What several guests share. When this returns all of it was stored, by whichever name led to it, and it is
+  // known what of it is gone.
   void write_shared();
   // One guest, depth first. Its archive is finished by the sink, maybe after this returned.
   void write_guest(uint32_t guest);
 
  private:
   Item item_of(Item::Kind kind, uint32_t inode) const;
+  void try_other_names(const std::unordered_map<uint32_t, uint32_t>& wanted);
+  bool hold(Item& item);
+  void limit_held();
+  bool will_read(const Item& item) const;
   std::vector<DirectoryWants> ask_targets(uint32_t guest, uint32_t dir, const std::string& path);
   void plan_directory(uint32_t guest, uint32_t dir, const std::string& path);
   void plan_child(uint32_t guest, uint32_t dir, const std::string& path, size_t child,
@@ -42,12 +51,16 @@ class WritePasses {
   void plan_item(Item item);
 
   const RunView& run_;
+  ScannedHost& host_;
   std::vector<bool>& gone_;
   const std::unordered_set<uint32_t>& sample_;
   const std::vector<Target*>& targets_;
   Pipeline& pipeline_;
+  RunContext& context_;
   const BeforeFinish& before_finish_;
   BlockStream blocks_;
+  size_t held_ = 0;                    // inodes held open since the last drain()
+  std::unique_ptr<OtherNames> names_;  // of the guest that is written, when they were needed
   LargeFiles large_files_;
 };
 

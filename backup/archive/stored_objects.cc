@@ -114,10 +114,10 @@ void append_item(const RunView& run, const PoolMembers& members, const Item& ite
                  const Content& content, std::string& out) {
   const std::string& guest = run.host.guests[item.guest].name;
   const std::string path = join_path(guest, item.path);
+  if (is_socket(run.host.inodes[item.inode])) return;  // tar has none, nor links to one; the catalog has
   if (item.kind == Item::Kind::link)
     return append_link(path, join_path(guest, run.host.first_path(run.host.inodes[item.inode])), out);
   if (item.kind == Item::Kind::name) return append_link(path, pool_path(members.of(item.inode)), out);
-  if (entry.type == 's') return;  // tar has no sockets; the catalog has
   TarEntry tar = tar_entry(entry, item.kind == Item::Kind::shared ? pool_path(members.of(item.inode)) : path);
   tar.dumpdir = item.list;
   tar.ranges = content.ranges;
@@ -136,8 +136,9 @@ void StoredObjects::append(ArchiveWriter& writer, const std::vector<Item>& items
   for (const auto& placed : encoded.placed) {
     const Item& item = items[placed.item];
     ++counts.objects_stored;
-    if (item.kind == Item::Kind::shared || item.kind == Item::Kind::object)
-      offset_[item.inode] = base + placed.offset;
+    if (item.kind != Item::Kind::shared && item.kind != Item::Kind::object) continue;
+    if (item.inode >= offset_.size()) offset_.resize(item.inode + 1, kNowhere);
+    offset_[item.inode] = base + placed.offset;
   }
 }
 
@@ -147,11 +148,11 @@ void StoredObjects::record_members(const RunView& run, const PoolMembers& member
   for (const auto& item : items) {
     // A large file has its details when its last part is taken; all others when they are placed.
     const bool whole = !item.large || item.part + 1 == item.large->parts.size();
-    if (item.kind != Item::Kind::shared || !whole || offset_[item.inode] == kNowhere) continue;
+    if (item.kind != Item::Kind::shared || !whole || offset(item.inode) == kNowhere) continue;
     const Inode& row = run.read.row(item.inode);
     Entry entry = entry_of(row, run.read.details(item.inode));
     entry.archive = archive;
-    entry.offset = offset_[item.inode];
+    entry.offset = offset(item.inode);
     entry.linked = true;
     entry.group = row.ino;
     pool[members.of(item.inode)] = entry;

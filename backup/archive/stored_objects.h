@@ -32,7 +32,7 @@ class StoredObjects {
   // `archive`.
   void record_members(const RunView& run, const PoolMembers& members, const std::vector<Item>& items,
                       uint32_t archive, std::map<uint64_t, Entry>& pool) const;
-  uint64_t offset(uint32_t inode) const { return offset_[inode]; }
+  uint64_t offset(uint32_t inode) const { return inode < offset_.size() ? offset_[inode] : kNowhere; }
   Target::Counts counts;
 
  private:

@@ -19,6 +19,7 @@
 
 #include "backup/archive/catalog.h"
 #include "backup/source/inode_details.h"
+#include "backup/source/opened_inode.h"
 #include "backup/source/read_inodes.h"
 #include "backup/source/scanned_host.h"
 
@@ -36,7 +37,7 @@ struct Content {
 // A file larger than one piece is read and stored piece by piece, by several workers, under one header that
 // was fixed when it was opened.
 struct LargeFile {
-  UniqueFd fd;
+  std::shared_ptr<OpenedInode> opened;
   Inode inode;
   InodeDetails details;
   Content map;        // ranges of the whole file, no data
@@ -68,6 +69,9 @@ struct Item {
   bool read = false;    // its details are not known, or its bytes are wanted
   bool verify = false;  // of the sample: read only to see whether it is what we believe
   std::string list;     // of a directory in an incremental: GNU.dumpdir
+  // Held open already, when its first name is not enough to find it; else it is opened by `path`.
+  std::shared_ptr<OpenedInode> opened;
+  bool last_try = true;  // false: if it cannot be opened now its other names are tried, so nothing is said
   std::shared_ptr<LargeFile> large;
   size_t part = 0;
 };

@@ -129,6 +129,7 @@ Expected<std::string> read_target(int path_fd, const std::string& object) {
 }
 
 void DetailsTable::put(uint32_t inode, InodeDetails details) {
+  if (inode / kChunk >= chunks_.size()) chunks_.resize(inode / kChunk + 1);
   auto& chunk = chunks_[inode / kChunk];
   if (!chunk) chunk = std::make_unique<std::array<Row, kChunk>>();
   Row& row = (*chunk)[inode % kChunk];

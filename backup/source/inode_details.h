@@ -62,6 +62,7 @@ class DetailsTable {
   explicit DetailsTable(size_t inodes) : chunks_((inodes + kChunk - 1) / kChunk) {}
   void put(uint32_t inode, InodeDetails details);
   bool known(uint32_t inode) const {
+    if (inode / kChunk >= chunks_.size()) return false;  // split off another one since (other_names.h)
     const auto& chunk = chunks_[inode / kChunk];
     return chunk && (*chunk)[inode % kChunk].known;
   }

@@ -3,10 +3,11 @@
 namespace vs::backup {
 
 void ReadInodes::merge(const ReadInode& found) {
-  if (found.gone) {
-    gone_[found.inode] = true;
-    return;
-  }
+  if (found.inode >= gone_.size()) gone_.resize(host_.inodes.size());
+  gone_[found.inode] = found.gone;
+  failed_.erase(found.inode);
+  if (found.failed) failed_.insert(found.inode);
+  if (found.gone) return;
   Inode row = found.row;
   const Inode& scanned = host_.inodes[found.inode];
   row.names = scanned.names;

@@ -48,6 +48,7 @@ class BackupPipelineTest : public testing::Test {
       host.trees.push_back({kNoRow, host.texts.get()});
     }
     host.filesystems.push_back(1);
+    host.devices.push_back(host.guests[0].root.stat().dev);
     for (uint32_t guest = 0; guest < 2; ++guest) {
       const uint32_t root = add_row(host, guest, host.guests[guest].root.stat());
       host.trees[guest].root = add_dir(host, root, kNoRow, 0);
@@ -100,7 +101,7 @@ class BackupPipelineTest : public testing::Test {
     std::vector<InodeIndex::Learned> learned;
   };
   // One run into a set and a single archive. What `known` has is not read again but for the sample.
-  Outcome run(unsigned jobs, const ScannedHost& host, const DetailsTable& known, const std::string& name,
+  Outcome run(unsigned jobs, ScannedHost& host, const DetailsTable& known, const std::string& name,
               const std::string& removed = "") {
     Cancel cancel;
     RunContext context{log_, progress_, timer_, cancel, jobs};
@@ -125,7 +126,7 @@ class BackupPipelineTest : public testing::Test {
             outcome.learned.insert(outcome.learned.end(), some.begin(), some.end());
           },
           context);
-      WritePasses passes(view, gone, sample, targets, pipeline, nothing, context);
+      WritePasses passes(view, host, gone, sample, targets, pipeline, nothing, context);
       passes.write_shared();
       for (uint32_t guest = 0; guest < host.guests.size(); ++guest) passes.write_guest(guest);
       pipeline.drain();
@@ -143,7 +144,7 @@ class BackupPipelineTest : public testing::Test {
 };
 
 TEST_F(BackupPipelineTest, OneThreadAndManyWriteTheSameBytes) {
-  const ScannedHost host = scan();
+  ScannedHost host = scan();
   const DetailsTable nothing(host.inodes.size());
   const Outcome one = run(1, host, nothing, "one"), many = run(8, host, nothing, "many");
   EXPECT_EQ(one.counts.files_read, 481u);
@@ -155,7 +156,7 @@ TEST_F(BackupPipelineTest, OneThreadAndManyWriteTheSameBytes) {
 }
 
 TEST_F(BackupPipelineTest, PlannerAndWorkersShareWhatWasKnownWhileTheSinkMergesWhatIsRead) {
-  const ScannedHost host = scan();
+  ScannedHost host = scan();
   const DetailsTable nothing(host.inodes.size());
   const Outcome first = run(8, host, nothing, "first");
   // Every other inode is known the next time: these are compared as the sample, and stored again by the new
@@ -171,7 +172,7 @@ TEST_F(BackupPipelineTest, PlannerAndWorkersShareWhatWasKnownWhileTheSinkMergesW
 }
 
 TEST_F(BackupPipelineTest, WhatVanishesBeforeItIsReadIsInNoCatalogAndEndsNothing) {
-  const ScannedHost host = scan();
+  ScannedHost host = scan();
   const DetailsTable nothing(host.inodes.size());
   const Outcome outcome = run(8, host, nothing, "vanished", path("b", 2));
   EXPECT_EQ(outcome.counts.gone, 1u);

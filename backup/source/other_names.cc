@@ -1,0 +1,67 @@
+#include "backup/source/other_names.h"
+
+#include <cerrno>
+#include <utility>
+
+namespace vs::backup {
+namespace {
+
+std::string path_of(const ScannedHost& host, const ScannedName& name) {
+  return join_path(host.dir_path(name.guest, name.dir),
+                   host.trees[name.guest].name(host.dirs[name.dir].children[name.child].name));
+}
+
+}  // namespace
+
+OtherNames::OtherNames(const ScannedHost& host, uint32_t first, uint32_t last,
+                       const std::function<bool(uint32_t inode)>& wanted)
+    : host_(host) {
+  for (uint32_t guest = first; guest < last; ++guest) {
+    std::vector<uint32_t> stack{host.trees[guest].root};
+    while (!stack.empty()) {
+      const uint32_t dir = stack.back();
+      stack.pop_back();
+      const auto& children = host.dirs[dir].children;
+      for (size_t child = 0; child < children.size(); ++child) {
+        const uint32_t inode = children[child].inode;
+        if (is_dir(host.inodes[inode]))
+          stack.push_back(host.inodes[inode].dir);
+        else if (wanted(inode))
+          names_[inode].push_back({guest, dir, child});
+      }
+    }
+  }
+}
+
+const std::vector<ScannedName>& OtherNames::of(uint32_t inode) const {
+  static const std::vector<ScannedName> none;
+  const auto it = names_.find(inode);
+  return it == names_.end() ? none : it->second;
+}
+
+Expected<OtherNames::Found> OtherNames::open(uint32_t inode) const {
+  Problem problem{ESTALE, "none of its names leads to it"};
+  for (const auto& name : of(inode)) {
+    std::string path = path_of(host_, name);
+    auto opened = open_inode(host_, host_.inodes[inode], name.guest, path);
+    if (opened) return Found{name.guest, std::move(path), std::make_shared<OpenedInode>(std::move(*opened))};
+    if (!is_gone(opened.error()) && opened.error().code != ESTALE) problem = opened.error();
+  }
+  return problem;
+}
+
+void split_names(ScannedHost& host, const std::vector<ScannedName>& names) {
+  for (const auto& name : names) {
+    Child& child = host.dirs[name.dir].children[name.child];
+    Inode own = host.inodes[child.inode];
+    own.guest = name.guest;
+    own.dir = name.dir;
+    own.name = child.name;
+    own.names = 1;
+    own.sealed = own.shared = false;
+    host.inodes.push_back(own);
+    child.inode = static_cast<uint32_t>(host.inodes.size() - 1);
+  }
+}
+
+}  // namespace vs::backup
