@@ -12,31 +12,20 @@
 #include <csignal>
 #include <filesystem>
 #include <sstream>
-#include <thread>
 #include <vector>
 
+#include "core/cgroup_freeze.h"
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
-#include "core/tree/mount_table.h"
 
 namespace vs {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::steady_clock;
 
-// A guest of a few hundred processes stands still within one of these.
-constexpr milliseconds kPause{1};
 // How much later than its limit the guard thaws: whoever froze the guest is to do it himself, and knows what
 // was read until then.
 constexpr milliseconds kGrace{2000};
-
-// Nothing when it cannot be read: a process or a cgroup may go between the look at its file and the reading
-// of it.
-std::string read_text(const std::string& file) {
-  auto text = read_whole(file);
-  return text ? std::move(*text) : std::string();
-}
 
 struct ProcessSeen {
   std::string pid, cgroup;  // the cgroup as "/a/b"
@@ -62,7 +51,7 @@ std::vector<ProcessSeen> all_processes() {
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
     ProcessSeen seen{pid, "", 0, 0};
     if (!root_of(pid, seen)) continue;
-    std::istringstream lines(read_text("/proc/" + pid + "/cgroup"));
+    std::istringstream lines(read_or_empty("/proc/" + pid + "/cgroup"));
     for (std::string line; std::getline(lines, line);)
       if (line.starts_with("0::")) seen.cgroup = line.substr(3);
     if (!seen.cgroup.empty()) all.push_back(std::move(seen));
@@ -119,13 +108,6 @@ Expected<std::string> cgroup_of(const Guest& guest) {
   return top;
 }
 
-Result write_freeze(const std::string& cgroup, bool frozen) {
-  const std::string file = cgroup + "/cgroup.freeze";
-  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd) return problem_from_errno("open for writing", file);
-  return write_all(fd.get(), frozen ? "1" : "0", file);
-}
-
 // The watchdog: it thaws the cgroup if the socket that it holds is closed before it was told to stop, or if
 // the time is up. First it sends one byte, to show that it has left our process group and so is not killed
 // with us. Only calls that are safe after a fork of many threads; no descriptor of
@@ -161,7 +143,7 @@ class Frozen : public FrozenGuest {
   }
 
   Result begin(milliseconds limit) {
-    if (before_) return Ok{};  // somebody froze it before, and it stays so
+    if (before_) return wait_until_frozen(cgroup_, true, limit);  // by somebody else: it stays so
     if (auto guarded = start_guard(limit); !guarded) return guarded;
     return set_frozen(cgroup_, true, limit);
   }
@@ -208,7 +190,7 @@ class CgroupFreezer : public GuestFreezer {
     const auto found = cgroup_of(guest);
     if (!found) return found.error();
     const std::string cgroup = mount_ + *found;
-    auto frozen = std::make_unique<Frozen>(cgroup, is_frozen(cgroup));
+    auto frozen = std::make_unique<Frozen>(cgroup, freeze_was_asked(cgroup));
     if (auto done = frozen->begin(limit); !done) return done.error();
     return std::unique_ptr<FrozenGuest>(std::move(frozen));
   }
@@ -221,26 +203,6 @@ class CgroupFreezer : public GuestFreezer {
 
 std::unique_ptr<GuestFreezer> make_cgroup_freezer() {
   return std::make_unique<CgroupFreezer>();
-}
-
-std::string cgroup2_mount() {
-  for (const auto& mount : mount_table())
-    if (mount.type == "cgroup2") return mount.point;
-  return "";
-}
-
-bool is_frozen(const std::string& cgroup) {
-  return read_text(cgroup + "/cgroup.events").find("frozen 1") != std::string::npos;
-}
-
-Result set_frozen(const std::string& cgroup, bool frozen, milliseconds limit) {
-  if (auto done = write_freeze(cgroup, frozen); !done) return done;
-  const auto end = steady_clock::now() + limit;
-  while (is_frozen(cgroup) != frozen) {
-    if (steady_clock::now() > end) return problem_from(ETIMEDOUT, frozen ? "freeze" : "thaw", cgroup);
-    std::this_thread::sleep_for(kPause);
-  }
-  return Ok{};
 }
 
 }  // namespace vs

@@ -37,12 +37,4 @@ class GuestFreezer {
 // Throws Error where no cgroup hierarchy of version 2 is mounted.
 std::unique_ptr<GuestFreezer> make_cgroup_freezer();
 
-// Mount point of the cgroup hierarchy of version 2; "" where there is none.
-std::string cgroup2_mount();
-// Below it: vservers/NAME is the cgroup of a vserver, with all that it started.
-inline constexpr const char* kGuestCgroups = "/vservers";
-// Freezes or thaws a cgroup and returns when it is so. ETIMEDOUT after `limit`.
-Result set_frozen(const std::string& cgroup, bool frozen, std::chrono::milliseconds limit);
-bool is_frozen(const std::string& cgroup);
-
 }  // namespace vs

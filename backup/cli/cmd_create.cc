@@ -10,6 +10,7 @@
 #include "backup/cli/command.h"
 #include "backup/freeze_delta.h"
 #include "backup/source/snapshot_tree.h"
+#include "core/cgroup_freeze.h"
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
 

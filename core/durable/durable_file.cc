@@ -53,6 +53,10 @@ Expected<std::string> read_whole(const std::string& path, size_t limit) {
     if (content.size() > limit) return problem_from(EFBIG, "read", path);
   }
 }
+std::string read_or_empty(const std::string& path) {
+  auto text = read_whole(path);
+  return text ? std::move(*text) : std::string();
+}
 
 Expected<UniqueFd> open_private_dir(const std::string& given, bool create) {
   // A slash behind it would make it its own parent, created for all to read, and O_NOFOLLOW without effect.

@@ -15,6 +15,8 @@ namespace vs {
 Result write_durably(const std::string& path, std::string_view content, unsigned mode = 0600);
 // The whole file; fails above `limit` bytes.
 Expected<std::string> read_whole(const std::string& path, size_t limit = size_t{1} << 30);
+// "" when it cannot be read: for files of /proc and of cgroups, which go while one looks.
+std::string read_or_empty(const std::string& path);
 // Creates the directory (and its parents), 0700, root's; an existing one must be a real directory that only
 // its owner can write.
 Expected<UniqueFd> open_private_dir(const std::string& path, bool create);

@@ -39,19 +39,13 @@ Result write_value(const std::string& file, const std::string& value) {
   return Ok{};
 }
 
-// Nothing when it cannot be read, for instance of a cgroup that goes just now.
-std::string read_value(const std::string& file) {
-  auto text = read_whole(file);
-  return text ? std::move(*text) : std::string();
-}
-
 uint64_t value_after(const std::string& text, const std::string& key) {
   const size_t at = text.find(key + " ");
   return at == std::string::npos ? 0 : std::stoull(text.substr(at + key.size() + 1));
 }
 
 uint64_t number_in(const std::string& file) {
-  const std::string text = read_value(file);
+  const std::string text = read_or_empty(file);
   return text.empty() || text[0] < '0' || text[0] > '9' ? 0 : std::stoull(text);
 }
 
@@ -87,7 +81,7 @@ class CgroupRemoval final : public CgroupVisitor {
 class ProcessCount final : public CgroupVisitor {
  public:
   Result enter(const WalkDirectory& dir) override {
-    const std::string text = read_value(fmt::format("/proc/self/fd/{}/cgroup.procs", dir.dir.fd()));
+    const std::string text = read_or_empty(fmt::format("/proc/self/fd/{}/cgroup.procs", dir.dir.fd()));
     count += static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
     return Ok{};
   }
@@ -175,7 +169,7 @@ Result Cgroups::make(const std::string& name, const Limits& limits) const {
     if (auto done = remove(name); !done) return done;
   const std::string dir = path(name);
   if (auto done = make_directories(dir); !done) return done;
-  const std::string available = read_value(v2_ + "/cgroup.controllers");
+  const std::string available = read_or_empty(v2_ + "/cgroup.controllers");
   for (const auto& setting : settings_of(limits)) {
     if (setting.value == 0) continue;
     if (has_word(available, setting.controller)) {
@@ -238,7 +232,7 @@ bool Cgroups::exists(const std::string& name) const {
   return fs::exists(path(name));
 }
 bool Cgroups::populated(const std::string& name) const {
-  return value_after(read_value(path(name) + "/cgroup.events"), "populated") != 0;
+  return value_after(read_or_empty(path(name) + "/cgroup.events"), "populated") != 0;
 }
 bool Cgroups::frozen(const std::string& name) const {
   return is_frozen(path(name));
@@ -258,7 +252,7 @@ uint64_t Cgroups::memory_used(const std::string& name) const {
 }
 
 uint64_t Cgroups::cpu_used_us(const std::string& name) const {
-  return value_after(read_value(path(name) + "/cpu.stat"), "usage_usec");
+  return value_after(read_or_empty(path(name) + "/cpu.stat"), "usage_usec");
 }
 
 Result Cgroups::kill(const std::string& name) const {

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "core/cgroup_freeze.h"
 #include "core/error.h"
-#include "core/guest_freezer.h"
 #include "core/unique_fd.h"
 
 namespace vs::isolation {

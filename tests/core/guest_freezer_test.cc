@@ -12,6 +12,7 @@
 #include <fstream>
 #include <thread>
 
+#include "core/cgroup_freeze.h"
 #include "tests/support/run.h"
 #include "tests/support/skip.h"
 #include "tests/support/temp_dir.h"
@@ -46,10 +47,12 @@ class GuestFreezerTest : public testing::Test {
   }
   // A process with the tree (or the host's root) for its root, in a cgroup below ours, which writes all the
   // time.
-  std::unique_ptr<test::Process> process_in(const std::string& cgroup, const std::string& root) const {
-    const std::string loop =
-        root == "/" ? "exec sleep 60"
-                    : "exec chroot '" + root + "' /busybox sh -c 'while :; do echo x >> /count; done'";
+  std::unique_ptr<test::Process> process_in(
+      const std::string& cgroup, const std::string& root,
+      const std::string& work = "while :; do echo x >> /count; done") const {
+    const std::string loop = root == "/"
+                                 ? "exec sleep 60"
+                                 : "exec chroot '" + root + "' /busybox sh -c '" + work + "' < /dev/zero";
     auto process = std::make_unique<test::Process>(
         test::Command{"sh", "-c", "echo 0 > '" + cgroup_ + cgroup + "/cgroup.procs'; " + loop});
     EXPECT_TRUE(test::within(10s, [&] {
@@ -91,6 +94,23 @@ TEST_F(GuestFreezerTest, FreezesTheCgroupThatHoldsAllOfAGuestAndThawsIt) {
     EXPECT_EQ(written(), before);
   }
   EXPECT_TRUE(writes());
+}
+
+// The kernel calls a cgroup frozen as soon as those below it are; so one with processes of its own, which are
+// long in a call, would still write.
+TEST_F(GuestFreezerTest, ACgroupWithProcessesBesideCgroupsStandsStillToo) {
+  guest_ = process_in("/guest/inner", tree_, "exec /busybox sleep 60");
+  other_ = process_in("/guest", tree_, "while :; do /busybox dd bs=64M count=1 of=/large 2> /log; done");
+  const auto large = [&] { return fs::exists(tree_ + "/large") ? fs::file_size(tree_ + "/large") : 0; };
+  ASSERT_TRUE(test::within(10s, [&] { return large() != 0; }));
+  for (int i = 0; i < 10; ++i) {
+    const auto frozen = make_cgroup_freezer()->freeze(guest(), 5s);
+    ASSERT_TRUE(frozen) << frozen.error().message;
+    const auto before = large();
+    std::this_thread::sleep_for(50ms);  // what is tested: that nothing is written for a while
+    EXPECT_EQ(large(), before);
+    EXPECT_TRUE((*frozen)->holds_still());
+  }
 }
 
 TEST_F(GuestFreezerTest, AGuestThatDoesNotRunIsToldApart) {

@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "core/guest_freezer.h"
+#include "core/cgroup_freeze.h"
 #include "tests/backup/backup_host.h"
 #include "tests/support/skip.h"
 #include "tests/support/test_host.h"

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "core/guest_freezer.h"
+#include "core/cgroup_freeze.h"
 #include "isolation/context/cgroup.h"
 #include "tests/isolation/root/attempts.h"
 #include "tests/isolation/root/isolation_host.h"
