@@ -186,7 +186,8 @@ bool Pipeline::read_item(const Item& item, ReadObject& object, BlockResult& resu
   }
   result.read.push_back({item.inode, false, false, object.inode, object.details});
   if (!object.details.inconsistent)
-    result.learned.push_back({run_.host.filesystems[object.inode.slot], object.inode, object.details, seen});
+    result.learned.push_back(
+        {run_.host.filesystems[object.inode.slot], object.inode, object.details, seen, object.doubt_ns});
   return true;
 }
 
@@ -234,7 +235,7 @@ void Pipeline::verify(const Item& item, BlockResult& result) {
       escaped(path));
   Inode doubted = believed;
   doubted.sealed = false;
-  result.learned.push_back({run_.host.filesystems[doubted.slot], doubted, details, 0});
+  result.learned.push_back({run_.host.filesystems[doubted.slot], doubted, details, 0, kRacyNs});
 }
 
 void Pipeline::settled(const Item& item) {
@@ -294,8 +295,8 @@ void Pipeline::merge_large(Item& item, BlockResult& result) {
   finish_large(large);
   read_.merge({item.inode, false, false, large.inode, large.details});
   if (!large.details.inconsistent)
-    result.learned.push_back(
-        {run_.host.filesystems[large.inode.slot], large.inode, large.details, large.opened_ns});
+    result.learned.push_back({run_.host.filesystems[large.inode.slot], large.inode, large.details,
+                              large.opened_ns, large.doubt_ns});
 }
 
 // A target that fails is left out from then on; the run ends when there is none left.

@@ -98,6 +98,7 @@ ReadResult read_file(const OpenedInode& opened, ReadObject& object) {
     const bool grew = before.size > kPiece;
     if (grew) before.size = std::min(scanned_size, kPiece);
     object.details = {};
+    object.doubt_ns = settle_writes(fd);
     const auto full = read_small(fd, before, object);
     if (!full) return {ReadState::failed, problem_from(full.error().code, "read", shown)};
     auto xattrs = read_xattrs(fd, shown);
@@ -202,6 +203,7 @@ ReadResult open_large(const ScannedHost& host, const Item& item, const Cancel& c
   const FileStat& stat = *now;
   large->inode = host.inodes[item.inode];
   take_stat(large->inode, stat);
+  large->doubt_ns = settle_writes(fd);
   auto xattrs = read_xattrs(fd, shown);
   if (!xattrs) return {ReadState::failed, xattrs.error()};
   large->details.xattrs = std::move(*xattrs);

@@ -10,6 +10,7 @@
 
 #include "backup/archive/target.h"
 #include "backup/source/opened_inode.h"
+#include "backup/source/settle_writes.h"
 #include "core/cancel.h"
 
 namespace vs::backup {
@@ -18,6 +19,7 @@ struct ReadObject {
   Inode inode;  // as found now
   InodeDetails details;
   Content content;
+  int64_t doubt_ns = kRacyNs;  // see settle_writes()
 };
 
 enum class ReadState { done, gone, failed };  // gone: not an error

@@ -52,6 +52,7 @@ struct LargeFile {
   ContentDigest digest{0};
   bool changed = false;
   int64_t opened_ns = 0;  // the clock before it was opened
+  int64_t doubt_ns = 0;   // see settle_writes()
 };
 
 struct Item {

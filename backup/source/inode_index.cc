@@ -13,7 +13,7 @@ namespace {
 
 // Address space only; an inode takes about 150 bytes.
 constexpr size_t kMapSize = size_t{32} << 30;
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;  // 1 believed what was written through mappings without a look
 
 std::string key_of(uint64_t filesystem, uint64_t ino) {
   std::string key;
@@ -74,10 +74,10 @@ std::optional<InodeDetails> InodeIndex::known(uint64_t filesystem, const Inode& 
   if (!bytes.starts_with(wanted)) return std::nullopt;
   FieldReader in(bytes.substr(wanted.size()));
   const auto ctime_ns = static_cast<int64_t>(in.u64());
-  const auto seen_ns = static_cast<int64_t>(in.u64());
+  const auto believed_before_ns = static_cast<int64_t>(in.u64());
   const bool was_sealed = in.u32() != 0;
   if (!(inode.sealed && was_sealed)) {
-    if (ctime_ns != inode.ctime_ns || ctime_ns > seen_ns - kRacyNs) return std::nullopt;
+    if (ctime_ns != inode.ctime_ns || ctime_ns > believed_before_ns) return std::nullopt;
   }
   InodeDetails details;
   const std::string_view content = in.string();
@@ -106,7 +106,7 @@ void InodeIndex::put(const std::vector<Learned>& learned) {
   for (const auto& one : learned) {
     std::string bytes = identity(one.inode);
     put_u64(bytes, static_cast<uint64_t>(one.inode.ctime_ns));
-    put_u64(bytes, static_cast<uint64_t>(one.seen_ns));
+    put_u64(bytes, static_cast<uint64_t>(one.seen_ns - one.doubt_ns));
     put_u32(bytes, one.inode.sealed ? 1 : 0);
     put_string(bytes,
                {reinterpret_cast<const char*>(one.details.content.data()), one.details.content.size()});

@@ -2,9 +2,10 @@
 // files that an earlier one has read.
 //
 // An entry is believed when filesystem, inode number, birth time, size, mtime and ctime are what they were. A
-// guest can set every time of a file but ctime, and every change moves ctime; so equal ctime means unchanged,
-// with one exception: a change within the same tick of the clock as the moment we looked. So what had a ctime
-// of less than two seconds before it was read is not believed the next time.
+// guest can set every time of a file but ctime, and every change that begins after we looked moves ctime
+// (settle_writes.h says why, and what is done for that); so equal ctime means unchanged, but for a change
+// within the same tick of the clock as the moment we looked. So what had a ctime that was not older than
+// Learned::doubt_ns when it was read is not believed the next time.
 //
 // Sealed masters are believed when all but ctime and the link count are equal, because each run of vunify
 // that links moves these two for every guest's sake. Why that is safe: an inode that is immutable then and
@@ -30,6 +31,7 @@
 #include <vector>
 
 #include "backup/source/inode_details.h"
+#include "backup/source/settle_writes.h"
 #include "core/log.h"
 
 namespace vs::backup {
@@ -48,7 +50,8 @@ class InodeIndex {
     uint64_t filesystem;
     Inode inode;
     InodeDetails details;
-    int64_t seen_ns;  // the clock before it was looked at
+    int64_t seen_ns;             // the clock before it was looked at
+    int64_t doubt_ns = kRacyNs;  // see settle_writes()
   };
   // Throws Error if it cannot be kept; what was kept before is.
   void learn(const std::vector<Learned>& learned);
@@ -58,9 +61,5 @@ class InodeIndex {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// Younger than this against the moment of looking is not believed: the clock ticks in up to 10 ms, the rest
-// is for filesystems with coarse time stamps.
-inline constexpr int64_t kRacyNs = 2'000'000'000;
 
 }  // namespace vs::backup

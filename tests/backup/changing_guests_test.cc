@@ -1,12 +1,16 @@
 // Guests that change between the moment in which their names are listed and that in which they are read.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
+#include <thread>
 #include <utility>
 
 #include "backup/archive/set_target.h"
@@ -213,6 +217,59 @@ TEST_F(ChangingGuests, AFileThatGrewBeyondOnePieceIsStoredAsItWas) {
   const auto again = backup([] {});
   EXPECT_EQ(again.counts.inconsistent, 0u);
   EXPECT_EQ(test::read_file(restored("a") + "/log"), before + content('m', 100));
+}
+
+// A page that is dirty takes writes through a mapping without moving ctime, for as long as it is not written
+// back: 30 s, mostly.
+class WrittenThroughAMapping : public ChangingGuests, public testing::WithParamInterface<size_t> {
+ protected:
+  WrittenThroughAMapping() {
+    write(a("db"), content('0', GetParam()));
+    fd_ = ::open(a("db").c_str(), O_RDWR);
+    ::fsync(fd_);
+    map_ = static_cast<char*>(::mmap(nullptr, GetParam(), PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0));
+  }
+  ~WrittenThroughAMapping() override {
+    ::munmap(map_, GetParam());
+    ::close(fd_);
+  }
+  int fd_ = -1;
+  char* map_ = nullptr;
+};
+
+TEST_P(WrittenThroughAMapping, IsInTheNextBackupWhateverCtimeSays) {
+  ASSERT_NE(map_, MAP_FAILED);
+  map_[0] = '1';
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));  // what is tested: a ctime old enough
+  backup([] {});
+  map_[0] = '2';
+  backup([] {});
+  EXPECT_EQ(test::read_file(restored("a") + "/db")[0], '2');
+}
+
+TEST_P(WrittenThroughAMapping, BetweenTwoBackupsByANewMappingIsSeenToo) {
+  map_[0] = '1';
+  ::munmap(map_, GetParam());
+  ::close(fd_);
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));  // what is tested: a ctime old enough
+  backup([] {});
+  fd_ = ::open(a("db").c_str(), O_RDWR);
+  map_ = static_cast<char*>(::mmap(nullptr, GetParam(), PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0));
+  ASSERT_NE(map_, MAP_FAILED);
+  map_[0] = '2';
+  const auto result = backup([] {});
+  EXPECT_EQ(test::read_file(restored("a") + "/db")[0], '2');
+  EXPECT_EQ(result.counts.alarms, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, WrittenThroughAMapping, testing::Values(8192, 5'000'000));
+
+// A file that nobody writes to is believed.
+TEST_F(ChangingGuests, WhatNobodyHasOpenForWritingIsNotReadAgain) {
+  write(a("f"), "file");
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));  // what is tested: a ctime old enough
+  backup([] {});
+  EXPECT_EQ(backup([] {}).counts.files_read, 0u);
 }
 
 }  // namespace
