@@ -151,7 +151,7 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   //    and nothing was read in vain.
   ReadInodes read(host, known.details);
   std::vector<bool> gone(host.inodes.size());
-  const RunView run{host, known.details, read, gone, result.stamp, options.consistency};
+  const RunView run{host, known.details, read, gone, result.stamp, options.consistency, context.log};
   Learner learner(index.get(), options.moment_ns, context.log);
   begin(targets, run, context);
 

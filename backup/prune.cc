@@ -190,15 +190,17 @@ PrunePlan plan_prune(const ArchiveSet& set, uint64_t most_dead) {
 
 PruneCounts prune_pool(ArchiveSet& set, const PrunePlan& plan, RunContext& context) {
   PruneCounts counts;
+  ok_or_throw(set.use_numbers(set.next_numbers()));  // of what goes now, too
   for (const auto& archive : plan.unused) counts.bytes_freed += archive.size;
   remove_archives(set, plan.unused);
   counts.removed = plan.unused.size();
   const auto used = used_members(set);
   for (const auto& archive : plan.sparse) {
     if (context.cancel.stop()) break;
-    const auto pools = pool_archives(set);
-    const uint32_t number = pools.front().header.number + 1;
+    const auto next = set.next_numbers();
+    const uint32_t number = next.pool;
     try {
+      ok_or_throw(set.use_numbers({number + 1, next.member}));
       write_again(set, archive, number, used, context.cancel);
     } catch (const Error& error) {
       if (error.code() == Exit::interrupted) break;

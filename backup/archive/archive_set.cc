@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <ctime>
 
 #include "backup/archive/readme_text.h"
@@ -119,7 +120,31 @@ ArchiveSet::ArchiveSet(const std::string& path, bool create) : path_(path) {
   if (!id->starts_with("vbackup archive set 1\n") || id->size() < 55)
     throw Error(path + "/vbackup.set: written by another version", Exit::usage);
   id_ = id->substr(22, 32);
+  unsigned pool = 0;
+  unsigned long long member = 0;
+  if (std::sscanf(id->c_str() + 54, "\nnext pool archive %u, next member %llu\n", &pool, &member) == 2)
+    kept_ = {pool, member};
   reload();
+}
+
+ArchiveSet::Numbers ArchiveSet::next_numbers() const {
+  Numbers next = kept_;
+  for (const auto& archive : archives_) {
+    if (archive.header.kind != "pool") continue;
+    next.pool = std::max(next.pool, archive.header.number + 1);
+    next.member = std::max(next.member, archive.header.last_pool + 1);
+  }
+  return next;
+}
+
+Result ArchiveSet::use_numbers(const Numbers& next) const {
+  if (next.pool <= kept_.pool && next.member <= kept_.member) return Ok{};
+  const Numbers kept{std::max(next.pool, kept_.pool), std::max(next.member, kept_.member)};
+  auto done = write_durably(path_ + "/vbackup.set",
+                            fmt::format("vbackup archive set 1\n{}\nnext pool archive {}, next member {}\n",
+                                        id_, kept.pool, kept.member));
+  if (done) kept_ = kept;
+  return done;
 }
 
 size_t ArchiveSet::sweep() const {
@@ -190,24 +215,49 @@ std::vector<Archive> ArchiveSet::history(const std::string& guest) const {
   return found;
 }
 
-std::vector<Archive> ArchiveSet::chain(const std::string& guest, const std::string& time) const {
-  const auto all = history(guest);
-  std::vector<Archive> chain;
-  for (auto last = all.rbegin(); last != all.rend(); ++last) {
-    if (!time.empty() && last->header.stamp > time) continue;
-    for (uint32_t number = 0; number <= last->header.number; ++number) {
-      const auto it = std::find_if(all.begin(), all.end(), [&](const Archive& a) {
-        return a.header.chain == last->header.chain && a.header.number == number &&
-               (number != last->header.number || a.name == last->name);
-      });
-      if (it == all.end()) break;
-      chain.push_back(*it);
-    }
-    if (chain.size() == last->header.number + 1) return chain;
-    chain
-        .clear();  // an archive of this chain is lost: the newest state before that is whole is what there is
-    if (!time.empty()) continue;
+Expected<std::vector<Archive>> ArchiveSet::chain_to(const Archive& last) const {
+  const auto all = history(last.header.guest);
+  std::vector<Archive> chain{last};
+  while (chain.back().header.number != 0) {
+    const CatalogHeader& later = chain.back().header;
+    const auto before = std::find_if(all.begin(), all.end(), [&](const Archive& a) {
+      return a.header.chain == later.chain && a.header.number + 1 == later.number &&
+             a.header.stamp == later.previous;
+    });
+    if (before == all.end())
+      return Problem{ENODATA,
+                     fmt::format("the archive before {}, of {}, is lost", chain.back().name, later.previous)};
+    chain.push_back(*before);
   }
+  std::reverse(chain.begin(), chain.end());
+  return chain;
+}
+
+Problem ArchiveSet::not_whole(const Archive& archive, const Problem& why) const {
+  const auto all = history(archive.header.guest);
+  const auto name = [](const Archive& a) {
+    return fmt::format("{}@{}", escaped(a.header.guest), a.header.stamp);
+  };
+  std::string whole = "no backup before it is whole";
+  for (auto older = all.rbegin(); older != all.rend(); ++older) {
+    if (older->header.stamp >= archive.header.stamp || !chain_to(*older)) continue;
+    whole = "the newest before it that is whole is " + name(*older);
+    break;
+  }
+  return {ENODATA,
+          fmt::format("{}: {} cannot be restored: {}; {}", path_, name(archive), why.message, whole)};
+}
+
+Expected<std::vector<Archive>> ArchiveSet::chain(const std::string& guest, const std::string& time) const {
+  const auto all = history(guest);
+  const auto last = std::find_if(all.rbegin(), all.rend(), [&](const Archive& archive) {
+    return time.empty() || archive.header.stamp <= time;
+  });
+  if (last == all.rend())
+    return Problem{
+        ENOENT, path_ + ": no backup of " + escaped(guest) + (time.empty() ? "" : " at or before " + time)};
+  auto chain = chain_to(*last);
+  if (!chain) return not_whole(*last, chain.error());
   return chain;
 }
 
@@ -235,14 +285,19 @@ Expected<Catalog> ArchiveSet::catalog(const Archive& archive) const {
 Expected<GuestState> ArchiveSet::state(const std::string& guest, const std::string& time) const {
   GuestState state;
   state.guest = guest;
-  state.chain = chain(guest, time);
-  if (state.chain.empty())
-    return Problem{
-        ENOENT, path_ + ": no backup of " + escaped(guest) + (time.empty() ? "" : " at or before " + time)};
+  auto archives = chain(guest, time);
+  if (!archives) return archives.error();
+  state.chain = std::move(*archives);
   state.stamp = state.chain.back().header.stamp;
+  std::string wanted;  // digest of the catalog that is next, by the one after it
   for (auto it = state.chain.rbegin(); it != state.chain.rend(); ++it) {
     auto one = catalog(*it);
-    if (!one) return one.error();
+    if (!one) return not_whole(state.chain.back(), one.error());
+    if (!wanted.empty() && wanted != hex(one->digest))
+      return not_whole(state.chain.back(),
+                       {ENODATA, it->name + " is not the archive that the one after it was made from"});
+    wanted = one->header.previous_digest;
+    if (it == state.chain.rbegin()) state.newest_digest = one->digest;
     state.dirs.merge(one->dirs[guest]);
   }
   drop_unreachable(state.dirs);

@@ -28,6 +28,7 @@ struct Archive {
 struct GuestState {
   std::string guest, stamp;
   std::vector<Archive> chain;               // index: Entry::archive
+  Sha256 newest_digest{};                   // of the newest catalog in it
   std::map<std::string, std::string> dirs;  // encoded (catalog.h)
 };
 
@@ -40,6 +41,15 @@ class ArchiveSet {
   const std::string& path() const { return path_; }
   const std::string& id() const { return id_; }
   int fd() const { return dir_.get(); }
+  // The numbers that new pool archives and members begin with: larger than any that was ever used, also by
+  // what was removed since, so that what somebody has a copy of is never mistaken for something else.
+  struct Numbers {
+    uint32_t pool = 1;
+    uint64_t member = 1;
+  };
+  Numbers next_numbers() const;
+  // Durable when it returns: to be called before something appears under these numbers.
+  Result use_numbers(const Numbers& next) const;
   HostLock lock() const { return HostLock(dir_.get(), ".lock", path_ + "/.lock"); }
   // Names that killed runs left are removed; to be called with the lock held. Returns how many.
   size_t sweep() const;
@@ -51,9 +61,14 @@ class ArchiveSet {
 
   std::vector<std::string> guests() const;
   std::vector<Archive> history(const std::string& guest) const;  // full and inc, oldest first
-  // The archives that make up the newest state not after the stamp `time` ("" = the last): the full first.
-  // Empty when there is none.
-  std::vector<Archive> chain(const std::string& guest, const std::string& time) const;
+  // The archives that make up the newest state not after the stamp `time` ("" the last): the full first.
+  // ENOENT: there is none. ENODATA: it is there and cannot be restored, because an archive of its chain is
+  // lost; the message says which, and which is the newest state before it that is whole. It never falls back
+  // to that by itself.
+  Expected<std::vector<Archive>> chain(const std::string& guest, const std::string& time) const;
+  // Those that this one of them builds on and itself, each the one before by its stamp and its digest where
+  // that is known. ENODATA: what is lost.
+  Expected<std::vector<Archive>> chain_to(const Archive& last) const;
   Expected<GuestState> state(const std::string& guest, const std::string& time) const;
   Expected<Catalog> catalog(
       const Archive& archive) const;  // from beside it or, where that is lost, from within
@@ -63,7 +78,9 @@ class ArchiveSet {
   Expected<std::shared_ptr<FramedFile>> open(const std::string& name) const;
 
  private:
+  Problem not_whole(const Archive& archive, const Problem& why) const;
   std::string path_, id_;
+  mutable Numbers kept_;  // of vbackup.set
   UniqueFd dir_;
   std::vector<Archive> archives_;
   mutable std::vector<std::string> problems_;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
+
 #include <nlohmann/json.hpp>
 
 #include "backup/archive/compressor.h"
@@ -15,7 +17,8 @@ namespace {
 
 constexpr std::string_view kMagic = "VSCATALOG1\n";
 constexpr size_t kHeaderLimit = 1u << 20, kBodyLimit = size_t{4000} << 20;
-constexpr uint32_t kHasPool = 1, kLinked = 2, kInconsistent = 4, kUnlisted = 8, kExtra = 16, kAllBits = 31;
+constexpr uint32_t kHasPool = 1, kLinked = 2, kInconsistent = 4, kUnlisted = 8, kExtra = 16, kHasMark = 32,
+                   kAllBits = 63;
 // What zstd takes when nobody says otherwise.
 constexpr int kLevel = 3;
 constexpr uint32_t kEndTag = 0, kDirTag = 1, kPoolTag = 2, kGuestTag = 3;
@@ -66,6 +69,7 @@ bool read_entry(FieldReader& in, Entry& entry) {
   if (!in.ok() || !one_of_types(entry.type) || bits > kAllBits || !can_be_a_name(entry.name)) return false;
   if ((bits & kHasPool) != 0) {
     entry.pool = in.u64();
+    if ((bits & kHasMark) != 0) entry.member = in.u32();
     return in.ok() && entry.pool != 0;
   }
   const bool describes_itself_elsewhere = entry.type == 'd' && !entry.name.empty();
@@ -82,6 +86,7 @@ std::string packed_header(const CatalogHeader& h) {
                                        {"chain", h.chain},
                                        {"number", h.number},
                                        {"previous", h.previous},
+                                       {"previous_digest", h.previous_digest},
                                        {"host", h.host},
                                        {"version", h.version},
                                        {"set", h.set},
@@ -201,14 +206,39 @@ bool same_object(const Entry& a, const Entry& b) {
          a.project == b.project && !a.inconsistent && !b.inconsistent;
 }
 
+uint32_t member_mark(const Entry& member) {
+  Entry plain = member;
+  plain.name.clear();
+  plain.pool = 0;
+  plain.linked = plain.inconsistent = false;
+  plain.listed = true;
+  plain.group = plain.offset = plain.archive = 0;
+  plain.btime_ns = 0;
+  std::string bytes;
+  append_entry(bytes, plain);
+  const Sha256 digest = sha256(bytes);
+  uint32_t mark = 0;
+  for (const unsigned char byte : std::span(digest).first(4)) mark = mark << 8 | byte;
+  return mark != 0 ? mark : 1;
+}
+
+bool is_other_member(const Entry& name, const Entry& member) {
+  return name.member != 0 && name.member != member_mark(member);
+}
+
 void append_entry(std::string& out, const Entry& entry) {
   const bool extra = !entry.xattrs.empty() || entry.flags != 0 || entry.project != 0;
-  const uint32_t bits = (entry.pool != 0 ? kHasPool : 0) | (entry.linked ? kLinked : 0) |
-                        (entry.inconsistent ? kInconsistent : 0) | (entry.listed ? 0 : kUnlisted) |
-                        (extra ? kExtra : 0);
+  const bool marked = entry.pool != 0 && entry.member != 0;
+  const uint32_t bits = (entry.pool != 0 ? kHasPool : 0) | (marked ? kHasMark : 0) |
+                        (entry.linked ? kLinked : 0) | (entry.inconsistent ? kInconsistent : 0) |
+                        (entry.listed ? 0 : kUnlisted) | (extra ? kExtra : 0);
   put_string(out, entry.name);
   put_u32(out, static_cast<unsigned char>(entry.type) | bits << 8);
-  if (entry.pool != 0) return put_u64(out, entry.pool);
+  if (entry.pool != 0) {
+    put_u64(out, entry.pool);
+    if (marked) put_u32(out, entry.member);
+    return;
+  }
   if (entry.type == 'd' && !entry.name.empty()) return;  // a directory describes itself
   put_u32(out, entry.mode);
   put_u32(out, entry.uid);
@@ -275,6 +305,7 @@ Expected<CatalogHeader> parse_catalog_header(std::string_view bytes, const std::
     h.chain = json.at("chain").get<std::string>();
     h.number = json.at("number").get<uint32_t>();
     h.previous = json.at("previous").get<std::string>();
+    h.previous_digest = json.value("previous_digest", "");
     h.host = json.value("host", "");
     h.version = json.value("version", "");
     h.set = json.value("set", "");
@@ -295,6 +326,7 @@ Expected<Catalog> parse_catalog(std::string_view bytes, const std::string& objec
   if (!header) return header.error();
   Catalog catalog;
   catalog.header = std::move(*header);
+  catalog.digest = sha256(bytes);
   FieldReader head(bytes.substr(kMagic.size()));
   const size_t skip = kMagic.size() + 4 + head.string().size();
   const auto body = decompressed(bytes.substr(skip), kBodyLimit);

@@ -18,7 +18,8 @@ namespace vs::backup {
 struct Entry {
   std::string name;
   char type = 'f';      // f d l p s c b
-  uint64_t pool = 0;    // not 0: a name of this pool member, which holds the rest
+  uint64_t pool = 0;    // not 0: a name of this pool member, which holds the rest ...
+  uint32_t member = 0;  // ... and by this is told from another under that number: member_mark(); 0 not known
   bool linked = false;  // one of several names; all with the same `group` are one inode
   bool inconsistent = false;
   bool listed = true;  // of a directory itself: false if its children are not known
@@ -39,18 +40,25 @@ Entry entry_of(const Inode& inode, const InodeDetails& details);
 // Everything that a restore would give back is equal; where the bytes are and the name do not count.
 bool same_object(const Entry& a, const Entry& b);
 
+// A mark of everything that same_object compares, never 0: 32 bits of a digest. It finds a pool member that
+// was replaced by another, by accident; that it is right is what its own digest says.
+uint32_t member_mark(const Entry& member);
+// Whether a name's member is not the one that it was a name of.
+bool is_other_member(const Entry& name, const Entry& member);
+
 void append_entry(std::string& out, const Entry& entry);
 // A whole directory: the first entry is the directory itself (name ""), the others what is in it, sorted by
 // name. False for nonsense.
 bool decode_dir(std::string_view bytes, std::vector<Entry>& entries);
 
 struct CatalogHeader {
-  std::string kind;      // full, inc, pool, single
-  std::string guest;     // "" for pool and single
-  std::string stamp;     // when the run began, "20261124T030000Z": the same for all archives of a run
-  std::string chain;     // the stamp of the full that this builds on
-  uint32_t number = 0;   // in its chain, 0 the full; of a pool archive its number in the series
-  std::string previous;  // stamp of the one before in the chain
+  std::string kind;             // full, inc, pool, single
+  std::string guest;            // "" for pool and single
+  std::string stamp;            // when the run began, "20261124T030000Z": the same for all archives of a run
+  std::string chain;            // the stamp of the full that this builds on
+  uint32_t number = 0;          // in its chain, 0 the full; of a pool archive its number in the series
+  std::string previous;         // stamp of the one before in the chain ...
+  std::string previous_digest;  // ... and Catalog::digest of it, in hex; "" in older archives
   std::string host, version, set;
   std::string consistency;  // live, frozen, snapshot
   uint64_t names = 0, bytes = 0, inconsistent = 0;
@@ -60,6 +68,7 @@ struct CatalogHeader {
 
 struct Catalog {
   CatalogHeader header;
+  Sha256 digest{};  // of the bytes that it was parsed from
   // Directories by guest and path ("" the root): for an incremental, only those whose text differs from what
   // is known before.
   std::map<std::string, std::map<std::string, std::string>> dirs;

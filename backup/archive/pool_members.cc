@@ -23,7 +23,7 @@ size_t hash_of(const Entry& entry) {
 }  // namespace
 
 PoolMembers::PoolMembers(size_t inodes, std::map<uint64_t, Entry> stored, uint64_t next)
-    : number_(inodes), stored_(std::move(stored)), next_(next) {
+    : number_(inodes), mark_(inodes), stored_(std::move(stored)), next_(next) {
   for (const auto& [number, entry] : stored_) by_hash_.emplace(hash_of(entry), number);
 }
 
@@ -43,6 +43,11 @@ bool PoolMembers::claim(uint32_t inode, const Entry& entry, uint64_t ino) {
   number_[inode] = found;
   claimed_.insert(found);
   return true;
+}
+
+uint32_t PoolMembers::mark_of(uint32_t inode, const std::function<Entry()>& entry) {
+  if (mark_[inode] == 0) mark_[inode] = member_mark(entry());
+  return mark_[inode];
 }
 
 void PoolMembers::make_new(uint32_t inode) {

@@ -38,16 +38,11 @@ std::string SetTarget::last_stamp_of(const std::string& guest) const {
 void SetTarget::begin(const RunView& run) {
   run_.emplace(run);
   stored_.emplace(run.host.inodes.size());
-  uint64_t next_member = 1;
   pool_catalog_.header = header_of(run, "pool", set_.id());
-  pool_catalog_.header.number = 1;
   auto stored_members = value_or_throw(set_.pool());
-  for (const auto& archive : set_.archives()) {
-    if (archive.header.kind != "pool") continue;
-    next_member = std::max(next_member, archive.header.last_pool + 1);
-    pool_catalog_.header.number = std::max(pool_catalog_.header.number, archive.header.number + 1);
-  }
-  members_ = std::make_unique<PoolMembers>(run.host.inodes.size(), std::move(stored_members), next_member);
+  const auto next = set_.next_numbers();
+  pool_catalog_.header.number = next.pool;
+  members_ = std::make_unique<PoolMembers>(run.host.inodes.size(), std::move(stored_members), next.member);
 }
 
 // --- What several guests share ----------------------------------------------------------------------------
@@ -77,6 +72,7 @@ void SetTarget::end_shared() {
     header.last_pool = pool.empty() ? 0 : pool.rbegin()->first;
     for (const auto& [number, entry] : pool) header.bytes += entry.size;
     header.names = pool.size();
+    ok_or_throw(set_.use_numbers({header.number + 1, header.last_pool + 1}));
     pool_writer_->finish(pool_catalog_);
     pool_writer_.reset();
     ++stored_->counts.archives;
@@ -92,15 +88,19 @@ void SetTarget::begin_guest(uint32_t guest) {
   CatalogHeader header = header_of(*run_, "full", set_.id());
   header.guest = name;
   Dirs previous;
-  const auto chain = options_.full ? std::vector<Archive>{} : set_.chain(name, "");
-  if (!chain.empty() && chain.size() <= options_.longest_chain) {
-    // A chain that cannot be read is no ground to build on: a new full.
-    if (auto state = set_.state(name, ""); state) {
-      previous = std::move(state->dirs);
+  if (!options_.full) {
+    // A chain that has a hole, or cannot be read, is no ground to build on: a new full.
+    auto state = set_.state(name, "");
+    if (!state && state.error().code != ENOENT)
+      run_->log.warning(state.error().message + "; a new full begins");
+    if (state && state->chain.size() <= options_.longest_chain) {
+      const CatalogHeader& last = state->chain.back().header;
       header.kind = "inc";
-      header.chain = chain.back().header.chain;
-      header.previous = chain.back().header.stamp;
-      header.number = chain.back().header.number + 1;
+      header.chain = last.chain;
+      header.previous = last.stamp;
+      header.previous_digest = hex(state->newest_digest);
+      header.number = last.number + 1;
+      previous = std::move(state->dirs);
     }
   }
   const std::string file = archive_name(header) + ".tar.zst";

@@ -46,6 +46,8 @@ Entry named_entry(const GuestRecord& record, uint32_t inode, const std::string& 
   } else if (row.shared) {
     entry.type = type_letter(row.mode);
     entry.pool = record.members.of(inode);
+    entry.member =
+        record.members.mark_of(inode, [&] { return entry_of(row, record.run.read.details(inode)); });
   } else {
     entry = entry_of(row, record.run.read.details(inode));
     entry.linked = row.names > 1;

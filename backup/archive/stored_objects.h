@@ -46,7 +46,7 @@ using Dirs = std::map<std::string, std::string>;  // path -> encoded directory (
 // `previous` go into `dirs`, and the header counts all.
 struct GuestRecord {
   const RunView& run;
-  const PoolMembers& members;
+  PoolMembers& members;
   const StoredObjects& stored;
   uint32_t guest = 0, number = 0;
   const Dirs& previous;

@@ -22,6 +22,7 @@
 #include "backup/source/opened_inode.h"
 #include "backup/source/read_inodes.h"
 #include "backup/source/scanned_host.h"
+#include "core/log.h"
 
 namespace vs::backup {
 
@@ -104,6 +105,7 @@ struct RunView {
   const std::vector<bool>& gone;  // by inode, the planner's: what it need not plan any more
   const std::string& stamp;
   const std::string& consistency;
+  Log& log;
 };
 
 class Target {

@@ -13,11 +13,39 @@ namespace {
 
 struct ListFlags : Options {};
 
+// False if the state cannot be restored.
+bool print_archive(Command& command, const ArchiveSet& set, const Archive& archive) {
+  const auto& h = archive.header;
+  const std::string guest = escaped(h.guest);
+  const auto chain = set.chain_to(archive);
+  if (!chain)
+    command.context().log.object_failed(
+        fmt::format("{}@{} cannot be restored: {}", guest, h.stamp, chain.error().message));
+  command.print(fmt::format("{:<24} {}  {:<5} {:>3}  {:>9} names  {:>9} own  {:>9} packed  {}{}{}", guest,
+                            h.stamp, h.kind, h.number, h.names, size_text(h.bytes), size_text(archive.size),
+                            h.consistency,
+                            h.inconsistent != 0 ? fmt::format(", {} inconsistent", h.inconsistent) : "",
+                            chain ? "" : ", cannot be restored"));
+  command.line({{"type", "archive"},
+                {"guest", h.guest},
+                {"stamp", h.stamp},
+                {"kind", h.kind},
+                {"number", h.number},
+                {"names", h.names},
+                {"bytes", h.bytes},
+                {"bytes_packed", archive.size},
+                {"consistency", h.consistency},
+                {"inconsistent", h.inconsistent},
+                {"whole", chain.has_value()},
+                {"file", archive.name + ".tar.zst"}});
+  return chain.has_value();
+}
+
 Exit list(ListFlags& options) {
   Command command(options);
   const ArchiveSet set(only_set(options), false);
   for (const auto& problem : set.problems()) command.context().log.object_failed(problem);
-  uint64_t archives = 0, bytes = 0, pool = 0;
+  uint64_t archives = 0, broken = 0, bytes = 0, pool = 0;
   for (const auto& archive : set.archives()) {
     bytes += archive.size;
     if (archive.header.kind == "pool") pool += archive.size;
@@ -27,27 +55,13 @@ Exit list(ListFlags& options) {
         std::find(options.guests.begin(), options.guests.end(), guest) == options.guests.end())
       continue;
     for (const auto& archive : set.history(guest)) {
-      const auto& h = archive.header;
       ++archives;
-      command.print(fmt::format("{:<24} {}  {:<5} {:>3}  {:>9} names  {:>9} own  {:>9} packed  {}{}",
-                                escaped(guest), h.stamp, h.kind, h.number, h.names, size_text(h.bytes),
-                                size_text(archive.size), h.consistency,
-                                h.inconsistent != 0 ? fmt::format(", {} inconsistent", h.inconsistent) : ""));
-      command.line({{"type", "archive"},
-                    {"guest", guest},
-                    {"stamp", h.stamp},
-                    {"kind", h.kind},
-                    {"number", h.number},
-                    {"names", h.names},
-                    {"bytes", h.bytes},
-                    {"bytes_packed", archive.size},
-                    {"consistency", h.consistency},
-                    {"inconsistent", h.inconsistent},
-                    {"file", archive.name + ".tar.zst"}});
+      broken += print_archive(command, set, archive) ? 0 : 1;
     }
   }
   return command.finish(
-      "list", {{"archives", archives}, {"bytes_packed", bytes}, {"pool_bytes_packed", pool}},
+      "list",
+      {{"archives", archives}, {"broken", broken}, {"bytes_packed", bytes}, {"pool_bytes_packed", pool}},
       fmt::format("{} archives, {} with the pool ({})", archives, size_text(bytes), size_text(pool)));
 }
 

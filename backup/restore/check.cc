@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
+#include <map>
 
 #include "backup/restore/archive_checker.h"
 #include "core/escape.h"
@@ -27,15 +27,13 @@ class SetCheck {
     compare_catalogs(archive, **file);
     Contents contents;
     for (const auto& [number, entry] : catalog->pool) {
-      members_.insert(number);
+      members_[number] = member_mark(entry);
       if (entry.type == 'f') contents[entry.offset] = {pool_path(number), entry.size, entry.content};
     }
     for (const auto& [guest, dirs] : catalog->dirs)
       for (const auto& [path, bytes] : dirs) directory(archive, guest, path, bytes, contents);
-    if ((archive.header.kind == "inc" || archive.header.kind == "full") &&
-        set_.chain(archive.header.guest, archive.header.stamp).size() != archive.header.number + 1)
-      checker_.find("reference", archive.name,
-                    "an archive of its chain is gone; this state cannot be restored");
+    const bool in_chain = archive.header.kind == "inc" || archive.header.kind == "full";
+    if (in_chain) check_chain(archive, *catalog);
     checker_.archive(**file, *file, contents);
   }
 
@@ -47,6 +45,26 @@ class SetCheck {
   }
 
  private:
+  // Each archive before it is there, and is the one that it was made from: else this state cannot be
+  // restored.
+  void check_chain(const Archive& archive, const Catalog& catalog) {
+    digests_[archive.name] = hex(catalog.digest);
+    const auto chain = set_.chain_to(archive);
+    if (!chain)
+      return checker_.find("reference", archive.name,
+                           chain.error().message + "; this state cannot be restored");
+    if (chain->size() < 2 || archive.header.previous_digest.empty()) return;
+    const Archive& before = (*chain)[chain->size() - 2];
+    auto& digest = digests_[before.name];
+    if (digest.empty())
+      if (const auto read = set_.catalog(before)) digest = hex(read->digest);
+    if (digest != archive.header.previous_digest)
+      checker_.find("reference", archive.name,
+                    before.name +
+                        " is not the archive that this one was made from; this state cannot be "
+                        "restored");
+  }
+
   // The one within the archive and the one beside it.
   void compare_catalogs(const Archive& archive, const FramedFile& file) {
     const auto payload = file.payload();
@@ -70,31 +88,36 @@ class SetCheck {
       return checker_.find("catalog", escaped(guest) + ":" + escaped(path), "its record makes no sense");
     for (size_t i = 1; i < entries.size(); ++i) {
       const std::string object = escaped(guest) + ":" + escaped(join_path(path, entries[i].name));
-      entry(archive, guest, object, entries[i], contents);
+      entry(archive, object, entries[i], contents);
     }
   }
 
   // Where its bytes are: in the pool, in this archive, or in an earlier one of the chain.
-  void entry(const Archive& archive, const std::string& guest, const std::string& object, const Entry& entry,
-             Contents& contents) {
+  void entry(const Archive& archive, const std::string& object, const Entry& entry, Contents& contents) {
     if (entry.pool != 0) {
       ++counts_.references;
-      if (!members_.contains(entry.pool) && archive.header.kind != "single")
+      if (archive.header.kind == "single") return;
+      const auto member = members_.find(entry.pool);
+      if (member == members_.end())
         checker_.find("reference", object,
                       fmt::format("is pool member {}, which no pool archive has", entry.pool));
+      else if (entry.member != 0 && entry.member != member->second)
+        checker_.find("reference", object,
+                      fmt::format("was stored as pool member {}, which is another file now", entry.pool));
     } else if (entry.type == 'f' && entry.archive == archive.header.number) {
       contents[entry.offset] = {object, entry.size, entry.content};
-    } else if (entry.type == 'f' && set_.chain(guest, archive.header.stamp).size() <= entry.archive) {
+    } else if (entry.type == 'f' && entry.archive > archive.header.number) {
       checker_.find("reference", object,
-                    fmt::format("is in archive {} of the chain of {}, which is gone", entry.archive,
-                                archive.header.chain));
+                    fmt::format("is in archive {} of the chain of {}, which comes after this one",
+                                entry.archive, archive.header.chain));
     }
   }
 
   ArchiveSet& set_;
   ArchiveChecker checker_;
   CheckCounts counts_;
-  std::set<uint64_t> members_;
+  std::map<uint64_t, uint32_t> members_;        // number -> member_mark()
+  std::map<std::string, std::string> digests_;  // archive -> Catalog::digest, in hex
 };
 
 }  // namespace

@@ -20,7 +20,7 @@ class Planner {
   void collect_directory(const GuestState& state, const Selection& selection, const std::string& path,
                          const std::string& bytes, Groups& groups);
   void add(const GuestState& state, const std::string& path, Entry entry, Groups& groups);
-  void add_name_of_member(const std::string& path, uint64_t number);
+  void add_name_of_member(const std::string& path, const Entry& name);
   void place(PlannedObject& object, const std::string& path, Expected<std::shared_ptr<FramedFile>> archive);
   void fail(const std::string& path, const Problem& problem) {
     context_.log.object_failed(fmt::format("{}: {}", escaped(path), problem.message));
@@ -67,10 +67,14 @@ void Planner::collect_directory(const GuestState& state, const Selection& select
   }
 }
 
-void Planner::add_name_of_member(const std::string& path, uint64_t number) {
+void Planner::add_name_of_member(const std::string& path, const Entry& name) {
+  const uint64_t number = name.pool;
   const auto member = backups_.pool().find(number);
   if (member == backups_.pool().end())
     return fail(path, {0, fmt::format("pool member {} is in no pool archive", number)});
+  if (is_other_member(name, member->second))
+    return fail(path,
+                {0, fmt::format("pool member {} is another file than the one that was stored", number)});
   const auto [it, fresh] = members_.emplace(number, plan_.objects.size());
   if (fresh) {
     plan_.objects.push_back({member->second, nullptr, {}, true, false});
@@ -80,7 +84,7 @@ void Planner::add_name_of_member(const std::string& path, uint64_t number) {
 }
 
 void Planner::add(const GuestState& state, const std::string& path, Entry entry, Groups& groups) {
-  if (entry.pool != 0) return add_name_of_member(path, entry.pool);
+  if (entry.pool != 0) return add_name_of_member(path, entry);
   if (entry.linked) {
     const auto [it, fresh] = groups.emplace(entry.group, plan_.objects.size());
     if (!fresh) return plan_.objects[it->second].names.push_back(path);

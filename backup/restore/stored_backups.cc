@@ -59,8 +59,10 @@ Selection StoredBackups::parse(const std::string& text) const {
 Expected<std::string> StoredBackups::stamp(const std::string& guest, const std::string& time) const {
   if (set_) {
     const auto chain = set_->chain(guest, time);
-    if (!chain.empty()) return chain.back().header.stamp;
-  } else if (single_->dirs.contains(guest) && (time.empty() || single_->header.stamp <= time)) {
+    if (!chain) return chain.error();
+    return chain->back().header.stamp;
+  }
+  if (single_->dirs.contains(guest) && (time.empty() || single_->header.stamp <= time)) {
     return single_->header.stamp;
   }
   return Problem{ENOENT,

@@ -1,0 +1,169 @@
+// Archives that are lost, or that are not the ones they stand for: the state that was asked for, or none.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "tests/backup/backup_host.h"
+
+namespace vs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::Not;
+
+class ChainTest : public testing::Test {
+ protected:
+  // A night in which g/f and g/sub/f get this content; gives its stamp.
+  std::string night(const std::string& content, const Command& more = {}) {
+    fs::create_directories(tree_ + "/sub");
+    write_file(tree_ + "/f", content);
+    write_file(tree_ + "/sub/f", content);
+    const RunResult result = create(more);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    last_err_ = result.err;
+    const std::string stamp = result.out.substr(result.out.rfind("\"stamp\":\"") + 9, 16);
+    return stamp;
+  }
+  RunResult create(const Command& more = {}) const {
+    Command line{vbackup_path(), "create",     "--to",  set_,     "--state",       dir_ / "state", "--tree",
+                 "g=" + tree_,   "--progress", "never", "--json", "--consistency", "live"};
+    line.insert(line.end(), more.begin(), more.end());
+    return run(line);
+  }
+  RunResult vbackup(const std::string& verb, const Command& more = {}) const {
+    Command line{vbackup_path(), verb, "--to", set_, "--progress", "never"};
+    line.insert(line.end(), more.begin(), more.end());
+    return run(line);
+  }
+  RunResult restore(const std::string& what, const std::string& into) const {
+    return vbackup("restore", {"--target", dir_ / into, what});
+  }
+  void lose(const std::string& stamp) const {
+    size_t lost = 0;
+    for (const auto& entry : fs::directory_iterator(set_))
+      if (entry.path().filename().string().find(stamp) != std::string::npos) lost += fs::remove(entry.path());
+    ASSERT_EQ(lost, 2u) << "an archive and its catalog";
+  }
+
+  TempDir dir_;
+  std::string tree_ = dir_ / "g", set_ = dir_ / "set", last_err_;
+};
+
+TEST_F(ChainTest, AStateWithAHoleIsRefusedAndTheLastWholeOneNamed) {
+  night("1");
+  const std::string second = night("2"), third = night("3"), fourth = night("4");
+  lose(third);
+  for (const std::string& what : {std::string("g"), "g@" + fourth}) {
+    const RunResult result = restore(what, "refused");
+    EXPECT_EQ(result.exit_code, 2) << result.out;
+    EXPECT_THAT(result.err, HasSubstr("g@" + fourth + " cannot be restored"));
+    EXPECT_THAT(result.err, HasSubstr("the newest before it that is whole is g@" + second));
+    EXPECT_FALSE(fs::exists(dir_ / "refused/g"));
+  }
+  EXPECT_EQ(restore("g@" + second, "second").exit_code, 0);
+  EXPECT_EQ(read_file(dir_ / "second/g/f"), "2");
+  const RunResult list = vbackup("list");
+  EXPECT_EQ(list.exit_code, 3) << list.out;
+  EXPECT_THAT(list.out, HasSubstr("cannot be restored"));
+  EXPECT_EQ(vbackup("check").exit_code, 1);
+}
+
+TEST_F(ChainTest, AfterAHoleTheNextRunBeginsAnew) {
+  night("1");
+  const std::string second = night("2");
+  const std::string third = night("3");
+  lose(second);
+  const std::string fourth = night("4");
+  EXPECT_THAT(last_err_, HasSubstr("a new full begins"));
+  EXPECT_EQ(restore("g@" + third, "third").exit_code, 2);
+  EXPECT_EQ(restore("g", "fourth").exit_code, 0);
+  EXPECT_EQ(read_file(dir_ / "fourth/g/sub/f"), "4");
+}
+
+// What is in the place of the archive before is of the same guest, chain and number, and not what was there.
+TEST_F(ChainTest, AnArchiveThatIsNotTheOneItStandsForIsFound) {
+  night("1");
+  fs::copy(set_, dir_ / "other");
+  fs::copy(dir_ / "state", dir_ / "state-before", fs::copy_options::recursive);
+  const std::string second = night("2"), third = night("3");
+  // The same night once more, elsewhere, with other bytes: a host that was set back.
+  const std::string mine = set_;
+  set_ = dir_ / "other";
+  const std::string other = night("X");
+  set_ = mine;
+  ASSERT_NE(other, second);
+  for (const char* suffix : {".tar.zst", ".catalog"}) {
+    fs::rename(set_ + "/g-inc-" + second + suffix, dir_ / ("away" + std::string(suffix)));
+    fs::copy(dir_ / ("other/g-inc-" + other + suffix), set_ + "/g-inc-" + other + suffix);
+  }
+  EXPECT_EQ(restore("g@" + third, "third").exit_code, 2);
+  EXPECT_EQ(vbackup("check").exit_code, 1);
+}
+
+TEST_F(ChainTest, NumbersOfThePoolAreNeverUsedAgainAndAMirrorKnowsItsOwn) {
+  const std::string a = dir_ / "a", b = dir_ / "b";
+  const auto both = [&](const Command& more = {}) {
+    Command line{vbackup_path(), "create",        "--to",   set_,     "--state",    dir_ / "state",
+                 "--tree",       "a=" + a,        "--tree", "b=" + b, "--progress", "never",
+                 "--json",       "--consistency", "live"};
+    line.insert(line.end(), more.begin(), more.end());
+    const RunResult result = run(line);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out.substr(result.out.rfind("\"stamp\":\"") + 9, 16);
+  };
+  const auto share = [&](const std::string& name, const std::string& content) {
+    write_file(a + "/" + name, content);
+    fs::create_hard_link(a + "/" + name, b + "/" + name);
+  };
+  const auto mirror = [&] { must_run({"cp", "-a", set_ + "/.", dir_ / "mirror"}); };
+  fs::create_directories(a);
+  fs::create_directories(b);
+  share("base", "of both");
+  both();
+  mirror();
+  share("x", "file x of the second night");
+  const std::string second = both();
+  mirror();
+  fs::remove(a + "/x");
+  fs::remove(b + "/x");
+  both({"--full"});
+  mirror();
+  ASSERT_EQ(vbackup("forget", {"--keep-last", "1", "--prune"}).exit_code, 0);
+  for (const char* name : {"y1", "y2", "y3"}) share(name, std::string("file ") + name + " of the last night");
+  both();
+  mirror();
+  EXPECT_EQ(vbackup("check").exit_code, 0);
+  set_ = dir_ / "mirror";
+  const RunResult result = restore("a@" + second, "r");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(read_file(dir_ / "r/a/x"), "file x of the second night");
+  EXPECT_EQ(vbackup("check").exit_code, 0);
+}
+
+TEST_F(ChainTest, APoolArchiveThatIsAnotherOneGivesNobodyAnothersFile) {
+  const auto made = [&](const std::string& where, const std::string& content) {
+    fs::create_directories(dir_ / (where + "-a"));
+    fs::create_directories(dir_ / (where + "-b"));
+    write_file(dir_ / (where + "-a/x"), content);
+    fs::create_hard_link(dir_ / (where + "-a/x"), dir_ / (where + "-b/x"));
+    must_run({vbackup_path(), "create", "--to", dir_ / where, "--tree", "a=" + dir_ / (where + "-a"),
+              "--tree", "b=" + dir_ / (where + "-b"), "--state", dir_ / (where + "-state"), "--progress",
+              "never", "--consistency", "live"});
+  };
+  made("one", "mine");
+  made("two", "not yours");
+  for (const char* name : {"pool-1.tar.zst", "pool-1.catalog"})
+    fs::copy(dir_ / (std::string("two/") + name), dir_ / (std::string("one/") + name),
+             fs::copy_options::overwrite_existing);
+  set_ = dir_ / "one";
+  const RunResult result = restore("a", "r");
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_THAT(result.err, HasSubstr("is another file than the one that was stored"));
+  EXPECT_FALSE(fs::exists(dir_ / "r/a/x"));
+  EXPECT_EQ(vbackup("check").exit_code, 1);
+}
+
+}  // namespace
+}  // namespace vs::test
