@@ -12,10 +12,10 @@ namespace {
 FileTable table_of(int64_t files) {
   std::mt19937_64 draw(1);
   FileTable table;
-  uint32_t dir = 0;
+  DirNumber dir;
   for (int64_t i = 0; i < files; ++i) {
     if (i % 25 == 0)
-      dir = table.add_dir(static_cast<uint32_t>(draw() % 20),
+      dir = table.add_dir(GuestNumber(draw() % 20),
                           fmt::format("usr/share/synthetic-{:05}/part-{:02}", draw() % 1000, draw() % 40));
     FileRow row;
     row.ino = draw();
@@ -54,7 +54,7 @@ void BM_candidate_key(benchmark::State& state) {
   const Rules rules = rules_for_all();
   size_t i = 0;
   for (auto _ : state)
-    benchmark::DoNotOptimize(candidate_key(table, table.rows()[i++ % 1000], packages, rules));
+    benchmark::DoNotOptimize(candidate_key(table, table.rows()[RowNumber(i++ % 1000)], packages, rules));
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(BM_candidate_key);

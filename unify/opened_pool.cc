@@ -65,8 +65,8 @@ PoolInventory take_inventory(const Options& options, RunContext& context) {
   return found;
 }
 
-uint32_t guest_number(std::span<const Guest> guests, const std::string& name) {
-  for (uint32_t i = 0; i < guests.size(); ++i)
+GuestNumber guest_number(Guests guests, const std::string& name) {
+  for (GuestNumber i; i < guests.next_number(); ++i)
     if (guests[i].name == name) return i;
   throw Error("no vserver is named '" + escaped(name) + "'", Exit::usage);
 }

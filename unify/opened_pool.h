@@ -6,7 +6,6 @@
 
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -35,7 +34,7 @@ struct PoolInventory {
 // Throws Error(Exit::usage) for bad options and for trees that are no pool.
 PoolInventory take_inventory(const Options& options, RunContext& context);
 
-uint32_t guest_number(std::span<const Guest> guests, const std::string& name);  // throws Error(Exit::usage)
+GuestNumber guest_number(Guests guests, const std::string& name);  // throws Error(Exit::usage)
 
 // What a run keeps so that the next one is quicker. Looking keeps nothing.
 struct KeptKnowledge {
@@ -48,7 +47,7 @@ class OpenedPool {
  public:
   const Options& options() const { return found_.options; }
   const Rules& rules() const { return found_.rules; }
-  std::span<const Guest> guests() const { return found_.guests; }
+  Guests guests() const { return found_.guests; }
   const Pool& pool() const { return found_.pool; }
   const std::string& store_path() const { return found_.store_path; }
   const Store* store() const { return store_.get(); }  // nullptr: there is none yet

@@ -16,18 +16,18 @@ namespace {
 
 // One regular file met in a guest.
 struct Met {
-  uint32_t guest = 0;
-  uint32_t master = kNoMaster;
+  GuestNumber guest;
+  MasterNumber master = kNoMaster;
   uint32_t package = kNoPackage;  // in the guest's index, for shared extents
   uint32_t nlink = 0;
   uint64_t ino = 0, size = 0, blocks = 0;
   Key128 shared;  // sharing group of extents; zero: none
-  static constexpr uint32_t kNoMaster = 0xffffffff;
+  static constexpr MasterNumber kNoMaster{0xffffffff};
 };
 
 class SurveyDirectory final : public DirectoryVisitor {
  public:
-  SurveyDirectory(const OpenedPool& pool, const PackageIndex& packages, uint32_t guest, uint64_t ino,
+  SurveyDirectory(const OpenedPool& pool, const PackageIndex& packages, GuestNumber guest, uint64_t ino,
                   std::mutex& mutex, std::vector<Met>& all)
       : pool_(pool),
         packages_(packages),
@@ -62,7 +62,7 @@ class SurveyDirectory final : public DirectoryVisitor {
   const OpenedPool& pool_;
   const PackageIndex& packages_;
   const PackageIndex::Dir owned_;
-  const uint32_t guest_;
+  const GuestNumber guest_;
   std::mutex& mutex_;
   std::vector<Met>& all_;
   std::vector<Met> met_;
@@ -72,7 +72,7 @@ class SurveyVisitor final : public ScanVisitor {
  public:
   SurveyVisitor(const OpenedPool& pool, const GuestPackages& packages, std::vector<Met>& all)
       : pool_(pool), guest_packages_(packages), all_(all) {}
-  std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view, const FileStat& dir) override {
+  std::unique_ptr<DirectoryVisitor> enter(GuestNumber guest, std::string_view, const FileStat& dir) override {
     return std::make_unique<SurveyDirectory>(pool_, guest_packages_[guest], guest, dir.ino, mutex_, all_);
   }
 
@@ -86,18 +86,18 @@ class SurveyVisitor final : public ScanVisitor {
 // What is one thing on disk: an inode, or a group of files with shared extents.
 struct Holding {
   uint64_t blocks = 0;
-  uint32_t master = Met::kNoMaster;
+  MasterNumber master = Met::kNoMaster;
   uint32_t nlink = 0;  // 0 for shared extents: all holders are known
   uint64_t names = 0;
   std::string package, source;
-  std::map<uint32_t, uint64_t> guests;  // guest -> inodes of it there (1 for an inode)
+  std::map<GuestNumber, uint64_t> guests;  // guest -> inodes of it there (1 for an inode)
 };
 
 std::vector<Holding> gather(const OpenedPool& pool, const GuestPackages& packages,
                             const std::vector<Met>& all, std::vector<GuestSavings>& guests) {
   std::map<std::pair<uint64_t, Key128>, Holding> holdings;  // (dev, inode or group)
   for (const auto& met : all) {
-    GuestSavings& guest = guests[met.guest];
+    GuestSavings& guest = guests[met.guest.value];
     ++guest.files;
     guest.apparent += met.size;
     const uint64_t dev = pool.guests()[met.guest].root.stat().dev;
@@ -155,10 +155,11 @@ Savings begin_savings(const OpenedPool& pool, const GuestPackages& packages) {
   savings.pool = pool.pool().top;
   savings.guard = pool.guard().name();
   savings.scope = pool.rules().scope == Scope::all ? "all" : "packages";
-  for (size_t i = 0; i < pool.guests().size(); ++i) {
-    savings.guests.push_back({});
-    savings.guests[i].name = pool.guests()[i].name;
-    savings.guests[i].packages = packages[i].empty() ? "none" : packages[i].source();
+  for (GuestNumber i; i < pool.guests().next_number(); ++i) {
+    const PackageIndex& own = packages[i];
+    GuestSavings& guest = savings.guests.emplace_back();
+    guest.name = pool.guests()[i].name;
+    guest.packages = own.empty() ? "none" : own.source();
   }
   return savings;
 }
@@ -169,11 +170,12 @@ void add_holding(Savings& savings, std::map<std::string, PackageSavings>& packag
   // Names where we did not look: other guests' (the store's own name of a master does not count).
   const bool outside = holding.nlink != 0 && holding.nlink - (master ? 1 : 0) > holding.names;
   savings.disk_used += holding.blocks;
-  for (const auto& [guest, inodes] : holding.guests) {
-    savings.guests[guest].on_disk += holding.blocks * inodes;
-    savings.guests[guest].fair_share += holding.blocks / holding.guests.size();
+  for (const auto& [number, inodes] : holding.guests) {
+    GuestSavings& guest = savings.guests[number.value];
+    guest.on_disk += holding.blocks * inodes;
+    guest.fair_share += holding.blocks / holding.guests.size();
     if (holding.guests.size() == 1 && !outside)
-      savings.guests[guest].exclusive += holding.blocks * (holding.nlink == 0 ? 1 : inodes);
+      guest.exclusive += holding.blocks * (holding.nlink == 0 ? 1 : inodes);
   }
   if (!master && holding.nlink != 0) return;
   ++savings.masters;

@@ -78,7 +78,7 @@ class ReferenceDirectory final : public DirectoryVisitor {
 class ReferenceVisitor final : public ScanVisitor {
  public:
   explicit ReferenceVisitor(const PackageIndex& packages) : packages_(packages) {}
-  std::unique_ptr<DirectoryVisitor> enter(uint32_t, std::string_view, const FileStat& dir) override {
+  std::unique_ptr<DirectoryVisitor> enter(GuestNumber, std::string_view, const FileStat& dir) override {
     return std::make_unique<ReferenceDirectory>(packages_, dir.ino);
   }
 
@@ -142,7 +142,7 @@ std::optional<Finding> compare_file(const OpenedPool& pool, const Guest& suspect
 CheckResult check_masters(const OpenedPool& pool, bool judge_links, RunContext& context) {
   CheckResult result;
   if (pool.store() == nullptr) return result;
-  std::vector<uint64_t> names(pool.masters().size());
+  TypedVector<MasterNumber, uint64_t> names(pool.masters().size());
   for (const auto& name :
        find_names_of_masters(pool.guests(), pool.masters(), pool.options().state, context)) {
     if (!name.seen) continue;
@@ -153,7 +153,8 @@ CheckResult check_masters(const OpenedPool& pool, bool judge_links, RunContext& 
   context.progress.start("check", "masters", pool.masters().size());
   tbb::parallel_for(size_t{0}, pool.masters().size(), [&](size_t i) {
     if (context.cancel.stop()) return;
-    auto findings = check_master(pool, pool.masters()[static_cast<uint32_t>(i)], names[i], judge_links);
+    const MasterNumber master(i);
+    auto findings = check_master(pool, pool.masters()[master], names[master], judge_links);
     context.progress.add();
     const std::lock_guard guard(mutex);
     ++result.masters;
@@ -167,7 +168,8 @@ CheckResult check_masters(const OpenedPool& pool, bool judge_links, RunContext& 
   return result;
 }
 
-CheckResult check_against(const OpenedPool& pool, uint32_t reference, uint32_t name, RunContext& context) {
+CheckResult check_against(const OpenedPool& pool, GuestNumber reference, GuestNumber name,
+                          RunContext& context) {
   CheckResult result;
   const GuestPackages packages = load_guest_packages(pool.guests(), std::nullopt, context);
   const PackageIndex& trusted = packages[reference];
@@ -179,11 +181,11 @@ CheckResult check_against(const OpenedPool& pool, uint32_t reference, uint32_t n
   const Versions theirs = versions_of(suspect);
   ReferenceVisitor visitor(trusted);
   FileTable table;
-  scan_trees(pool.guests().subspan(reference, 1), visitor, table, context);
+  scan_trees(pool.guests().only(reference), visitor, table, context);
   std::mutex mutex;
   context.progress.start("compare", "files", table.rows().size());
   tbb::parallel_for(size_t{0}, table.rows().size(), [&](size_t i) {
-    const FileRow& row = table.rows()[i];
+    const FileRow& row = table.rows()[RowNumber(i)];
     const PackageFile& recorded = trusted.files()[row.tag];
     const Package& package = trusted.packages()[recorded.package];
     const auto version = theirs.find(package.name + ":" + package.arch);

@@ -27,6 +27,7 @@ CheckResult check_masters(const OpenedPool& pool, bool judge_links, RunContext& 
 // `name`'s package files against what the package database of the trusted guest `reference` records: evidence
 // that a guest cannot forge, since neither its database nor its programs are asked. Files with config and
 // ghost flags are left out.
-CheckResult check_against(const OpenedPool& pool, uint32_t reference, uint32_t name, RunContext& context);
+CheckResult check_against(const OpenedPool& pool, GuestNumber reference, GuestNumber name,
+                          RunContext& context);
 
 }  // namespace vs::unify

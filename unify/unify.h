@@ -43,8 +43,8 @@ GuestFiles find_files(const OpenedPool& pool, const KeptKnowledge& kept, RunCont
 // Pass 9, in the way of the guard.
 struct PlannedLinks {
   const LinkPlan& plan;
-  const FileTable& table;         // whose rows the plan names
-  std::vector<uint64_t> devices;  // of the guests
+  const FileTable& table;  // whose rows the plan names
+  GuestDevices devices;
   bool ignore_mtime = false;
 };
 ApplyResult apply_links(LockedPool& pool, const PlannedLinks& links, const JournalRun& run,

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/tree/root_dir.h"
+#include "core/typed_number.h"
 
 namespace vs {
 
@@ -13,6 +14,10 @@ struct Guest {
   std::string source;  // "vserver", "nspawn", "lxc", "--tree"
   RootDir root;
 };
+
+// Which of the guests that a command works on.
+using GuestNumber = TypedNumber<struct GuestTag>;
+using Guests = TypedSpan<GuestNumber, const Guest>;
 
 struct InventoryOptions {
   std::vector<std::string> trees;  // NAME=DIR; when not empty, only these

@@ -14,24 +14,25 @@ using namespace vs::unify;
 // What apply relies on: ranges that lie in their tables, paths that stay beneath a root.
 void check(const ParsedPlan& parsed) {
   const LinkPlan& plan = parsed.plan;
-  uint32_t duplicate = 0, name = 0;
+  DuplicateNumber duplicate;
+  NameNumber name;
   for (const auto& group : plan.groups) {
-    if (group.begin != duplicate || group.end <= group.begin || group.end > plan.duplicates.size() ||
+    if (group.begin != duplicate || group.end <= group.begin || group.end > plan.duplicates.next_number() ||
         group.keys.empty())
       std::abort();
-    if (group.package >= plan.packages.size() || group.digest.size() != digest_size(group.algorithm))
+    if (group.package >= plan.packages.next_number() || group.digest.size() != digest_size(group.algorithm))
       std::abort();
     for (; duplicate < group.end; ++duplicate) {
       if (plan.duplicates[duplicate].begin != name || plan.duplicates[duplicate].end <= name) std::abort();
       name = plan.duplicates[duplicate].end;
     }
   }
-  if (name != plan.names.size() || duplicate != plan.duplicates.size()) std::abort();
-  for (const uint32_t row : plan.names) {
-    if (row >= parsed.table.rows().size()) std::abort();
+  if (name != plan.names.next_number() || duplicate != plan.duplicates.next_number()) std::abort();
+  for (const RowNumber row : plan.names) {
+    if (row >= parsed.table.rows().next_number()) std::abort();
     const FileRow& file = parsed.table.rows()[row];
     const std::string path = "/" + parsed.table.path(file) + "/";
-    if (parsed.table.guest(file) >= parsed.header.trees.size()) std::abort();
+    if (parsed.table.guest(file).value >= parsed.header.trees.size()) std::abort();
     for (const char* part : {"//", "/./", "/../"})
       if (path.find(part) != std::string::npos) std::abort();
   }

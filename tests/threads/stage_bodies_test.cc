@@ -37,7 +37,7 @@ class StageBodiesTest : public unit::HostTest {
 // One visitor for all threads, a directory's own state in between: as UnifyVisitor hands its sums over.
 class SummingVisitor final : public ScanVisitor {
  public:
-  std::unique_ptr<DirectoryVisitor> enter(uint32_t, std::string_view, const FileStat&) override {
+  std::unique_ptr<DirectoryVisitor> enter(GuestNumber, std::string_view, const FileStat&) override {
     return std::make_unique<Directory>(*this);
   }
   uint64_t files = 0, bytes = 0;
@@ -63,8 +63,8 @@ class SummingVisitor final : public ScanVisitor {
 
 TEST_F(StageBodiesTest, DirectoriesAreListedWithOneVisitor) {
   fill(160);
-  std::vector<std::pair<uint32_t, std::string>> directories;
-  for (uint32_t guest = 0; guest < 3; ++guest)
+  std::vector<std::pair<GuestNumber, std::string>> directories;
+  for (GuestNumber guest; guest < host().guests.next_number(); ++guest)
     for (int d = 0; d < 8; ++d) directories.emplace_back(guest, "d" + std::to_string(d));
   SummingVisitor visitor;
   std::mutex mutex;
@@ -75,7 +75,7 @@ TEST_F(StageBodiesTest, DirectoriesAreListedWithOneVisitor) {
     const DirListing listing = list_directory(host().guests[guest], guest, path, visitor, reader);
     EXPECT_THAT(listing.problems, IsEmpty());
     const std::lock_guard guard(mutex);
-    const uint32_t dir = table.add_dir(guest, path);
+    const DirNumber dir = table.add_dir(guest, path);
     for (const auto& [row, name] : listing.rows) table.add_row(row, dir, name);
   });
   table.sort();
@@ -90,8 +90,8 @@ TEST_F(StageBodiesTest, OneRootServesAllThreads) {
   unit::in_threads([&](unsigned) {
     for (size_t i = 0; i < 40; ++i) {
       FileStat stat;
-      const auto fd =
-          host().guests[0].root.open_regular("d" + std::to_string(i % 8) + "/f" + std::to_string(i), &stat);
+      const auto fd = host().guests.front().root.open_regular(
+          "d" + std::to_string(i % 8) + "/f" + std::to_string(i), &stat);
       if (fd) bytes += stat.size;
     }
   });
@@ -128,21 +128,21 @@ TEST_F(StageBodiesTest, WorksArePreparedLinkedAndSettledByAnyThread) {
   fill(120);
   host().plan();
   Linker linker = host().linker();
-  std::vector<GroupWork> works(host().link_plan.groups.size());
+  TypedVector<GroupNumber, GroupWork> works(host().link_plan.groups.size());
   uint32_t staged = 0;
-  for (uint32_t g = 0; g < works.size(); ++g) {
+  for (GroupNumber g; g < works.next_number(); ++g) {
     const PlanGroup& group = host().link_plan.groups[g];
     works[g].group = g;
     works[g].begin = group.begin;
     works[g].end = group.end;
     works[g].first_staged = staged;
-    for (uint32_t v = group.begin; v < group.end; ++v)
+    for (DuplicateNumber v = group.begin; v < group.end; ++v)
       staged += host().link_plan.duplicates[v].end - host().link_plan.duplicates[v].begin;
   }
-  for_each_job(works.size(), [&](size_t i) { linker.prepare(works[i]); });
+  for_each_job(works.size(), [&](size_t i) { linker.prepare(works[GroupNumber(i)]); });
   for (auto& work : works) work.master_index = host().masters.add(work.master.record);
-  for_each_job(works.size(), [&](size_t i) { linker.link(works[i]); });
-  for_each_job(works.size(), [&](size_t i) { linker.settle(works[i]); });
+  for_each_job(works.size(), [&](size_t i) { linker.link(works[GroupNumber(i)]); });
+  for_each_job(works.size(), [&](size_t i) { linker.settle(works[GroupNumber(i)]); });
   EXPECT_EQ(host().counts.files_linked, host().link_plan.file_count());
   EXPECT_THAT(host().staging(), IsEmpty());
   for (const auto& stored : host().store->list_masters())
@@ -157,7 +157,7 @@ TEST_F(StageBodiesTest, RefusedDuplicatesAndGivenBackOnesAreCountedOnce) {
     host().file("b", "d" + std::to_string(i % 8) + "/f" + std::to_string(i), std::string(i + 1, 'z'));
   Linker linker = host().linker();
   std::vector<GroupWork> works;
-  for (uint32_t g = 0; g < host().link_plan.groups.size(); ++g) works.push_back(host().work(g, linker));
+  for (GroupNumber g; g < host().link_plan.groups.next_number(); ++g) works.push_back(host().work(g, linker));
   for_each_job(works.size(), [&](size_t i) { linker.link(works[i]); });
   for_each_job(works.size(), [&](size_t i) { linker.settle(works[i]); });
   size_t refused = 0;
@@ -213,7 +213,7 @@ TEST_F(StageBodiesTest, MastersAndIndexAreReadByAllThreads) {
   const auto& rows = host().files.table.rows();
   std::vector<Index::Learned> learned;
   for (const auto& row : rows) {
-    learned.push_back({host().files.devices[0], row, {{row.ino, 1}, 0, true, {}, 0}});
+    learned.push_back({host().files.devices.front(), row, {{row.ino, 1}, 0, true, {}, 0}});
     MasterRecord record;
     record.name = std::to_string(row.ino);
     record.ino = row.ino;
@@ -224,7 +224,7 @@ TEST_F(StageBodiesTest, MastersAndIndexAreReadByAllThreads) {
   std::atomic<size_t> known{0}, masters{0};
   unit::in_threads([&](unsigned) {
     for (const auto& row : rows) {
-      const auto content = host().index->known(host().files.devices[0], row);
+      const auto content = host().index->known(host().files.devices.front(), row);
       known += content && content->content.low == row.ino;
       const auto master = host().masters.find(row.ino);
       masters +=

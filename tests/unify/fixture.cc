@@ -19,14 +19,14 @@ namespace {
 class PlainVisitor final : public ScanVisitor {
  public:
   explicit PlainVisitor(const Host& host) : host_(host) {}
-  std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view, const FileStat& dir) override {
+  std::unique_ptr<DirectoryVisitor> enter(GuestNumber guest, std::string_view, const FileStat& dir) override {
     return std::make_unique<Directory>(host_, guest, dir.ino);
   }
 
  private:
   class Directory final : public DirectoryVisitor {
    public:
-    Directory(const Host& host, uint32_t guest, uint64_t ino)
+    Directory(const Host& host, GuestNumber guest, uint64_t ino)
         : host_(host), packages_(host.files.packages[guest]), owned_(packages_.dir(ino)) {}
     std::optional<uint32_t> wants(const DirEntry& entry) override {
       if (host_.masters.find(entry.ino)) return std::nullopt;
@@ -88,8 +88,9 @@ void Host::link(const std::string& guest, const std::string& from, const std::st
 }
 
 bool Host::shared(const std::string& name) const {
-  return std::all_of(guests.begin(), guests.end(),
-                     [&](const Guest& guest) { return ino(guest.name, name) == ino(guests[0].name, name); });
+  return std::all_of(guests.begin(), guests.end(), [&](const Guest& guest) {
+    return ino(guest.name, name) == ino(guests.front().name, name);
+  });
 }
 
 void Host::record(const std::string& guest, Record record) {
@@ -108,7 +109,7 @@ void Host::record(const std::string& guest, const std::string& name, std::string
 
 void Host::scan() {
   files = {};
-  for (uint32_t i = 0; i < guests.size(); ++i) {
+  for (GuestNumber i; i < guests.next_number(); ++i) {
     PackageIndexBuilder builder;
     for (const auto& one : records_[guests[i].name]) {
       const uint32_t package =
@@ -120,11 +121,11 @@ void Host::scan() {
     files.devices.push_back(guests[i].root.stat().dev);
   }
   files.counts.resize(guests.size());
-  for (uint32_t i = 0; i < guests.size(); ++i) scan_guest(i);
+  for (GuestNumber i; i < guests.next_number(); ++i) scan_guest(i);
   files.table.sort();
 }
 
-void Host::scan_guest(uint32_t number) {
+void Host::scan_guest(GuestNumber number) {
   PlainVisitor visitor(*this);
   DirReader reader;
   std::vector<std::string> todo = {""};
@@ -134,7 +135,7 @@ void Host::scan_guest(uint32_t number) {
     DirListing listing = list_directory(guests[number], number, dir, visitor, reader);
     todo.insert(todo.end(), listing.subdirs.begin(), listing.subdirs.end());
     if (listing.rows.empty()) continue;
-    const uint32_t at = files.table.add_dir(number, dir);
+    const DirNumber at = files.table.add_dir(number, dir);
     for (const auto& [row, name] : listing.rows) files.table.add_row(row, at, name);
   }
 }
@@ -165,12 +166,12 @@ void Host::plan() {
   make_plan();
 }
 
-GroupWork Host::work(uint32_t group, Linker& linker) {
+GroupWork Host::work(GroupNumber group, Linker& linker) {
   GroupWork work;
   work.group = group;
   work.begin = link_plan.groups[group].begin;
   work.end = link_plan.groups[group].end;
-  work.first_staged = link_plan.duplicates[work.begin].begin;  // unique in the plan
+  work.first_staged = link_plan.duplicates[work.begin].begin.value;  // unique in the plan
   if (!link_plan.groups[group].master.empty())
     work.master_index = masters.find_name(link_plan.groups[group].master);
   linker.prepare(work);
@@ -185,17 +186,17 @@ GroupWork Host::work(uint32_t group, Linker& linker) {
 void Host::unify() {
   plan();
   Linker linking = linker();
-  for (uint32_t group = 0; group < link_plan.groups.size(); ++group) {
+  for (GroupNumber group; group < link_plan.groups.next_number(); ++group) {
     GroupWork one = work(group, linking);
     linking.link(one);
     linking.settle(one);
   }
 }
 
-uint32_t Host::group_of(const std::string& guest, const std::string& name) const {
-  for (uint32_t g = 0; g < link_plan.groups.size(); ++g)
-    for (uint32_t v = link_plan.groups[g].begin; v < link_plan.groups[g].end; ++v)
-      for (uint32_t n = link_plan.duplicates[v].begin; n < link_plan.duplicates[v].end; ++n) {
+GroupNumber Host::group_of(const std::string& guest, const std::string& name) const {
+  for (GroupNumber g; g < link_plan.groups.next_number(); ++g)
+    for (DuplicateNumber v = link_plan.groups[g].begin; v < link_plan.groups[g].end; ++v)
+      for (NameNumber n = link_plan.duplicates[v].begin; n < link_plan.duplicates[v].end; ++n) {
         const FileRow& row = files.table.rows()[link_plan.names[n]];
         if (guests[files.table.guest(row)].name == guest && files.table.path(row) == name) return g;
       }

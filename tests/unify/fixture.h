@@ -84,7 +84,7 @@ class Host {
   unify::PlannedFiles planned() const { return {guests, link_plan, files.table}; }
 
   // One group of the plan, and its steps as apply does them; the master is then known to table and index.
-  unify::GroupWork work(uint32_t group, unify::Linker& linker);
+  unify::GroupWork work(unify::GroupNumber group, unify::Linker& linker);
   unify::Linker linker() {
     return {*store, *guard, planned(), masters, nullptr, rules.ignore_mtime, counts, context.log};
   }
@@ -92,7 +92,7 @@ class Host {
   // plan(), then all groups linked and settled.
   void unify();
   // The number of the group that has this name.
-  uint32_t group_of(const std::string& guest, const std::string& name) const;
+  unify::GroupNumber group_of(const std::string& guest, const std::string& name) const;
 
   unify::JournalRun journal_run(const std::string& run = "20261124T000000Z-1") const;
   std::vector<std::string> staging() const;
@@ -100,7 +100,7 @@ class Host {
   uint64_t refused(unify::Reason reason) const { return files.total().skipped[static_cast<size_t>(reason)]; }
 
   Context context;
-  std::vector<Guest> guests;
+  TypedVector<GuestNumber, Guest> guests;
   Pool pool;
   std::unique_ptr<Store> store;
   std::unique_ptr<HookedGuard> guard = std::make_unique<HookedGuard>();
@@ -113,7 +113,7 @@ class Host {
   unify::LinkerCounts counts;
 
  private:
-  void scan_guest(uint32_t number);
+  void scan_guest(GuestNumber number);
   const ScratchDir dir_;
   std::map<std::string, std::vector<Record>> records_;
 };

@@ -57,16 +57,18 @@ class Applier {
 
  private:
   const LinkPlan& plan() const { return input_.files.plan; }
-  uint32_t names_in(uint32_t begin, uint32_t end) const {
-    return plan().duplicates[end - 1].end - plan().duplicates[begin].begin;
+  uint32_t names_in(DuplicateNumber begin, DuplicateNumber end) const {
+    DuplicateNumber last = end;
+    --last;
+    return plan().duplicates[last].end - plan().duplicates[begin].begin;
   }
 
   // Large groups are cut so that a batch keeps its size.
   void queue_all() {
-    for (uint32_t g = 0; g < plan().groups.size(); ++g) {
+    for (GroupNumber g; g < plan().groups.next_number(); ++g) {
       const PlanGroup& group = plan().groups[g];
-      for (uint32_t begin = group.begin; begin < group.end;) {
-        uint32_t end = begin + 1;
+      for (DuplicateNumber begin = group.begin; begin < group.end;) {
+        DuplicateNumber end = begin + 1;
         while (end < group.end && names_in(begin, end + 1) <= kBatchNames) ++end;
         queue_.push_back(work_for(g, begin, end));
         begin = end;
@@ -74,7 +76,7 @@ class Applier {
     }
   }
 
-  GroupWork work_for(uint32_t group, uint32_t begin, uint32_t end) {
+  GroupWork work_for(GroupNumber group, DuplicateNumber begin, DuplicateNumber end) {
     GroupWork work;
     work.group = group;
     work.begin = begin;
@@ -87,7 +89,7 @@ class Applier {
   void choose_master(GroupWork& work) {
     const PlanGroup& group = plan().groups[work.group];
     for (const auto& key : group.keys)
-      for (const uint32_t made : input_.masters.answering(key))
+      for (const MasterNumber made : input_.masters.answering(key))
         if (suits(input_.masters[made], group)) {
           work.master_index = made;
           return;
@@ -100,7 +102,7 @@ class Applier {
 
   using Batch = std::vector<GroupWork>;
 
-  Batch take_batch(std::optional<uint32_t>& last_group) {
+  Batch take_batch(std::optional<GroupNumber>& last_group) {
     Batch batch;
     uint32_t names = 0;
     while (!queue_.empty()) {
@@ -121,7 +123,7 @@ class Applier {
   // next part looks for the master that this one made.
   std::vector<Batch> take_batches() {
     std::vector<Batch> batches;
-    std::optional<uint32_t> last_group;
+    std::optional<GroupNumber> last_group;
     for (size_t groups = 0; groups < kGroupsAtOnce; groups += batches.back().size()) {
       Batch batch = take_batch(last_group);
       if (batch.empty()) break;
@@ -194,14 +196,14 @@ class Applier {
     return true;
   }
 
-  void refuse(uint32_t duplicate, Reason reason) {
+  void refuse(DuplicateNumber duplicate, Reason reason) {
     const Duplicate& v = plan().duplicates[duplicate];
-    for (uint32_t n = v.begin; n < v.end; ++n)
+    for (NameNumber n = v.begin; n < v.end; ++n)
       ++result_.skipped[input_.files.table.guest(input_.files.table.rows()[plan().names[n]])]
                        [static_cast<size_t>(reason)];
   }
   void refuse_all(const GroupWork& work, Reason reason) {
-    for (uint32_t v = work.begin; v < work.end; ++v) refuse(v, reason);
+    for (DuplicateNumber v = work.begin; v < work.end; ++v) refuse(v, reason);
   }
 
   // What this run verified is remembered, so that the next one goes on with linking. (Not what a plan file
@@ -215,7 +217,7 @@ class Applier {
     const PlanGroup& group = plan().groups[work.group];
     if (input_.run.verb != "run" || group.keys.size() != 1)
       return;  // several keys: which member has which key is known to the verifier only
-    for (uint32_t v = work.begin; v < work.end; ++v) {
+    for (DuplicateNumber v = work.begin; v < work.end; ++v) {
       const FileRow& row = input_.files.table.rows()[plan().names[plan().duplicates[v].begin]];
       if (row.ctime_ns < group.read_at_ns - kRacyNs)
         left_.push_back({input_.devices[input_.files.table.guest(row)],
@@ -232,7 +234,7 @@ class Applier {
       for (const auto& [r, duplicate] : work.linked) {
         const FileRow& row = input_.files.table.rows()[r];
         steps.push_back({input_.files.guests[input_.files.table.guest(row)].name,
-                         input_.files.table.path(row), work.master.record.name, duplicate});
+                         input_.files.table.path(row), work.master.record.name, duplicate.value});
       }
       if (work.unusable_master) {
         input_.masters.retire(*work.unusable_master);
@@ -253,8 +255,8 @@ class Applier {
   // Duplicates for which the master had no room go on with a new one, copied from the first of them.
   void requeue(const GroupWork& work) {
     for (size_t i = work.deferred.size(); i > 0;) {
-      const uint32_t end = work.deferred[i - 1] + 1;
-      uint32_t begin = end - 1;
+      DuplicateNumber begin = work.deferred[i - 1];
+      const DuplicateNumber end = begin + 1;
       for (--i; i > 0 && work.deferred[i - 1] + 1 == begin; --i) --begin;
       queue_.push_front(work_for(work.group, begin, end));
     }

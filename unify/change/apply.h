@@ -19,7 +19,7 @@ struct ApplyInput {
   Index& index;
   const JournalRun& run;
   std::string state_dir;
-  std::vector<uint64_t> devices;  // of the guests
+  GuestDevices devices;
   bool ignore_mtime = false;
 };
 
@@ -30,7 +30,7 @@ struct ApplyResult {
   uint64_t put_back = 0;
   uint64_t classes_restored = 0;
   uint64_t leases_broken = 0;
-  std::vector<ReasonCounts> skipped;  // one a guest; names of duplicates
+  TypedVector<GuestNumber, ReasonCounts> skipped;  // names of duplicates
 };
 
 // For guards that share inodes. Throws Error only for what ends the run (journal or index cannot be written);

@@ -37,16 +37,17 @@ Result read_whole_master(const OpenMaster& master, std::string& bytes) {
   return read_exactly(master.fd.get(), bytes.data(), bytes.size(), 0, master.shown);
 }
 
-bool is_refused(const GroupWork& work, uint32_t v) {
+bool is_refused(const GroupWork& work, DuplicateNumber v) {
   return std::any_of(work.refused.begin(), work.refused.end(),
                      [&](const auto& one) { return one.first == v; });
 }
 
 }  // namespace
 
-std::string Linker::staged_name(const GroupWork& work, uint32_t duplicate, uint32_t name) const {
-  const uint32_t first = files_.plan.duplicates[work.begin].begin;
-  return fmt::format("{:08x}", work.first_staged + files_.plan.duplicates[duplicate].begin - first + name);
+std::string Linker::staged_name(const GroupWork& work, DuplicateNumber duplicate, uint32_t name) const {
+  const auto& duplicates = files_.plan.duplicates;
+  return fmt::format("{:08x}",
+                     work.first_staged + (duplicates[duplicate].begin - duplicates[work.begin].begin) + name);
 }
 
 void Linker::prepare(GroupWork& work) {
@@ -77,21 +78,21 @@ void Linker::prepare(GroupWork& work) {
   const Reason reason = reason_of_errno(master.error().code);
   if (reason == Reason::io_error) log_.object_failed(master.error().message);
   log_.remember_first(reason_name(reason), master.error().message);
-  for (uint32_t v = work.begin; v < work.end; ++v)
+  for (DuplicateNumber v = work.begin; v < work.end; ++v)
     if (!is_refused(work, v)) work.refused.emplace_back(v, reason);
 }
 
 void Linker::announce(const GroupWork& work, JournalBatch& batch) const {
   batch.masters.push_back(work.master.record.name);
-  for (uint32_t v = work.begin; v < work.end; ++v)
+  for (DuplicateNumber v = work.begin; v < work.end; ++v)
     for (uint32_t n = 0; n < names_of(v); ++n) {
-      const uint32_t r = files_.plan.names[files_.plan.duplicates[v].begin + n];
+      const RowNumber r = files_.plan.names[files_.plan.duplicates[v].begin + n];
       batch.steps.push_back({staged_name(work, v, n), guest(r).name, files_.table.path(row(r)),
                              work.master.record.ino, row(r).ino});
     }
 }
 
-Expected<GuestName> Linker::locate(uint32_t r, UniqueFd& dir) const {
+Expected<GuestName> Linker::locate(RowNumber r, UniqueFd& dir) const {
   auto opened = guest(r).root.open_dir(files_.table.dir_path(row(r).dir));
   if (!opened) return opened.error();
   dir = std::move(*opened);
@@ -119,9 +120,10 @@ Result Linker::same_bytes(int duplicate_fd, const GroupWork& work, const std::st
 
 // The duplicate is pinned by a descriptor, is what was scanned, nobody writes to it or can begin to
 // unnoticed, and it equals the master.
-Expected<SwappedDuplicate> Linker::check_duplicate(GroupWork& work, uint32_t v, const std::string& bytes) {
+Expected<SwappedDuplicate> Linker::check_duplicate(GroupWork& work, DuplicateNumber v,
+                                                   const std::string& bytes) {
   const Duplicate& names = files_.plan.duplicates[v];
-  const uint32_t r = files_.plan.names[names.begin];
+  const RowNumber r = files_.plan.names[names.begin];
   SwappedDuplicate duplicate;
   duplicate.duplicate = v;
   auto fd = guest(r).root.open_regular(files_.table.path(row(r)), &duplicate.before);
@@ -205,7 +207,7 @@ bool Linker::unchanged(const SwappedDuplicate& duplicate, uint64_t xattrs) const
   return *now == expected;
 }
 
-void Linker::refuse(GroupWork& work, uint32_t v, const Problem& problem) {
+void Linker::refuse(GroupWork& work, DuplicateNumber v, const Problem& problem) {
   const Reason reason = reason_of_errno(problem.code);
   if (reason == Reason::too_many_links) {
     work.full = true;
@@ -222,7 +224,7 @@ void Linker::refuse(GroupWork& work, uint32_t v, const Problem& problem) {
   if (reason == Reason::io_error && !problem.message.empty()) log_.object_failed(problem.message);
 }
 
-void Linker::link_duplicate(GroupWork& work, uint32_t v, const std::string& bytes) {
+void Linker::link_duplicate(GroupWork& work, DuplicateNumber v, const std::string& bytes) {
   if (work.full) return work.deferred.push_back(v);
   auto duplicate = check_duplicate(work, v, bytes);
   if (!duplicate) return refuse(work, v, duplicate.error());
@@ -238,15 +240,15 @@ void Linker::link(GroupWork& work) {
   std::string bytes;
   if (auto read = read_whole_master(work.master, bytes); !read) {
     log_.object_failed(read.error().message);
-    for (uint32_t v = work.begin; v < work.end; ++v) work.refused.emplace_back(v, Reason::io_error);
+    for (DuplicateNumber v = work.begin; v < work.end; ++v) work.refused.emplace_back(v, Reason::io_error);
     return;
   }
   work.window = std::make_unique<UnsealedWindow>(guard_, shared_file(work.master), nullptr, counts_, &log_);
   if (auto opened = work.window->open(); !opened) {
-    for (uint32_t v = work.begin; v < work.end; ++v) refuse(work, v, opened.error());
+    for (DuplicateNumber v = work.begin; v < work.end; ++v) refuse(work, v, opened.error());
     return;
   }
-  for (uint32_t v = work.begin; v < work.end; ++v)
+  for (DuplicateNumber v = work.begin; v < work.end; ++v)
     if (!is_refused(work, v)) link_duplicate(work, v, bytes);
   work.verdict = work.window->seal();
 }

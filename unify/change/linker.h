@@ -26,13 +26,13 @@ namespace vs::unify {
 
 struct StagedName {
   std::string staged;
-  uint32_t row = 0;
+  RowNumber row;
   bool exchanged = false;
 };
 
 // A duplicate whose names are the master's now and whose old inode waits in staging.
 struct SwappedDuplicate {
-  uint32_t duplicate = 0;
+  DuplicateNumber duplicate;
   UniqueFd fd;  // of the old inode
   Lease lease;
   FileStat before;
@@ -40,11 +40,11 @@ struct SwappedDuplicate {
 };
 
 struct GroupWork {
-  uint32_t group = 0;                    // in the plan
-  uint32_t begin = 0, end = 0;           // duplicates still to do
-  uint32_t first_staged = 0;             // number of the first staging name that belongs to this work
-  std::optional<uint32_t> master_index;  // in the master table, for an existing one
-  std::optional<uint32_t>
+  GroupNumber group;
+  DuplicateNumber begin, end;                // still to do
+  uint32_t first_staged = 0;                 // number of the first staging name that belongs to this work
+  std::optional<MasterNumber> master_index;  // in the master table, for an existing one
+  std::optional<MasterNumber>
       unusable_master;  // was found to be not what the index knows: gets no names any more
   OpenMaster master;
   std::unique_ptr<UnsealedWindow> window;  // from link to settle, in which the work must stay where it is
@@ -54,9 +54,9 @@ struct GroupWork {
       false;  // a name there could not be removed: the batch is not done, recovery removes it
   UnsealedWindow::Verdict verdict = UnsealedWindow::Verdict::intact;
   std::vector<SwappedDuplicate> swapped;
-  std::vector<std::pair<uint32_t, Reason>> refused;
-  std::vector<uint32_t> deferred;                     // duplicates that need another master
-  std::vector<std::pair<uint32_t, uint32_t>> linked;  // settled: (row, duplicate)
+  std::vector<std::pair<DuplicateNumber, Reason>> refused;
+  std::vector<DuplicateNumber> deferred;                      // duplicates that need another master
+  std::vector<std::pair<RowNumber, DuplicateNumber>> linked;  // settled
 };
 
 struct LinkerCounts : WindowCounts {
@@ -86,25 +86,26 @@ class Linker {
   StrayMasters& strays() { return exchanger_.strays(); }
 
  private:
-  const FileRow& row(uint32_t r) const { return files_.table.rows()[r]; }
-  const Guest& guest(uint32_t r) const { return files_.guests[files_.table.guest(row(r))]; }
-  std::string shown(uint32_t r) const { return guest(r).root.host_path(files_.table.path(row(r))); }
-  uint32_t names_of(uint32_t duplicate) const {
+  const FileRow& row(RowNumber r) const { return files_.table.rows()[r]; }
+  const Guest& guest(RowNumber r) const { return files_.guests[files_.table.guest(row(r))]; }
+  std::string shown(RowNumber r) const { return guest(r).root.host_path(files_.table.path(row(r))); }
+  uint32_t names_of(DuplicateNumber duplicate) const {
     return files_.plan.duplicates[duplicate].end - files_.plan.duplicates[duplicate].begin;
   }
-  std::string staged_name(const GroupWork& work, uint32_t duplicate, uint32_t name) const;
-  Expected<SwappedDuplicate> check_duplicate(GroupWork& work, uint32_t duplicate, const std::string& bytes);
+  std::string staged_name(const GroupWork& work, DuplicateNumber duplicate, uint32_t name) const;
+  Expected<SwappedDuplicate> check_duplicate(GroupWork& work, DuplicateNumber duplicate,
+                                             const std::string& bytes);
   Result same_bytes(int duplicate_fd, const GroupWork& work, const std::string& bytes,
                     const std::string& object) const;
   Result swap_names(GroupWork& work, SwappedDuplicate& duplicate);
-  void link_duplicate(GroupWork& work, uint32_t duplicate, const std::string& bytes);
+  void link_duplicate(GroupWork& work, DuplicateNumber duplicate, const std::string& bytes);
   // For what stood in the way; where that is the number of links of this master, it waits for another.
-  void refuse(GroupWork& work, uint32_t duplicate, const Problem& problem);
+  void refuse(GroupWork& work, DuplicateNumber duplicate, const Problem& problem);
   void take_back(GroupWork& work, SwappedDuplicate& duplicate);
   void return_duplicates(GroupWork& work, const std::vector<SwappedDuplicate*>& to_return);
   void remove_staged(GroupWork& work, const StagedName& name);
   bool unchanged(const SwappedDuplicate& duplicate, uint64_t xattrs) const;
-  Expected<GuestName> locate(uint32_t r, UniqueFd& dir) const;
+  Expected<GuestName> locate(RowNumber r, UniqueFd& dir) const;
 
   const Store& store_;
   const Guard& guard_;

@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t kBlock = 256 * 1024;
 
-const FileRow& first_row(const PlannedFiles& files, uint32_t duplicate) {
+const FileRow& first_row(const PlannedFiles& files, DuplicateNumber duplicate) {
   return files.table.rows()[files.plan.names[files.plan.duplicates[duplicate].begin]];
 }
 
@@ -25,9 +25,9 @@ bool all_zero(std::string_view block) {
   return block.find_first_not_of('\0') == std::string_view::npos;
 }
 
-int64_t oldest_mtime(const PlannedFiles& files, uint32_t begin, uint32_t end) {
+int64_t oldest_mtime(const PlannedFiles& files, DuplicateNumber begin, DuplicateNumber end) {
   int64_t oldest = first_row(files, begin).mtime_ns;
-  for (uint32_t v = begin; v < end; ++v) oldest = std::min(oldest, first_row(files, v).mtime_ns);
+  for (DuplicateNumber v = begin; v < end; ++v) oldest = std::min(oldest, first_row(files, v).mtime_ns);
   return oldest;
 }
 
@@ -37,7 +37,7 @@ struct Source {
   std::vector<Xattr> xattrs;
 };
 
-Expected<Source> open_source(const PlannedFiles& files, const PlanGroup& group, uint32_t duplicate,
+Expected<Source> open_source(const PlannedFiles& files, const PlanGroup& group, DuplicateNumber duplicate,
                              const std::string& shown) {
   const FileRow& row = first_row(files, duplicate);
   Source source;
@@ -155,10 +155,10 @@ Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, 
 }
 
 Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, const PlanGroup& group,
-                                 uint32_t begin, uint32_t end, bool ignore_mtime,
-                                 std::vector<std::pair<uint32_t, Reason>>& refused, Log& log) {
+                                 DuplicateNumber begin, DuplicateNumber end, bool ignore_mtime,
+                                 std::vector<std::pair<DuplicateNumber, Reason>>& refused, Log& log) {
   Problem last{ESTALE, "no duplicate left"};
-  for (uint32_t v = begin; v < end; ++v) {
+  for (DuplicateNumber v = begin; v < end; ++v) {
     const FileRow& row = first_row(files, v);
     const std::string shown = files.guests[files.table.guest(row)].root.host_path(files.table.path(row));
     const auto source = open_source(files, group, v, shown);

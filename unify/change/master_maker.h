@@ -1,7 +1,6 @@
 // Making masters: host-made inodes that no guest ever had a descriptor of.
 #pragma once
 
-#include <span>
 #include <string>
 
 #include "core/store/guard.h"
@@ -15,7 +14,7 @@
 namespace vs::unify {
 
 struct PlannedFiles {  // what a plan and its steps refer to
-  std::span<const Guest> guests;
+  Guests guests;
   const LinkPlan& plan;
   const FileTable& table;
 };
@@ -34,8 +33,8 @@ struct OpenMaster {
 // gets a name of it. A guest can change the duplicate while it is copied: then the digest (or, where none is
 // recorded, the plan's content hash) does not match and the next duplicate is tried.
 Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, const PlanGroup& group,
-                                 uint32_t begin, uint32_t end, bool ignore_mtime,
-                                 std::vector<std::pair<uint32_t, Reason>>& refused, Log& log);
+                                 DuplicateNumber begin, DuplicateNumber end, bool ignore_mtime,
+                                 std::vector<std::pair<DuplicateNumber, Reason>>& refused, Log& log);
 
 // Copies a whole file, keeping holes; `to` is empty. Returns nothing but trouble.
 struct CopyDigests {

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -21,7 +20,7 @@ namespace vs::unify {
 
 // Names of one master that go in one window; copies are one a link group.
 struct MasterRelease {
-  uint32_t master = 0;
+  MasterNumber master;
   std::vector<NameOfMaster> names;
   std::vector<std::string> staged;  // beside names
   std::vector<bool> stuck;       // beside names: what is in staging is the guest's, for recovery to put back
@@ -39,8 +38,8 @@ struct MasterRelease {
 
 class MasterReleaser {
  public:
-  MasterReleaser(std::span<const Guest> guests, const Store& store, const Guard& guard,
-                 const MasterTable& masters, SealKeeper& keeper, Log& log)
+  MasterReleaser(Guests guests, const Store& store, const Guard& guard, const MasterTable& masters,
+                 SealKeeper& keeper, Log& log)
       : guests_(guests),
         store_(store),
         guard_(guard),
@@ -71,7 +70,7 @@ class MasterReleaser {
   void fail(MasterRelease& one, size_t begin, size_t count, const Problem& problem) const;
   std::string shown(const NameOfMaster& name) const;
 
-  const std::span<const Guest> guests_;
+  const Guests guests_;
   const Store& store_;
   const Guard& guard_;
   const MasterTable& masters_;

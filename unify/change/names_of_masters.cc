@@ -15,7 +15,10 @@ namespace {
 class MasterNameDirectory final : public DirectoryVisitor {
  public:
   explicit MasterNameDirectory(const MasterTable& masters) : masters_(masters) {}
-  std::optional<uint32_t> wants(const DirEntry& entry) override { return masters_.find(entry.ino); }
+  std::optional<uint32_t> wants(const DirEntry& entry) override {
+    const auto master = masters_.find(entry.ino);
+    return master ? std::optional(master->value) : std::nullopt;
+  }
 
  private:
   const MasterTable& masters_;
@@ -24,7 +27,7 @@ class MasterNameDirectory final : public DirectoryVisitor {
 class MasterNameVisitor final : public ScanVisitor {
  public:
   explicit MasterNameVisitor(const MasterTable& masters) : masters_(masters) {}
-  std::unique_ptr<DirectoryVisitor> enter(uint32_t, std::string_view, const FileStat&) override {
+  std::unique_ptr<DirectoryVisitor> enter(GuestNumber, std::string_view, const FileStat&) override {
     return std::make_unique<MasterNameDirectory>(masters_);
   }
 
@@ -47,11 +50,10 @@ bool surely_gone(const RootDir& root, std::string_view path) {
 // Notes which names were hard links of one another. One that the walk could not look at (a read error, a
 // mount above it) may still be a name of the master: it comes along, so that its group is refused as a whole
 // if it cannot be released with the others.
-void add_link_groups(std::span<const Guest> guests,
-                     const std::map<std::pair<std::string, std::string>, uint64_t>& groups,
+void add_link_groups(Guests guests, const std::map<std::pair<std::string, std::string>, uint64_t>& groups,
                      std::vector<NameOfMaster>& names) {
-  std::map<std::pair<uint32_t, uint64_t>, std::set<uint32_t>> masters;  // of (guest, link group)
-  std::set<std::pair<uint32_t, std::string>> found;
+  std::map<std::pair<GuestNumber, uint64_t>, std::set<MasterNumber>> masters;  // of (guest, link group)
+  std::set<std::pair<GuestNumber, std::string>> found;
   for (auto& name : names) {
     const auto it = groups.find({guests[name.guest].name, name.path});
     if (it == groups.end()) continue;
@@ -59,14 +61,14 @@ void add_link_groups(std::span<const Guest> guests,
     masters[{name.guest, name.link_group}].insert(name.master);
     found.emplace(name.guest, name.path);
   }
-  for (uint32_t guest = 0; guest < guests.size(); ++guest)
+  for (GuestNumber guest; guest < guests.next_number(); ++guest)
     for (auto it = groups.lower_bound({guests[guest].name, ""});
          it != groups.end() && it->first.first == guests[guest].name; ++it) {
       const auto of = masters.find({guest, it->second});
       const std::string& path = it->first.second;
       if (of == masters.end() || found.contains({guest, path}) || surely_gone(guests[guest].root, path))
         continue;
-      for (const uint32_t master : of->second) names.push_back({guest, master, path, it->second, false});
+      for (const MasterNumber master : of->second) names.push_back({guest, master, path, it->second, false});
     }
 }
 
@@ -76,7 +78,7 @@ bool were_linked(const NameOfMaster& a, const NameOfMaster& b) {
   return a.master == b.master && a.guest == b.guest && a.link_group == b.link_group && a.link_group != 0;
 }
 
-std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, const MasterTable& masters,
+std::vector<NameOfMaster> find_names_of_masters(Guests guests, const MasterTable& masters,
                                                 const std::string& state_dir, RunContext& context) {
   std::vector<NameOfMaster> names;
   if (masters.empty()) return names;
@@ -86,8 +88,8 @@ std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, c
   scan_trees(guests, visitor, table, context);
   context.progress.finish();
   for (const auto& row : table.rows())
-    if (masters[row.tag].ino == row.ino)
-      names.push_back({.guest = table.guest(row), .master = row.tag, .path = table.path(row)});
+    if (const MasterNumber master(row.tag); masters[master].ino == row.ino)
+      names.push_back({.guest = table.guest(row), .master = master, .path = table.path(row)});
   add_link_groups(guests, known_link_groups(state_dir), names);
   std::sort(names.begin(), names.end(), [](const NameOfMaster& a, const NameOfMaster& b) {
     return std::tie(a.master, a.guest, a.link_group, a.path) <
@@ -98,7 +100,7 @@ std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, c
 
 std::vector<NameOfMaster> select_names(std::vector<NameOfMaster> names,
                                        const std::function<bool(const NameOfMaster&)>& wanted) {
-  std::set<std::tuple<uint32_t, uint32_t, uint64_t>> groups;
+  std::set<std::tuple<MasterNumber, GuestNumber, uint64_t>> groups;
   std::vector<bool> chosen;
   for (const auto& name : names) {
     chosen.push_back(wanted(name));
@@ -112,9 +114,9 @@ std::vector<NameOfMaster> select_names(std::vector<NameOfMaster> names,
   return selected;
 }
 
-std::vector<uint32_t> spoiled_masters(const Store& store, const MasterTable& masters) {
-  std::vector<uint32_t> spoiled;
-  for (uint32_t i = 0; i < masters.size(); ++i) {
+std::vector<MasterNumber> spoiled_masters(const Store& store, const MasterTable& masters) {
+  std::vector<MasterNumber> spoiled;
+  for (MasterNumber i; i < masters.next_number(); ++i) {
     const MasterRecord& record = masters[i];
     if (!record.retired) continue;
     const auto fd = store.open_master(record.name);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -13,8 +12,8 @@
 namespace vs::unify {
 
 struct NameOfMaster {
-  uint32_t guest = 0;
-  uint32_t master = 0;
+  GuestNumber guest;
+  MasterNumber master;
   std::string path;
   uint64_t link_group = 0;  // not 0: was a hard link of the other names with this number (known_link_groups)
   bool seen = true;         // false: the run history knows it and it could not be looked at now
@@ -27,7 +26,7 @@ bool were_linked(const NameOfMaster& a, const NameOfMaster& b);
 // All names of masters in the guests, sorted by (master, guest, link group, path). One walk, and the run
 // history in state_dir: what that knows as a hard link of such a name and what could not be looked at is
 // among them, not `seen`.
-std::vector<NameOfMaster> find_names_of_masters(std::span<const Guest> guests, const MasterTable& masters,
+std::vector<NameOfMaster> find_names_of_masters(Guests guests, const MasterTable& masters,
                                                 const std::string& state_dir, RunContext& context);
 
 // Those that are wanted, and with each the names that were hard links of it: what was one file shall not
@@ -37,6 +36,6 @@ std::vector<NameOfMaster> select_names(std::vector<NameOfMaster> names,
 
 // Masters that were retired because a guest won against the seal (core/store/unsealed_window.h): sealed, but
 // with another owner, mode, time or attribute than they were made with. Guests must not have names of them.
-std::vector<uint32_t> spoiled_masters(const Store& store, const MasterTable& masters);
+std::vector<MasterNumber> spoiled_masters(const Store& store, const MasterTable& masters);
 
 }  // namespace vs::unify

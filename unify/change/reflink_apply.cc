@@ -21,7 +21,7 @@ int64_t now_ns() {
 
 struct Shared {
   std::vector<Index::Learned> learned;
-  std::vector<std::pair<uint32_t, Reason>> refused;
+  std::vector<std::pair<DuplicateNumber, Reason>> refused;
   uint64_t files = 0, bytes = 0;
 };
 
@@ -34,9 +34,9 @@ class Reflinker {
   Shared share(const PlanGroup& group) const {
     Shared result;
     UniqueFd donor;
-    uint32_t donor_duplicate = 0;
+    DuplicateNumber donor_duplicate;
     const uint64_t id = group.shared_with != 0 ? group.shared_with : group.keys[0].low | 1;
-    for (uint32_t v = group.begin; v < group.end; ++v) {
+    for (DuplicateNumber v = group.begin; v < group.end; ++v) {
       auto fd = open(v);
       if (!fd) {
         refuse(v, reason_of_errno(fd.error().code), fd.error().message, result);
@@ -52,21 +52,21 @@ class Reflinker {
   }
 
  private:
-  const FileRow& row(uint32_t v) const {
+  const FileRow& row(DuplicateNumber v) const {
     return input_.files.table.rows()[input_.files.plan.names[input_.files.plan.duplicates[v].begin]];
   }
 
-  std::string shown(uint32_t v) const {
+  std::string shown(DuplicateNumber v) const {
     return escaped(input_.files.guests[input_.files.table.guest(row(v))].root.host_path(
         input_.files.table.path(row(v))));
   }
-  void refuse(uint32_t v, Reason reason, const std::string& message, Shared& result) const {
+  void refuse(DuplicateNumber v, Reason reason, const std::string& message, Shared& result) const {
     result.refused.emplace_back(v, reason);
     if (is_trouble(reason))
       log_.remember_first(reason_name(reason), shown(v) + (message.empty() ? "" : ": " + message));
   }
 
-  Expected<UniqueFd> open(uint32_t v) const {
+  Expected<UniqueFd> open(DuplicateNumber v) const {
     FileStat stat;
     auto fd = input_.files.guests[input_.files.table.guest(row(v))].root.open_regular(
         input_.files.table.path(row(v)), &stat);
@@ -74,7 +74,7 @@ class Reflinker {
     return fd;
   }
 
-  void share_one(const PlanGroup& group, int donor, int target, uint32_t v, uint64_t id,
+  void share_one(const PlanGroup& group, int donor, int target, DuplicateNumber v, uint64_t id,
                  Shared& result) const {
     const auto shared = share_extents(donor, target, 0, group.size);
     if (!shared) {
@@ -93,7 +93,7 @@ class Reflinker {
   }
 
   // Sharing leaves times as they are, so the scanned identity stays the key.
-  void learn(const PlanGroup& group, uint32_t v, uint64_t id, Shared& result) const {
+  void learn(const PlanGroup& group, DuplicateNumber v, uint64_t id, Shared& result) const {
     if (row(v).ctime_ns >= now_ns() - kRacyNs) return;
     result.learned.push_back({input_.devices[input_.files.table.guest(row(v))],
                               row(v),
@@ -116,23 +116,24 @@ ApplyResult apply_reflinks(const ApplyInput& input, RunContext& context) {
   const auto& plan = input.files.plan;
   context.progress.start("share", "files", plan.file_count());
   tbb::parallel_for(size_t{0}, plan.groups.size(), [&](size_t g) {
+    const PlanGroup& group = plan.groups[GroupNumber(g)];
     Shared shared;
     if (context.cancel.stop()) {
-      for (uint32_t v = plan.groups[g].begin; v < plan.groups[g].end; ++v)
+      for (DuplicateNumber v = group.begin; v < group.end; ++v)
         shared.refused.emplace_back(v, Reason::out_of_time);
     } else {
-      shared = reflinker.share(plan.groups[g]);
+      shared = reflinker.share(group);
     }
     const std::lock_guard guard(mutex);
     result.files_linked += shared.files;
     result.bytes_saved += shared.bytes;
     for (const auto& [v, reason] : shared.refused) {
-      const uint32_t guest =
+      const GuestNumber guest =
           input.files.table.guest(input.files.table.rows()[plan.names[plan.duplicates[v].begin]]);
       result.skipped[guest][static_cast<size_t>(reason)] += plan.duplicates[v].end - plan.duplicates[v].begin;
     }
     learned.insert(learned.end(), shared.learned.begin(), shared.learned.end());
-    context.progress.add(plan.groups[g].end - plan.groups[g].begin);
+    context.progress.add(group.end - group.begin);
   });
   context.progress.finish();
   input.index.learn(learned);

@@ -2,7 +2,6 @@
 // have been).
 #pragma once
 
-#include <span>
 #include <string>
 #include <vector>
 
@@ -17,7 +16,7 @@
 namespace vs::unify {
 
 struct ReleaseInput {
-  std::span<const Guest> guests;
+  Guests guests;
   const Store& store;
   const Guard& guard;
   MasterTable& masters;

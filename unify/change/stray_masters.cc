@@ -58,7 +58,7 @@ Result StrayMasters::with_unsealed(std::initializer_list<uint64_t> inos,
 
 std::vector<MasterRecord> StrayMasters::retire_changed(MasterTable& masters) {
   std::vector<MasterRecord> retired;
-  for (const uint32_t master : changed()) {
+  for (const MasterNumber master : changed()) {
     masters.retire(master);
     retired.push_back(masters[master]);
   }

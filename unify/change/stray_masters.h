@@ -42,7 +42,7 @@ class StrayMasters {
   std::unique_lock<std::recursive_mutex> alone() { return std::unique_lock(mutex_); }
 
   // Between batches. Masters that are not what they were since changed() was called last: to be retired.
-  std::vector<uint32_t> changed() { return std::exchange(changed_, {}); }
+  std::vector<MasterNumber> changed() { return std::exchange(changed_, {}); }
   // Retires these in the table; their records, for the index.
   std::vector<MasterRecord> retire_changed(MasterTable& masters);
   bool left_unsealed() const { return left_unsealed_; }
@@ -58,7 +58,7 @@ class StrayMasters {
   WindowCounts& counts_;
   Log& log_;
   std::recursive_mutex mutex_;
-  std::vector<uint32_t> changed_;
+  std::vector<MasterNumber> changed_;
   bool left_unsealed_ = false;
 };
 

@@ -50,7 +50,7 @@ class Explainer {
   }
 
   // Asks in the order of the passes; the first 'no' is the answer.
-  Answer explain(uint32_t guest, const std::string& path) {
+  Answer explain(GuestNumber guest, const std::string& path) {
     const RootDir& root = pool_.guests()[guest].root;
     const auto [parent, name] = split_path(path);
     const auto dir =
@@ -82,9 +82,9 @@ class Explainer {
     return "package " + escaped(package.name) + " " + escaped(package.version);
   }
 
-  Answer unified(uint32_t master, const FileStat& stat) {
+  Answer unified(MasterNumber master, const FileStat& stat) {
     const MasterRecord& record = pool_.masters()[master];
-    std::set<uint32_t> guests;
+    std::set<GuestNumber> guests;
     for (const auto& sighting : files_.sightings)
       if (sighting.master == master) guests.insert(sighting.guest);
     return {"unified", fmt::format("shared by {} vservers, {} names; package {} {}; SHA-256 {}",
@@ -92,12 +92,12 @@ class Explainer {
                                    escaped(record.version), hex(record.sha256))};
   }
 
-  Answer in_candidates(uint32_t guest, const std::string& path, const std::string& package) {
+  Answer in_candidates(GuestNumber guest, const std::string& path, const std::string& package) {
     const VerifyInput input{pool_.guests(), files_.table,    candidates_,   files_.packages,
                             files_.devices, pool_.masters(), pool_.store(), pool_.rules()};
     for (const auto& group : candidates_.groups)
-      for (uint32_t v = group.begin; v < group.end; ++v)
-        for (uint32_t n = candidates_.duplicates[v].begin; n < candidates_.duplicates[v].end; ++n) {
+      for (CandidateNumber v = group.begin; v < group.end; ++v)
+        for (NameNumber n = candidates_.duplicates[v].begin; n < candidates_.duplicates[v].end; ++n) {
           const FileRow& row = files_.table.rows()[candidates_.names[n]];
           if (files_.table.guest(row) == guest && files_.table.path(row) == path)
             return by_content(input, group, v, package);
@@ -111,12 +111,12 @@ class Explainer {
     return answer(Reason::no_partner, package);
   }
 
-  static Answer by_content(const VerifyInput& input, const CandidateGroup& group, uint32_t duplicate,
+  static Answer by_content(const VerifyInput& input, const CandidateGroup& group, CandidateNumber duplicate,
                            const std::string& package) {
     const GroupVerdict verdict = GroupVerifier(input).verify(group);
     for (const auto& [v, reason] : verdict.refused)
       if (v == duplicate) return answer(reason, package);
-    const auto in = [&](const std::vector<uint32_t>& duplicates) {
+    const auto in = [&](const std::vector<CandidateNumber>& duplicates) {
       return std::find(duplicates.begin(), duplicates.end(), duplicate) != duplicates.end();
     };
     for (const auto& content : verdict.contents) {
@@ -138,7 +138,7 @@ class Explainer {
 Exit explain(const ExplainOptions& options) {
   Command command(options);
   const OpenedPool pool = look_at_pool(take_inventory(options, command.context()), command.context());
-  const uint32_t guest = guest_number(pool.guests(), options.guest);
+  const GuestNumber guest = guest_number(pool.guests(), options.guest);
   Explainer explainer(pool, command.context());
   size_t explained = 0;
   for (std::string path : options.paths) {

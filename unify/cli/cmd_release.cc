@@ -39,8 +39,8 @@ std::vector<std::string> owned_paths(const Guest& guest, const std::vector<NameO
                                      RunContext& context) {
   std::vector<std::string> owned;
   if (packages.empty()) return owned;
-  const GuestPackages loaded = load_guest_packages(std::span(&guest, 1), kept.package_cache, context);
-  const PackageIndex& index = loaded[0];
+  const GuestPackages loaded = load_guest_packages(Guests(&guest, 1), kept.package_cache, context);
+  const PackageIndex& index = loaded.front();
   for (const auto& name : packages)
     if (std::none_of(index.packages().begin(), index.packages().end(),
                      [&](const Package& p) { return p.name == name || p.source == name; }))
@@ -64,7 +64,7 @@ std::vector<std::string> owned_paths(const Guest& guest, const std::vector<NameO
 // Nothing where there is nothing to give back, and the reason is printed.
 std::optional<std::vector<NameOfMaster>> names_to_release(const OpenedPool& pool, const KeptKnowledge& kept,
                                                           const ReleaseOptions& options, Command& command) {
-  const uint32_t guest = guest_number(pool.guests(), options.guest);
+  const GuestNumber guest = guest_number(pool.guests(), options.guest);
   if (pool.store() == nullptr) {
     command.print("there is no store, so nothing is shared: " + escaped(pool.store_path()));
     return std::nullopt;
@@ -73,8 +73,8 @@ std::optional<std::vector<NameOfMaster>> names_to_release(const OpenedPool& pool
     command.print("guard reflink: each vserver has its own inodes and may write to them; nothing to release");
     return std::nullopt;
   }
-  std::vector<NameOfMaster> names = find_names_of_masters(pool.guests().subspan(guest, 1), pool.masters(),
-                                                          options.state, command.context());
+  std::vector<NameOfMaster> names =
+      find_names_of_masters(pool.guests().only(guest), pool.masters(), options.state, command.context());
   const auto owned = owned_paths(pool.guests()[guest], names, options.packages, kept, command.context());
   names =
       select_names(std::move(names), [&](const NameOfMaster& name) { return wanted(name, options, owned); });

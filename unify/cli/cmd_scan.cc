@@ -14,21 +14,22 @@ Exit scan(const Options& options) {
   const GuestFiles files = find_files(pool, {}, command.context());
   command.print(fmt::format("{:<20} {:<16} {:>9} {:>9} {:>10} {:>8}  {}", "VSERVER", "PACKAGES", "FILES",
                             "OWNED", "CONSIDERED", "UNIFIED", "TREE"));
-  for (size_t i = 0; i < pool.guests().size(); ++i) {
+  for (GuestNumber i; i < pool.guests().next_number(); ++i) {
+    const Guest& guest = pool.guests()[i];
     const GuestCounts& counts = files.counts[i];
     const std::string source = files.packages[i].empty() ? "none" : files.packages[i].source();
-    command.print(fmt::format("{:<20} {:<16} {:>9} {:>9} {:>10} {:>8}  {}", pool.guests()[i].name, source,
+    command.print(fmt::format("{:<20} {:<16} {:>9} {:>9} {:>10} {:>8}  {}", guest.name, source,
                               counts.regular_files, counts.owned, counts.considered, counts.unified,
-                              escaped(pool.guests()[i].root.path())));
+                              escaped(guest.root.path())));
     if (!options.json) continue;
     nlohmann::ordered_json skipped = nlohmann::ordered_json::object();
     for (size_t r = 0; r < kReasons; ++r)
       if (counts.skipped[r] != 0)
         skipped[std::string(reason_name(static_cast<Reason>(r)))] = counts.skipped[r];
     command.line({{"type", "guest"},
-                  {"name", pool.guests()[i].name},
-                  {"tree", escaped(pool.guests()[i].root.path())},
-                  {"source", pool.guests()[i].source},
+                  {"name", guest.name},
+                  {"tree", escaped(guest.root.path())},
+                  {"source", guest.source},
                   {"packages", source},
                   {"files", counts.regular_files},
                   {"owned", counts.owned},

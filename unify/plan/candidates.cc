@@ -5,21 +5,21 @@
 namespace vs::unify {
 namespace {
 
-void refuse(GuestFiles& files, uint32_t row, Reason reason) {
+void refuse(GuestFiles& files, RowNumber row, Reason reason) {
   ++files.counts[files.table.guest(files.table.rows()[row])].skipped[static_cast<size_t>(reason)];
 }
 
 struct Keyed {
   Key128 key;
-  uint32_t duplicate;
+  CandidateNumber duplicate;
 };
 
 // Rows of one inode become one duplicate. All of its names must be among the rows, with one key, or it is
 // left alone.
-void gather_linked(std::vector<std::pair<uint32_t, Key128>>& linked, GuestFiles& files, CandidateSet& set,
+void gather_linked(std::vector<std::pair<RowNumber, Key128>>& linked, GuestFiles& files, CandidateSet& set,
                    std::vector<Keyed>& keyed) {
   const auto& rows = files.table.rows();
-  const auto inode = [&](const std::pair<uint32_t, Key128>& one) {
+  const auto inode = [&](const std::pair<RowNumber, Key128>& one) {
     return std::make_pair(files.devices[files.table.guest(rows[one.first])], rows[one.first].ino);
   };
   std::stable_sort(linked.begin(), linked.end(),
@@ -32,10 +32,10 @@ void gather_linked(std::vector<std::pair<uint32_t, Key128>>& linked, GuestFiles&
         std::all_of(linked.begin() + static_cast<long>(i), linked.begin() + static_cast<long>(end),
                     [&](const auto& one) { return one.second == linked[i].second; });
     if (all_here && one_key) {
-      const auto begin = static_cast<uint32_t>(set.names.size());
+      const NameNumber begin = set.names.next_number();
       for (size_t j = i; j < end; ++j) set.names.push_back(linked[j].first);
-      keyed.push_back({linked[i].second, static_cast<uint32_t>(set.duplicates.size())});
-      set.duplicates.push_back({begin, static_cast<uint32_t>(set.names.size())});
+      keyed.push_back({linked[i].second, set.duplicates.next_number()});
+      set.duplicates.push_back({begin, set.names.next_number()});
     } else {
       for (size_t j = i; j < end; ++j) refuse(files, linked[j].first, Reason::linked_elsewhere);
     }
@@ -55,7 +55,7 @@ class GroupMaker {
       : files_(files), rules_(rules), masters_(masters), set_(set) {}
 
   // `keyed` sorted by (class, key, first row).
-  void make(const std::vector<Keyed>& keyed, const std::vector<Key128>& classes) {
+  void make(const std::vector<Keyed>& keyed, const TypedVector<CandidateNumber, Key128>& classes) {
     for (size_t i = 0; i < keyed.size();) {
       size_t end = i + 1;
       while (end < keyed.size() && classes[keyed[end].duplicate] == classes[keyed[i].duplicate]) ++end;
@@ -69,7 +69,7 @@ class GroupMaker {
   }
 
  private:
-  const FileRow& row(uint32_t duplicate) const {
+  const FileRow& row(CandidateNumber duplicate) const {
     return files_.table.rows()[set_.names[set_.duplicates[duplicate].begin]];
   }
 
@@ -110,17 +110,17 @@ class GroupMaker {
     group.mixed = keyed[end - 1].key != keyed[begin].key;
     for (size_t i = begin; i < end; ++i)
       if (i == begin || keyed[i].key != keyed[i - 1].key)
-        for (const uint32_t master : masters_.answering(keyed[i].key))
+        for (const MasterNumber master : masters_.answering(keyed[i].key))
           if (std::find(group.masters.begin(), group.masters.end(), master) == group.masters.end())
             group.masters.push_back(master);
     if (end - begin == 1 && group.masters.empty()) {
       const Duplicate alone = set_.duplicates[keyed[begin].duplicate];
-      for (uint32_t n = alone.begin; n < alone.end; ++n) refuse(files_, set_.names[n], Reason::no_partner);
+      for (NameNumber n = alone.begin; n < alone.end; ++n) refuse(files_, set_.names[n], Reason::no_partner);
       return;
     }
-    group.begin = static_cast<uint32_t>(sorted_.size());
+    group.begin = sorted_.next_number();
     for (size_t i = begin; i < end; ++i) sorted_.push_back(set_.duplicates[keyed[i].duplicate]);
-    group.end = static_cast<uint32_t>(sorted_.size());
+    group.end = sorted_.next_number();
     set_.groups.push_back(std::move(group));
   }
 
@@ -128,7 +128,7 @@ class GroupMaker {
   const Rules& rules_;
   const MasterTable& masters_;
   CandidateSet& set_;
-  std::vector<Duplicate> sorted_;
+  TypedVector<CandidateNumber, Duplicate> sorted_;
 };
 
 }  // namespace
@@ -137,25 +137,27 @@ CandidateSet find_candidates(GuestFiles& files, const Rules& rules, const Master
   CandidateSet set;
   const auto& rows = files.table.rows();
   std::vector<Keyed> keyed;
-  std::vector<std::pair<uint32_t, Key128>> linked;
+  std::vector<std::pair<RowNumber, Key128>> linked;
   set.names.reserve(rows.size());
   set.duplicates.reserve(rows.size());
   keyed.reserve(rows.size());
-  for (uint32_t i = 0; i < rows.size(); ++i) {
+  for (RowNumber i; i < rows.next_number(); ++i) {
     const Key128 key = candidate_key(files.table, rows[i], files.packages[files.table.guest(rows[i])], rules);
     if (rows[i].nlink != 1) {
       linked.emplace_back(i, key);
       continue;
     }
-    keyed.push_back({key, static_cast<uint32_t>(set.duplicates.size())});
-    set.duplicates.push_back(
-        {static_cast<uint32_t>(set.names.size()), static_cast<uint32_t>(set.names.size() + 1)});
+    keyed.push_back({key, set.duplicates.next_number()});
+    set.duplicates.push_back({set.names.next_number(), set.names.next_number() + 1});
     set.names.push_back(i);
   }
   gather_linked(linked, files, set, keyed);
-  const auto first_row = [&](uint32_t duplicate) { return set.names[set.duplicates[duplicate].begin]; };
-  std::vector<Key128> classes(set.duplicates.size());
-  for (uint32_t v = 0; v < set.duplicates.size(); ++v) classes[v] = class_key(rows[first_row(v)], rules);
+  const auto first_row = [&](CandidateNumber duplicate) {
+    return set.names[set.duplicates[duplicate].begin];
+  };
+  TypedVector<CandidateNumber, Key128> classes(set.duplicates.size());
+  for (CandidateNumber v; v < set.duplicates.next_number(); ++v)
+    classes[v] = class_key(rows[first_row(v)], rules);
   // The rows are sorted, so the outcome does not depend on threads.
   std::sort(keyed.begin(), keyed.end(), [&](const Keyed& a, const Keyed& b) {
     if (classes[a.duplicate] != classes[b.duplicate]) return classes[a.duplicate] < classes[b.duplicate];

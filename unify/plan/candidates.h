@@ -9,11 +9,13 @@
 
 namespace vs::unify {
 
-// One inode of a guest that is to give way to a master, with all its names: rows [begin, end) of
-// CandidateSet::names.
+using NameNumber = TypedNumber<struct NameTag>;            // in `names`: of candidates, or of a plan
+using CandidateNumber = TypedNumber<struct CandidateTag>;  // in CandidateSet::duplicates
+
+// One inode of a guest that is to give way to a master, with all its names: [begin, end) of the `names`
+// beside the table of duplicates that it is in.
 struct Duplicate {
-  uint32_t begin = 0;
-  uint32_t end = 0;
+  NameNumber begin, end;
 };
 
 // Files of equal size, class (all of it but extended attributes, which cost an open) and package file
@@ -22,16 +24,15 @@ struct Duplicate {
 // cannot be compared without reading: all files of the size and class are then one group, and after reading
 // each member's content must have the digest of its own database.
 struct CandidateGroup {
-  Key128 key;          // of the first member
-  uint32_t begin = 0;  // range in CandidateSet::duplicates
-  uint32_t end = 0;
-  bool mixed = false;             // members with different keys
-  std::vector<uint32_t> masters;  // that answer to a key of a member
+  Key128 key;                         // of the first member
+  CandidateNumber begin, end;         // range in CandidateSet::duplicates
+  bool mixed = false;                 // members with different keys
+  std::vector<MasterNumber> masters;  // that answer to a key of a member
 };
 
 struct CandidateSet {
-  std::vector<uint32_t> names;  // rows of the file table
-  std::vector<Duplicate> duplicates;
+  TypedVector<NameNumber, RowNumber> names;
+  TypedVector<CandidateNumber, Duplicate> duplicates;
   std::vector<CandidateGroup> groups;  // in the order of their first name
 };
 

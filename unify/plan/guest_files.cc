@@ -26,13 +26,13 @@ void add_counts(GuestCounts& sum, const GuestCounts& part) {
 // Where the directories of all threads hand over what they counted.
 struct Sums {
   std::mutex mutex;
-  std::vector<GuestCounts>& counts;
+  TypedVector<GuestNumber, GuestCounts>& counts;
   std::vector<Sighting>& sightings;
 };
 
 class UnifyDirectory final : public DirectoryVisitor {
  public:
-  UnifyDirectory(uint32_t guest, std::string_view path, uint64_t ino, const Rules& rules,
+  UnifyDirectory(GuestNumber guest, std::string_view path, uint64_t ino, const Rules& rules,
                  const PackageIndex& packages, const MasterTable& masters, Sums& sums)
       : guest_(guest),
         rules_(rules),
@@ -93,7 +93,7 @@ class UnifyDirectory final : public DirectoryVisitor {
     return rules_.excludes.has_wildcards() && rules_.excludes.matches(join_path(path_, name));
   }
 
-  const uint32_t guest_;
+  const GuestNumber guest_;
   const Rules& rules_;
   const PackageIndex& packages_;
   const MasterTable& masters_;
@@ -107,11 +107,10 @@ class UnifyDirectory final : public DirectoryVisitor {
 
 class UnifyVisitor final : public ScanVisitor {
  public:
-  UnifyVisitor(const Rules& rules, const std::vector<PackageIndex>& packages, const MasterTable& masters,
-               Sums& sums)
+  UnifyVisitor(const Rules& rules, const GuestPackages& packages, const MasterTable& masters, Sums& sums)
       : rules_(rules), packages_(packages), masters_(masters), sums_(sums) {}
 
-  std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view path,
+  std::unique_ptr<DirectoryVisitor> enter(GuestNumber guest, std::string_view path,
                                           const FileStat& dir) override {
     if (!path.empty() && rules_.excludes.matches(path)) return nullptr;
     return std::make_unique<UnifyDirectory>(guest, path, dir.ino, rules_, packages_[guest], masters_, sums_);
@@ -119,7 +118,7 @@ class UnifyVisitor final : public ScanVisitor {
 
  private:
   const Rules& rules_;
-  const std::vector<PackageIndex>& packages_;
+  const GuestPackages& packages_;
   const MasterTable& masters_;
   Sums& sums_;
 };
@@ -132,7 +131,7 @@ GuestCounts GuestFiles::total() const {
   return sum;
 }
 
-GuestPackages load_guest_packages(std::span<const Guest> guests, const std::optional<std::string>& cache_dir,
+GuestPackages load_guest_packages(Guests guests, const std::optional<std::string>& cache_dir,
                                   RunContext& context) {
   GuestPackages packages(guests.size());
   if (cache_dir)  // verbs that only look leave what is there
@@ -144,18 +143,19 @@ GuestPackages load_guest_packages(std::span<const Guest> guests, const std::opti
   tbb::parallel_for(size_t{0}, guests.size(), [&](size_t i) {
     if (context.cancel.stop()) return;
     std::vector<PackageTrouble> troubles;
-    packages[i] = load_packages(guests[i].root, cache_dir, troubles);
+    const Guest& guest = guests[GuestNumber(i)];
+    packages[GuestNumber(i)] = load_packages(guest.root, cache_dir, troubles);
     for (const auto& trouble : troubles)
-      context.log.object_failed(fmt::format("{}: package database {}: {}", guests[i].name,
-                                            escaped(trouble.file), escaped(trouble.detail)));
+      context.log.object_failed(fmt::format("{}: package database {}: {}", guest.name, escaped(trouble.file),
+                                            escaped(trouble.detail)));
     context.progress.add();
   });
   context.progress.finish();
   return packages;
 }
 
-GuestFiles scan_guests(std::span<const Guest> guests, const Rules& rules, const MasterTable& masters,
-                       GuestPackages packages, RunContext& context) {
+GuestFiles scan_guests(Guests guests, const Rules& rules, const MasterTable& masters, GuestPackages packages,
+                       RunContext& context) {
   GuestFiles files;
   files.packages = std::move(packages);
   files.packages.resize(guests.size());

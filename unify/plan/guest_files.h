@@ -7,7 +7,6 @@
 #pragma once
 
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -31,18 +30,19 @@ struct GuestCounts {
 
 // A name of a master met in a guest.
 struct Sighting {
-  uint32_t guest = 0;
-  uint32_t master = 0;
+  GuestNumber guest;
+  MasterNumber master;
 };
 
-using GuestPackages = std::vector<PackageIndex>;  // one per guest
+using GuestPackages = TypedVector<GuestNumber, PackageIndex>;
+using GuestDevices = TypedVector<GuestNumber, uint64_t>;  // st_dev of each guest's tree
 
 struct GuestFiles {
   GuestPackages packages;
-  std::vector<GuestCounts> counts;
-  std::vector<uint64_t> devices;  // st_dev of each guest's tree; they differ between btrfs subvolumes only
-  FileTable table;  // what is considered; FileRow::tag is the position in packages[guest].files(),
-                    // kNoPackage without
+  TypedVector<GuestNumber, GuestCounts> counts;
+  GuestDevices devices;  // they differ between btrfs subvolumes only
+  FileTable table;       // what is considered; FileRow::tag is the position in packages[guest].files(),
+                         // kNoPackage without
   std::vector<Sighting> sightings;  // in no order
   GuestCounts total() const;
 };
@@ -50,11 +50,11 @@ inline constexpr uint32_t kNoPackage = 0xffffffff;
 
 // Pass 4, before the scan because it saves the scan most of its work. `cache_dir` as in load_packages(). What
 // is wrong with a database is logged.
-GuestPackages load_guest_packages(std::span<const Guest> guests, const std::optional<std::string>& cache_dir,
+GuestPackages load_guest_packages(Guests guests, const std::optional<std::string>& cache_dir,
                                   RunContext& context);
 
 // Passes 3 and 5 in one walk.
-GuestFiles scan_guests(std::span<const Guest> guests, const Rules& rules, const MasterTable& masters,
-                       GuestPackages packages, RunContext& context);
+GuestFiles scan_guests(Guests guests, const Rules& rules, const MasterTable& masters, GuestPackages packages,
+                       RunContext& context);
 
 }  // namespace vs::unify

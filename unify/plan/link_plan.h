@@ -8,6 +8,10 @@
 
 namespace vs::unify {
 
+using DuplicateNumber = TypedNumber<struct DuplicateTag>;      // in LinkPlan::duplicates
+using GroupNumber = TypedNumber<struct GroupTag>;              // in LinkPlan::groups
+using PlanPackageNumber = TypedNumber<struct PlanPackageTag>;  // in LinkPlan::packages
+
 // Duplicates proved equal in bytes and class when they were read. Apply proves it again, under leases.
 struct PlanGroup {
   std::vector<Key128> keys;  // what the master will answer to: those of the duplicates, usually one
@@ -15,13 +19,13 @@ struct PlanGroup {
   uint64_t size = 0;
   uint64_t xattrs = 0;
   DigestAlgorithm algorithm =
-      DigestAlgorithm::none;    // recorded by the package database of the first duplicate's guest
-  std::string digest;           // raw
-  std::string master;           // name of an existing master in the store, "" for a new one
-  int64_t read_at_ns = 0;       // when the duplicates were read (GroupVerdict); 0: not by this process
-  uint64_t shared_with = 0;     // reflink guard: sharing group that the first duplicate is already in
-  uint32_t package = 0;         // index in LinkPlan::packages
-  uint32_t begin = 0, end = 0;  // range in LinkPlan::duplicates
+      DigestAlgorithm::none;  // recorded by the package database of the first duplicate's guest
+  std::string digest;         // raw
+  std::string master;         // name of an existing master in the store, "" for a new one
+  int64_t read_at_ns = 0;     // when the duplicates were read (GroupVerdict); 0: not by this process
+  uint64_t shared_with = 0;   // reflink guard: sharing group that the first duplicate is already in
+  PlanPackageNumber package;
+  DuplicateNumber begin, end;  // range in LinkPlan::duplicates
 };
 
 struct PlanPackage {
@@ -30,11 +34,11 @@ struct PlanPackage {
 
 // Steps refer to rows of a file table: the scan's, or the one read_plan() made.
 struct LinkPlan {
-  std::vector<uint32_t> names;  // rows
-  std::vector<Duplicate> duplicates;
-  std::vector<PlanGroup> groups;      // in the order of their first duplicate's directory
-  std::vector<PlanPackage> packages;  // [0] is nameless: scope all
-  uint64_t file_count() const;        // names that would change
+  TypedVector<NameNumber, RowNumber> names;
+  TypedVector<DuplicateNumber, Duplicate> duplicates;
+  TypedVector<GroupNumber, PlanGroup> groups;            // in the order of their first duplicate's directory
+  TypedVector<PlanPackageNumber, PlanPackage> packages;  // [0] is nameless: scope all
+  uint64_t file_count() const;                           // names that would change
   // Bytes on disk that would be freed, counting whole blocks: each duplicate's, less one copy for each new
   // master.
   uint64_t bytes_to_save(uint32_t block_size) const;

@@ -28,20 +28,20 @@ MasterTable MasterTable::load(const Store* store, const Index& index) {
   return table;
 }
 
-void MasterTable::link(uint32_t i) {
+void MasterTable::link(MasterNumber i) {
   by_ino_[records_[i].ino] = i;
   if (records_[i].retired) return;
   for (const auto& key : records_[i].answers) by_answer_.emplace(key, i);
 }
 
-uint32_t MasterTable::add(MasterRecord record) {
-  const auto i = static_cast<uint32_t>(records_.size());
+MasterNumber MasterTable::add(MasterRecord record) {
+  const MasterNumber i = records_.next_number();
   records_.push_back(std::move(record));
   link(i);
   return i;
 }
 
-void MasterTable::retire(uint32_t master) {
+void MasterTable::retire(MasterNumber master) {
   records_[master].retired = true;
   for (const auto& key : records_[master].answers) {
     const auto [begin, end] = by_answer_.equal_range(key);
@@ -49,14 +49,14 @@ void MasterTable::retire(uint32_t master) {
   }
 }
 
-std::optional<uint32_t> MasterTable::find_name(std::string_view name) const {
-  for (uint32_t i = 0; i < records_.size(); ++i)
+std::optional<MasterNumber> MasterTable::find_name(std::string_view name) const {
+  for (MasterNumber i; i < records_.next_number(); ++i)
     if (records_[i].name == name) return i;
   return std::nullopt;
 }
 
-std::vector<uint32_t> MasterTable::answering(const Key128& key) const {
-  std::vector<uint32_t> masters;
+std::vector<MasterNumber> MasterTable::answering(const Key128& key) const {
+  std::vector<MasterNumber> masters;
   const auto [begin, end] = by_answer_.equal_range(key);
   for (auto it = begin; it != end; ++it) masters.push_back(it->second);
   // A master may have been given a key twice.

@@ -7,9 +7,12 @@
 
 #include "core/run_context.h"
 #include "core/store/store.h"
+#include "core/typed_number.h"
 #include "unify/plan/index.h"
 
 namespace vs::unify {
+
+using MasterNumber = TypedNumber<struct MasterTag>;
 
 class MasterTable {
  public:
@@ -18,30 +21,31 @@ class MasterTable {
   static MasterTable load(const Store* store, const Index& index);
 
   size_t size() const { return records_.size(); }
+  MasterNumber next_number() const { return records_.next_number(); }
   bool empty() const { return records_.empty(); }
-  const MasterRecord& operator[](uint32_t i) const { return records_[i]; }
+  const MasterRecord& operator[](MasterNumber i) const { return records_[i]; }
   std::span<const MasterRecord> records() const { return records_; }
   // Which master has this inode number (on the store's filesystem)? Hot: asked for every directory entry.
-  std::optional<uint32_t> find(uint64_t ino) const {
+  std::optional<MasterNumber> find(uint64_t ino) const {
     const auto it = by_ino_.find(ino);
-    return it == by_ino_.end() ? std::nullopt : std::optional<uint32_t>(it->second);
+    return it == by_ino_.end() ? std::nullopt : std::optional<MasterNumber>(it->second);
   }
-  std::optional<uint32_t> find_name(std::string_view name) const;
+  std::optional<MasterNumber> find_name(std::string_view name) const;
   // Masters that may get new names and were the content of this candidate key, the latest first. In scope all
   // a key tells size and class only, so many contents may have one; with digests it is mostly one master.
-  std::vector<uint32_t> answering(const Key128& key) const;
-  uint32_t add(MasterRecord record);
-  void retire(uint32_t master);
+  std::vector<MasterNumber> answering(const Key128& key) const;
+  MasterNumber add(MasterRecord record);
+  void retire(MasterNumber master);
 
   // Files in the store that no record tells of: the index was lost. adopt() reads them and makes records
   // again.
   const std::vector<StoredName>& unknown() const { return unknown_; }
 
  private:
-  void link(uint32_t i);
-  std::vector<MasterRecord> records_;
-  std::unordered_map<uint64_t, uint32_t> by_ino_;
-  std::unordered_multimap<Key128, uint32_t, Key128Hash> by_answer_;
+  void link(MasterNumber i);
+  TypedVector<MasterNumber, MasterRecord> records_;
+  std::unordered_map<uint64_t, MasterNumber> by_ino_;
+  std::unordered_multimap<Key128, MasterNumber, Key128Hash> by_answer_;
   std::vector<StoredName> unknown_;
 };
 

@@ -40,10 +40,10 @@ void put_step(std::string& out, const LinkPlan& plan, const FileTable& table, co
   fmt::format_to(std::back_inserter(out),
                  R"({{"btime_ns":{},"ctime_ns":{},"gid":{},"ino":{},"mode":"{:o}","mtime_ns":{},"names":[)",
                  row.btime_ns, row.ctime_ns, row.gid, row.ino, row.mode, row.mtime_ns);
-  for (uint32_t n = duplicate.begin; n < duplicate.end; ++n) {
+  for (NameNumber n = duplicate.begin; n < duplicate.end; ++n) {
     const FileRow& name = table.rows()[plan.names[n]];
     out += n == duplicate.begin ? "[" : ",[";
-    put_quoted(out, header.trees[table.guest(name)].name);
+    put_quoted(out, header.trees[table.guest(name).value].name);
     out += ',';
     put_quoted(out, escaped(table.path(name)));
     out += ']';
@@ -68,7 +68,7 @@ void put_group(std::string& out, const PlanGroup& group, const LinkPlan& plan, c
   }
   fmt::format_to(std::back_inserter(out), R"(],"shared_with":"{:016x}","size":{},"steps":[)",
                  group.shared_with, group.size);
-  for (uint32_t v = group.begin; v < group.end; ++v) {
+  for (DuplicateNumber v = group.begin; v < group.end; ++v) {
     if (v != group.begin) out += ',';
     put_step(out, plan, table, header, plan.duplicates[v]);
   }
@@ -232,12 +232,12 @@ class PlanReader {
     group.shared_with = line.hex64("shared_with");
     const Json& package = line.array("package");
     if (package.size() != 4) line.fail("four texts in \"package\"");
-    group.package = static_cast<uint32_t>(parsed_.plan.packages.size());
+    group.package = parsed_.plan.packages.next_number();
     parsed_.plan.packages.push_back({line.bytes(package[0], "package"), line.bytes(package[1], "package"),
                                      line.bytes(package[2], "package"), line.bytes(package[3], "package")});
-    group.begin = static_cast<uint32_t>(parsed_.plan.duplicates.size());
+    group.begin = parsed_.plan.duplicates.next_number();
     for (const auto& json : line.array("steps")) step(Line(json, line.where()), group.size);
-    group.end = static_cast<uint32_t>(parsed_.plan.duplicates.size());
+    group.end = parsed_.plan.duplicates.next_number();
     if (group.begin == group.end) line.fail("at least one step in \"steps\"");
     parsed_.plan.groups.push_back(std::move(group));
   }
@@ -257,9 +257,9 @@ class PlanReader {
     row.nlink = static_cast<uint32_t>(names.size());
     row.tag = kNoPackage;
     if (names.empty()) line.fail("at least one name in \"names\"");
-    const auto begin = static_cast<uint32_t>(parsed_.plan.names.size());
+    const NameNumber begin = parsed_.plan.names.next_number();
     for (const auto& name : names) add_name(line, name, row);
-    parsed_.plan.duplicates.push_back({begin, static_cast<uint32_t>(parsed_.plan.names.size())});
+    parsed_.plan.duplicates.push_back({begin, parsed_.plan.names.next_number()});
   }
 
   void add_name(const Line& line, const Json& name, const FileRow& row) {
@@ -272,8 +272,9 @@ class PlanReader {
     const std::string path = line.bytes(name[1], "names");
     check_path(line, path);
     const auto [dir, base] = split_path(path);
-    const uint32_t number = parsed_.table.add_dir(static_cast<uint32_t>(guest - trees.begin()), dir);
-    parsed_.plan.names.push_back(static_cast<uint32_t>(parsed_.table.rows().size()));
+    const DirNumber number =
+        parsed_.table.add_dir(GuestNumber(static_cast<size_t>(guest - trees.begin())), dir);
+    parsed_.plan.names.push_back(parsed_.table.rows().next_number());
     parsed_.table.add_row(row, number, base);
   }
 

@@ -8,18 +8,18 @@ namespace {
 
 class PlanMaker {
  public:
-  PlanMaker(const VerifyInput& input, const Index* index, std::vector<GuestCounts>& counts)
+  PlanMaker(const VerifyInput& input, const Index* index, TypedVector<GuestNumber, GuestCounts>& counts)
       : input_(input), index_(index), counts_(counts) {
     plan_.packages.emplace_back();
   }
 
-  void refuse(uint32_t duplicate, Reason reason) {
+  void refuse(CandidateNumber duplicate, Reason reason) {
     for_names(duplicate, [&](GuestCounts& counts) { ++counts.skipped[static_cast<size_t>(reason)]; });
   }
 
   void add_content(const CandidateGroup& group, const VerifiedContent& content, bool reflink,
                    int64_t read_at_ns) {
-    for (const uint32_t v : content.changed) refuse(v, Reason::not_pristine);
+    for (const CandidateNumber v : content.changed) refuse(v, Reason::not_pristine);
     uint64_t shared_with = 0;
     const auto todo = reflink ? not_yet_shared(content, shared_with) : content.duplicates;
     const bool lonely = todo.size() == 1 && !content.master && shared_with == 0;
@@ -30,7 +30,7 @@ class PlanMaker {
   }
 
   // The key of one duplicate: of its own in a mixed group.
-  Key128 key_of(const CandidateGroup& group, uint32_t duplicate) const {
+  Key128 key_of(const CandidateGroup& group, CandidateNumber duplicate) const {
     if (!group.mixed) return group.key;
     const FileRow& row = row_of_duplicate(input_, duplicate);
     return candidate_key(input_.table, row, input_.packages[input_.table.guest(row)], input_.rules);
@@ -40,16 +40,16 @@ class PlanMaker {
 
  private:
   template <class Do>
-  void for_names(uint32_t duplicate, Do what) {
+  void for_names(CandidateNumber duplicate, Do what) {
     const Duplicate& v = input_.candidates.duplicates[duplicate];
-    for (uint32_t n = v.begin; n < v.end; ++n)
+    for (NameNumber n = v.begin; n < v.end; ++n)
       what(counts_[input_.table.guest(input_.table.rows()[input_.candidates.names[n]])]);
   }
 
   // One that shares already comes first, as the donor; nothing is left when all share with one another.
-  std::vector<uint32_t> not_yet_shared(const VerifiedContent& content, uint64_t& shared_with) {
-    std::vector<uint32_t> donor, rest;
-    for (const uint32_t v : content.duplicates) {
+  std::vector<CandidateNumber> not_yet_shared(const VerifiedContent& content, uint64_t& shared_with) {
+    std::vector<CandidateNumber> donor, rest;
+    for (const CandidateNumber v : content.duplicates) {
       const FileRow& row = row_of_duplicate(input_, v);
       const auto known =
           index_ == nullptr ? std::nullopt : index_->known(input_.devices[input_.table.guest(row)], row);
@@ -69,10 +69,10 @@ class PlanMaker {
   }
 
   void add_group(const CandidateGroup& group, const VerifiedContent& content, uint64_t shared_with,
-                 const std::vector<uint32_t>& duplicates, int64_t read_at_ns) {
+                 const std::vector<CandidateNumber>& duplicates, int64_t read_at_ns) {
     const FileRow& first = row_of_duplicate(input_, duplicates[0]);
     PlanGroup planned;
-    for (const uint32_t duplicate : duplicates)
+    for (const CandidateNumber duplicate : duplicates)
       if (const Key128 key = key_of(group, duplicate);
           std::find(planned.keys.begin(), planned.keys.end(), key) == planned.keys.end())
         planned.keys.push_back(key);
@@ -86,33 +86,32 @@ class PlanMaker {
     planned.algorithm = algorithm;
     planned.digest = digest;
     planned.package = package_number(first);
-    planned.begin = static_cast<uint32_t>(plan_.duplicates.size());
-    for (const uint32_t duplicate : duplicates) {
+    planned.begin = plan_.duplicates.next_number();
+    for (const CandidateNumber duplicate : duplicates) {
       const Duplicate& v = input_.candidates.duplicates[duplicate];
-      const auto begin = static_cast<uint32_t>(plan_.names.size());
-      plan_.names.insert(plan_.names.end(), input_.candidates.names.begin() + v.begin,
-                         input_.candidates.names.begin() + v.end);
-      plan_.duplicates.push_back({begin, static_cast<uint32_t>(plan_.names.size())});
+      const NameNumber begin = plan_.names.next_number();
+      for (NameNumber n = v.begin; n < v.end; ++n) plan_.names.push_back(input_.candidates.names[n]);
+      plan_.duplicates.push_back({begin, plan_.names.next_number()});
     }
-    planned.end = static_cast<uint32_t>(plan_.duplicates.size());
+    planned.end = plan_.duplicates.next_number();
     plan_.groups.push_back(std::move(planned));
   }
 
-  uint32_t package_number(const FileRow& row) {
-    if (row.tag == kNoPackage) return 0;
+  PlanPackageNumber package_number(const FileRow& row) {
+    if (row.tag == kNoPackage) return {};
     const PackageIndex& packages = input_.packages[input_.table.guest(row)];
     const Package& package = packages.packages()[packages.files()[row.tag].package];
     const auto [it, fresh] = numbers_.emplace(package.name + "\n" + package.version + "\n" + package.arch,
-                                              static_cast<uint32_t>(plan_.packages.size()));
+                                              plan_.packages.next_number());
     if (fresh) plan_.packages.push_back({package.name, package.version, package.arch, package.source});
     return it->second;
   }
 
   const VerifyInput& input_;
   const Index* index_;
-  std::vector<GuestCounts>& counts_;
+  TypedVector<GuestNumber, GuestCounts>& counts_;
   LinkPlan plan_;
-  std::map<std::string, uint32_t> numbers_;
+  std::map<std::string, PlanPackageNumber> numbers_;
 };
 
 // Contents on their way to the index. They go there in parts: all of them at once, and once more in the pages
@@ -144,7 +143,7 @@ class Learner {
 }  // namespace
 
 LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index,
-                   std::vector<GuestCounts>& counts) {
+                   TypedVector<GuestNumber, GuestCounts>& counts) {
   PlanMaker maker(input, index, counts);
   Learner learner(index);
   for (size_t g = 0; g < verdicts.size(); ++g) {
@@ -155,7 +154,7 @@ LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts,
       std::sort(content.duplicates.begin(), content.duplicates.end());
       maker.add_content(group, content, reflink, verdicts[g].read_at_ns);
       if (verdicts[g].from_index) continue;
-      const auto learn = [&](uint32_t v, bool pristine) {
+      const auto learn = [&](CandidateNumber v, bool pristine) {
         const FileRow& row = row_of_duplicate(input, v);
         if (row.ctime_ns < trusted_before)
           learner.add({input.devices[input.table.guest(row)],
@@ -166,8 +165,8 @@ LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts,
       // remembers the rest, apply.cc.)
       const bool stays = reflink || (content.duplicates.size() == 1 && !content.master);
       if (stays)
-        for (const uint32_t v : content.duplicates) learn(v, true);
-      for (const uint32_t v : content.changed) learn(v, false);
+        for (const CandidateNumber v : content.duplicates) learn(v, true);
+      for (const CandidateNumber v : content.changed) learn(v, false);
     }
     verdicts[g] = {};
   }

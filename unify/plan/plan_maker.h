@@ -12,6 +12,6 @@ namespace vs::unify {
 // (unless that is null). With `reflink`, duplicates whose extents are shared already count as unified and
 // only one of them is kept, as the donor.
 LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index,
-                   std::vector<GuestCounts>& counts);
+                   TypedVector<GuestNumber, GuestCounts>& counts);
 
 }  // namespace vs::unify

@@ -23,11 +23,11 @@ constexpr size_t kBlock = 256 * 1024;
 // Files of one group open at a time. A larger group is read in parts, whose contents are then joined by hash:
 // the bytes are compared once more with the master before anything is replaced.
 constexpr size_t kOpenAtOnce = 400;
-constexpr uint32_t kNoDuplicate = 0xffffffff;
+constexpr CandidateNumber kNoDuplicate{0xffffffff};
 
 struct Member {
-  uint32_t duplicate = kNoDuplicate;
-  std::optional<uint32_t> master;  // then no duplicate
+  CandidateNumber duplicate = kNoDuplicate;
+  std::optional<MasterNumber> master;  // then no duplicate
   uint64_t xattrs = 0;
   UniqueFd fd;
 };
@@ -79,16 +79,16 @@ struct GroupVerifier::Impl {
   std::string block = std::string(kBlock, '\0');
   uint64_t bytes_read = 0;
 
-  const FileRow& row(uint32_t duplicate) const { return row_of_duplicate(input, duplicate); }
+  const FileRow& row(CandidateNumber duplicate) const { return row_of_duplicate(input, duplicate); }
 
   struct Refusal {
     Reason reason;
     std::string why = {};  // what the system answered
   };
-  std::string shown(uint32_t duplicate) const {
+  std::string shown(CandidateNumber duplicate) const {
     return input.guests[input.table.guest(row(duplicate))].root.host_path(input.table.path(row(duplicate)));
   }
-  void refuse(GroupVerdict& verdict, uint32_t duplicate, const Refusal& refusal) const {
+  void refuse(GroupVerdict& verdict, CandidateNumber duplicate, const Refusal& refusal) const {
     verdict.refused.emplace_back(duplicate, refusal.reason);
     const bool first = std::none_of(verdict.troubles.begin(), verdict.troubles.end(),
                                     [&](const auto& one) { return one.first == refusal.reason; });
@@ -98,7 +98,7 @@ struct GroupVerifier::Impl {
   }
 
   // Opens and looks again: identity as scanned, no file capability.
-  std::variant<Member, Refusal> open_member(uint32_t duplicate) const {
+  std::variant<Member, Refusal> open_member(CandidateNumber duplicate) const {
     const FileRow& expected = row(duplicate);
     FileStat stat;
     auto fd = input.guests[input.table.guest(expected)].root.open_regular(input.table.path(expected), &stat);
@@ -110,16 +110,16 @@ struct GroupVerifier::Impl {
     return Member{duplicate, std::nullopt, xattr_hash(*xattrs), std::move(*fd)};
   }
 
-  std::vector<Member> open_part(const CandidateGroup& group, uint32_t begin, uint32_t end,
+  std::vector<Member> open_part(const CandidateGroup& group, CandidateNumber begin, CandidateNumber end,
                                 GroupVerdict& verdict) const {
     std::vector<Member> members;
-    for (const uint32_t master : group.masters) {
+    for (const MasterNumber master : group.masters) {
       if (input.store == nullptr || members.size() == kOpenAtOnce)
         break;  // --mtime=ignore in scope all: any number; who misses its own gets another
       if (auto fd = input.store->open_master(input.masters[master].name))
         members.push_back({kNoDuplicate, master, input.masters[master].file_class.xattrs, std::move(*fd)});
     }
-    for (uint32_t duplicate = begin; duplicate < end; ++duplicate) {
+    for (CandidateNumber duplicate = begin; duplicate < end; ++duplicate) {
       auto member = open_member(duplicate);
       if (auto* refusal = std::get_if<Refusal>(&member))
         refuse(verdict, duplicate, *refusal);
@@ -193,7 +193,7 @@ struct GroupVerifier::Impl {
     result.xattrs = content.members[0].xattrs;
     std::vector<std::pair<DigestAlgorithm, std::string>> digests;
     for (auto& [algorithm, digester] : content.digests) digests.emplace_back(algorithm, digester.finish());
-    const auto pristine = [&](uint32_t duplicate) {
+    const auto pristine = [&](CandidateNumber duplicate) {
       const auto recorded = recorded_digest(input, duplicate);
       if (recorded.first == DigestAlgorithm::none) return true;
       return std::any_of(digests.begin(), digests.end(), [&](const auto& one) {
@@ -232,7 +232,7 @@ struct GroupVerifier::Impl {
 
   Algorithms algorithms_of(const CandidateGroup& group) const {
     Algorithms algorithms;
-    for (uint32_t v = group.begin; v < group.end; ++v) {
+    for (CandidateNumber v = group.begin; v < group.end; ++v) {
       const auto algorithm = recorded_digest(input, v).first;
       if (algorithm != DigestAlgorithm::none &&
           std::find(algorithms.begin(), algorithms.end(), algorithm) == algorithms.end())
@@ -243,11 +243,12 @@ struct GroupVerifier::Impl {
   }
 };
 
-const FileRow& row_of_duplicate(const VerifyInput& input, uint32_t duplicate) {
+const FileRow& row_of_duplicate(const VerifyInput& input, CandidateNumber duplicate) {
   return input.table.rows()[input.candidates.names[input.candidates.duplicates[duplicate].begin]];
 }
 
-std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, uint32_t duplicate) {
+std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input,
+                                                             CandidateNumber duplicate) {
   const FileRow& row = row_of_duplicate(input, duplicate);
   // In scope all, equal files are shared whatever a package database says of them.
   if (row.tag == kNoPackage || input.rules.scope == Scope::all) return {DigestAlgorithm::none, {}};
@@ -272,8 +273,8 @@ GroupVerdict GroupVerifier::verify(const CandidateGroup& group) {
   const uint64_t size = impl_->row(group.begin).size;
   const auto algorithms = impl_->algorithms_of(group);
   const bool one_part = group.end - group.begin <= kOpenAtOnce;
-  for (uint32_t begin = group.begin; begin < group.end; begin += kOpenAtOnce) {
-    const auto end = static_cast<uint32_t>(std::min<size_t>(group.end, begin + kOpenAtOnce));
+  for (CandidateNumber begin = group.begin, end; begin < group.end; begin = end) {
+    end = std::min(group.end, begin + kOpenAtOnce);
     for (auto& part : impl_->read_part(impl_->open_part(group, begin, end, verdict), size, one_part,
                                        algorithms, verdict)) {
       const auto same =
@@ -299,7 +300,7 @@ namespace {
 bool from_index(const VerifyInput& input, const Index& index, const CandidateGroup& group,
                 GroupVerdict& verdict) {
   if (!group.masters.empty() || group.mixed) return false;
-  for (uint32_t v = group.begin; v < group.end; ++v) {
+  for (CandidateNumber v = group.begin; v < group.end; ++v) {
     const FileRow& row = row_of_duplicate(input, v);
     const auto known = index.known(input.devices[input.table.guest(row)], row);
     if (!known || known->recorded != group.key) return verdict.contents.clear(), false;
@@ -329,7 +330,7 @@ std::vector<GroupVerdict> verify_candidates(const VerifyInput& input, const Inde
   context.progress.start("verify", "groups", groups.size());
   tbb::parallel_for(size_t{0}, groups.size(), [&](size_t g) {
     if (context.cancel.stop()) {
-      for (uint32_t v = groups[g].begin; v < groups[g].end; ++v)
+      for (CandidateNumber v = groups[g].begin; v < groups[g].end; ++v)
         verdicts[g].refused.emplace_back(v, Reason::out_of_time);
     } else if (!from_index(input, index, groups[g], verdicts[g])) {
       verdicts[g] = verifiers.local().verify(groups[g]);

@@ -7,8 +7,6 @@
 // planting a guess what another guest has changed).
 #pragma once
 
-#include <span>
-
 #include "core/store/store.h"
 #include "core/tree/inventory.h"
 #include "unify/plan/candidates.h"
@@ -18,17 +16,16 @@ namespace vs::unify {
 
 // A set of duplicates with one content; from one candidate group there may come several.
 struct VerifiedContent {
-  std::vector<uint32_t>
-      duplicates;  // indexes into CandidateSet::duplicates: pristine, as their own database records it
-  std::vector<uint32_t> changed;  // equal to the others, but not what their database records
+  std::vector<CandidateNumber> duplicates;  // pristine, as their own database records it
+  std::vector<CandidateNumber> changed;     // equal to the others, but not what their database records
   Key128 content;
   uint64_t xattrs = 0;
-  std::optional<uint32_t> master;  // equal to this one of the group's
+  std::optional<MasterNumber> master;  // equal to this one of the group's
 };
 
 struct GroupVerdict {
   std::vector<VerifiedContent> contents;
-  std::vector<std::pair<uint32_t, Reason>> refused;  // duplicates
+  std::vector<std::pair<CandidateNumber, Reason>> refused;
   std::vector<std::pair<Reason, std::string>>
       troubles;  // the first of each kind among the refused, for messages
   int64_t read_at_ns =
@@ -37,19 +34,20 @@ struct GroupVerdict {
 };
 
 struct VerifyInput {
-  std::span<const Guest> guests;
+  Guests guests;
   const FileTable& table;
   const CandidateSet& candidates;
-  const std::vector<PackageIndex>& packages;
-  const std::vector<uint64_t>& devices;  // of the guests
+  const GuestPackages& packages;
+  const GuestDevices& devices;
   const MasterTable& masters;
   const Store* store;  // nullptr: no masters
   const Rules& rules;
 };
 // The first name's row.
-const FileRow& row_of_duplicate(const VerifyInput& input, uint32_t duplicate);
+const FileRow& row_of_duplicate(const VerifyInput& input, CandidateNumber duplicate);
 // The digest that a duplicate's package database records.
-std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input, uint32_t duplicate);
+std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& input,
+                                                             CandidateNumber duplicate);
 
 // The stage body: one group. Reusable, by one thread at a time; knows nothing of TBB.
 class GroupVerifier {

@@ -36,28 +36,30 @@ uint32_t FileTable::intern(std::string_view text) {
   return offset;
 }
 
-uint32_t FileTable::add_dir(uint32_t guest, std::string_view path) {
+DirNumber FileTable::add_dir(GuestNumber guest, std::string_view path) {
+  const DirNumber number = dirs_.next_number();
   dirs_.push_back({guest, intern(path)});
-  return static_cast<uint32_t>(dirs_.size() - 1);
+  return number;
 }
 
-void FileTable::add_row(FileRow row, uint32_t dir, std::string_view name) {
+void FileTable::add_row(FileRow row, DirNumber dir, std::string_view name) {
   row.dir = dir;
   row.name = intern(name);
   rows_.push_back(row);
 }
 
 void FileTable::sort() {
-  std::vector<uint32_t> order(dirs_.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+  std::vector<DirNumber> order(dirs_.size());
+  std::iota(order.begin(), order.end(), DirNumber());
+  std::sort(order.begin(), order.end(), [&](DirNumber a, DirNumber b) {
     return dirs_[a].guest != dirs_[b].guest ? dirs_[a].guest < dirs_[b].guest : dir_path(a) < dir_path(b);
   });
-  std::vector<DirRow> sorted(dirs_.size());
-  std::vector<uint32_t> rank(dirs_.size());
-  for (uint32_t i = 0; i < order.size(); ++i) {
-    sorted[i] = dirs_[order[i]];
-    rank[order[i]] = i;
+  TypedVector<DirNumber, DirRow> sorted;
+  sorted.reserve(dirs_.size());
+  TypedVector<DirNumber, DirNumber> rank(dirs_.size());
+  for (const DirNumber old : order) {
+    rank[old] = sorted.next_number();
+    sorted.push_back(dirs_[old]);
   }
   dirs_ = std::move(sorted);
   for (auto& row : rows_) row.dir = rank[row.dir];

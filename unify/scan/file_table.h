@@ -6,11 +6,16 @@
 #include <string_view>
 #include <vector>
 
+#include "core/tree/inventory.h"
 #include "core/tree/root_dir.h"
+#include "core/typed_number.h"
 
 namespace vs {
 
-// One name of a regular file. 80 bytes; the name itself lies in the table's pool.
+using RowNumber = TypedNumber<struct RowTag>;
+using DirNumber = TypedNumber<struct DirTag>;
+
+// One name of a regular file. 72 bytes; the name itself lies in the table's pool.
 struct FileRow {
   uint64_t ino = 0;
   uint64_t size = 0;
@@ -21,14 +26,14 @@ struct FileRow {
   uint32_t gid = 0;
   uint32_t mode = 0;
   uint32_t nlink = 0;
-  uint32_t dir = 0;         // index of its directory in the table
+  DirNumber dir;            // its directory in the table
   uint32_t name = 0;        // offset in the name pool
   uint32_t tag = 0;         // a number that the visitor attached: which package file, which master
   uint32_t attributes = 0;  // low 32 bits of STATX_ATTR_*
 };
 
 struct DirRow {
-  uint32_t guest = 0;
+  GuestNumber guest;
   uint32_t path = 0;  // offset in the name pool; "" is the guest's root
 };
 
@@ -39,24 +44,24 @@ bool same_identity(const FileRow& row, const FileStat& stat);
 
 class FileTable {
  public:
-  uint32_t add_dir(uint32_t guest, std::string_view path);
-  void add_row(FileRow row, uint32_t dir, std::string_view name);
+  DirNumber add_dir(GuestNumber guest, std::string_view path);
+  void add_row(FileRow row, DirNumber dir, std::string_view name);
   // Sorts directories by (guest, path) and rows by (directory, name): the same table whatever the number of
   // threads was.
   void sort();
 
-  const std::vector<FileRow>& rows() const { return rows_; }
-  const std::vector<DirRow>& dirs() const { return dirs_; }
-  std::string_view dir_path(uint32_t dir) const { return pool_.data() + dirs_[dir].path; }
+  const TypedVector<RowNumber, FileRow>& rows() const { return rows_; }
+  const TypedVector<DirNumber, DirRow>& dirs() const { return dirs_; }
+  std::string_view dir_path(DirNumber dir) const { return pool_.data() + dirs_[dir].path; }
   std::string_view name(const FileRow& row) const { return pool_.data() + row.name; }
-  uint32_t guest(const FileRow& row) const { return dirs_[row.dir].guest; }
+  GuestNumber guest(const FileRow& row) const { return dirs_[row.dir].guest; }
   std::string path(const FileRow& row) const;  // relative to the guest's root
   size_t memory_bytes() const;
 
  private:
   uint32_t intern(std::string_view text);
-  std::vector<FileRow> rows_;
-  std::vector<DirRow> dirs_;
+  TypedVector<RowNumber, FileRow> rows_;
+  TypedVector<DirNumber, DirRow> dirs_;
   std::vector<char> pool_;
 };
 

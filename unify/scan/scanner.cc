@@ -28,7 +28,7 @@ void take_file(const DirEntry& entry, int dir_fd, const std::string& shown, Dire
 
 }  // namespace
 
-DirListing list_directory(const Guest& guest, uint32_t guest_number, const std::string& path,
+DirListing list_directory(const Guest& guest, GuestNumber guest_number, const std::string& path,
                           ScanVisitor& visitor, DirReader& reader) {
   DirListing listing;
   if (depth_of(path) > kDeepestDirectory) {
@@ -59,8 +59,7 @@ DirListing list_directory(const Guest& guest, uint32_t guest_number, const std::
   return listing;
 }
 
-ScanCounts scan_trees(std::span<const Guest> guests, ScanVisitor& visitor, FileTable& table,
-                      RunContext& context) {
+ScanCounts scan_trees(Guests guests, ScanVisitor& visitor, FileTable& table, RunContext& context) {
   ScanCounts counts;
   std::mutex mutex;
   const auto merge = [&](const DirectoryTask& task, DirListing& listing) {
@@ -70,13 +69,14 @@ ScanCounts scan_trees(std::span<const Guest> guests, ScanVisitor& visitor, FileT
     counts.entries += listing.entries;
     counts.problems += listing.problems.size();
     if (listing.rows.empty()) return;
-    const uint32_t dir = table.add_dir(task.guest, task.path);
+    const DirNumber dir = table.add_dir(GuestNumber(task.guest), task.path);
     for (const auto& [row, name] : listing.rows) table.add_row(row, dir, name);
   };
   std::vector<DirectoryTask> roots;
-  for (uint32_t i = 0; i < guests.size(); ++i) roots.push_back({i, 0, ""});
+  for (GuestNumber i; i < guests.next_number(); ++i) roots.push_back({i.value, 0, ""});
   walk_directories(roots, context.cancel, [&](const DirectoryTask& task, DirReader& reader) {
-    DirListing listing = list_directory(guests[task.guest], task.guest, task.path, visitor, reader);
+    DirListing listing =
+        list_directory(guests[GuestNumber(task.guest)], GuestNumber(task.guest), task.path, visitor, reader);
     std::vector<DirectoryTask> below;
     below.reserve(listing.subdirs.size());
     for (auto& path : listing.subdirs) below.push_back({task.guest, 0, std::move(path)});

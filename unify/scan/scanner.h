@@ -9,7 +9,6 @@
 
 #include <memory>
 #include <optional>
-#include <span>
 
 #include "core/run_context.h"
 #include "core/tree/dir_reader.h"
@@ -34,7 +33,7 @@ class ScanVisitor {
  public:
   virtual ~ScanVisitor() = default;
   // nullptr: do not read this directory. `path` is relative to the guest's root, "" for the root itself.
-  virtual std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view path,
+  virtual std::unique_ptr<DirectoryVisitor> enter(GuestNumber guest, std::string_view path,
                                                   const FileStat& dir) = 0;
 };
 
@@ -45,8 +44,7 @@ struct ScanCounts {
 };
 
 // Fills `table` (sorted). Stops early, with what it has, when cancelled.
-ScanCounts scan_trees(std::span<const Guest> guests, ScanVisitor& visitor, FileTable& table,
-                      RunContext& context);
+ScanCounts scan_trees(Guests guests, ScanVisitor& visitor, FileTable& table, RunContext& context);
 
 // What one directory gave; the stage body, on its own so that it can be run without TBB (thread sanitizer
 // tests).
@@ -56,7 +54,7 @@ struct DirListing {
   uint64_t entries = 0;
   std::vector<Problem> problems;
 };
-DirListing list_directory(const Guest& guest, uint32_t guest_number, const std::string& path,
+DirListing list_directory(const Guest& guest, GuestNumber guest_number, const std::string& path,
                           ScanVisitor& visitor, DirReader& reader);
 
 }  // namespace vs

@@ -57,7 +57,7 @@ TEST_F(ApplyTest, CountsWhatWasRefusedForItsGuest) {
   const UniqueFd writer(::open(host().path("b", "usr/x").c_str(), O_WRONLY | O_CLOEXEC));
   const auto result = apply();
   EXPECT_EQ(result.files_linked, 2u);
-  EXPECT_EQ(result.skipped[1][static_cast<size_t>(Reason::busy)], 1u);
+  EXPECT_EQ(result.skipped.back()[static_cast<size_t>(Reason::busy)], 1u);
   expect_tidy();
 }
 
@@ -93,7 +93,7 @@ TEST_F(ApplyTest, ARetiredMasterIsFollowedByAFreshOne) {
   for (const char* guest : {"a", "b"}) host().file(guest, "usr/x", "same");
   host().plan();
   apply("r1");
-  host().masters.retire(0);  // as when the filesystem allows no more links
+  host().masters.retire(MasterNumber(0));  // as when the filesystem allows no more links
   for (const char* guest : {"c"}) {
     host().file(guest, "usr/x", "same");
     host().file(guest, "usr/y", "same");
@@ -111,7 +111,7 @@ TEST_F(ApplyTest, StopsBetweenBatchesWhenCancelledAndSaysSo) {
   host().context.cancel.request();
   const auto result = apply();
   EXPECT_EQ(result.files_linked, 0u);
-  EXPECT_EQ(result.skipped[0][static_cast<size_t>(Reason::out_of_time)], 1u);
+  EXPECT_EQ(result.skipped.front()[static_cast<size_t>(Reason::out_of_time)], 1u);
   EXPECT_FALSE(host().shared("usr/x"));
   expect_tidy();
 }
@@ -123,7 +123,7 @@ TEST_F(ApplyTest, ARunThatIsStoppedRemembersWhatItVerified) {
   host().context.cancel.request();
   apply();
   for (const auto& row : host().files.table.rows())
-    EXPECT_EQ(host().index->known(host().files.devices[0], row)->content, xxh128("same"));
+    EXPECT_EQ(host().index->known(host().files.devices.front(), row)->content, xxh128("same"));
 }
 
 TEST_F(ApplyTest, RefusesToBeginWhileAnOldRunIsUnfinished) {

@@ -42,7 +42,7 @@ class LinkerTest : public unit::HostTest {
     ASSERT_THAT(host().link_plan.groups, SizeIs(1));
     linker_.reset(new Linker(host().linker()));
   }
-  GroupWork prepared() { return host().work(0, *linker_); }
+  GroupWork prepared() { return host().work(GroupNumber(0), *linker_); }
   void link(GroupWork& work) { linker_->link(work); }
   void settle(GroupWork& work) { linker_->settle(work); }
   // All three steps.
@@ -80,7 +80,8 @@ class LinkerTest : public unit::HostTest {
     host().scan();
     host().find_candidates();
     GroupVerdict lie;
-    lie.contents.push_back({{0, 1, 2}, {}, xxh128(content), 0, std::nullopt});
+    lie.contents.push_back(
+        {{CandidateNumber(0), CandidateNumber(1), CandidateNumber(2)}, {}, xxh128(content), 0, std::nullopt});
     std::vector<GroupVerdict> verdicts;
     verdicts.push_back(std::move(lie));
     host().link_plan =
@@ -529,7 +530,7 @@ TEST_F(LinkerTest, TakesNamesOfAnyBytesAndPathsOfAnyLength) {
   const GroupWork work = run();
   EXPECT_THAT(refused(work), IsEmpty());
   for (const auto& name : names) EXPECT_EQ(host().ino("b", name), master_ino());
-  EXPECT_EQ(stat_fd(host().guests[2].root.open_regular(deep + "/leaf")->get(), "")->ino, master_ino());
+  EXPECT_EQ(stat_fd(host().guests.back().root.open_regular(deep + "/leaf")->get(), "")->ino, master_ino());
   EXPECT_EQ(host().counts.files_linked, 18u);
   expect_tidy();
 }

@@ -40,7 +40,7 @@ class RecoveryTest : public unit::HostTest {
     host().link("a", "usr/x", "usr/y");
     host().plan();
     Linker linker = host().linker();
-    work_ = host().work(0, linker);
+    work_ = host().work(GroupNumber(0), linker);
     batch_ = {};
     batch_.number = 1;
     linker.announce(work_, batch_);
@@ -376,7 +376,7 @@ TEST_F(RecoveryTest, AStoreWhoseIndexIsLostKnowsItsMastersAgain) {
   expect_whole("index lost");
   EXPECT_TRUE(linked(0) && linked(1) && linked(2));
   ASSERT_EQ(host().masters.size(), 1u);
-  EXPECT_EQ(host().masters[0].sha256, unit::digest_of(DigestAlgorithm::sha256, "same"));
+  EXPECT_EQ(host().masters.records().front().sha256, unit::digest_of(DigestAlgorithm::sha256, "same"));
 }
 
 TEST_F(RecoveryTest, RefusesTheJournalOfAnotherStore) {
@@ -418,7 +418,8 @@ class RecoverReleaseTest : public RecoveryTest {
   }
   void copy(size_t i) {
     host().masters = MasterTable::load(host().store.get(), *host().index);
-    const auto open = value_or_throw(open_master(*host().store, *host().guard, host().masters[0]));
+    const auto open =
+        value_or_throw(open_master(*host().store, *host().guard, host().masters.records().front()));
     const auto made = value_or_throw(private_copy(*host().store, open));
     must(::linkat(made.get(), "", host().store->staging_fd(), batch_.steps[i].staged.c_str(), AT_EMPTY_PATH));
   }

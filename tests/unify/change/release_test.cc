@@ -43,9 +43,9 @@ class ReleaseTest : public unit::HostTest {
     return find_names_of_masters(host().guests, host().masters, host().state(), host().context.run);
   }
   // Those of one guest.
-  std::vector<NameOfMaster> of(uint32_t guest) {
+  std::vector<NameOfMaster> of(size_t guest) {
     auto all = find();
-    std::erase_if(all, [&](const NameOfMaster& name) { return name.guest != guest; });
+    std::erase_if(all, [&](const NameOfMaster& name) { return name.guest != GuestNumber(guest); });
     return all;
   }
   ReleaseResult release(std::vector<NameOfMaster> which) {
@@ -144,8 +144,8 @@ TEST_F(ReleaseTest, AHardLinkThatCannotBeLookedAtKeepsItsGroupTogether) {
   const std::string hidden = host().path("a", "hidden");
   ASSERT_EQ(host().ino("a", "hidden/x"), master);
   if (::mount("none", hidden.c_str(), "tmpfs", 0, nullptr) != 0) VS_SKIP(kRoot) << "a mount needs root";
-  const auto names =
-      select_names(find(), [](const NameOfMaster& name) { return name.guest == 0 && name.path == "usr/x"; });
+  const auto names = select_names(
+      find(), [](const NameOfMaster& name) { return name.guest == GuestNumber(0) && name.path == "usr/x"; });
   const auto result = release(names);
   ASSERT_EQ(::umount(hidden.c_str()), 0);
   EXPECT_THAT(names, SizeIs(3));
@@ -168,8 +168,8 @@ TEST_F(ReleaseTest, AHardLinkThatIsGoneIsNotWaitedFor) {
 }
 
 TEST_F(ReleaseTest, AHardLinkComesAlongWithTheNameThatIsAskedFor) {
-  const auto selected =
-      select_names(find(), [&](const NameOfMaster& name) { return name.guest == 0 && name.path == "usr/z"; });
+  const auto selected = select_names(
+      find(), [&](const NameOfMaster& name) { return name.guest == GuestNumber(0) && name.path == "usr/z"; });
   ASSERT_THAT(selected, SizeIs(2));
   EXPECT_EQ(selected[0].path, "usr/x");
   EXPECT_EQ(release(selected).released, 2u);
@@ -267,7 +267,7 @@ TEST_F(ReleaseTest, TakesAnyNumberOfNames) {
 class SpoiledMasterTest : public ReleaseTest {
  protected:
   // Owner root, set-user-ID: what one guest would like the others to have.
-  void spoil(uint32_t master, bool retired) {
+  void spoil(MasterNumber master, bool retired) {
     const std::string path = host().master_path(host().masters[master].name);
     unit::unseal(path);
     ASSERT_EQ(::chmod(path.c_str(), 06755), 0);
@@ -277,7 +277,7 @@ class SpoiledMasterTest : public ReleaseTest {
     const std::vector<MasterRecord> records = {host().masters[master]};
     host().index->put_masters(host().store->id(), records);
   }
-  uint32_t master_of_x() { return *host().masters.find(unit::ino_of(x("a"))); }
+  MasterNumber master_of_x() { return *host().masters.find(unit::ino_of(x("a"))); }
 };
 
 TEST_F(SpoiledMasterTest, IsARetiredOneOfAnotherClass) {
@@ -336,7 +336,7 @@ TEST_F(GcTest, KeepsMastersThatAGuestUses) {
 }
 
 TEST_F(GcTest, DropsMastersThatNoGuestUses) {
-  for (const uint32_t guest : {0u, 1u, 2u}) release(of(guest));
+  for (const size_t guest : {0, 1, 2}) release(of(guest));
   const auto would = collect(true);
   EXPECT_EQ(would.removed, 2u);
   EXPECT_THAT(host().store->list_masters(), SizeIs(2)) << "a dry run drops nothing";

@@ -24,12 +24,12 @@ class CandidatesTest : public testing::Test {
     std::vector<std::string> all;
     for (const auto& group : host_.candidates.groups) {
       std::string text;
-      for (uint32_t v = group.begin; v < group.end; ++v) text += (text.empty() ? "" : " ") + name(v);
+      for (CandidateNumber v = group.begin; v < group.end; ++v) text += (text.empty() ? "" : " ") + name(v);
       all.push_back(text);
     }
     return all;
   }
-  std::string name(uint32_t duplicate) const {
+  std::string name(CandidateNumber duplicate) const {
     const FileRow& row =
         host_.files.table.rows()[host_.candidates.names[host_.candidates.duplicates[duplicate].begin]];
     return host_.guests[host_.files.table.guest(row)].name + ":" + host_.files.table.path(row);
@@ -129,8 +129,8 @@ TEST_F(CandidatesTest, MovesHardLinkedNamesTogetherOrNotAtAll) {
   host_.link("b", "usr/x", "outside");
   host_.rules.scope = Scope::all;
   EXPECT_THAT(groups(), ElementsAre("a:usr/x b:outside"));
-  for (uint32_t v = 0; v < 2; ++v)
-    EXPECT_EQ(host_.candidates.duplicates[v].end - host_.candidates.duplicates[v].begin, 2u);
+  for (const Duplicate& duplicate : host_.candidates.duplicates)
+    EXPECT_EQ(duplicate.end - duplicate.begin, 2u);
   // Now one name of b's is none that may be shared.
   for (const char* path : {"usr/x", "usr/y"}) host_.record("a", path, "same", md5);
   host_.record("b", "usr/x", "same", md5);
@@ -168,12 +168,12 @@ TEST_F(CandidatesTest, AFileAloneIsACandidateWhenAMasterWaitsForIt) {
   host_.file("a", "usr/x", "same");
   host_.record("a", "usr/x", "same", md5);
   EXPECT_THAT(groups(), IsEmpty());
-  const FileRow& row = host_.files.table.rows()[0];
-  const Key128 key = candidate_key(host_.files.table, row, host_.files.packages[0], host_.rules);
+  const FileRow& row = host_.files.table.rows().front();
+  const Key128 key = candidate_key(host_.files.table, row, host_.files.packages.front(), host_.rules);
   host_.masters.add(master_for(key));
   EXPECT_THAT(groups(), ElementsAre("a:usr/x"));
-  EXPECT_THAT(host_.candidates.groups[0].masters, ElementsAre(0));
-  host_.masters.retire(0);
+  EXPECT_THAT(host_.candidates.groups[0].masters, ElementsAre(MasterNumber(0)));
+  host_.masters.retire(MasterNumber(0));
   EXPECT_THAT(groups(), IsEmpty());
 }
 
@@ -184,8 +184,8 @@ TEST_F(CandidatesTest, TheKeyOfADigestIsTheKeyOfAFileThatRecordsIt) {
     host.file("a", "usr/x", "same");
     host.record("a", "usr/x", "same", algorithm);
     host.scan();
-    const FileRow& row = host.files.table.rows()[0];
-    EXPECT_EQ(candidate_key(host.files.table, row, host.files.packages[0], host.rules),
+    const FileRow& row = host.files.table.rows().front();
+    EXPECT_EQ(candidate_key(host.files.table, row, host.files.packages.front(), host.rules),
               digest_key(row.size, {row.uid, row.gid, row.mode, row.mtime_ns, 99}, algorithm,
                          unit::digest_of(algorithm, "same"), false));
   }

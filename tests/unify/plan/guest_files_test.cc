@@ -51,7 +51,7 @@ TEST_F(GuestFilesTest, KeepsWhatAPackageShippedAndLeavesTheRestWithAReason) {
   for (const Reason reason :
        {Reason::config, Reason::set_id, Reason::lock_like, Reason::unowned, Reason::empty})
     EXPECT_EQ(host_.refused(reason), 1u) << reason_name(reason);
-  const GuestCounts& counts = host_.files.counts[0];
+  const GuestCounts& counts = host_.files.counts.front();
   EXPECT_EQ(counts.considered, 1u);
   EXPECT_EQ(counts.regular_files, 6u) << "what lies in an excluded directory is not looked at";
   EXPECT_EQ(counts.owned, 5u);
@@ -62,7 +62,7 @@ TEST_F(GuestFilesTest, TheRowLeadsToTheRecord) {
   shipped("usr/b");
   scan();
   for (const auto& row : host_.files.table.rows()) {
-    const PackageIndex& packages = host_.files.packages[0];
+    const PackageIndex& packages = host_.files.packages.front();
     EXPECT_EQ(packages.name(packages.files()[row.tag]), host_.files.table.name(row));
   }
 }
@@ -71,7 +71,7 @@ TEST_F(GuestFilesTest, InScopeAllNoPackageIsNeeded) {
   file("usr/x");
   host_.rules.scope = Scope::all;
   EXPECT_THAT(scan(), ElementsAre("a:usr/x"));
-  EXPECT_EQ(host_.files.table.rows()[0].tag, kNoPackage);
+  EXPECT_EQ(host_.files.table.rows().front().tag, kNoPackage);
 }
 
 // A record stays a reason also where packages do not matter.
@@ -97,9 +97,9 @@ TEST_F(GuestFilesTest, AnEntryOfAMasterIsUnifiedAndNotLookedAt) {
   master.ino = host_.ino("a", "usr/x");
   host_.masters.add(master);
   EXPECT_THAT(scan(), IsEmpty());
-  EXPECT_EQ(host_.files.counts[0].unified, 1u);
+  EXPECT_EQ(host_.files.counts.front().unified, 1u);
   ASSERT_EQ(host_.files.sightings.size(), 1u);
-  EXPECT_EQ(host_.files.sightings[0].guest, 0u);
+  EXPECT_EQ(host_.files.sightings[0].guest, GuestNumber(0));
   EXPECT_EQ(host_.files.total().skipped, ReasonCounts{});
 }
 

@@ -22,18 +22,20 @@ class LinkPlanTest : public testing::Test {
   // Names of a group, duplicate by duplicate.
   std::vector<std::string> names(const PlanGroup& group) const {
     std::vector<std::string> all;
-    for (uint32_t v = group.begin; v < group.end; ++v)
-      for (uint32_t n = host_.link_plan.duplicates[v].begin; n < host_.link_plan.duplicates[v].end; ++n) {
+    for (DuplicateNumber v = group.begin; v < group.end; ++v)
+      for (NameNumber n = host_.link_plan.duplicates[v].begin; n < host_.link_plan.duplicates[v].end; ++n) {
         const FileRow& row = host_.files.table.rows()[host_.link_plan.names[n]];
         all.push_back(host_.guests[host_.files.table.guest(row)].name + ":" + host_.files.table.path(row));
       }
     return all;
   }
   // A verdict made by hand for the only group of candidates.
-  std::vector<GroupVerdict> one_verdict(std::vector<uint32_t> duplicates, std::vector<uint32_t> changed,
-                                        std::optional<uint32_t> master) const {
+  std::vector<GroupVerdict> one_verdict(const std::vector<size_t>& duplicates,
+                                        const std::vector<size_t>& changed,
+                                        std::optional<MasterNumber> master) const {
     GroupVerdict verdict;
-    verdict.contents.push_back({std::move(duplicates), std::move(changed), {1, 2}, 3, master});
+    verdict.contents.push_back(
+        {{duplicates.begin(), duplicates.end()}, {changed.begin(), changed.end()}, {1, 2}, 3, master});
     std::vector<GroupVerdict> all;
     all.push_back(std::move(verdict));
     return all;
@@ -54,7 +56,7 @@ TEST_F(LinkPlanTest, HasAGroupForEachContentWithAllItsNames) {
   host_.link("a", "usr/x", "usr/y");
   host_.plan();
   ASSERT_THAT(host_.link_plan.groups, SizeIs(1));
-  const PlanGroup& group = host_.link_plan.groups[0];
+  const PlanGroup& group = host_.link_plan.groups.front();
   EXPECT_THAT(names(group), ElementsAre("a:usr/x", "a:usr/y", "b:usr/x", "c:usr/x"));
   EXPECT_EQ(group.end - group.begin, 3u);
   EXPECT_EQ(group.content, xxh128("same"));
@@ -68,7 +70,7 @@ TEST_F(LinkPlanTest, CarriesWhatThePackageDatabaseSays) {
   for (const char* guest : {"a", "b", "c"}) host_.record(guest, "usr/x", "same", sha256);
   host_.plan();
   ASSERT_THAT(host_.link_plan.groups, SizeIs(1));
-  const PlanGroup& group = host_.link_plan.groups[0];
+  const PlanGroup& group = host_.link_plan.groups.front();
   EXPECT_EQ(group.algorithm, sha256);
   EXPECT_EQ(group.digest, unit::digest_of(sha256, "same"));
   EXPECT_EQ(host_.link_plan.packages[group.package].name, "pkg");
@@ -82,7 +84,7 @@ TEST_F(LinkPlanTest, AMixedGroupAnswersToTheKeysOfAllItsDuplicates) {
   host_.record("c", "usr/x", "same", md5);
   host_.plan();
   ASSERT_THAT(host_.link_plan.groups, SizeIs(1));
-  EXPECT_THAT(host_.link_plan.groups[0].keys, SizeIs(2));
+  EXPECT_THAT(host_.link_plan.groups.front().keys, SizeIs(2));
 }
 
 TEST_F(LinkPlanTest, ADuplicateAloneIsLeftUnlessAMasterIsThere) {
@@ -92,10 +94,10 @@ TEST_F(LinkPlanTest, ADuplicateAloneIsLeftUnlessAMasterIsThere) {
   EXPECT_EQ(host_.refused(Reason::no_partner), 1u);
   MasterRecord record;
   record.name = "ab/cd";
-  const uint32_t master = host_.masters.add(record);
+  const MasterNumber master = host_.masters.add(record);
   const LinkPlan plan = make(one_verdict({0}, {}, master));
   ASSERT_THAT(plan.groups, SizeIs(1));
-  EXPECT_EQ(plan.groups[0].master, "ab/cd");
+  EXPECT_EQ(plan.groups.front().master, "ab/cd");
 }
 
 TEST_F(LinkPlanTest, WhatIsNotPristineIsCountedAndNotPlanned) {
@@ -111,11 +113,10 @@ TEST_F(LinkPlanTest, TellsTheBytesThatAreSavedInWholeBlocks) {
   LinkPlan plan;
   PlanGroup fresh, existing;
   fresh.size = 5000;
-  fresh.begin = 0;
-  fresh.end = 3;
+  fresh.end = DuplicateNumber(3);
   existing.size = 4096;
-  existing.begin = 3;
-  existing.end = 5;
+  existing.begin = DuplicateNumber(3);
+  existing.end = DuplicateNumber(5);
   existing.master = "ab/cd";
   plan.groups = {fresh, existing};
   EXPECT_EQ(plan.bytes_to_save(4096), 2 * 8192u + 2 * 4096u);
@@ -128,7 +129,7 @@ class LearningTest : public LinkPlanTest {
   size_t known() const {
     size_t count = 0;
     for (const auto& row : host_.files.table.rows())
-      count += host_.index->known(host_.files.devices[0], row).has_value();
+      count += host_.index->known(host_.files.devices.front(), row).has_value();
     return count;
   }
   static void wait() { std::this_thread::sleep_for(std::chrono::nanoseconds(kRacyNs + 200'000'000)); }
@@ -141,8 +142,8 @@ TEST_F(LearningTest, WhatKeepsItsInodeIsNotReadAgain) {
   look();
   host_.make_plan(host_.index.get(), true);
   EXPECT_EQ(known(), 2u);
-  const auto& row = host_.files.table.rows()[0];
-  EXPECT_EQ(host_.index->known(host_.files.devices[0], row)->content, xxh128("same"));
+  const auto& row = host_.files.table.rows().front();
+  EXPECT_EQ(host_.index->known(host_.files.devices.front(), row)->content, xxh128("same"));
 }
 
 TEST_F(LearningTest, WhatIsAboutToBeLinkedIsNotLearned) {
@@ -160,7 +161,7 @@ TEST_F(LearningTest, LearnsWhatIsNotPristineToo) {
   look();
   host_.make_plan(host_.index.get());
   EXPECT_EQ(known(), 3u);
-  EXPECT_FALSE(host_.index->known(host_.files.devices[0], host_.files.table.rows()[0])->pristine);
+  EXPECT_FALSE(host_.index->known(host_.files.devices.front(), host_.files.table.rows().front())->pristine);
 }
 
 // A write within the same tick of the clock as the ctime we saw would leave no trace.
@@ -185,16 +186,16 @@ TEST_F(LearningTest, WhatHadJustChangedWhenItWasReadIsNotTrustedLater) {
 
 class ReflinkPlanTest : public LinkPlanTest {
  protected:
-  void shares(uint32_t duplicate, uint64_t group) {
+  void shares(CandidateNumber duplicate, uint64_t group) {
     const FileRow& row = row_of_duplicate(host_.verify_input(), duplicate);
-    host_.index->learn({{host_.files.devices[0], row, {{1, 2}, 3, true, {}, group}}});
+    host_.index->learn({{host_.files.devices.front(), row, {{1, 2}, 3, true, {}, group}}});
   }
 };
 
 TEST_F(ReflinkPlanTest, NothingIsPlannedForFilesThatAllShareAlready) {
   host_.everywhere("x", "same");
   look();
-  for (const uint32_t v : {0u, 1u, 2u}) shares(v, 77);
+  for (const size_t v : {0, 1, 2}) shares(CandidateNumber(v), 77);
   EXPECT_THAT(make(one_verdict({0, 1, 2}, {}, std::nullopt), true, host_.index.get()).groups, IsEmpty());
   EXPECT_EQ(host_.files.total().unified, 3u);
 }
@@ -202,13 +203,13 @@ TEST_F(ReflinkPlanTest, NothingIsPlannedForFilesThatAllShareAlready) {
 TEST_F(ReflinkPlanTest, OneThatSharesIsTheDonorForThoseThatDoNot) {
   host_.everywhere("x", "same");
   look();
-  shares(1, 77);
-  shares(2, 77);
+  shares(CandidateNumber(1), 77);
+  shares(CandidateNumber(2), 77);
   const LinkPlan plan = make(one_verdict({0, 1, 2}, {}, std::nullopt), true, host_.index.get());
   ASSERT_THAT(plan.groups, SizeIs(1));
   host_.link_plan = plan;
-  EXPECT_EQ(plan.groups[0].shared_with, 77u);
-  EXPECT_THAT(names(plan.groups[0]), ElementsAre("b:x", "a:x"));
+  EXPECT_EQ(plan.groups.front().shared_with, 77u);
+  EXPECT_THAT(names(plan.groups.front()), ElementsAre("b:x", "a:x"));
 }
 
 }  // namespace

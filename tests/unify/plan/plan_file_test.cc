@@ -40,8 +40,9 @@ struct Sample {
     row(0, "usr/lib", "na\nme\xff\\", -1);
     row(1, "", "top", 1'700'000'000'123'456'789);
     row(1, std::string(5000, 'd'), "deep", 5);
-    plan.names = {0, 1, 2, 3};
-    plan.duplicates = {{0, 2}, {2, 3}, {3, 4}};
+    for (RowNumber r; r < table.rows().next_number(); ++r) plan.names.push_back(r);
+    for (const auto& [begin, end] : {std::pair(0, 2), std::pair(2, 3), std::pair(3, 4)})
+      plan.duplicates.push_back({NameNumber(begin), NameNumber(end)});
     PlanGroup first, second;
     first.keys = {{1, 2}, {~0ull, ~0ull}};
     first.content = {0xfedcba9876543210, 0x0123456789abcdef};
@@ -49,19 +50,18 @@ struct Sample {
     first.xattrs = 0xdeadbeef;
     first.algorithm = DigestAlgorithm::md5;
     first.digest = std::string(16, '\xab');
-    first.package = 1;
-    first.begin = 0;
-    first.end = 2;
+    first.package = PlanPackageNumber(1);
+    first.end = DuplicateNumber(2);
     second.keys = {{3, 4}};
     second.size = 1;
     second.master = "ab/cdef-0";
     second.shared_with = 9;
-    second.package = 2;
-    second.begin = 2;
-    second.end = 3;
+    second.package = PlanPackageNumber(2);
+    second.begin = DuplicateNumber(2);
+    second.end = DuplicateNumber(3);
     plan.groups = {first, second};
   }
-  void row(uint32_t guest, std::string_view dir, std::string_view name, int64_t mtime) {
+  void row(size_t guest, std::string_view dir, std::string_view name, int64_t mtime) {
     FileRow row;
     row.ino = 18446744073709551615ull;
     row.size = ~0ull;
@@ -71,7 +71,7 @@ struct Sample {
     row.uid = 4294967295u;
     row.gid = 5;
     row.mode = 0100755;
-    table.add_row(row, table.add_dir(guest, dir), name);
+    table.add_row(row, table.add_dir(GuestNumber(guest), dir), name);
   }
 };
 
@@ -118,10 +118,10 @@ TEST(PlanFileTest, ReadsBackWhatItWrote) {
   EXPECT_EQ(parsed.header.trees.at(1).path, "/vservers/\xff");
   EXPECT_TRUE(parsed.header.ignore_mtime);
   ASSERT_THAT(parsed.plan.groups, SizeIs(2));
-  EXPECT_EQ(parsed.table.path(parsed.table.rows()[1]), "usr/lib/na\nme\xff\\");
-  EXPECT_EQ(parsed.table.rows()[1].nlink, 2u);
-  EXPECT_EQ(parsed.table.rows()[0].mtime_ns, -1);
-  EXPECT_EQ(parsed.plan.packages[parsed.plan.groups[1].package].name, "\xff<pkg>");
+  EXPECT_EQ(parsed.table.path(parsed.table.rows()[RowNumber(1)]), "usr/lib/na\nme\xff\\");
+  EXPECT_EQ(parsed.table.rows()[RowNumber(1)].nlink, 2u);
+  EXPECT_EQ(parsed.table.rows().front().mtime_ns, -1);
+  EXPECT_EQ(parsed.plan.packages[parsed.plan.groups[GroupNumber(1)].package].name, "\xff<pkg>");
   EXPECT_EQ(plan_text(parsed.header, parsed.plan, parsed.table), some_text()) << "nothing is lost on the way";
 }
 

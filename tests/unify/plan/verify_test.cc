@@ -43,13 +43,13 @@ class VerifyTest : public testing::Test {
     bytes_read_ = verifier.bytes_read();
     return verdict;
   }
-  std::string name(uint32_t duplicate) const {
+  std::string name(CandidateNumber duplicate) const {
     const FileRow& row = row_of_duplicate(host_->verify_input(), duplicate);
     return host_->guests[host_->files.table.guest(row)].name;
   }
-  std::vector<std::string> names(const std::vector<uint32_t>& duplicates) const {
+  std::vector<std::string> names(const std::vector<CandidateNumber>& duplicates) const {
     std::vector<std::string> all;
-    for (const uint32_t v : duplicates) all.push_back(name(v));
+    for (const CandidateNumber v : duplicates) all.push_back(name(v));
     return all;
   }
   std::set<std::pair<std::string, std::string_view>> refused(const GroupVerdict& verdict) const {
@@ -236,7 +236,7 @@ TEST_F(VerifyTest, ReadsNothingOfAGroupThatTheIndexKnows) {
   std::vector<Index::Learned> all;
   for (const auto& row : host_->files.table.rows())
     all.push_back(
-        {host_->files.devices[0], row, {xxh128("same"), 0, true, host_->candidates.groups[0].key, 0}});
+        {host_->files.devices.front(), row, {xxh128("same"), 0, true, host_->candidates.groups[0].key, 0}});
   host_->index->learn({all.begin(), all.end() - 1});
   EXPECT_FALSE(verify_candidates(host_->verify_input(), *host_->index, host_->context.run).at(0).from_index)
       << "one is not known";
@@ -252,7 +252,7 @@ TEST_F(VerifyTest, WhatTheIndexKnowsOfAnotherRecordIsReadAgain) {
   look();
   std::vector<Index::Learned> all;
   for (const auto& row : host_->files.table.rows())
-    all.push_back({host_->files.devices[0], row, {xxh128("same"), 0, true, {1, 1}, 0}});
+    all.push_back({host_->files.devices.front(), row, {xxh128("same"), 0, true, {1, 1}, 0}});
   host_->index->learn(all);
   EXPECT_FALSE(verify_candidates(host_->verify_input(), *host_->index, host_->context.run).at(0).from_index);
 }

@@ -49,17 +49,17 @@ TEST(FileTableTest, AnyOtherNumberIsAnotherIdentity) {
 
 TEST(FileTableTest, GivesBackPathsOfAnyBytes) {
   FileTable table;
-  const uint32_t root = table.add_dir(0, "");
-  const uint32_t odd = table.add_dir(3, "a\nb/\xff");
+  const DirNumber root = table.add_dir(GuestNumber(0), "");
+  const DirNumber odd = table.add_dir(GuestNumber(3), "a\nb/\xff");
   table.add_row(row_of(some_stat()), root, "top");
   table.add_row(row_of(some_stat()), odd, "\x1b");
-  EXPECT_EQ(table.path(table.rows()[0]), "top");
-  EXPECT_EQ(table.path(table.rows()[1]), "a\nb/\xff/\x1b");
-  EXPECT_EQ(table.guest(table.rows()[1]), 3u);
+  EXPECT_EQ(table.path(table.rows().front()), "top");
+  EXPECT_EQ(table.path(table.rows().back()), "a\nb/\xff/\x1b");
+  EXPECT_EQ(table.guest(table.rows().back()), GuestNumber(3));
 }
 
 struct Dir {
-  uint32_t guest;
+  GuestNumber guest;
   std::string path;
 };
 
@@ -68,7 +68,7 @@ std::vector<std::string> sorted_paths(const std::vector<Dir>& dirs, std::vector<
   FileTable table;
   for (const auto& dir : dirs) {
     std::rotate(names.begin(), names.begin() + 1, names.end());  // getdents has no order either
-    const uint32_t at = table.add_dir(dir.guest, dir.path);
+    const DirNumber at = table.add_dir(dir.guest, dir.path);
     for (const auto& name : names) {
       FileRow row = row_of(some_stat());
       row.tag = static_cast<uint32_t>(name.size());
@@ -79,14 +79,14 @@ std::vector<std::string> sorted_paths(const std::vector<Dir>& dirs, std::vector<
   std::vector<std::string> paths;
   for (const auto& row : table.rows()) {
     EXPECT_EQ(row.tag, table.name(row).size()) << "a row lost its tag";
-    paths.push_back(std::to_string(table.guest(row)) + ":" + table.path(row));
+    paths.push_back(std::to_string(table.guest(row).value) + ":" + table.path(row));
   }
   return paths;
 }
 
 TEST(FileTableTest, IsTheSameInWhateverOrderItWasFilled) {
   std::vector<Dir> dirs;
-  for (uint32_t guest = 0; guest < 3; ++guest)
+  for (GuestNumber guest; guest < GuestNumber(3); ++guest)
     for (const char* path : {"", "usr", "usr/bin", "usr-local", "\xff"}) dirs.push_back({guest, path});
   const std::vector<std::string> names = {"a", "bb",
                                           "\x80"
@@ -101,7 +101,7 @@ TEST(FileTableTest, IsTheSameInWhateverOrderItWasFilled) {
 
 TEST(FileTableTest, TellsWhatItTakes) {
   FileTable table;
-  const uint32_t dir = table.add_dir(0, "usr/bin");
+  const DirNumber dir = table.add_dir(GuestNumber(0), "usr/bin");
   for (int i = 0; i < 10000; ++i) table.add_row(row_of(some_stat()), dir, "some-name-" + std::to_string(i));
   EXPECT_GE(table.memory_bytes(), 10000 * (sizeof(FileRow) + 12));
   // The aim of unify.md with room for the growth of vectors.

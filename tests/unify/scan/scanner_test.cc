@@ -23,10 +23,10 @@ using testing::IsEmpty;
 // Wants every file, keeps those that are not named "drop", does not enter what is named "skip".
 class EveryFile final : public ScanVisitor {
  public:
-  std::unique_ptr<DirectoryVisitor> enter(uint32_t guest, std::string_view path,
+  std::unique_ptr<DirectoryVisitor> enter(GuestNumber guest, std::string_view path,
                                           const FileStat& dir) override {
     const std::lock_guard lock(mutex_);
-    entered.insert(std::to_string(guest) + ":" + std::string(path));
+    entered.insert(std::to_string(guest.value) + ":" + std::string(path));
     EXPECT_TRUE(S_ISDIR(dir.mode));
     if (path.ends_with("skip")) return nullptr;
     return std::make_unique<Directory>(*this);
@@ -77,11 +77,11 @@ class ScannerTest : public testing::Test {
   }
   DirListing list(const std::string& path) {
     DirReader reader;
-    return list_directory(guests_[0], 0, path, visitor_, reader);
+    return list_directory(guests_.front(), GuestNumber(0), path, visitor_, reader);
   }
 
   const unit::ScratchDir dir_;
-  std::vector<Guest> guests_;
+  TypedVector<GuestNumber, Guest> guests_;
   EveryFile visitor_;
   FileTable table_;
   ScanCounts counts_;
@@ -101,7 +101,7 @@ TEST_F(ScannerTest, TheRowIsTheStatOfTheFile) {
   file("a/f");
   scan();
   const auto raw = unit::lstat_of(dir_ / "a/f");
-  const FileRow& row = table_.rows()[0];
+  const FileRow& row = table_.rows().front();
   EXPECT_EQ(row.ino, raw.st_ino);
   EXPECT_EQ(row.size, static_cast<uint64_t>(raw.st_size));
   EXPECT_EQ(row.mtime_ns, raw.st_mtim.tv_sec * 1'000'000'000 + raw.st_mtim.tv_nsec);
