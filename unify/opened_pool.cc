@@ -116,7 +116,7 @@ RecoveryResult make_whole(LockedPool& pool, RunContext& context) {
   RecoveryResult recovered = recover_store(pool.store(), pool.guard(), pool.view(), pool.options().state,
                                            pool.masters(), pool.index(), context);
   if (recovered.unfinished != 0)
-    throw Error("the interrupted run " + recovered.run +
+    throw Error((recovered.run ? "the interrupted run " + *recovered.run : "what an interrupted run left") +
                 " could not be recovered fully; see above, then run vunify recover");
   release_spoiled(pool, context);
   return recovered;
@@ -164,7 +164,7 @@ PlanHeader header_for(const OpenedPool& pool) {
   header.host = machine_id();
   header.pool = pool.pool().top;
   header.dev = pool.pool().dev;
-  header.store_id = pool.store() == nullptr ? "" : pool.store()->id();
+  if (pool.store() != nullptr) header.store_id = pool.store()->id();
   header.guard = pool.guard().name();
   header.scope = pool.rules().scope == Scope::all ? "all" : "packages";
   header.ignore_mtime = pool.rules().ignore_mtime;

@@ -172,8 +172,7 @@ GroupWork Host::work(GroupNumber group, Linker& linker) {
   work.begin = link_plan.groups[group].begin;
   work.end = link_plan.groups[group].end;
   work.first_staged = link_plan.duplicates[work.begin].begin.value;  // unique in the plan
-  if (!link_plan.groups[group].master.empty())
-    work.master_index = masters.find_name(link_plan.groups[group].master);
+  if (const auto& name = link_plan.groups[group].master) work.master_index = masters.find_name(*name);
   linker.prepare(work);
   if (work.ready && work.master.fresh) {
     ok_or_throw(store->sync());

@@ -387,8 +387,9 @@ RecoveryResult recover_store(const Store& store, const Guard& guard, const Nodev
   }
   if (result.needed)
     context.log.info(fmt::format(
-        "recovered run {}: {} names finished, {} rolled back, {} masters sealed, {} entries kept in {}/lost",
-        result.run, result.finished, result.rolled_back, result.sealed, result.lost, store.path()));
+        "recovered {}: {} names finished, {} rolled back, {} masters sealed, {} entries kept in {}/lost",
+        result.run ? "run " + *result.run : "what no journal tells of", result.finished, result.rolled_back,
+        result.sealed, result.lost, store.path()));
   return result;
 }
 

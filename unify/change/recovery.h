@@ -16,7 +16,8 @@
 // what it finds.
 #pragma once
 
-#include <span>
+#include <optional>
+#include <string>
 
 #include "core/run_context.h"
 #include "core/store/guard.h"
@@ -27,11 +28,11 @@ namespace vs::unify {
 
 struct RecoveryResult {
   bool needed = false;
-  std::string run;           // the interrupted one
-  uint64_t finished = 0;     // names that got or kept their master
-  uint64_t rolled_back = 0;  // names that have their own inode again
-  uint64_t sealed = 0;       // masters looked after
-  uint64_t lost = 0;         // entries now in lost/
+  std::optional<std::string> run;  // the interrupted one; none: no journal told of it
+  uint64_t finished = 0;           // names that got or kept their master
+  uint64_t rolled_back = 0;        // names that have their own inode again
+  uint64_t sealed = 0;             // masters looked after
+  uint64_t lost = 0;               // entries now in lost/
   uint64_t unfinished =
       0;  // what is not whole, mostly because a process still has a master open for writing: try again later
 };

@@ -25,7 +25,7 @@ void compare_headers(const std::string& file, const PlanHeader& plan, const Plan
   if (plan.dev != here.dev || plan.pool != here.pool)
     stale(file,
           fmt::format("the plan is for the pool {}, this is {}", escaped(plan.pool), escaped(here.pool)));
-  if (!plan.store_id.empty() && plan.store_id != here.store_id) stale(file, "the plan is for another store");
+  if (plan.store_id && plan.store_id != here.store_id) stale(file, "the plan is for another store");
   if (plan.guard != here.guard)
     stale(file, fmt::format("the plan is for guard {}, in force is {}", escaped(plan.guard), here.guard));
   // Steps refer to trees by their position in the header.
@@ -46,8 +46,8 @@ void compare_headers(const std::string& file, const PlanHeader& plan, const Plan
 
 void compare_masters(const std::string& file, const LinkPlan& plan, const MasterTable& masters) {
   for (const auto& group : plan.groups)
-    if (!group.master.empty() && !masters.find_name(group.master))
-      stale(file, "master " + escaped(group.master) + " is not in the store");
+    if (group.master && !masters.find_name(*group.master))
+      stale(file, "master " + escaped(*group.master) + " is not in the store");
 }
 
 // Trees, guard and scope are those that the plan was made for, unless the command line names others.

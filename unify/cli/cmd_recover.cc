@@ -37,9 +37,7 @@ Recovered recover_one_pool(const Options& options, RunContext& context) {
     return look_at_one_pool(std::move(found), options.dry_run, context);
   LockedPool pool = lock_pool(std::move(found), context);
   const RecoveryResult result = make_whole(pool, context);
-  Recovered recovered{result.needed, std::nullopt, pool.guests().size(), pool.masters().size()};
-  if (result.needed) recovered.run = result.run;
-  return recovered;
+  return {result.needed, result.run, pool.guests().size(), pool.masters().size()};
 }
 
 Exit recover(const Options& options) {

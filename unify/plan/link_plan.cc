@@ -11,7 +11,7 @@ uint64_t LinkPlan::bytes_to_save(uint32_t block_size) const {
   for (const auto& group : groups) {
     const uint64_t one = (group.size + block_size - 1) / block_size * block_size;
     const uint64_t copies = group.end - group.begin;
-    sum += one * (group.master.empty() ? copies - 1 : copies);
+    sum += one * (group.master ? copies : copies - 1);
   }
   return sum;
 }

@@ -1,6 +1,7 @@
 // Pass 8: what is to be done, as data that a person can read and edit; apply does exactly this.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,11 +20,11 @@ struct PlanGroup {
   uint64_t size = 0;
   uint64_t xattrs = 0;
   DigestAlgorithm algorithm =
-      DigestAlgorithm::none;  // recorded by the package database of the first duplicate's guest
-  std::string digest;         // raw
-  std::string master;         // name of an existing master in the store, "" for a new one
-  int64_t read_at_ns = 0;     // when the duplicates were read (GroupVerdict); 0: not by this process
-  uint64_t shared_with = 0;   // reflink guard: sharing group that the first duplicate is already in
+      DigestAlgorithm::none;          // recorded by the package database of the first duplicate's guest
+  std::string digest;                 // raw
+  std::optional<std::string> master;  // name of an existing one in the store; none: it is to be made
+  int64_t read_at_ns = 0;             // when the duplicates were read (GroupVerdict); 0: not by this process
+  uint64_t shared_with = 0;           // reflink guard: sharing group that the first duplicate is already in
   PlanPackageNumber package;
   DuplicateNumber begin, end;  // range in LinkPlan::duplicates
 };
@@ -49,7 +50,7 @@ struct PlanHeader {
   std::string host;  // machine id
   std::string pool;  // mount point
   uint64_t dev = 0;
-  std::string store_id;  // "" when the store did not exist yet
+  std::optional<std::string> store_id;  // none: the store did not exist yet
   std::string guard;
   std::string scope;
   bool ignore_mtime = false;

@@ -60,7 +60,7 @@ void put_group(std::string& out, const PlanGroup& group, const LinkPlan& plan, c
   for (size_t i = 0; i < group.keys.size(); ++i)
     fmt::format_to(std::back_inserter(out), R"({}"{}")", i == 0 ? "" : ",", key_text(group.keys[i]));
   out += R"(],"master":)";
-  put_quoted(out, group.master);
+  put_quoted(out, group.master.value_or(""));
   out += R"(,"package":[)";
   for (const auto* text : {&package.name, &package.version, &package.arch, &package.source}) {
     if (text != &package.name) out += ',';
@@ -85,7 +85,7 @@ Json header_json(const PlanHeader& header) {
           {"host", header.host},
           {"pool", escaped(header.pool)},
           {"dev", header.dev},
-          {"store_id", header.store_id},
+          {"store_id", header.store_id.value_or("")},
           {"guard", header.guard},
           {"scope", header.scope},
           {"ignore_mtime", header.ignore_mtime},
@@ -116,6 +116,11 @@ class Line {
   std::string text(const char* key) const {
     if (!at(key).is_string()) fail(fmt::format("text in \"{}\"", key));
     return at(key).get<std::string>();
+  }
+  // In the file "" says that there is none.
+  std::optional<std::string> text_or_none(const char* key) const {
+    std::string found = text(key);
+    return found.empty() ? std::nullopt : std::optional(std::move(found));
   }
   std::string bytes(const Json& json, const char* what) const {
     std::string raw;
@@ -182,7 +187,7 @@ PlanHeader parse_header(const Line& line) {
   header.host = line.text("host");
   header.pool = line.bytes("pool");
   header.dev = line.number("dev");
-  header.store_id = line.text("store_id");
+  header.store_id = line.text_or_none("store_id");
   header.guard = line.text("guard");
   header.scope = line.text("scope");
   header.ignore_mtime = line.truth("ignore_mtime");
@@ -228,7 +233,7 @@ class PlanReader {
     group.algorithm = algorithm_of(line);
     if (!from_hex(line.text("digest"), group.digest) || group.digest.size() != digest_size(group.algorithm))
       line.fail("a digest of the right length in hex in \"digest\"");
-    group.master = line.text("master");
+    group.master = line.text_or_none("master");
     group.shared_with = line.hex64("shared_with");
     const Json& package = line.array("package");
     if (package.size() != 4) line.fail("four texts in \"package\"");

@@ -124,6 +124,7 @@ TEST_F(RecoveryTest, BringsEveryPrefixOfABatchToAllOldOrAllNew) {
     ASSERT_TRUE(needs_recovery(host().store.get(), host().state()));
     const auto result = recover();
     EXPECT_TRUE(result.needed);
+    EXPECT_EQ(result.run, host().journal_run().run);
     EXPECT_EQ(result.sealed, 1u);
     expect_whole("killed after call " + std::to_string(done));
     EXPECT_EQ(linked(0), done >= 4) << "a's two names: all or none, " << done;
@@ -361,6 +362,7 @@ TEST_F(RecoveryTest, WithoutAJournalNamesOfMastersGoAndTheRestIsKept) {
   stage(2);
   const auto result = recover();
   EXPECT_TRUE(result.needed);
+  EXPECT_EQ(result.run, std::nullopt);
   EXPECT_EQ(result.lost, 1u);
   EXPECT_THAT(host().staging(), IsEmpty());
   ASSERT_THAT(host().lost(), SizeIs(1));

@@ -61,7 +61,7 @@ TEST_F(LinkPlanTest, HasAGroupForEachContentWithAllItsNames) {
   EXPECT_EQ(group.end - group.begin, 3u);
   EXPECT_EQ(group.content, xxh128("same"));
   EXPECT_EQ(group.size, 4u);
-  EXPECT_EQ(group.master, "");
+  EXPECT_EQ(group.master, std::nullopt);
   EXPECT_EQ(host_.link_plan.file_count(), 4u);
 }
 

@@ -125,6 +125,20 @@ TEST(PlanFileTest, ReadsBackWhatItWrote) {
   EXPECT_EQ(plan_text(parsed.header, parsed.plan, parsed.table), some_text()) << "nothing is lost on the way";
 }
 
+// plan_file.md: "" there, so that old plans and tools go on.
+TEST(PlanFileTest, AStoreAndAMasterThatAreNotYetThereAreEmptyTexts) {
+  const Sample sample;
+  PlanHeader header = some_header();
+  header.store_id.reset();
+  const std::string text = plan_text(header, sample.plan, sample.table);
+  EXPECT_THAT(text, HasSubstr("\"store_id\":\"\""));
+  EXPECT_THAT(text, HasSubstr("\"master\":\"\""));
+  const ParsedPlan parsed = parse_plan(text, "plan.json");
+  EXPECT_EQ(parsed.header.store_id, std::nullopt);
+  EXPECT_EQ(parsed.plan.groups.front().master, std::nullopt);
+  EXPECT_EQ(parsed.plan.groups.back().master, "ab/cdef-0");
+}
+
 TEST(PlanFileTest, APlanCutShortAnywhereIsRefused) {
   const std::string text = some_text();
   for (size_t cut = 0; cut + 1 < text.size(); cut += 3)
