@@ -23,7 +23,7 @@ GuestFiles scan_files(const OpenedPool& pool, GuestPackages packages, RunContext
   return scan_guests(pool.guests(), pool.rules(), pool.masters(), std::move(packages), context);
 }
 
-CandidateSet group_candidates(const OpenedPool& pool, GuestFiles& files, RunContext& context) {
+CandidateSet group_candidates(const OpenedPool& pool, const GuestFiles& files, RunContext& context) {
   const auto timed = context.timer.time("candidates");
   return find_candidates(files, pool.rules(), pool.masters());
 }
@@ -94,9 +94,10 @@ PlannedRun plan_run(const OpenedPool& pool, const KeptKnowledge& kept, RunContex
 
   // 8 plan: from here on it is fixed what is to be done, the same for any number of threads.
   const auto timed = context.timer.time("plan");
-  LinkPlan plan =
-      make_plan(input, std::move(verdicts), !pool.guard().shares_inodes(), kept.index, files.counts);
-  return {std::move(files), std::move(plan)};
+  MadePlan made = make_plan(input, std::move(verdicts), !pool.guard().shares_inodes(), kept.index);
+  files.add(candidates.counts);
+  files.add(made.counts);
+  return {std::move(files), std::move(made.plan)};
 }
 
 GuestFiles find_files(const OpenedPool& pool, const KeptKnowledge& kept, RunContext& context) {

@@ -142,6 +142,7 @@ void Host::scan_guest(GuestNumber number) {
 
 void Host::find_candidates() {
   candidates = unify::find_candidates(files, rules, masters);
+  files.add(candidates.counts);
 }
 
 VerifyInput Host::verify_input() const {
@@ -157,7 +158,9 @@ std::vector<GroupVerdict> Host::verify() {
 }
 
 void Host::make_plan(Index* learning, bool reflink) {
-  link_plan = unify::make_plan(verify_input(), verify(), reflink, learning, files.counts);
+  MadePlan made = unify::make_plan(verify_input(), verify(), reflink, learning);
+  files.add(made.counts);
+  link_plan = std::move(made.plan);
 }
 
 void Host::plan() {

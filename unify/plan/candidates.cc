@@ -5,8 +5,8 @@
 namespace vs::unify {
 namespace {
 
-void refuse(GuestFiles& files, RowNumber row, Reason reason) {
-  ++files.counts[files.table.guest(files.table.rows()[row])].skipped[static_cast<size_t>(reason)];
+void refuse(const GuestFiles& files, RowNumber row, Reason reason, CandidateSet& set) {
+  ++set.counts[files.table.guest(files.table.rows()[row])].skipped[static_cast<size_t>(reason)];
 }
 
 struct Keyed {
@@ -16,8 +16,8 @@ struct Keyed {
 
 // Rows of one inode become one duplicate. All of its names must be among the rows, with one key, or it is
 // left alone.
-void gather_linked(std::vector<std::pair<RowNumber, Key128>>& linked, GuestFiles& files, CandidateSet& set,
-                   std::vector<Keyed>& keyed) {
+void gather_linked(std::vector<std::pair<RowNumber, Key128>>& linked, const GuestFiles& files,
+                   CandidateSet& set, std::vector<Keyed>& keyed) {
   const auto& rows = files.table.rows();
   const auto inode = [&](const std::pair<RowNumber, Key128>& one) {
     return std::make_pair(files.devices[files.table.guest(rows[one.first])], rows[one.first].ino);
@@ -37,7 +37,7 @@ void gather_linked(std::vector<std::pair<RowNumber, Key128>>& linked, GuestFiles
       keyed.push_back({linked[i].second, set.duplicates.next_number()});
       set.duplicates.push_back({begin, set.names.next_number()});
     } else {
-      for (size_t j = i; j < end; ++j) refuse(files, linked[j].first, Reason::linked_elsewhere);
+      for (size_t j = i; j < end; ++j) refuse(files, linked[j].first, Reason::linked_elsewhere, set);
     }
     i = end;
   }
@@ -51,7 +51,7 @@ DigestAlgorithm algorithm_of(const GuestFiles& files, const FileRow& row) {
 // Joins groups of one size and class whose databases record different kinds of digests.
 class GroupMaker {
  public:
-  GroupMaker(GuestFiles& files, const Rules& rules, const MasterTable& masters, CandidateSet& set)
+  GroupMaker(const GuestFiles& files, const Rules& rules, const MasterTable& masters, CandidateSet& set)
       : files_(files), rules_(rules), masters_(masters), set_(set) {}
 
   // `keyed` sorted by (class, key, first row).
@@ -115,7 +115,8 @@ class GroupMaker {
             group.masters.push_back(master);
     if (end - begin == 1 && group.masters.empty()) {
       const Duplicate alone = set_.duplicates[keyed[begin].duplicate];
-      for (NameNumber n = alone.begin; n < alone.end; ++n) refuse(files_, set_.names[n], Reason::no_partner);
+      for (NameNumber n = alone.begin; n < alone.end; ++n)
+        refuse(files_, set_.names[n], Reason::no_partner, set_);
       return;
     }
     group.begin = sorted_.next_number();
@@ -124,7 +125,7 @@ class GroupMaker {
     set_.groups.push_back(std::move(group));
   }
 
-  GuestFiles& files_;
+  const GuestFiles& files_;
   const Rules& rules_;
   const MasterTable& masters_;
   CandidateSet& set_;
@@ -133,11 +134,12 @@ class GroupMaker {
 
 }  // namespace
 
-CandidateSet find_candidates(GuestFiles& files, const Rules& rules, const MasterTable& masters) {
+CandidateSet find_candidates(const GuestFiles& files, const Rules& rules, const MasterTable& masters) {
   CandidateSet set;
   const auto& rows = files.table.rows();
   std::vector<Keyed> keyed;
   std::vector<std::pair<RowNumber, Key128>> linked;
+  set.counts.resize(files.devices.size());
   set.names.reserve(rows.size());
   set.duplicates.reserve(rows.size());
   keyed.reserve(rows.size());

@@ -34,9 +34,10 @@ struct CandidateSet {
   TypedVector<NameNumber, RowNumber> names;
   TypedVector<CandidateNumber, Duplicate> duplicates;
   std::vector<CandidateGroup> groups;  // in the order of their first name
+  CountsByGuest counts;                // names that are in no group, by reason
 };
 
-// A group of one is dropped (no_partner) unless a master waits for it. Counts go to files.counts.
-CandidateSet find_candidates(GuestFiles& files, const Rules& rules, const MasterTable& masters);
+// A group of one is dropped (no_partner) unless a master waits for it.
+CandidateSet find_candidates(const GuestFiles& files, const Rules& rules, const MasterTable& masters);
 
 }  // namespace vs::unify

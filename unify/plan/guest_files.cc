@@ -26,7 +26,7 @@ void add_counts(GuestCounts& sum, const GuestCounts& part) {
 // Where the directories of all threads hand over what they counted.
 struct Sums {
   std::mutex mutex;
-  TypedVector<GuestNumber, GuestCounts>& counts;
+  CountsByGuest& counts;
   std::vector<Sighting>& sightings;
 };
 
@@ -129,6 +129,10 @@ GuestCounts GuestFiles::total() const {
   GuestCounts sum;
   for (const auto& part : counts) add_counts(sum, part);
   return sum;
+}
+
+void GuestFiles::add(const CountsByGuest& more) {
+  for (GuestNumber guest; guest < more.next_number(); ++guest) add_counts(counts[guest], more[guest]);
 }
 
 GuestPackages load_guest_packages(Guests guests, const std::optional<std::string>& cache_dir,

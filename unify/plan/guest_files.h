@@ -34,17 +34,19 @@ struct Sighting {
   MasterNumber master;
 };
 
+using CountsByGuest = TypedVector<GuestNumber, GuestCounts>;
 using GuestPackages = TypedVector<GuestNumber, PackageIndex>;
 using GuestDevices = TypedVector<GuestNumber, uint64_t>;  // st_dev of each guest's tree
 
 struct GuestFiles {
   GuestPackages packages;
-  TypedVector<GuestNumber, GuestCounts> counts;
+  CountsByGuest counts;
   GuestDevices devices;  // they differ between btrfs subvolumes only
   FileTable table;       // what is considered; FileRow::tag is the position in packages[guest].files(),
                          // kNoPackage without
   std::vector<Sighting> sightings;  // in no order
   GuestCounts total() const;
+  void add(const CountsByGuest& more);  // what a later pass counted
 };
 inline constexpr uint32_t kNoPackage = 0xffffffff;
 

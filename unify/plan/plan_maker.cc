@@ -8,9 +8,9 @@ namespace {
 
 class PlanMaker {
  public:
-  PlanMaker(const VerifyInput& input, const Index* index, TypedVector<GuestNumber, GuestCounts>& counts)
-      : input_(input), index_(index), counts_(counts) {
-    plan_.packages.emplace_back();
+  PlanMaker(const VerifyInput& input, const Index* index) : input_(input), index_(index) {
+    made_.counts.resize(input.guests.size());
+    made_.plan.packages.emplace_back();
   }
 
   void refuse(CandidateNumber duplicate, Reason reason) {
@@ -36,14 +36,14 @@ class PlanMaker {
     return candidate_key(input_.table, row, input_.packages[input_.table.guest(row)], input_.rules);
   }
 
-  LinkPlan take() { return std::move(plan_); }
+  MadePlan take() { return std::move(made_); }
 
  private:
   template <class Do>
   void for_names(CandidateNumber duplicate, Do what) {
     const Duplicate& v = input_.candidates.duplicates[duplicate];
     for (NameNumber n = v.begin; n < v.end; ++n)
-      what(counts_[input_.table.guest(input_.table.rows()[input_.candidates.names[n]])]);
+      what(made_.counts[input_.table.guest(input_.table.rows()[input_.candidates.names[n]])]);
   }
 
   // One that shares already comes first, as the donor; nothing is left when all share with one another.
@@ -86,15 +86,15 @@ class PlanMaker {
     planned.algorithm = algorithm;
     planned.digest = digest;
     planned.package = package_number(first);
-    planned.begin = plan_.duplicates.next_number();
+    planned.begin = made_.plan.duplicates.next_number();
     for (const CandidateNumber duplicate : duplicates) {
       const Duplicate& v = input_.candidates.duplicates[duplicate];
-      const NameNumber begin = plan_.names.next_number();
-      for (NameNumber n = v.begin; n < v.end; ++n) plan_.names.push_back(input_.candidates.names[n]);
-      plan_.duplicates.push_back({begin, plan_.names.next_number()});
+      const NameNumber begin = made_.plan.names.next_number();
+      for (NameNumber n = v.begin; n < v.end; ++n) made_.plan.names.push_back(input_.candidates.names[n]);
+      made_.plan.duplicates.push_back({begin, made_.plan.names.next_number()});
     }
-    planned.end = plan_.duplicates.next_number();
-    plan_.groups.push_back(std::move(planned));
+    planned.end = made_.plan.duplicates.next_number();
+    made_.plan.groups.push_back(std::move(planned));
   }
 
   PlanPackageNumber package_number(const FileRow& row) {
@@ -102,15 +102,14 @@ class PlanMaker {
     const PackageIndex& packages = input_.packages[input_.table.guest(row)];
     const Package& package = packages.packages()[packages.files()[row.tag].package];
     const auto [it, fresh] = numbers_.emplace(package.name + "\n" + package.version + "\n" + package.arch,
-                                              plan_.packages.next_number());
-    if (fresh) plan_.packages.push_back({package.name, package.version, package.arch, package.source});
+                                              made_.plan.packages.next_number());
+    if (fresh) made_.plan.packages.push_back({package.name, package.version, package.arch, package.source});
     return it->second;
   }
 
   const VerifyInput& input_;
   const Index* index_;
-  TypedVector<GuestNumber, GuestCounts>& counts_;
-  LinkPlan plan_;
+  MadePlan made_;
   std::map<std::string, PlanPackageNumber> numbers_;
 };
 
@@ -142,9 +141,8 @@ class Learner {
 
 }  // namespace
 
-LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index,
-                   TypedVector<GuestNumber, GuestCounts>& counts) {
-  PlanMaker maker(input, index, counts);
+MadePlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index) {
+  PlanMaker maker(input, index);
   Learner learner(index);
   for (size_t g = 0; g < verdicts.size(); ++g) {
     const CandidateGroup& group = input.candidates.groups[g];

@@ -8,10 +8,13 @@
 
 namespace vs::unify {
 
-// Turns verdicts into the plan. Counts the refused in `counts`; what was learned goes to the index
-// (unless that is null). With `reflink`, duplicates whose extents are shared already count as unified and
-// only one of them is kept, as the donor.
-LinkPlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index,
-                   TypedVector<GuestNumber, GuestCounts>& counts);
+struct MadePlan {
+  LinkPlan plan;
+  CountsByGuest counts;  // names that are not in the plan: skipped, by reason, or unified already
+};
+
+// Turns verdicts into the plan. What was learned goes to the index (unless that is null). With `reflink`,
+// duplicates whose extents are shared already count as unified and only one of them is kept, as the donor.
+MadePlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index);
 
 }  // namespace vs::unify

@@ -84,8 +84,7 @@ class LinkerTest : public unit::HostTest {
         {{CandidateNumber(0), CandidateNumber(1), CandidateNumber(2)}, {}, xxh128(content), 0, std::nullopt});
     std::vector<GroupVerdict> verdicts;
     verdicts.push_back(std::move(lie));
-    host().link_plan =
-        make_plan(host().verify_input(), std::move(verdicts), false, nullptr, host().files.counts);
+    host().link_plan = make_plan(host().verify_input(), std::move(verdicts), false, nullptr).plan;
     linker_.reset(new Linker(host().linker()));
   }
   uint64_t master_ino() { return host().masters.empty() ? 0 : host().masters.records().back().ino; }

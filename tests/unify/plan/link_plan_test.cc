@@ -46,7 +46,9 @@ class LinkPlanTest : public testing::Test {
     ASSERT_THAT(host_.candidates.groups, SizeIs(1));
   }
   LinkPlan make(std::vector<GroupVerdict> verdicts, bool reflink = false, Index* index = nullptr) {
-    return make_plan(host_.verify_input(), std::move(verdicts), reflink, index, host_.files.counts);
+    MadePlan made = make_plan(host_.verify_input(), std::move(verdicts), reflink, index);
+    host_.files.add(made.counts);
+    return std::move(made.plan);
   }
   unit::Host host_{{"a", "b", "c"}};
 };

@@ -206,13 +206,12 @@ TEST_F(VerifyTest, ComesToTheSameVerdictsWithAnyNumberOfThreads) {
   std::vector<std::string> plans;
   for (const size_t threads : {1, 2, 8}) {
     tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads);
-    auto counts = host_->files.counts;
-    const auto plan = make_plan(host_->verify_input(),
-                                verify_candidates(host_->verify_input(), nothing, host_->context.run), false,
-                                nullptr, counts);
+    const auto made =
+        make_plan(host_->verify_input(),
+                  verify_candidates(host_->verify_input(), nothing, host_->context.run), false, nullptr);
     PlanHeader header;
     for (const auto& guest : host_->guests) header.trees.push_back({guest.name, "", 0, 0});
-    plans.push_back(plan_text(header, plan, host_->files.table));
+    plans.push_back(plan_text(header, made.plan, host_->files.table));
   }
   EXPECT_EQ(plans[0], plans[1]);
   EXPECT_EQ(plans[0], plans[2]);
