@@ -57,7 +57,7 @@ TEST_F(ApplyTest, CountsWhatWasRefusedForItsGuest) {
   const UniqueFd writer(::open(host().path("b", "usr/x").c_str(), O_WRONLY | O_CLOEXEC));
   const auto result = apply();
   EXPECT_EQ(result.files_linked, 2u);
-  EXPECT_EQ(result.skipped.back()[static_cast<size_t>(Reason::busy)], 1u);
+  EXPECT_EQ(result.skipped[GuestNumber(1)][static_cast<size_t>(Reason::busy)], 1u);
   expect_tidy();
 }
 
