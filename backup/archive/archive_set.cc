@@ -15,6 +15,7 @@
 #include "core/escape.h"
 #include "core/full_read.h"
 #include "core/tree/dir_reader.h"
+#include "core/tree/file_time.h"
 
 namespace vs::backup {
 namespace {
@@ -66,7 +67,7 @@ int64_t now_ns() {
 }
 
 std::string stamp_of(int64_t ns) {
-  const time_t seconds = static_cast<time_t>(ns / 1'000'000'000);
+  const time_t seconds = timespec_of(ns).tv_sec;
   tm utc{};
   ::gmtime_r(&seconds, &utc);
   char text[32];

@@ -87,7 +87,7 @@ class ArchiveSet {
 };
 
 std::string archive_name(const CatalogHeader& header);
-std::string stamp_of(int64_t ns);
+std::string stamp_of(int64_t ns);  // or of a file's time (file_time.h)
 int64_t now_ns();
 
 // Drops directories that cannot be reached from the root any more (older records of what was deleted).

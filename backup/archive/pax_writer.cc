@@ -8,6 +8,7 @@
 
 #include "backup/source/inode_details.h"
 #include "core/error.h"
+#include "core/tree/file_time.h"
 
 namespace vs::backup {
 namespace {
@@ -55,9 +56,8 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-std::string time_text(int64_t ns) {
-  int64_t seconds = ns / 1'000'000'000, rest = ns % 1'000'000'000;
-  if (rest < 0) rest += 1'000'000'000, --seconds;
+std::string time_text(const timespec& time) {
+  const int64_t seconds = time.tv_sec, rest = time.tv_nsec;
   // -1.75 is written for -2 s + 0.25: the sign covers the fraction.
   std::string text = seconds < 0 && rest > 0 ? fmt::format("-{}.{:09}", -(seconds + 1), 1'000'000'000 - rest)
                                              : fmt::format("{}.{:09}", seconds, rest);
@@ -201,10 +201,10 @@ void write_number(char (&field)[width], std::string& pax, std::string_view key, 
 }
 
 void write_mtime(Header& header, std::string& pax, const TarEntry& entry) {
-  const int64_t ns = entry.mtime_ns;
-  const bool fits = octal(header.mtime, 12, ns >= 0 ? static_cast<uint64_t>(ns / 1'000'000'000) : 0);
-  const bool plain = ns >= 0 && ns % 1'000'000'000 == 0;
-  if ((!fits || !plain) && entry.type != 'h') record(pax, "mtime", time_text(ns));
+  const timespec time = timespec_of(entry.mtime_ns);
+  const bool fits = octal(header.mtime, 12, static_cast<uint64_t>(std::max<time_t>(time.tv_sec, 0)));
+  const bool plain = time.tv_sec >= 0 && time.tv_nsec == 0;
+  if ((!fits || !plain) && entry.type != 'h') record(pax, "mtime", time_text(time));
 }
 
 // Star's names; GNU tar has none, and eight octal digits hold what Linux has.

@@ -5,6 +5,7 @@
 #include "backup/cli/command.h"
 #include "backup/restore/stored_backups.h"
 #include "core/escape.h"
+#include "core/tree/file_time.h"
 
 namespace vs::backup {
 namespace {
@@ -15,6 +16,11 @@ struct ShowFlags : Options {
 
 std::string time_text(int64_t ns) {
   return stamp_of(ns);
+}
+
+// null where that many nanoseconds are no number of 64 bits.
+nlohmann::ordered_json nanoseconds(int64_t time) {
+  return in_nanoseconds(time) ? nlohmann::ordered_json(time) : nlohmann::ordered_json();
 }
 
 void show_one(const Command& command, const std::string& path, const Entry& entry) {
@@ -31,8 +37,9 @@ void show_one(const Command& command, const std::string& path, const Entry& entr
                 {"uid", entry.uid},
                 {"gid", entry.gid},
                 {"size", entry.size},
-                {"mtime_ns", entry.mtime_ns},
-                {"btime_ns", entry.btime_ns},
+                {"mtime", time_text(entry.mtime_ns)},
+                {"mtime_ns", nanoseconds(entry.mtime_ns)},
+                {"btime_ns", nanoseconds(entry.btime_ns)},
                 {"shared", entry.pool},
                 {"target", escaped(entry.target)},
                 {"flags", entry.flags},

@@ -5,15 +5,29 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdint>
+
 #include "core/escape.h"
+#include "core/tree/file_time.h"
 
 namespace vs::backup {
 namespace {
 
-timespec to_timespec(int64_t ns) {
-  int64_t seconds = ns / 1'000'000'000, rest = ns % 1'000'000'000;
-  if (rest < 0) rest += 1'000'000'000, --seconds;
-  return {static_cast<time_t>(seconds), static_cast<long>(rest)};
+// A filesystem takes a time that it cannot hold without a word, and keeps the nearest that it can.
+Result write_mtime(int fd, int64_t mtime_ns, const std::string& object) {
+  const timespec mtime = timespec_of(mtime_ns), times[2] = {{0, UTIME_OMIT}, mtime};
+  // Both kinds of descriptor, symlinks too: an empty path.
+  if (::utimensat(fd, "", times, AT_EMPTY_PATH) != 0) return problem_from_errno("set the times of", object);
+  if (mtime_ns <= kEarliestFileTime || mtime_ns >= kLatestFileTime)
+    return Problem{ERANGE, "its time was farther away than what a backup holds"};
+  // All hold these.
+  if (mtime.tv_sec >= INT32_MIN && mtime.tv_sec <= INT32_MAX) return Ok{};
+  const auto now = stat_fd(fd, object);
+  if (!now) return now.error();
+  if (timespec_of(now->mtime_ns).tv_sec != mtime.tv_sec)
+    return Problem{ERANGE, "this filesystem cannot hold its time, and has the nearest that it can"};
+  return Ok{};
 }
 
 }  // namespace
@@ -57,10 +71,7 @@ void give_attributes(const RestoreWork& work, int fd, const Entry& entry, const 
   work.check(work.shown(path), write_xattrs(fd, entry.xattrs, work.shown(path)));
   if (entry.type == 'f' || entry.type == 'd')
     work.check(work.shown(path), write_project(fd, entry.project, work.shown(path)));
-  const timespec times[2] = {{0, UTIME_OMIT}, to_timespec(entry.mtime_ns)};
-  // Both kinds of descriptor, symlinks too: an empty path.
-  if (::utimensat(fd, "", times, AT_EMPTY_PATH) != 0)
-    work.fail(work.shown(path), problem_from_errno("set the times of", work.shown(path)));
+  work.check(work.shown(path), write_mtime(fd, entry.mtime_ns, work.shown(path)));
 }
 
 }  // namespace vs::backup

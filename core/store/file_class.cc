@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "core/escape.h"
+#include "core/tree/file_time.h"
 
 namespace vs {
 namespace {
@@ -109,13 +110,7 @@ Result take_inherited_acl_off(int fd, const std::vector<Xattr>& wanted, const st
 }
 
 Result set_times(int fd, int64_t mtime_ns, const std::string& object) {
-  timespec mtime{};
-  mtime.tv_sec = mtime_ns / 1'000'000'000;
-  mtime.tv_nsec = mtime_ns % 1'000'000'000;
-  if (mtime.tv_nsec < 0) {
-    mtime.tv_nsec += 1'000'000'000;
-    --mtime.tv_sec;
-  }
+  const timespec mtime = timespec_of(mtime_ns);
   // atime = mtime: a master tells no guest when another last read it, until relatime moves it.
   const timespec times[2] = {mtime, mtime};
   if (::futimens(fd, times) != 0) return problem_from_errno("set times of", object);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/escape.h"
+#include "core/tree/file_time.h"
 #include "core/tree/nodev_mount.h"
 
 namespace vs {
@@ -23,8 +24,8 @@ constexpr size_t kPiece = 4000;
 
 constexpr int kTries = 20;
 
-int64_t nanoseconds(const statx_timestamp& t) {
-  return t.tv_sec * 1'000'000'000 + t.tv_nsec;
+int64_t time_of(const statx_timestamp& t) {
+  return file_time(t.tv_sec, t.tv_nsec);
 }
 
 Expected<FileStat> stat_with(int dir, const char* name, int flags, const std::string& object) {
@@ -37,9 +38,9 @@ Expected<FileStat> stat_with(int dir, const char* name, int flags, const std::st
   stat.mount_id = raw.stx_mnt_id;
   stat.size = raw.stx_size;
   stat.blocks = raw.stx_blocks;
-  stat.mtime_ns = nanoseconds(raw.stx_mtime);
-  stat.ctime_ns = nanoseconds(raw.stx_ctime);
-  stat.btime_ns = (raw.stx_mask & STATX_BTIME) != 0 ? nanoseconds(raw.stx_btime) : 0;
+  stat.mtime_ns = time_of(raw.stx_mtime);
+  stat.ctime_ns = time_of(raw.stx_ctime);
+  stat.btime_ns = (raw.stx_mask & STATX_BTIME) != 0 ? time_of(raw.stx_btime) : 0;
   stat.attributes = raw.stx_attributes;
   stat.mode = raw.stx_mode;
   stat.uid = raw.stx_uid;

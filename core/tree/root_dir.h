@@ -22,7 +22,7 @@
 
 namespace vs {
 
-// What statx tells and we use; times in ns since the epoch, device as in st_dev.
+// What statx tells and we use; times in ns since the epoch (file_time.h), device as in st_dev.
 struct FileStat {
   uint64_t dev = 0;
   uint64_t ino = 0;

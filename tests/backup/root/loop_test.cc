@@ -43,6 +43,36 @@ TEST_P(BackupOn, GivesBackEverythingAsOfEveryTime) {
 INSTANTIATE_TEST_SUITE_P(Filesystems, BackupOn, testing::Values("ext4", "xfs", "btrfs"),
                          [](const auto& one) { return std::string(one.param); });
 
+// ext4 holds those up to 2446, btrfs any: years 1, 1600, 1815 are the last three.
+TEST_P(BackupOn, GivesBackTimesOfAllCenturies) {
+  VS_NEEDS_FILESYSTEM(GetParam());
+  LoopFilesystem filesystem(GetParam(), 600);
+  BackupHost host(filesystem.path() + "/trees");
+  must_run({"bash", "-euc",
+            "mkdir -p '" + host.tree("alpha") + "/dir' '" + host.tree("beta") + "'; cd '" +
+                host.tree("alpha") +
+                "'; touch -d '2400-06-01 12:00:00.25 UTC' f2400; touch -d '1905-03-01 01:02:03.25 "
+                "UTC' f1905; touch -d '2262-04-12 UTC' f2262; touch -d '2239-05-10 UTC' f2239; ln -s "
+                "f link; touch -h -d '2390-01-01 UTC' link; touch -d '2300-01-01 UTC' dir"});
+  if (std::string(GetParam()) == "btrfs")
+    must_run({"bash", "-euc",
+              "cd '" + host.tree("alpha") +
+                  "'; touch -d '0001-01-01 UTC' f1; touch -d '1600-03-01 01:02:03.75 UTC' f1600; "
+                  "touch -d '1815-11-12 UTC' f1815; touch -d @2524608000000 far"});
+  ASSERT_EQ(host.create().exit_code, 0);
+  if (std::string(GetParam()) == "btrfs") {
+    // Farther than what a backup holds: named, not wrong without a word.
+    const RunResult back = host.vbackup("restore", {"--target", filesystem.path() + "/far", "alpha:far"});
+    EXPECT_EQ(back.exit_code, 3);
+    EXPECT_THAT(back.err, HasSubstr("alpha/far: its time was farther away"));
+    std::filesystem::remove(host.tree("alpha") + "/far");
+    ASSERT_EQ(host.create().exit_code, 0);
+  }
+  const auto restored = host.restored("r");
+  EXPECT_EQ(difference(everything_of(host.trees()), everything_of(restored)), "");
+  EXPECT_THAT(host.vbackup("show", {"alpha:f2400"}).out, HasSubstr("24000601T120000Z"));
+}
+
 TEST(BackupSnapshot, OnBtrfsASnapshotIsReadAndTheIndexKnowsItsInodes) {
   VS_NEEDS_FILESYSTEM("btrfs");
   LoopFilesystem filesystem("btrfs", 600);
