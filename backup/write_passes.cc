@@ -1,5 +1,7 @@
 #include "backup/write_passes.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -11,8 +13,13 @@ namespace {
 // large as they were meant to be.
 constexpr uint64_t kHeaderBytes = 1536;
 
-// Inodes held open at once, beside what the pipeline opens.
-constexpr size_t kMostHeld = 64;
+// Inodes held open at once, beside what the pipeline opens: when there are that many it is waited for them to
+// be read, so few are slow. The usual limit of a process, 1024 descriptors, gives 384.
+size_t most_held() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < 512) return 64;
+  return std::min<size_t>(4096, (limit.rlim_cur - 256) / 2);
+}
 
 template <class Call>
 void each_target(const std::vector<Target*>& targets, const Pipeline& pipeline, const Call& call) {
@@ -34,6 +41,7 @@ WritePasses::WritePasses(const RunView& run, ScannedHost& host, std::vector<bool
       context_(context),
       before_finish_(before_finish),
       blocks_(pipeline),
+      most_held_(most_held()),
       large_files_(run, targets, pipeline, blocks_, context) {}
 
 void WritePasses::write_shared() {
@@ -93,9 +101,8 @@ void WritePasses::try_other_names(const std::unordered_map<uint32_t, uint32_t>& 
   for (const uint32_t inode : nowhere) split_names(host_, names.of(inode));
 }
 
-// Descriptors are few: the limit of a process may be 256.
 void WritePasses::limit_held() {
-  if (++held_ < kMostHeld) return;
+  if (++held_ < most_held_) return;
   blocks_.drain();
   held_ = 0;
 }

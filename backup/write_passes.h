@@ -59,7 +59,8 @@ class WritePasses {
   RunContext& context_;
   const BeforeFinish& before_finish_;
   BlockStream blocks_;
-  size_t held_ = 0;                    // inodes held open since the last drain()
+  size_t held_ = 0;                    // inodes held open since the last drain() ...
+  const size_t most_held_;             // ... and when it is time for one
   std::unique_ptr<OtherNames> names_;  // of the guest that is written, when they were needed
   LargeFiles large_files_;
 };
