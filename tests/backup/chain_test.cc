@@ -82,23 +82,31 @@ TEST_F(ChainTest, AfterAHoleTheNextRunBeginsAnew) {
   EXPECT_EQ(read_file(dir_ / "fourth/g/sub/f"), "4");
 }
 
-// What is in the place of the archive before is of the same guest, chain and number, and not what was there.
+// What is in the place of the archive before has its name, its number and its stamp, and is not what was
+// there: of a set that was copied, and continued at both places in the same second.
 TEST_F(ChainTest, AnArchiveThatIsNotTheOneItStandsForIsFound) {
   night("1");
-  fs::copy(set_, dir_ / "other");
-  fs::copy(dir_ / "state", dir_ / "state-before", fs::copy_options::recursive);
-  const std::string second = night("2"), third = night("3");
-  // The same night once more, elsewhere, with other bytes: a host that was set back.
-  const std::string mine = set_;
-  set_ = dir_ / "other";
-  const std::string other = night("X");
-  set_ = mine;
-  ASSERT_NE(other, second);
-  for (const char* suffix : {".tar.zst", ".catalog"}) {
-    fs::rename(set_ + "/g-inc-" + second + suffix, dir_ / ("away" + std::string(suffix)));
-    fs::copy(dir_ / ("other/g-inc-" + other + suffix), set_ + "/g-inc-" + other + suffix);
+  const std::string mine = set_, other = dir_ / "other", other_tree = dir_ / "other-tree";
+  fs::create_directories(other_tree);
+  write_file(other_tree + "/f", "X");
+  std::string same;
+  for (int i = 0; i < 20 && same.empty(); ++i) {
+    fs::remove_all(other);
+    fs::copy(mine, other);
+    Process elsewhere({vbackup_path(), "create", "--to", other, "--state", dir_ / "other-state", "--tree",
+                       "g=" + other_tree, "--progress", "never", "--consistency", "live"});
+    const std::string stamp = night("2");
+    ASSERT_EQ(elsewhere.wait().exit_code, 0);
+    if (fs::exists(other + "/g-inc-" + stamp + ".catalog")) same = stamp;
   }
-  EXPECT_EQ(restore("g@" + third, "third").exit_code, 2);
+  ASSERT_FALSE(same.empty()) << "never in the same second";
+  const std::string third = night("3");
+  for (const char* suffix : {".tar.zst", ".catalog"})
+    fs::copy(other + "/g-inc-" + same + suffix, mine + "/g-inc-" + same + suffix,
+             fs::copy_options::overwrite_existing);
+  const RunResult result = restore("g@" + third, "third");
+  EXPECT_EQ(result.exit_code, 2) << result.out;
+  EXPECT_THAT(result.err, HasSubstr("is not the archive that the one after it was made from"));
   EXPECT_EQ(vbackup("check").exit_code, 1);
 }
 

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "core/cgroup_freeze.h"
+#include "core/guest_freezer.h"
 #include "isolation/context/cgroup.h"
 #include "tests/isolation/root/attempts.h"
 #include "tests/isolation/root/isolation_host.h"
