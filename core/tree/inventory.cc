@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "core/escape.h"
 #include "core/tree/nodev_mount.h"
@@ -118,17 +119,19 @@ void refuse_overlaps(const std::vector<Guest>& guests) {
 
 }  // namespace
 
-std::vector<Guest> find_guests(const InventoryOptions& options, std::vector<std::string>& warnings) {
+std::vector<Guest> find_guests(const InventoryOptions& options, std::vector<std::string>& warnings,
+                               std::vector<std::string>* left_out) {
   const bool named = !options.trees.empty();
   std::vector<Guest> guests;
+  std::set<std::string> names;
   for (auto& found : named ? parse_trees(options.trees) : look_around(options)) {
-    for (const auto& other : guests)
-      if (other.name == found.name) throw Error("two trees are named " + found.name, Exit::usage);
+    if (!names.insert(found.name).second) throw Error("two trees are named " + found.name, Exit::usage);
     try {
       if (!named) check_name(found.name, escaped(found.path));
       guests.push_back({found.name, found.source, RootDir(found.path)});
     } catch (const Error& error) {
-      if (named) throw;
+      if (named && !options.leave_out_trees) throw;
+      if (left_out != nullptr) left_out->push_back(found.name);
       warnings.push_back(fmt::format("{} left out: {}", escaped(found.name), error.what()));
     }
   }

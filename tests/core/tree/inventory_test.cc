@@ -111,6 +111,16 @@ TEST_F(InventoryTest, RefusesWhatIsNoDirectory) {
   EXPECT_THAT(refusal({tree("a", "file")}), HasSubstr(dir_ / "file"));
 }
 
+TEST_F(InventoryTest, LeavesOutNamedTreesThatCannotBeOpenedWhereThatIsAskedFor) {
+  options_.leave_out_trees = true;
+  options_.trees = {tree("a", "one"), tree("b", "none"), tree("c", "two")};
+  std::vector<std::string> left_out;
+  EXPECT_EQ(find_guests(options_, warnings_, &left_out).size(), 2u);
+  EXPECT_THAT(left_out, ElementsAre("b"));
+  EXPECT_THAT(warnings_, ElementsAre(HasSubstr(dir_ / "none")));
+  EXPECT_THAT(refusal({tree("b", "none"), tree("b", "one")}), HasSubstr("named b"));
+}
+
 TEST_F(InventoryTest, RefusesTheRootOfTheHostByWhateverName) {
   for (const std::string path : {"/", "//", "/.", "/tmp/.."})
     EXPECT_THAT(refusal({"a=" + path}), HasSubstr("root of this host")) << path;
