@@ -54,9 +54,9 @@ KnownInodes know(const ScannedHost& host, const InodeIndex* index, const std::st
   return find_known(host, index, stamp, options.verify_sample);
 }
 
-void begin(const std::vector<Target*>& targets, const RunView& run, RunContext& context) {
+void begin(Pipeline& pipeline, const RunView& run, RunContext& context) {
   const auto timed = context.timer.time("prepare");
-  for (Target* target : targets) target->begin(run);
+  pipeline.each_target([&](Target& target) { target.begin(run); });
 }
 
 void write_shared(WritePasses& passes, RunContext& context) {
@@ -71,18 +71,6 @@ void write_guests(WritePasses& passes, size_t guests, Pipeline& pipeline, RunCon
     passes.write_guest(guest);
   }
   pipeline.drain();
-}
-
-// Returns how many targets failed.
-uint64_t finish(const std::vector<Target*>& targets, const Pipeline& pipeline) {
-  uint64_t failed = 0;
-  for (size_t t = 0; t < targets.size(); ++t) {
-    if (pipeline.failed(t))
-      ++failed;
-    else
-      targets[t]->finish();
-  }
-  return failed;
 }
 
 void learn(Learner& learner, RunContext& context) {
@@ -147,17 +135,18 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   const KnownInodes known = know(host, index.get(), result.stamp, options, context);
   count(result, host, known);
 
-  // 4. Each target looks at what it has. After it a target that cannot be written to has ended the run,
-  //    and nothing was read in vain.
   ReadInodes read(host, known.details);
   std::vector<bool> gone(host.inodes.size());
   const RunView run{host, known.details, read, gone, result.stamp, options.consistency, context.log};
   Learner learner(index.get(), options.moment_ns, context.log);
-  begin(targets, run, context);
-
   try {
     Pipeline pipeline(
         run, read, targets, [&](auto&& some) { learner.add(std::move(some)); }, context);
+
+    // 4. Each target looks at what it has. After it a target that cannot be written to is left out, and
+    //    nothing is read for it.
+    begin(pipeline, run, context);
+
     WritePasses passes(run, host, gone, known.sample, targets, pipeline, options.before_finish, context);
     context.progress.start("writing", "objects", 0);
 
@@ -170,7 +159,8 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
     write_guests(passes, host.guests.size(), pipeline, context);
 
     // 7. What a target has left to do: a single archive gets its catalog and its name here.
-    result.failed_targets = finish(targets, pipeline);
+    pipeline.each_target([](Target& target) { target.finish(); });
+    result.failed_targets = pipeline.failed();
     context.progress.finish();
     result.counts = pipeline.counts();
   } catch (...) {

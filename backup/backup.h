@@ -17,6 +17,7 @@
 // next guest's, and the index only ever says what was true.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -50,7 +51,11 @@ struct CreateResult {
   uint64_t guests = 0, names = 0, inodes = 0, directories = 0, shared = 0, known = 0;
   uint64_t subvolumes_left_out = 0;
   PipelineCounts counts;
-  uint64_t failed_targets = 0;
+  // By number: something of this target failed. Each was named; the others are whole.
+  std::vector<bool> failed_targets;
+  bool all_targets() const {
+    return std::find(failed_targets.begin(), failed_targets.end(), true) == failed_targets.end();
+  }
 };
 
 // Until a stamp taken now is later than this one; throws if that is in the future.

@@ -54,8 +54,16 @@ std::vector<FrozenResult> freeze_delta(const std::vector<std::pair<std::string, 
     one.guest = name;
     // All that can be done before is: the set is opened, the second of the last stamp is over.
     OpenedTargets opened = freeze.open_targets(name);
+    one.target_left_out = opened.left_out != 0;
     std::vector<Guest> guests;
-    guests.push_back({name, "--tree", RootDir(path)});
+    try {
+      guests.push_back({name, "--tree", RootDir(path)});
+    } catch (const Error& error) {  // its tree is not there any more
+      one.why_not = error.what();
+      context.log.object_failed(escaped(name) + " was archived live: " + one.why_not);
+      results.push_back(std::move(one));
+      continue;
+    }
     wait_for_next_stamp(opened.last_stamp);
     const auto begin = Clock::now();
     auto frozen = freezer.freeze(guests.front(), freeze.budget);

@@ -26,13 +26,15 @@ struct FrozenResult {
   bool frozen = false;  // there is an archive of it as it stood still
   bool running = true;  // false: there was nothing to freeze
   std::string why_not;
-  double seconds = 0;  // for which it stood still
+  bool target_left_out = false;  // one could not be opened
+  double seconds = 0;            // for which it stood still
   CreateResult result;
 };
 
 struct OpenedTargets {
   std::vector<std::unique_ptr<Target>> targets;
   std::string last_stamp;  // of this guest
+  uint64_t left_out = 0;   // that could not be opened; each was named
 };
 
 struct FreezeOptions {

@@ -66,6 +66,26 @@ bool Pipeline::failed(size_t target) const {
   return failed_[target];
 }
 
+std::vector<bool> Pipeline::failed() const {
+  const std::lock_guard lock(mutex_);
+  return failed_;
+}
+
+void Pipeline::fail(size_t target, const Error& error) {
+  if (error.code() == Exit::interrupted) throw error;
+  const std::string what = targets_[target]->describe() + ": " + error.what();
+  // The only one: what it says ends the run.
+  if (targets_.size() == 1) throw Error(what, error.code());
+  {
+    const std::lock_guard lock(mutex_);
+    if (failed_[target]) return;  // several workers may find the same
+    failed_[target] = true;
+  }
+  context_.log.error(what + "; it is left out from here on");
+  const std::vector<bool> all = failed();
+  if (std::find(all.begin(), all.end(), false) == all.end()) throw Error("no target is left to write to");
+}
+
 void Pipeline::work(std::stop_token stop) {
   for (;;) {
     std::unique_lock lock(mutex_);
@@ -130,8 +150,10 @@ void Pipeline::process_item(size_t number, BlockResult& result, Raw& raw) {
   for (size_t t = 0; t < targets_.size(); ++t) {
     if ((item.wanted >> t & 1) == 0) continue;
     const uint64_t at = raw[t].size();
-    if (targets_[t]->append(item, object.inode, object.details, object.content, raw[t]))
-      result.encoded[t].placed.push_back({number, at});
+    with_target(t, [&](Target& target) {
+      if (target.append(item, object.inode, object.details, object.content, raw[t]))
+        result.encoded[t].placed.push_back({number, at});
+    });
   }
 }
 
@@ -152,7 +174,8 @@ void Pipeline::process_part(size_t number, BlockResult& result, Raw& raw) {
     if ((item.wanted >> t & 1) == 0) continue;
     if (item.part == 0) {
       result.encoded[t].placed.push_back({number, raw[t].size()});
-      targets_[t]->append(item, large.inode, large.details, large.map, raw[t]);
+      with_target(
+          t, [&](Target& target) { target.append(item, large.inode, large.details, large.map, raw[t]); });
     }
     raw[t] += data;
     if (last && stored % 512 != 0) raw[t].append(512 - stored % 512, '\0');
@@ -275,7 +298,8 @@ void Pipeline::take_in_order(uint64_t number, BlockResult result) {
 void Pipeline::take(BlockResult& result) {
   merge(result);
   for (size_t t = 0; t < targets_.size(); ++t)
-    if (result.encoded[t].size != 0 && !failed(t)) hand_to(t, result);
+    if (result.encoded[t].size != 0 && !failed(t))
+      with_target(t, [&](Target& target) { target.take(result.block.items, std::move(result.encoded[t])); });
   if (!result.learned.empty()) learn_(std::move(result.learned));
   context_.progress.add(result.block.items.size());
   if (result.block.then) result.block.then();
@@ -297,18 +321,6 @@ void Pipeline::merge_large(Item& item, BlockResult& result) {
   if (!large.details.inconsistent)
     result.learned.push_back({run_.host.filesystems[large.inode.slot], large.inode, large.details,
                               large.opened_ns, large.doubt_ns});
-}
-
-// A target that fails is left out from then on; the run ends when there is none left.
-void Pipeline::hand_to(size_t target, BlockResult& result) {
-  try {
-    targets_[target]->take(result.block.items, std::move(result.encoded[target]));
-  } catch (const Error& error) {
-    context_.log.error(targets_[target]->describe() + ": " + error.what());
-    const std::lock_guard lock(mutex_);
-    failed_[target] = true;
-    if (std::find(failed_.begin(), failed_.end(), false) == failed_.end()) throw;
-  }
 }
 
 }  // namespace vs::backup

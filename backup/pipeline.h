@@ -60,6 +60,23 @@ class Pipeline {
   void push(Block block);  // waits for room; throws what ended the run
   void drain();            // until everything pushed was taken
   bool failed(size_t target) const;
+  std::vector<bool> failed() const;
+  // Calls `call` with the target, or with each that has not failed. An Error that it throws fails that
+  // target: it is named and left out from then on, and the others go on. Throws when none is left. For any
+  // thread.
+  template <class Call>
+  void with_target(size_t target, const Call& call) {
+    try {
+      call(*targets_[target]);
+    } catch (const Error& error) {
+      fail(target, error);
+    }
+  }
+  template <class Call>
+  void each_target(const Call& call) {
+    for (size_t target = 0; target < targets_.size(); ++target)
+      if (!failed(target)) with_target(target, call);
+  }
   // A large file, whole after drain(), is what it will be: counts and names what is wrong with it.
   void settled(const Item& item);
   const ReadInodes& read_inodes() const { return read_; }  // after drain() only
@@ -88,7 +105,7 @@ class Pipeline {
   void take(BlockResult& result);
   void merge(BlockResult& result);
   void merge_large(Item& item, BlockResult& result);
-  void hand_to(size_t target, BlockResult& result);
+  void fail(size_t target, const Error& error);
   std::string shown(const Item& item) const;
 
   const RunView& run_;

@@ -21,12 +21,6 @@ size_t most_held() {
   return std::min<size_t>(4096, (limit.rlim_cur - 256) / 2);
 }
 
-template <class Call>
-void each_target(const std::vector<Target*>& targets, const Pipeline& pipeline, const Call& call) {
-  for (size_t t = 0; t < targets.size(); ++t)
-    if (!pipeline.failed(t)) call(*targets[t]);
-}
-
 }  // namespace
 
 WritePasses::WritePasses(const RunView& run, ScannedHost& host, std::vector<bool>& gone,
@@ -52,7 +46,10 @@ void WritePasses::write_shared() {
     Item item = item_of(Item::Kind::shared, i);
     item.path = host_.first_path(inode);
     for (size_t t = 0; t < targets_.size(); ++t)
-      if (!pipeline_.failed(t) && targets_[t]->wants_shared(i) != DirectoryWants::no) item.wanted |= 1u << t;
+      if (!pipeline_.failed(t))
+        pipeline_.with_target(t, [&](Target& target) {
+          if (target.wants_shared(i) != DirectoryWants::no) item.wanted |= 1u << t;
+        });
     item.last_try = inode.names < 2;
     if (!item.last_try && will_read(item)) wanted.emplace(i, item.wanted);
     plan_item(std::move(item));
@@ -61,9 +58,9 @@ void WritePasses::write_shared() {
   blocks_.drain();
   try_other_names(wanted);
   // What the sink calls refers to what outlives the pipeline: this object goes before it when a run fails.
-  blocks_.end_block([&targets = targets_, &pipeline = pipeline_, &before = before_finish_] {
+  blocks_.end_block([&pipeline = pipeline_, &before = before_finish_] {
     if (before.must_hold) before.must_hold();
-    each_target(targets, pipeline, [](Target& target) { target.end_shared(); });
+    pipeline.each_target([](Target& target) { target.end_shared(); });
   });
   // Nothing is under way after this, so what the sink merged may be looked at: names of what is gone are not
   // planned.
@@ -109,7 +106,7 @@ void WritePasses::limit_held() {
 
 void WritePasses::write_guest(uint32_t guest) {
   names_.reset();
-  each_target(targets_, pipeline_, [&](Target& target) { target.begin_guest(guest); });
+  pipeline_.each_target([&](Target& target) { target.begin_guest(guest); });
   std::vector<std::pair<uint32_t, std::string>> stack{{host_.trees[guest].root, ""}};
   while (!stack.empty()) {
     const auto [dir, path] = std::move(stack.back());
@@ -121,10 +118,10 @@ void WritePasses::write_guest(uint32_t guest) {
         stack.emplace_back(inode.dir, join_path(path, host_.trees[guest].name(it->name)));
   }
   large_files_.settle_all();
-  blocks_.end_block([&targets = targets_, &pipeline = pipeline_, &before = before_finish_, guest] {
+  blocks_.end_block([&pipeline = pipeline_, &before = before_finish_, guest] {
     if (before.must_hold) before.must_hold();
     if (before.was_read) before.was_read(guest);
-    each_target(targets, pipeline, [guest](Target& target) { target.end_guest(guest); });
+    pipeline.each_target([guest](Target& target) { target.end_guest(guest); });
   });
 }
 
@@ -139,12 +136,10 @@ Item WritePasses::item_of(Item::Kind kind, uint32_t inode) const {
 
 std::vector<DirectoryWants> WritePasses::ask_targets(uint32_t guest, uint32_t dir, const std::string& path) {
   std::vector<DirectoryWants> wants(targets_.size());
-  for (size_t t = 0; t < targets_.size(); ++t) {
-    if (pipeline_.failed(t))
-      wants[t].children.assign(host_.dirs[dir].children.size(), DirectoryWants::no);
-    else
-      wants[t] = targets_[t]->plan_directory(guest, dir, path);
-  }
+  for (auto& none : wants) none.children.assign(host_.dirs[dir].children.size(), DirectoryWants::no);
+  for (size_t t = 0; t < targets_.size(); ++t)
+    if (!pipeline_.failed(t))
+      pipeline_.with_target(t, [&](Target& target) { wants[t] = target.plan_directory(guest, dir, path); });
   return wants;
 }
 

@@ -16,7 +16,7 @@
 namespace vs::backup {
 
 // Called by the sink when everything of an archive was read, right before it is finished. If one throws, the
-// archive gets no name and the run ends.
+// archive gets no name and the run ends, for all targets.
 struct BeforeFinish {
   std::function<void()> must_hold;
   std::function<void(uint32_t guest)> was_read;

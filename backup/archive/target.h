@@ -8,7 +8,8 @@
 // Threads: begin(), wants_shared(), begin_guest() and plan_directory() come from the planner's thread; has()
 // and may_have() from it and from workers. append() comes from any number of workers at once and must be a
 // function of what the planner fixed before. take(), end_shared() and end_guest() come from the sink, in the
-// order of the plan, one at a time. An Error that one target throws ends this target, not the run.
+// order of the plan, one at a time. An Error that one target throws, in any of these calls, ends this target,
+// not the run; the run ends when none is left.
 #pragma once
 
 #include <memory>

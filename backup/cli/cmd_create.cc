@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "backup/archive/set_target.h"
@@ -25,21 +26,28 @@ struct CreateFlags : Options {
   bool full = false, all = false, cross_mounts = false, no_subvolumes = false;
 };
 
+// A vserver whose tree is not there is named and left out: the others shall not be without a backup for it.
 std::vector<Guest> chosen_guests(const CreateFlags& options, RunContext& context) {
   InventoryOptions inventory;
   inventory.trees = options.trees;
-  std::vector<std::string> warnings;
-  auto guests = find_guests(inventory, warnings);
+  inventory.leave_out_trees = true;
+  std::vector<std::string> warnings, left_out;
+  auto guests = find_guests(inventory, warnings, &left_out);
   for (const auto& warning : warnings) context.log.object_failed(warning);
   for (const auto& name : options.guests)
-    if (std::none_of(guests.begin(), guests.end(), [&](const Guest& guest) { return guest.name == name; }))
-      throw Error("no vserver is named " + escaped(name), Exit::usage);
+    if (std::none_of(guests.begin(), guests.end(), [&](const Guest& guest) { return guest.name == name; }) &&
+        std::find(left_out.begin(), left_out.end(), name) == left_out.end()) {
+      if (options.guests.size() == 1) throw Error("no vserver is named " + escaped(name), Exit::usage);
+      context.log.object_failed("no vserver is named " + escaped(name) + "; it is left out");
+      left_out.push_back(name);
+    }
   if (!options.guests.empty()) {
     if (options.all) throw Error("--all and names of vservers exclude each other", Exit::usage);
     std::erase_if(guests, [&](const Guest& guest) {
       return std::find(options.guests.begin(), options.guests.end(), guest.name) == options.guests.end();
     });
   }
+  if (guests.empty() && !left_out.empty()) throw Error("no vserver is left to archive");
   if (guests.empty()) throw Error("no vserver found; name trees with --tree NAME=DIR", Exit::usage);
   return guests;
 }
@@ -77,29 +85,59 @@ void read_snapshots(const CreateFlags& options, std::vector<Guest>& guests, Snap
   };
 }
 
-// The guests once more while they stand still, each in turn.
-std::vector<FrozenResult> freeze_guests(const CreateFlags& options,
+// A target that cannot be opened is named and left out, unless it is the only one.
+class TargetOpener {
+ public:
+  TargetOpener(size_t wanted, OpenedTargets& opened, RunContext& context)
+      : wanted_(wanted), opened_(opened), context_(context) {}
+  // Returns whether it is open. `open` makes it, and throws what is wrong with it.
+  bool open(const std::string& shown, const std::function<std::unique_ptr<Target>()>& open) {
+    try {
+      opened_.targets.push_back(open());
+      return true;
+    } catch (const Error& error) {
+      if (wanted_ == 1) throw;
+      context_.log.error(fmt::format("{}: {}; it is left out", escaped(shown), error.what()));
+      ++opened_.left_out;
+      return false;
+    }
+  }
+  void need_one() const {
+    if (opened_.targets.empty()) throw Error("no target is left to write to");
+  }
+
+ private:
+  const size_t wanted_;
+  OpenedTargets& opened_;
+  RunContext& context_;
+};
+
+// The guests once more while they stand still, each in turn. `sets`: that the live pass wrote.
+std::vector<FrozenResult> freeze_guests(const CreateFlags& options, const std::vector<std::string>& sets,
                                         const std::vector<std::pair<std::string, std::string>>& trees,
                                         const CreateOptions& create, RunContext& context) {
   const bool must = options.consistency == "frozen";
   // A single archive is written once, and what was read live is in it.
-  const bool wanted = must || (options.consistency == "auto" && create.consistency == "live" &&
-                               options.freeze_budget != 0 && !options.to.empty());
-  if (!wanted) return {};
+  const bool wanted =
+      must || (options.consistency == "auto" && create.consistency == "live" && options.freeze_budget != 0);
+  if (!wanted || sets.empty()) return {};
   if (!must && cgroup2_mount().empty()) return {};
   const auto freezer = make_cgroup_freezer();
   FreezeOptions freeze;
   freeze.budget = std::chrono::seconds(options.freeze_budget);
   freeze.open_targets = [&](const std::string& guest) {
     OpenedTargets opened;
-    for (const auto& to : options.to) {
-      // Always an incremental of the live pass, whose chain may just have become as long as it may: a full
-      // would take long, and the guest waits.
-      auto target = std::make_unique<SetTarget>(
-          set_path(to), ArchiveOptions{static_cast<int>(options.level), false, options.longest_chain + 1});
-      opened.last_stamp = std::max(opened.last_stamp, target->last_stamp_of(guest));
-      opened.targets.push_back(std::move(target));
-    }
+    TargetOpener opener(sets.size(), opened, context);
+    for (const auto& set : sets)
+      opener.open("archive:" + set, [&] {
+        // Always an incremental of the live pass, whose chain may just have become as long as it may: a full
+        // would take long, and the guest waits.
+        auto target = std::make_unique<SetTarget>(
+            set, ArchiveOptions{static_cast<int>(options.level), false, options.longest_chain + 1});
+        opened.last_stamp = std::max(opened.last_stamp, target->last_stamp_of(guest));
+        return target;
+      });
+    opener.need_one();
     return opened;
   };
   return freeze_delta(trees, freeze, *freezer, create, context);
@@ -120,19 +158,44 @@ void check_flags(const CreateFlags& options) {
         Exit::usage);
 }
 
-// All targets, locked; the last stamp that any of them has.
-OpenedTargets open_targets(const CreateFlags& options) {
+struct CreateTargets {
   OpenedTargets opened;
+  std::vector<std::string>
+      sets;  // directories of the first of these targets; the last one may be a single archive
+};
+
+// All targets that can be opened, locked; the last stamp that any of them has.
+CreateTargets open_targets(const CreateFlags& options, RunContext& context) {
+  const size_t wanted = options.to.size() + (options.single.empty() ? 0 : 1);
+  if (wanted > 32) throw Error("at most 32 targets in one run", Exit::usage);
+  std::vector<std::string> dirs;  // all of them first: what makes no sense is no target that is not there
+  for (const auto& to : options.to) dirs.push_back(set_path(to));
+  CreateTargets targets;
   const ArchiveOptions archive{static_cast<int>(options.level), options.full, options.longest_chain};
-  for (const auto& to : options.to) {
-    auto target = std::make_unique<SetTarget>(set_path(to), archive);
-    opened.last_stamp = std::max(opened.last_stamp, target->last_stamp());
-    opened.targets.push_back(std::move(target));
+  TargetOpener opener(wanted, targets.opened, context);
+  for (const auto& dir : dirs) {
+    const bool open = opener.open("archive:" + dir, [&] {
+      auto target = std::make_unique<SetTarget>(dir, archive);
+      // Here, because a set with a stamp in the future has trouble of its own.
+      wait_for_next_stamp(target->last_stamp());
+      targets.opened.last_stamp = std::max(targets.opened.last_stamp, target->last_stamp());
+      return target;
+    });
+    if (open) targets.sets.push_back(dir);
   }
   if (!options.single.empty())
-    opened.targets.push_back(std::make_unique<SingleTarget>(options.single, archive.level));
-  if (opened.targets.size() > 32) throw Error("at most 32 targets in one run", Exit::usage);
-  return opened;
+    opener.open(options.single,
+                [&] { return std::make_unique<SingleTarget>(options.single, archive.level); });
+  opener.need_one();
+  return targets;
+}
+
+// Of the sets, those that the run wrote whole.
+std::vector<std::string> whole_sets(const CreateTargets& targets, const CreateResult& result) {
+  std::vector<std::string> whole;
+  for (size_t t = 0; t < targets.sets.size(); ++t)
+    if (!result.failed_targets[t]) whole.push_back(targets.sets[t]);
+  return whole;
 }
 
 using Json = nlohmann::ordered_json;
@@ -160,7 +223,8 @@ Stored stored_in(const std::vector<std::unique_ptr<Target>>& targets) {
 struct StoodStill {
   Json guests = Json::array();
   std::string text;
-  bool all = true;  // each that runs was frozen, and all of it was stored
+  bool all = true;          // each that runs was frozen, and all of it was stored
+  bool all_targets = true;  // in all targets
 };
 
 StoodStill stood_still(const std::vector<FrozenResult>& results) {
@@ -179,12 +243,13 @@ StoodStill stood_still(const std::vector<FrozenResult>& results) {
       all.text +=
           fmt::format("\n{} stood still for {:.2f} s: {} files read again ({})", one.guest, one.seconds,
                       one.result.counts.files_read, size_text(one.result.counts.bytes_read));
-    all.all = all.all && (one.frozen || !one.running) && one.result.failed_targets == 0;
+    all.all_targets = all.all_targets && !one.target_left_out && one.result.all_targets();
+    all.all = all.all && (one.frozen || !one.running) && all.all_targets;
   }
   return all;
 }
 
-Json summary_of(const CreateResult& result, const Stored& stored, const StoodStill& frozen,
+Json summary_of(const CreateResult& result, uint64_t left_out, const Stored& stored, const StoodStill& frozen,
                 const std::string& consistency) {
   const auto& c = result.counts;
   return {{"guests", result.guests},
@@ -203,6 +268,8 @@ Json summary_of(const CreateResult& result, const Stored& stored, const StoodSti
           {"inconsistent", c.inconsistent},
           {"verified", c.verified},
           {"alarms", c.alarms},
+          {"failed_targets", left_out + static_cast<uint64_t>(std::count(result.failed_targets.begin(),
+                                                                         result.failed_targets.end(), true))},
           {"consistency", consistency},
           {"frozen", frozen.guests},
           {"stamp", result.stamp},
@@ -247,7 +314,8 @@ Exit create(CreateFlags& options) {
       command.print(fmt::format("would back up {} ({})", guest.name, escaped(guest.root.path())));
     return command.finish("create", {{"guests", guests.size()}, {"dry_run", true}}, "");
   }
-  OpenedTargets opened = open_targets(options);
+  CreateTargets targets = open_targets(options, context);
+  OpenedTargets& opened = targets.opened;
   const UniqueFd state = value_or_throw(open_private_dir(options.state, true));
   const HostLock lock(state.get(), "lock", options.state + "/lock");
   CreateOptions create = create_options(options);
@@ -260,11 +328,15 @@ Exit create(CreateFlags& options) {
       create_backup(std::move(guests), opened.targets, opened.last_stamp, create, context);
   const Stored stored = stored_in(opened.targets);
   opened.targets.clear();  // gives their locks back
-  const StoodStill frozen = stood_still(freeze_guests(options, trees, create, context));
-  const Exit code = command.finish("create", summary_of(result, stored, frozen, create.consistency),
-                                   text_of(result, stored, frozen, create.consistency));
+  const StoodStill frozen =
+      stood_still(freeze_guests(options, whole_sets(targets, result), trees, create, context));
+  const Exit code =
+      command.finish("create", summary_of(result, opened.left_out, stored, frozen, create.consistency),
+                     text_of(result, stored, frozen, create.consistency));
   const bool not_frozen = options.consistency == "frozen" && !frozen.all;
-  return result.failed_targets != 0 || result.counts.alarms != 0 || not_frozen ? Exit::failed : code;
+  if (result.counts.alarms != 0 || not_frozen) return Exit::failed;
+  const bool all_targets = opened.left_out == 0 && result.all_targets() && frozen.all_targets;
+  return code == Exit::done && !all_targets ? Exit::skipped : code;
 }
 
 }  // namespace
@@ -301,7 +373,8 @@ void add_create(CommandLine& line) {
   verb.arguments("GUEST", options.guests, "vservers [all]", false);
   verb.footer(
       exit_codes("0 done, 1 failed (or a sample differed: see ALARM), 2 usage, 3 some objects could not be "
-                 "read, 11 another run holds the set, 130 interrupted",
+                 "read or one of several targets could not be written, 11 another run holds the set, 130 "
+                 "interrupted",
                  "vbackup create --to archive:/backup/vservers"));
   verb.action([] { return create(options); });
 }
