@@ -14,8 +14,10 @@ namespace vs::backup {
 namespace {
 
 constexpr size_t kBlock = 512;
-// libarchive 3.6 refuses pax headers above 1 MiB; a longer directory list goes into an entry of GNU's type D,
-// which both GNU tar and libarchive read.
+// libarchive 3.6 refuses pax headers above 1 MiB, and reads nothing behind one.
+constexpr size_t kPaxLimit = size_t{1} << 20;
+// A longer directory list, with the path before it, goes into an entry of GNU's type D, which both GNU tar
+// and libarchive read.
 constexpr size_t kLongList = 900'000;
 
 struct Header {
@@ -135,14 +137,21 @@ std::string sparse_map(const TarEntry& entry) {
   return map;
 }
 
-void attribute_records(std::string& pax, std::string_view xattrs) {
+// Of one inode there may be any number: those for which `room` is left. vbackup restores all of them from its
+// catalog.
+void attribute_records(std::string& pax, std::string_view xattrs, size_t room) {
+  std::string records;
   for (const auto& [name, value] : decode_xattrs(xattrs)) {
     // An '=' would end the keyword; no tool has a way around that. vbackup restores such names from its
     // catalog.
     if (name.find('=') != std::string::npos) continue;
-    record(pax, "SCHILY.xattr." + name, value);
-    if (name == "system.posix_acl_access") record(pax, "SCHILY.acl.access", acl_text(value));
-    if (name == "system.posix_acl_default") record(pax, "SCHILY.acl.default", acl_text(value));
+    records.clear();
+    record(records, "SCHILY.xattr." + name, value);
+    if (name == "system.posix_acl_access") record(records, "SCHILY.acl.access", acl_text(value));
+    if (name == "system.posix_acl_default") record(records, "SCHILY.acl.default", acl_text(value));
+    if (records.size() > room) continue;
+    room -= records.size();
+    pax += records;
   }
 }
 
@@ -159,7 +168,7 @@ uint64_t data_size(const TarEntry& entry) {
 }
 
 bool list_is_long(const TarEntry& entry) {
-  return entry.dumpdir.size() > kLongList;
+  return entry.dumpdir.size() + entry.path.size() > kLongList;
 }
 
 Header header_for(const TarEntry& entry) {
@@ -252,8 +261,11 @@ uint64_t append_header(std::string& out, const TarEntry& entry) {
   write_number(header.size, pax, "size", list_aside ? entry.dumpdir.size() : map.size() + data);
   write_mtime(header, pax, entry);
   write_device(header, pax, entry);
-  if (entry.type != 'h') attribute_records(pax, entry.xattrs);
-  if (!entry.dumpdir.empty() && !list_aside) record(pax, "GNU.dumpdir", entry.dumpdir);
+  std::string list;
+  if (!entry.dumpdir.empty() && !list_aside) record(list, "GNU.dumpdir", entry.dumpdir);
+  const size_t taken = pax.size() + list.size();
+  if (entry.type != 'h') attribute_records(pax, entry.xattrs, kPaxLimit - std::min(kPaxLimit, taken));
+  pax += list;
   if (!pax.empty()) pax_header(out, entry.path, pax);
   finish(header);
   append(out, header);

@@ -58,7 +58,8 @@ Exit check(CheckFlags& options) {
   if (options.rehearse && !context.cancel.stop()) {
     const auto timed = context.timer.time("rehearse");
     const auto guests = options.guests.empty() ? backups.guests() : options.guests;
-    for (const auto& guest : guests) command.say_state(guest, value_or_throw(backups.stamp(guest, "")));
+    for (const auto& guest : guests)
+      if (const auto stamp = backups.stamp(guest, "")) command.say_state(guest, *stamp);
     rehearse(backups, guests, scratch_path(options), findings, context);
   }
   for (const auto& finding : findings) print_finding(command, finding);
