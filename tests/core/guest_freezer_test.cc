@@ -100,11 +100,11 @@ TEST_F(GuestFreezerTest, FreezesTheCgroupThatHoldsAllOfAGuestAndThawsIt) {
 // long in a call, would still write.
 TEST_F(GuestFreezerTest, ACgroupWithProcessesBesideCgroupsStandsStillToo) {
   guest_ = process_in("/guest/inner", tree_, "exec /busybox sleep 60");
-  other_ = process_in("/guest", tree_, "while :; do /busybox dd bs=64M count=1 of=/large 2> /log; done");
+  other_ = process_in("/guest", tree_, "while :; do /busybox dd bs=16M count=1 of=/large 2> /log; done");
   const auto large = [&] { return fs::exists(tree_ + "/large") ? fs::file_size(tree_ + "/large") : 0; };
   ASSERT_TRUE(test::within(10s, [&] { return large() != 0; }));
   for (int i = 0; i < 10; ++i) {
-    const auto frozen = make_cgroup_freezer()->freeze(guest(), 5s);
+    const auto frozen = make_cgroup_freezer()->freeze(guest(), 30s);
     ASSERT_TRUE(frozen) << frozen.error().message;
     const auto before = large();
     std::this_thread::sleep_for(50ms);  // what is tested: that nothing is written for a while
