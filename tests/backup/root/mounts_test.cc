@@ -78,6 +78,18 @@ TEST(BackupCrossMounts, EntersFilesystemsOfADiskWhenAskedAndNothingElse) {
       2);
 }
 
+// A host whose guest alpha is on overlayfs.
+struct OverlayHost {
+  explicit OverlayHost(const std::string& options) {
+    fs::create_directories(host.tree("alpha"));
+    fs::create_directories(host.tree("beta"));
+    must_run({"mount", "-t", "overlay", "overlay", "-o", options, host.tree("alpha")});
+  }
+  ~OverlayHost() { ::umount2(host.tree("alpha").c_str(), MNT_DETACH); }
+  OverlayHost(const OverlayHost&) = delete;
+  BackupHost host;
+};
+
 // Layers on filesystems of their own: the device of a file is not that of its directory.
 TEST(BackupOverlay, EachLayerIsStored) {
   VS_NEEDS_FILESYSTEM("ext4");
@@ -88,17 +100,9 @@ TEST(BackupOverlay, EachLayerIsStored) {
                 "/work' && echo lower > '" + lower.path() + "/l/etc/low' && ln '" + lower.path() +
                 "/l/etc/low' '" + lower.path() + "/l/etc/low2' && echo upper > '" + upper.path() +
                 "/u/usr/up' && ln '" + upper.path() + "/u/usr/up' '" + upper.path() + "/u/usr/up2'"});
-  BackupHost host;
-  const std::string alpha = host.tree("alpha");
-  fs::create_directories(alpha);
-  must_run(
-      {"mount", "-t", "overlay", "overlay", "-o",
-       "lowerdir=" + lower.path() + "/l,upperdir=" + upper.path() + "/u,workdir=" + upper.path() + "/work",
-       alpha});
-  struct Unmount {
-    std::string where;
-    ~Unmount() { ::umount2(where.c_str(), MNT_DETACH); }
-  } unmount{alpha};
+  OverlayHost overlay("lowerdir=" + lower.path() + "/l,upperdir=" + upper.path() +
+                      "/u,workdir=" + upper.path() + "/work");
+  const BackupHost& host = overlay.host;
   ASSERT_EQ(host.create().exit_code, 0);
   BackupHost::let_clock_pass();
   ASSERT_EQ(host.create().exit_code, 0);
@@ -121,18 +125,9 @@ TEST(BackupOverlay, InodeNumbersAreToldApartByAllOfTheirBits) {
               std::string("mkdir -p '") + disk->path() + "/l' '" + disk->path() + "/u' '" + disk->path() +
                   "/w' && cd '" + disk->path() + "/l' && echo " + letter + " > " + letter + "1 && ln " +
                   letter + "1 " + letter + "2"});
-  BackupHost host;
-  const std::string alpha = host.tree("alpha");
-  fs::create_directories(alpha);
-  fs::create_directories(host.tree("beta"));
-  must_run({"mount", "-t", "overlay", "overlay", "-o",
-            "xino=on,lowerdir=" + first.path() + "/l:" + second.path() + "/l,upperdir=" + first.path() +
-                "/u,workdir=" + first.path() + "/w",
-            alpha});
-  struct Unmount {
-    std::string where;
-    ~Unmount() { ::umount2(where.c_str(), MNT_DETACH); }
-  } unmount{alpha};
+  OverlayHost overlay("xino=on,lowerdir=" + first.path() + "/l:" + second.path() +
+                      "/l,upperdir=" + first.path() + "/u,workdir=" + first.path() + "/w");
+  const BackupHost& host = overlay.host;
   ASSERT_EQ(host.create().exit_code, 0);
   const std::string back = host.restored("r").at("alpha");
   for (const char* name : {"a1", "a2", "b1", "b2"})
