@@ -32,17 +32,30 @@ std::string default_store(const std::string& target) {
   return path == "/" ? "/.unify" : path + "/.unify";
 }
 
+// What is asked for. Of all, those that can be restored: one whose newest state is not whole is named, and
+// takes nothing from the others.
+std::vector<Selection> chosen(const RestoreFlags& options, StoredBackups& backups, Log& log) {
+  std::vector<Selection> selections;
+  for (const auto& text : options.guests) selections.push_back(backups.parse(text));
+  if (options.all == !selections.empty())
+    throw Error("name what to restore: NAME[@TIME][:PATH], or --all", Exit::usage);
+  if (!options.all) return selections;
+  for (const auto& guest : backups.guests()) {
+    if (const auto state = backups.state(guest, ""); !state)
+      log.object_failed(state.error().message);
+    else
+      selections.push_back({guest, {}, ""});
+  }
+  if (selections.empty()) throw Error("there is nothing that can be restored", Exit::usage);
+  return selections;
+}
+
 Exit run_restore(RestoreFlags& options) {
   Command command(options);
   if (options.target.empty())
     throw Error("where to? --target DIR; a vserver is restored to DIR/NAME", Exit::usage);
   StoredBackups backups(options.from.empty() ? only_set(options) : options.from);
-  std::vector<Selection> selections;
-  for (const auto& text : options.guests) selections.push_back(backups.parse(text));
-  if (options.all == !selections.empty())
-    throw Error("name what to restore: NAME[@TIME][:PATH], or --all", Exit::usage);
-  if (options.all)
-    for (const auto& guest : backups.guests()) selections.push_back({guest, {}, ""});
+  const std::vector<Selection> selections = chosen(options, backups, command.context().log);
   for (const auto& [guest, time, path] : selections)
     command.say_state(guest, value_or_throw(backups.stamp(guest, time.last), Exit::usage));
   for (const auto& problem : backups.problems()) command.context().log.warning(problem);

@@ -82,6 +82,23 @@ TEST_F(ChainTest, AfterAHoleTheNextRunBeginsAnew) {
   EXPECT_EQ(read_file(dir_ / "fourth/g/sub/f"), "4");
 }
 
+TEST_F(ChainTest, OneGuestWithAHoleTakesNothingFromTheOthers) {
+  const std::string other = dir_ / "other";
+  fs::create_directories(other);
+  write_file(other + "/f", "whole");
+  const Command both{"--tree", "h=" + other};
+  night("1", both);
+  const std::string second = night("2", both);
+  night("3", both);
+  for (const char* suffix : {".tar.zst", ".catalog"})
+    ASSERT_TRUE(fs::remove(set_ + "/g-inc-" + second + suffix));
+  const RunResult result = vbackup("restore", {"--target", dir_ / "r", "--all"});
+  EXPECT_EQ(result.exit_code, 3) << result.out;
+  EXPECT_THAT(result.err, HasSubstr("cannot be restored"));
+  EXPECT_EQ(read_file(dir_ / "r/h/f"), "whole");
+  EXPECT_FALSE(fs::exists(dir_ / "r/g"));
+}
+
 // What is in the place of the archive before has its name, its number and its stamp, and is not what was
 // there: of a set that was copied, and continued at both places in the same second.
 TEST_F(ChainTest, AnArchiveThatIsNotTheOneItStandsForIsFound) {
