@@ -112,7 +112,7 @@ Result make_file(PlannedObject& object, std::unique_ptr<EntryStream>& stream, Pa
   const std::string name(split_path(path).second);
   UniqueFd fd(::openat(*parent, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) return problem_from_errno("create", work.shown(path));
-  work.check(work.shown(path), give_early_flags(fd.get(), object.entry, work.shown(path)));
+  work.check(work.shown(path), give_project_and_flags(fd.get(), object.entry, work.shown(path)));
   auto written = write_bytes(object, *stream, fd.get(), work);
   if (!written) {
     ::unlinkat(*parent, name.c_str(), 0);

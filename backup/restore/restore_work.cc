@@ -54,7 +54,8 @@ Expected<int> ParentDirs::of(std::string_view path) {
   return fd_.get();
 }
 
-Result give_early_flags(int fd, const Entry& entry, const std::string& shown) {
+Result give_project_and_flags(int fd, const Entry& entry, const std::string& shown) {
+  if (auto done = write_project(fd, entry.project, shown); !done) return done;
   return write_flags(fd, entry.flags, kKeptFlags & ~kLateFlags, shown);
 }
 
@@ -67,10 +68,8 @@ void give_attributes(const RestoreWork& work, int fd, const Entry& entry, const 
   if (entry.type != 'l' && ::chmod(proc.c_str(), entry.mode) != 0)
     work.fail(work.shown(path), problem_from_errno("set the mode of", work.shown(path)));
   // Those of a file were given before its bytes.
-  if (entry.type == 'd') work.check(work.shown(path), give_early_flags(fd, entry, work.shown(path)));
+  if (entry.type == 'd') work.check(work.shown(path), give_project_and_flags(fd, entry, work.shown(path)));
   work.check(work.shown(path), write_xattrs(fd, entry.xattrs, work.shown(path)));
-  if (entry.type == 'f' || entry.type == 'd')
-    work.check(work.shown(path), write_project(fd, entry.project, work.shown(path)));
   work.check(work.shown(path), write_mtime(fd, entry.mtime_ns, work.shown(path)));
 }
 

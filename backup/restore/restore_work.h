@@ -67,10 +67,11 @@ class ParentDirs {
   std::string path_;
 };
 
-// All inode flags but the late ones. To a file before its first byte: btrfs heeds some only then.
-Result give_early_flags(int fd, const Entry& entry, const std::string& shown);
-// Owner, mode, attributes, project and times, in an order in which none undoes another; of a directory the
-// early flags too.
+// The project, and all inode flags but the late ones. To a file before its first byte: btrfs heeds some flags
+// only then, and a project's limit holds for root only while bytes are written.
+Result give_project_and_flags(int fd, const Entry& entry, const std::string& shown);
+// Owner, mode, attributes and times, in an order in which none undoes another; of a directory project and
+// flags too.
 void give_attributes(const RestoreWork& work, int fd, const Entry& entry, const std::string& path);
 
 // --- The passes, in files of their own

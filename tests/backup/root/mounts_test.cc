@@ -210,20 +210,19 @@ TEST_P(BackupProjects, AreGivenBack) {
   EXPECT_LE(std::stoul(used), 4100u);
 }
 
-TEST_P(BackupProjects, ARestoreIntoATreeWithoutQuotaLeftSaysSoAndIsWholeOnceThereIs) {
+TEST_P(BackupProjects, ARestoreWithoutQuotaLeftSaysSoAndIsWholeOnceThereIs) {
   VS_NEEDS_FILESYSTEM(GetParam());
   if (ext4()) VS_SKIP(kKernel) << "root, who restores, is not held to limits on ext4";
   const auto disk = filesystem("prjquota");
   if (!disk) VS_SKIP(kKernel) << "this kernel has no project quota on " << GetParam();
-  BackupHost host;
-  must_run({"bash", "-c",
-            "mkdir -p '" + host.tree("alpha") + "' '" + host.tree("beta") +
-                "' && head -c 6000000 /dev/urandom > '" + host.tree("alpha") + "/file'"});
-  ASSERT_EQ(host.create().exit_code, 0);
+  BackupHost host(disk->path() + "/trees");
+  // The first copy is counted for the project: for a second one there is half of the room.
   const std::string target = disk->path() + "/target", set_quota = "setquota -P 99 0 ";
   must_run({"bash", "-c",
-            "mkdir '" + target + "' && chattr -p 99 +P '" + target + "' && " + set_quota + "3000 0 0 '" +
-                disk->path() + "'"});
+            "mkdir -p '" + host.tree("alpha") + "' '" + host.tree("beta") +
+                "' && head -c 6000000 /dev/urandom > '" + host.tree("alpha") + "/file' && chattr -p 99 '" +
+                host.tree("alpha") + "/file' && " + set_quota + "9000 0 0 '" + disk->path() + "'"});
+  ASSERT_EQ(host.create().exit_code, 0);
   const RunResult full = host.vbackup("restore", {"--target", target, "--all"});
   EXPECT_EQ(full.exit_code, 1);
   EXPECT_THAT(full.err, testing::AnyOf(HasSubstr("write " + target + "/alpha/file: Disk quota exceeded"),
