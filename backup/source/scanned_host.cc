@@ -7,18 +7,14 @@
 #include <sys/statfs.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <functional>
 #include <mutex>
-#include <optional>
-#include <shared_mutex>
-#include <unordered_map>
 
+#include "backup/source/device_slots.h"
+#include "backup/source/link_table.h"
 #include "core/escape.h"
-#include "core/seeded_hash.h"
 #include "core/tree/listing.h"
 #include "core/tree/parallel_walk.h"
 
@@ -40,8 +36,6 @@ void take_stat(Inode& inode, const FileStat& stat) {
 
 namespace {
 
-// Two bytes an inode say which. A guest can make subvolumes without end.
-constexpr size_t kMostFilesystems = 65'000;
 // Of each root of a subvolume of btrfs; and of the empty directory that stands for one in a snapshot.
 constexpr uint64_t kSubvolumeRoot = 256, kSubvolumeStub = 2;
 
@@ -57,79 +51,6 @@ struct Listing {
   bool whole = false;  // false: its names are not known, or not all
   uint16_t slot = 0;
   std::vector<Found> found;
-};
-
-struct InodeKey {
-  uint64_t ino = 0;
-  uint16_t slot = 0;
-  bool operator==(const InodeKey&) const = default;
-};
-
-// Seeded: inode numbers are what guests make of them.
-struct InodeKeyHash {
-  size_t operator()(const InodeKey& key) const {
-    const std::array<uint64_t, 2> words{key.ino, key.slot};
-    return seeded_hash({reinterpret_cast<const char*>(words.data()), sizeof words});
-  }
-};
-
-// Which inode is which row, for files with several names. Read by every entry, written once an inode.
-class LinkTable {
- public:
-  // `sealed_only`: what may be known without a stat.
-  uint32_t find(InodeKey key, bool sealed_only) const {
-    const Shard& shard = shards_[key.ino % kShards];
-    const std::shared_lock lock(shard.mutex);
-    const auto it = shard.rows.find(key);
-    return it == shard.rows.end() || (sealed_only && !it->second.sealed) ? kNoRow : it->second.inode;
-  }
-  void add(InodeKey key, uint32_t inode, bool sealed) {
-    Shard& shard = shards_[key.ino % kShards];
-    const std::unique_lock lock(shard.mutex);
-    shard.rows.emplace(key, Row{inode, sealed});
-  }
-
- private:
-  static constexpr size_t kShards = 64;
-  struct Row {
-    uint32_t inode;
-    bool sealed;
-  };
-  struct Shard {
-    mutable std::shared_mutex mutex;
-    std::unordered_map<InodeKey, Row, InodeKeyHash> rows;
-  };
-  std::array<Shard, kShards> shards_;
-};
-
-// Which device is which slot. A device is met first where a tree or a mount begins, at the root of a
-// subvolume, and for files of a layer of overlayfs.
-class Devices {
- public:
-  explicit Devices(ScannedHost& host) : host_(host) {}
-
-  // `id` is asked for a device that is new: what the filesystem is known by in other runs. Nothing where
-  // there are too many.
-  std::optional<uint16_t> slot_of(uint64_t dev, const std::function<uint64_t()>& id) {
-    {
-      const std::shared_lock lock(mutex_);
-      if (const auto it = slots_.find(dev); it != slots_.end()) return it->second;
-    }
-    const uint64_t filesystem = id();
-    const std::unique_lock lock(mutex_);
-    if (const auto it = slots_.find(dev); it != slots_.end()) return it->second;
-    if (host_.devices.size() == kMostFilesystems) return std::nullopt;
-    const auto slot = static_cast<uint16_t>(host_.devices.size());
-    host_.devices.push_back(dev);
-    host_.filesystems.push_back(filesystem);
-    slots_.emplace(dev, slot);
-    return slot;
-  }
-
- private:
-  ScannedHost& host_;
-  std::shared_mutex mutex_;
-  std::unordered_map<uint64_t, uint16_t> slots_;
 };
 
 // One number for two, the same in each run (the finalizer of splitmix64, after each). Nothing of one guest
@@ -228,7 +149,8 @@ class Walker {
         continue;
       Found one{std::string(entry.name), kNoRow, *slot, false, {}};
       // Not on overlayfs, where the number in a directory is not always that of the inode.
-      if (entry.type == DT_REG && !on_overlay_[task.guest]) one.inode = links_.find({entry.ino, *slot}, true);
+      if (entry.type == DT_REG && !on_overlay_[task.guest])
+        one.inode = links_.find({entry.ino, *slot}, true).value_or(kNoRow);
       if (one.inode == kNoRow && !look_at(task, *dir, entry, one)) continue;
       listing.found.push_back(std::move(one));
     }
@@ -301,7 +223,7 @@ class Walker {
 
   uint32_t inode_of(const FileStat& stat, uint32_t guest, uint16_t slot) {
     if (stat.nlink <= 1) return add_inode(row_of(stat), guest, slot);
-    const uint32_t known = links_.find({stat.ino, slot}, false);
+    const uint32_t known = links_.find({stat.ino, slot}, false).value_or(kNoRow);
     // A socket is nothing but its name, and the pool cannot hold it: those of several guests are told apart.
     const bool apart = known != kNoRow && S_ISSOCK(stat.mode) && host_.inodes[known].guest != guest;
     if (apart) return add_inode(row_of(stat), guest, slot);
@@ -324,7 +246,7 @@ class Walker {
   ScannedHost& host_;
   const WalkOptions& options_;
   RunContext& context_;
-  Devices devices_{host_};
+  DeviceSlots devices_{host_.devices, host_.filesystems};
   std::vector<bool> on_overlay_;  // by guest
   LinkTable links_;
   std::atomic<uint64_t> left_out_ = 0;
