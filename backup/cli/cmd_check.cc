@@ -51,9 +51,13 @@ Exit check(CheckFlags& options) {
       throw Error("check takes NAME, and reads all states of it", Exit::usage);
   std::vector<Finding> findings;
   CheckCounts counts;
-  {
+  ArchiveSet* const set = backups.set();
+  if (set == nullptr && !options.rehearse)
+    throw Error("this is a single archive: --rehearse restores it into a scratch directory and compares",
+                Exit::usage);
+  if (set != nullptr) {
     const auto timed = context.timer.time("read");
-    counts = check_set(*backups.set(), options.guests, findings, context);
+    counts = check_set(*set, options.guests, findings, context);
   }
   if (options.rehearse && !context.cancel.stop()) {
     const auto timed = context.timer.time("rehearse");

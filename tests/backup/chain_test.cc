@@ -190,5 +190,17 @@ TEST_F(ChainTest, APoolArchiveThatIsAnotherOneGivesNobodyAnothersFile) {
   EXPECT_EQ(vbackup("check").exit_code, 1);
 }
 
+TEST_F(ChainTest, ASingleArchiveIsCheckedByARehearsal) {
+  fs::create_directories(tree_);
+  write_file(tree_ + "/f", "alone");
+  must_run({vbackup_path(), "create", "--single", dir_ / "one.tar.zst", "--tree", "g=" + tree_, "--state",
+            dir_ / "state", "--progress", "never", "--consistency", "live"});
+  set_ = dir_ / "one.tar.zst";
+  const RunResult plain = vbackup("check");
+  EXPECT_EQ(plain.exit_code, 2);
+  EXPECT_THAT(plain.err, HasSubstr("--rehearse"));
+  EXPECT_EQ(vbackup("check", {"--rehearse"}).exit_code, 0);
+}
+
 }  // namespace
 }  // namespace vs::test
