@@ -16,6 +16,7 @@
 #include "backup/archive/set_target.h"
 #include "backup/backup.h"
 #include "backup/restore/restore.h"
+#include "tests/backup/quiet_run.h"
 #include "tests/support/run.h"
 #include "tests/support/temp_dir.h"
 
@@ -29,7 +30,7 @@ std::string content(char letter, size_t size) {
   return std::string(size, letter);
 }
 
-class ChangingGuests : public testing::Test {
+class ChangingGuests : public testing::Test, protected test::QuietRun {
  protected:
   ChangingGuests() {
     fs::create_directories(tree("a"));
@@ -89,11 +90,6 @@ class ChangingGuests : public testing::Test {
   }
 
   test::TempDir dir_;
-  Log log_{Verbosity::quiet};
-  Progress progress_{log_, ProgressMode::never};
-  PhaseTimer timer_;
-  Cancel cancel_;
-  RunContext context_{log_, progress_, timer_, cancel_, 2};
   int restores_ = 0;
 };
 

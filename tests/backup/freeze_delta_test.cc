@@ -8,6 +8,7 @@
 
 #include "backup/archive/set_target.h"
 #include "backup/restore/restore.h"
+#include "tests/backup/quiet_run.h"
 #include "tests/support/temp_dir.h"
 
 namespace vs::backup {
@@ -39,7 +40,7 @@ class FakeFreezer : public GuestFreezer {
   std::string tree_;
 };
 
-class FreezeDeltaTest : public testing::Test {
+class FreezeDeltaTest : public testing::Test, protected test::QuietRun {
  protected:
   FreezeDeltaTest() {
     test::write_file(dir_ / "tree/a", "torn");
@@ -66,11 +67,6 @@ class FreezeDeltaTest : public testing::Test {
   }
 
   test::TempDir dir_;
-  Log log_{Verbosity::quiet};
-  Progress progress_{log_, ProgressMode::never};
-  PhaseTimer timer_;
-  Cancel cancel_;
-  RunContext context_{log_, progress_, timer_, cancel_, 2};
   CreateOptions options_;
   FreezeOptions freeze_;
 };

@@ -8,6 +8,7 @@
 #include "backup/archive/set_target.h"
 #include "backup/backup.h"
 #include "tests/backup/backup_host.h"
+#include "tests/backup/quiet_run.h"
 
 namespace vs::backup {
 namespace {
@@ -61,7 +62,7 @@ class FailingTarget : public Target {
   std::optional<RunView> run_;
 };
 
-class LeftOutTest : public testing::Test {
+class LeftOutTest : public testing::Test, protected test::QuietRun {
  protected:
   LeftOutTest() { host_.make_guests(); }
   CreateResult create(std::vector<std::unique_ptr<Target>> targets) {
@@ -77,11 +78,6 @@ class LeftOutTest : public testing::Test {
   }
 
   test::BackupHost host_;
-  Log log_{Verbosity::quiet};
-  Progress progress_{log_, ProgressMode::never};
-  PhaseTimer timer_;
-  Cancel cancel_;
-  RunContext context_{log_, progress_, timer_, cancel_, 2};
 };
 
 TEST_F(LeftOutTest, ATargetThatFailsInAnyCallTakesNoOtherAlong) {
