@@ -195,8 +195,9 @@ bool Pipeline::read_item(const Item& item, ReadObject& object, BlockResult& resu
       ++result.counts.gone;
       context_.log.verbose("gone before it was read: " + shown(item));
     }
-    if (item.opened && is_file(object.inode)) return zeros_instead(item, object, result);
-    if (!is_dir(run_.host.inodes[item.inode])) result.read.push_back({item.inode, true, failed, {}, {}});
+    if (item.kind == Item::Kind::object && item.opened && is_file(object.inode))
+      return zeros_instead(item, object, result);
+    if (!is_dir(run_.host.inodes[item.inode])) result.read.push_back({item.inode, true, {}, {}});
     return false;
   }
   if (is_file(object.inode)) {
@@ -207,7 +208,7 @@ bool Pipeline::read_item(const Item& item, ReadObject& object, BlockResult& resu
     ++result.counts.inconsistent;
     context_.log.warning("changed while it was read, every time; marked inconsistent: " + shown(item));
   }
-  result.read.push_back({item.inode, false, false, object.inode, object.details});
+  result.read.push_back({item.inode, false, object.inode, object.details});
   if (!object.details.inconsistent)
     result.learned.push_back(
         {run_.host.filesystems[object.inode.slot], object.inode, object.details, seen, object.doubt_ns});
@@ -223,7 +224,7 @@ bool Pipeline::zeros_instead(const Item& item, ReadObject& object, BlockResult& 
   object.details.inconsistent = true;
   object.content = {};
   object.content.sparse = object.inode.size != 0;
-  result.read.push_back({item.inode, false, false, object.inode, object.details});
+  result.read.push_back({item.inode, false, object.inode, object.details});
   return true;
 }
 
@@ -308,7 +309,7 @@ void Pipeline::take(BlockResult& result) {
 void Pipeline::merge(BlockResult& result) {
   counts_.add(result.counts);
   for (const auto& found : result.read) read_.merge(found);
-  for (const uint32_t inode : result.block.gone) read_.merge({inode, true, false, {}, {}});
+  for (const uint32_t inode : result.block.gone) read_.merge({inode, true, {}, {}});
   for (auto& item : result.block.items)
     if (item.large && item.part + 1 == item.large->parts.size()) merge_large(item, result);
 }
@@ -317,7 +318,7 @@ void Pipeline::merge(BlockResult& result) {
 void Pipeline::merge_large(Item& item, BlockResult& result) {
   LargeFile& large = *item.large;
   finish_large(large);
-  read_.merge({item.inode, false, false, large.inode, large.details});
+  read_.merge({item.inode, false, large.inode, large.details});
   if (!large.details.inconsistent)
     result.learned.push_back({run_.host.filesystems[large.inode.slot], large.inode, large.details,
                               large.opened_ns, large.doubt_ns});

@@ -66,8 +66,8 @@ class ArchiveSet {
   // lost; the message says which, and which is the newest state before it that is whole. It never falls back
   // to that by itself.
   Expected<std::vector<Archive>> chain(const std::string& guest, const std::string& time) const;
-  // Those that this one of them builds on and itself, each the one before by its stamp and its digest where
-  // that is known. ENODATA: what is lost.
+  // Those that this one of them builds on and itself, each the one before by its number and stamp; state()
+  // compares the digests too. ENODATA: what is lost.
   Expected<std::vector<Archive>> chain_to(const Archive& last) const;
   Expected<GuestState> state(const std::string& guest, const std::string& time) const;
   Expected<Catalog> catalog(

@@ -5,8 +5,6 @@ namespace vs::backup {
 void ReadInodes::merge(const ReadInode& found) {
   if (found.inode >= gone_.size()) gone_.resize(host_.inodes.size());
   gone_[found.inode] = found.gone;
-  failed_.erase(found.inode);
-  if (found.failed) failed_.insert(found.inode);
   if (found.gone) return;
   Inode row = found.row;
   const Inode& scanned = host_.inodes[found.inode];

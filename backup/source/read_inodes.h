@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "backup/source/inode_details.h"
@@ -19,8 +18,7 @@ namespace vs::backup {
 // What a worker found when it read one inode.
 struct ReadInode {
   uint32_t inode = 0;
-  bool gone = false;    // it vanished, became something else, or could not be read; the rest is then empty
-  bool failed = false;  // gone, but it is there: it was named as an object that could not be read
+  bool gone = false;  // it vanished, became something else, or could not be read; the rest is then empty
   Inode row;
   InodeDetails details;
 };
@@ -33,7 +31,6 @@ class ReadInodes {
   void merge(const ReadInode& found);
 
   bool gone(uint32_t inode) const { return inode < gone_.size() && gone_[inode]; }
-  bool failed(uint32_t inode) const { return failed_.contains(inode); }
   bool has_details(uint32_t inode) const { return read_.known(inode) || known_.known(inode); }
   // As it was read in this run, else as it was known before, else empty.
   InodeDetails details(uint32_t inode) const;
@@ -44,8 +41,7 @@ class ReadInodes {
   const ScannedHost& host_;
   const DetailsTable& known_;
   DetailsTable read_;
-  std::vector<bool> gone_;  // may be shorter than the host's inodes: false
-  std::unordered_set<uint32_t> failed_;
+  std::vector<bool> gone_;                       // may be shorter than the host's inodes: false
   std::unordered_map<uint32_t, Inode> changed_;  // rows that are not what the scan saw: few
 };
 
