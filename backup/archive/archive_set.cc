@@ -80,6 +80,10 @@ std::string archive_name(const CatalogHeader& header) {
   return header.guest + "-" + header.kind + "-" + header.stamp;
 }
 
+Problem no_state(const std::string& path, const std::string& guest, const StampLimit& limit) {
+  return {ENOENT, path + ": no backup of " + escaped(guest) + (limit ? " at or before " + *limit : "")};
+}
+
 void drop_unreachable(std::map<std::string, std::string>& dirs) {
   std::map<std::string, std::string> kept;
   std::vector<std::string> stack{""};
@@ -249,14 +253,12 @@ Problem ArchiveSet::not_whole(const Archive& archive, const Problem& why) const 
           fmt::format("{}: {} cannot be restored: {}; {}", path_, name(archive), why.message, whole)};
 }
 
-Expected<std::vector<Archive>> ArchiveSet::chain(const std::string& guest, const std::string& time) const {
+Expected<std::vector<Archive>> ArchiveSet::chain(const std::string& guest, const StampLimit& limit) const {
   const auto all = history(guest);
   const auto last = std::find_if(all.rbegin(), all.rend(), [&](const Archive& archive) {
-    return time.empty() || archive.header.stamp <= time;
+    return !limit || archive.header.stamp <= *limit;
   });
-  if (last == all.rend())
-    return Problem{
-        ENOENT, path_ + ": no backup of " + escaped(guest) + (time.empty() ? "" : " at or before " + time)};
+  if (last == all.rend()) return no_state(path_, guest, limit);
   auto chain = chain_to(*last);
   if (!chain) return not_whole(*last, chain.error());
   return chain;
@@ -283,10 +285,10 @@ Expected<Catalog> ArchiveSet::catalog(const Archive& archive) const {
   return parse_catalog(*payload, (*file)->path() + " (catalog within)");
 }
 
-Expected<GuestState> ArchiveSet::state(const std::string& guest, const std::string& time) const {
+Expected<GuestState> ArchiveSet::state(const std::string& guest, const StampLimit& limit) const {
   GuestState state;
   state.guest = guest;
-  auto archives = chain(guest, time);
+  auto archives = chain(guest, limit);
   if (!archives) return archives.error();
   state.chain = std::move(*archives);
   state.stamp = state.chain.back().header.stamp;

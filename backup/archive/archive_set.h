@@ -14,6 +14,7 @@
 
 #include "backup/archive/catalog.h"
 #include "backup/archive/compressor.h"
+#include "backup/archive/state_time.h"
 #include "core/durable/host_lock.h"
 
 namespace vs::backup {
@@ -61,15 +62,15 @@ class ArchiveSet {
 
   std::vector<std::string> guests() const;
   std::vector<Archive> history(const std::string& guest) const;  // full and inc, oldest first
-  // The archives that make up the newest state not after the stamp `time` ("" the last): the full first.
+  // The archives that make up the newest state within `limit`: the full first.
   // ENOENT: there is none. ENODATA: it is there and cannot be restored, because an archive of its chain is
   // lost; the message says which, and which is the newest state before it that is whole. It never falls back
   // to that by itself.
-  Expected<std::vector<Archive>> chain(const std::string& guest, const std::string& time) const;
+  Expected<std::vector<Archive>> chain(const std::string& guest, const StampLimit& limit) const;
   // Those that this one of them builds on and itself, each the one before by its number and stamp; state()
   // compares the digests too. ENODATA: what is lost.
   Expected<std::vector<Archive>> chain_to(const Archive& last) const;
-  Expected<GuestState> state(const std::string& guest, const std::string& time) const;
+  Expected<GuestState> state(const std::string& guest, const StampLimit& limit) const;
   Expected<Catalog> catalog(
       const Archive& archive) const;  // from beside it or, where that is lost, from within
   Expected<std::string> catalog_beside(const Archive& archive) const;  // its bytes, as they are
@@ -87,6 +88,8 @@ class ArchiveSet {
 };
 
 std::string archive_name(const CatalogHeader& header);
+// That a guest has no state within the limit.
+Problem no_state(const std::string& path, const std::string& guest, const StampLimit& limit);
 std::string stamp_of(int64_t ns);  // or of a file's time (file_time.h)
 int64_t now_ns();
 

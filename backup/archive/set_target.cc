@@ -90,7 +90,7 @@ void SetTarget::begin_guest(uint32_t guest) {
   Dirs previous;
   if (!options_.full) {
     // A chain that has a hole, or cannot be read, is no ground to build on: a new full.
-    auto state = set_.state(name, "");
+    auto state = set_.state(name, kNewest);
     if (!state && state.error().code != ENOENT)
       run_->log.warning(state.error().message + "; a new full begins");
     if (state && state->chain.size() <= options_.longest_chain) {

@@ -78,8 +78,10 @@ std::optional<StateTime> take_written_out(std::string_view& text) {
     if (!take_sixtieth(text, minute) || (minute && !take_sixtieth(text, second))) return std::nullopt;
     take(text, "Z");
   }
-  return StateTime{stamp(*date, hour.value_or(0), minute.value_or(0), second.value_or(0)),
-                   stamp(*date, hour.value_or(23), minute.value_or(59), second.value_or(59)), ""};
+  return StateTime{
+      StateTime::Stamps{stamp(*date, hour.value_or(0), minute.value_or(0), second.value_or(0)),
+                        stamp(*date, hour.value_or(23), minute.value_or(59), second.value_or(59))},
+      ""};
 }
 
 std::optional<StateTime> take_stamp(std::string_view& text) {
@@ -89,7 +91,7 @@ std::optional<StateTime> take_stamp(std::string_view& text) {
                                         part(11, 2), part(13, 2));
   std::string_view rest = apart;
   auto time = take_written_out(rest);
-  if (!time || time->first != given || time->last != given) return std::nullopt;
+  if (!time || time->within->first != given || time->within->last != given) return std::nullopt;
   text.remove_prefix(given.size());
   return time;
 }
@@ -107,7 +109,7 @@ StateTime take_state_time(std::string_view& text) {
   }
   if (std::string_view rest = text; take(rest, "latest") && ends(rest)) {
     text = rest;
-    return {"", "", "latest"};
+    return {std::nullopt, "latest"};
   }
   throw Error(
       "'" + escaped(std::string(text)) +

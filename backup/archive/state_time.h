@@ -4,15 +4,23 @@
 // deletion wants the one state within. What is not written out is refused, never guessed.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 namespace vs::backup {
 
+// Up to which stamp a state may be: the newest one that is not after it.
+using StampLimit = std::optional<std::string>;
+inline constexpr std::nullopt_t kNewest = std::nullopt;  // no limit: the newest of all
+
 struct StateTime {
-  // Stamps, "20261124T030000Z"; both "" for the newest state.
-  std::string first, last;
-  std::string text;  // as it was given; "" not at all
+  struct Stamps {
+    std::string first, last;  // "20261124T030000Z", both belong to it
+  };
+  std::optional<Stamps> within;  // none for "latest"
+  std::string text;              // as it was given
+  StampLimit limit() const { return within ? StampLimit(within->last) : kNewest; }
 };
 
 // Reads the time that `text` begins with: "2026-11-24", "2026-11-24T03:00:10Z" (hour, minute and second may

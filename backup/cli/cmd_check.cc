@@ -63,7 +63,7 @@ Exit check(CheckFlags& options) {
     const auto timed = context.timer.time("rehearse");
     const auto guests = options.guests.empty() ? backups.guests() : options.guests;
     for (const auto& guest : guests)
-      if (const auto stamp = backups.stamp(guest, "")) command.say_state(guest, *stamp);
+      if (const auto stamp = backups.stamp(guest, kNewest)) command.say_state(guest, *stamp);
     rehearse(backups, guests, scratch_path(options), findings, context);
   }
   for (const auto& finding : findings) print_finding(command, finding);

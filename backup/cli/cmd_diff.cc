@@ -54,7 +54,7 @@ Exit diff(DiffFlags& options) {
   std::map<std::string, Entry> sides[2];
   for (size_t i = 0; i < 2; ++i) {
     const Selection selection = backups.parse(options.guests[i]);
-    const auto state = backups.state(selection.guest, selection.time.last);
+    const auto state = backups.state(selection.guest, selection.limit());
     if (!state) throw Error(state.error().message, Exit::usage);
     command.say_state(selection.guest, state->stamp);
     sides[i] = all_entries(*state, backups.pool(), selection.path);

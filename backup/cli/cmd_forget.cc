@@ -23,20 +23,23 @@ struct ForgetFlags : PruneFlags {
 
 // The one archive that NAME@TIME is for certain: "the last one before", as for a restore, might be another
 // than the one that was meant, and this cannot be taken back.
-Verdict named(const ArchiveSet& set, const Selection& selection, bool even_newest) {
-  const auto history = set.history(selection.guest);
-  const std::string guest = escaped(selection.guest), time = escaped(selection.time.text);
+Verdict named(const ArchiveSet& set, const std::string& name, const StateTime& time, bool even_newest) {
+  const auto history = set.history(name);
+  const std::string guest = escaped(name), text = escaped(time.text);
   const Archive* found = nullptr;
   for (const auto& archive : history) {
-    if (archive.header.stamp < selection.time.first || archive.header.stamp > selection.time.last) continue;
+    const bool within =
+        time.within ? archive.header.stamp >= time.within->first && archive.header.stamp <= time.within->last
+                    : &archive == &history.back();
+    if (!within) continue;
     if (found != nullptr)
-      throw Error(fmt::format("{} of {} is {} as well as {}; name one of them", time, guest,
+      throw Error(fmt::format("{} of {} is {} as well as {}; name one of them", text, guest,
                               found->header.stamp, archive.header.stamp),
                   Exit::usage);
     found = &archive;
   }
   if (found == nullptr)
-    throw Error(fmt::format("no backup of {} is of {} (UTC): name one that vbackup list shows", guest, time),
+    throw Error(fmt::format("no backup of {} is of {} (UTC): name one that vbackup list shows", guest, text),
                 Exit::usage);
   if (found == &history.back() && !even_newest)
     throw Error(fmt::format("{} is the newest backup of {}, which stays but with --even-newest",
@@ -63,12 +66,12 @@ std::vector<Verdict> decide(const ForgetFlags& options, const ArchiveSet& set, c
   for (const auto& text : options.guests) {
     const Selection selection = backups.parse(text);
     if (!selection.path.empty()) throw Error("forget takes NAME or NAME@TIME, not a path", Exit::usage);
-    if (selection.time.text.empty()) {
+    if (!selection.time) {
       guests.push_back(selection.guest);
       continue;
     }
     times = true;
-    verdicts.push_back(named(set, selection, options.even_newest));
+    verdicts.push_back(named(set, selection.guest, *selection.time, options.even_newest));
   }
   if (times && guests.empty()) return verdicts;
   if (options.keep.empty())

@@ -41,10 +41,10 @@ std::vector<Selection> chosen(const RestoreFlags& options, StoredBackups& backup
     throw Error("name what to restore: NAME[@TIME][:PATH], or --all", Exit::usage);
   if (!options.all) return selections;
   for (const auto& guest : backups.guests()) {
-    if (const auto state = backups.state(guest, ""); !state)
+    if (const auto state = backups.state(guest, kNewest); !state)
       log.object_failed(state.error().message);
     else
-      selections.push_back({guest, {}, ""});
+      selections.push_back({guest, std::nullopt, ""});
   }
   if (selections.empty()) throw Error("there is nothing that can be restored", Exit::usage);
   return selections;
@@ -56,8 +56,8 @@ Exit run_restore(RestoreFlags& options) {
     throw Error("where to? --target DIR; a vserver is restored to DIR/NAME", Exit::usage);
   StoredBackups backups(options.from.empty() ? only_set(options) : options.from);
   const std::vector<Selection> selections = chosen(options, backups, command.context().log);
-  for (const auto& [guest, time, path] : selections)
-    command.say_state(guest, value_or_throw(backups.stamp(guest, time.last), Exit::usage));
+  for (const auto& one : selections)
+    command.say_state(one.guest, value_or_throw(backups.stamp(one.guest, one.limit()), Exit::usage));
   for (const auto& problem : backups.problems()) command.context().log.warning(problem);
   RestoreOptions restore_options;
   restore_options.target = options.target;

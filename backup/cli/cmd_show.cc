@@ -54,7 +54,7 @@ Exit show(ShowFlags& options) {
   uint64_t shown = 0;
   for (const auto& text : options.guests) {
     const Selection selection = backups.parse(text);
-    const auto state = backups.state(selection.guest, selection.time.last);
+    const auto state = backups.state(selection.guest, selection.limit());
     if (!state) throw Error(state.error().message, Exit::usage);
     command.say_state(selection.guest, state->stamp);
     const auto top = find_entry(*state, backups.pool(), selection.path);

@@ -73,7 +73,7 @@ class Rehearsal {
       : backups_(backups), root_(place), findings_(findings) {}
 
   void guest(const std::string& guest) {
-    const auto state = value_or_throw(backups_.state(guest, ""));
+    const auto state = value_or_throw(backups_.state(guest, kNewest));
     std::vector<Entry> entries;
     for (const auto& [path, bytes] : state.dirs) {
       if (!decode_dir(bytes, entries)) continue;
@@ -120,7 +120,7 @@ CheckCounts rehearse(StoredBackups& backups, const std::vector<std::string>& gue
                      const std::string& scratch_path, std::vector<Finding>& findings, RunContext& context) {
   const Scratch scratch(scratch_path);
   std::vector<Selection> selections;
-  for (const auto& guest : guests) selections.push_back({guest, {}, ""});
+  for (const auto& guest : guests) selections.push_back({guest, std::nullopt, ""});
   RestoreOptions options;
   options.target = scratch_path;
   const RestoreCounts restored = restore(backups, selections, options, context);

@@ -33,7 +33,7 @@ class Planner {
 };
 
 void Planner::collect(const Selection& selection) {
-  auto loaded = backups_.state(selection.guest, selection.time.last);
+  auto loaded = backups_.state(selection.guest, selection.limit());
   if (!loaded) throw Error(loaded.error().message, Exit::usage);
   const GuestState state = std::move(*loaded);
   plan_.identity += fmt::format("{}@{}:{}\n", selection.guest, state.stamp, escaped(selection.path));

@@ -56,23 +56,22 @@ Selection StoredBackups::parse(const std::string& text) const {
   return selection;
 }
 
-Expected<std::string> StoredBackups::stamp(const std::string& guest, const std::string& time) const {
+Expected<std::string> StoredBackups::stamp(const std::string& guest, const StampLimit& limit) const {
   if (set_) {
-    const auto chain = set_->chain(guest, time);
+    const auto chain = set_->chain(guest, limit);
     if (!chain) return chain.error();
     return chain->back().header.stamp;
   }
-  if (single_->dirs.contains(guest) && (time.empty() || single_->header.stamp <= time)) {
+  if (single_->dirs.contains(guest) && (!limit || single_->header.stamp <= *limit)) {
     return single_->header.stamp;
   }
-  return Problem{ENOENT,
-                 path_ + ": no backup of " + escaped(guest) + (time.empty() ? "" : " at or before " + time)};
+  return no_state(path_, guest, limit);
 }
 
-Expected<GuestState> StoredBackups::state(const std::string& guest, const std::string& time) {
-  const auto found = stamp(guest, time);
+Expected<GuestState> StoredBackups::state(const std::string& guest, const StampLimit& limit) {
+  const auto found = stamp(guest, limit);
   if (!found) return found.error();
-  if (set_) return set_->state(guest, time);
+  if (set_) return set_->state(guest, limit);
   GuestState state;
   state.guest = guest;
   state.stamp = *found;

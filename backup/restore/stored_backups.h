@@ -15,8 +15,9 @@ namespace vs::backup {
 // NAME[@TIME][:PATH]
 struct Selection {
   std::string guest;
-  StateTime time;
+  std::optional<StateTime> time;
   std::string path;  // without slashes at either end
+  StampLimit limit() const { return time ? time->limit() : kNewest; }
 };
 
 class StoredBackups {
@@ -26,9 +27,9 @@ class StoredBackups {
 
   std::vector<std::string> guests() const;
   Selection parse(const std::string& text) const;  // throws Error(Exit::usage): unknown guest, malformed
-  // The newest state not after the stamp `time` ("" = the last), and only its own stamp, which is cheap.
-  Expected<GuestState> state(const std::string& guest, const std::string& time);
-  Expected<std::string> stamp(const std::string& guest, const std::string& time) const;
+  // The newest state within the limit, and only its own stamp, which is cheap.
+  Expected<GuestState> state(const std::string& guest, const StampLimit& limit);
+  Expected<std::string> stamp(const std::string& guest, const StampLimit& limit) const;
   const std::map<uint64_t, Entry>& pool();
   // The archive that holds an entry's bytes.
   Expected<std::shared_ptr<FramedFile>> archive_of(const GuestState& state, const Entry& entry);

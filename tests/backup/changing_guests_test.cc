@@ -76,7 +76,7 @@ class ChangingGuests : public testing::Test, protected test::QuietRun {
     StoredBackups backups(dir_ / "set");
     RestoreOptions options;
     options.target = into;
-    restore(backups, {{guest, {}, ""}}, options, context_);
+    restore(backups, {{guest, std::nullopt, ""}}, options, context_);
     return into + "/" + guest;
   }
   // The archives are also what stock tools make of them: each of a guest alone, its links within itself.

@@ -45,7 +45,7 @@ TEST_F(BackupStates, OnlyWhatIsNamedForCertainIsForgotten) {
   expect_refused("alpha@" + apart(stamps_[0]).substr(0, 10), "as well as");
   expect_refused("alpha@2020-1-4", "no backup of alpha is of 2020-1-4");
   expect_refused("alpha@2126-12-31", "no backup of alpha is of 2126-12-31");
-  expect_refused("alpha@latest", "name one that vbackup list shows");
+  expect_refused("alpha@latest", "the newest backup of alpha");
   expect_refused("alpha@2026-13-40", "such as 2026-11-24");
   expect_refused("alpha@", "such as 2026-11-24");
   expect_refused("alpha@" + stamps_[2], "the newest backup of alpha");

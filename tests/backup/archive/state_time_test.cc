@@ -8,12 +8,16 @@
 namespace vs::backup {
 namespace {
 
-// "FIRST LAST", what it stands for; "REST" follows where something is left.
+// "FIRST LAST" or "newest", what it stands for; "REST" follows where something is left.
 std::string read(std::string_view text) {
   try {
     const StateTime time = take_state_time(text);
-    return time.first + (time.first == time.last ? "" : " " + time.last) +
-           (text.empty() ? "" : " rest " + std::string(text));
+    const std::string within =
+        !time.within
+            ? "newest"
+            : time.within->first + (time.within->first == time.within->last ? "" : " " + time.within->last);
+    EXPECT_EQ(time.limit(), time.within ? StampLimit(time.within->last) : kNewest);
+    return within + (text.empty() ? "" : " rest " + std::string(text));
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Exit::usage) << text;
     EXPECT_THAT(error.what(), testing::HasSubstr("such as 2026-11-24")) << text;
@@ -36,8 +40,8 @@ TEST(StateTimeTest, SoIsAnHourAndAMinuteAndASecondIsOneStamp) {
 }
 
 TEST(StateTimeTest, TheNewestIsLatest) {
-  EXPECT_EQ(read("latest"), "");
-  EXPECT_EQ(read("latest:etc"), " rest :etc");
+  EXPECT_EQ(read("latest"), "newest");
+  EXPECT_EQ(read("latest:etc"), "newest rest :etc");
 }
 
 TEST(StateTimeTest, APathMayBeginWithADigitOrHaveAColon) {
