@@ -1,15 +1,16 @@
 #include "backup/known_inodes.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 #include <vector>
+
+#include "core/seeded_hash.h"
 
 namespace vs::backup {
 namespace {
 
 bool in_sample(uint64_t ino, const std::string& stamp, uint64_t one_in) {
-  return one_in != 0 && std::hash<std::string>{}(stamp + std::to_string(ino)) % one_in == 0;
+  return one_in != 0 && seeded_hash(stamp + std::to_string(ino)) % one_in == 0;
 }
 
 // In the order of the index: neighbours are on one page of it.

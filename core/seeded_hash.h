@@ -10,4 +10,9 @@ namespace vs {
 
 uint64_t seeded_hash(std::string_view bytes);
 
+// For std::unordered_set<std::string, SeededHash> and the like.
+struct SeededHash {
+  size_t operator()(std::string_view bytes) const { return seeded_hash(bytes); }
+};
+
 }  // namespace vs

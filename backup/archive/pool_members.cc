@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "core/seeded_hash.h"
+
 namespace vs::backup {
 namespace {
 
@@ -17,7 +19,7 @@ size_t hash_of(const Entry& entry) {
   plain.group = 0;
   std::string bytes;
   append_entry(bytes, plain);
-  return std::hash<std::string>{}(bytes);
+  return seeded_hash(bytes);
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 #include "backup/source/name_table.h"
 
 #include <cstring>
-#include <functional>
 
 #include "core/error.h"
+#include "core/seeded_hash.h"
 
 namespace vs::backup {
 namespace {
@@ -21,7 +21,7 @@ NameTable::NameTable() : slots_(1024, kFree) {
 
 uint32_t& NameTable::slot_of(std::string_view name) {
   const size_t mask = slots_.size() - 1;
-  for (size_t i = std::hash<std::string_view>{}(name)&mask;; i = (i + 1) & mask)
+  for (size_t i = seeded_hash(name) & mask;; i = (i + 1) & mask)
     if (slots_[i] == kFree || at(slots_[i]) == name) return slots_[i];
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "core/seeded_hash.h"
 #include "unify/packages/database_file.h"
 #include "unify/packages/dpkg_text.h"
 
@@ -35,7 +36,7 @@ class InfoReader {
   PackageIndexBuilder& builder_;
   TroubleLog& log_;
   File list_, md5sums_, conffiles_;
-  std::unordered_set<std::string> seen_;
+  std::unordered_set<std::string, SeededHash> seen_;
   uint64_t bytes_left_ = kMaxInfoBytes;
 };
 
@@ -72,9 +73,11 @@ bool InfoReader::read(const std::string& stem, std::string_view ending, File& fi
   return true;
 }
 
+using Names = std::unordered_set<std::string, SeededHash>;
+
 // Names of packages that a dpkg at work (or one that was interrupted) has pending changes for.
-std::unordered_set<std::string> read_updates(const RootDir& root, TroubleLog& log) {
-  std::unordered_set<std::string> pending;
+Names read_updates(const RootDir& root, TroubleLog& log) {
+  Names pending;
   const auto dir = DatabaseDir::open(root, "var/lib/dpkg/updates", log);
   if (!dir) return pending;
   std::string buffer;
