@@ -229,7 +229,8 @@ void WritePasses::plan_item(Item item) {
     gone_[item.inode] = true;
     return blocks_.add_gone(item.inode);
   }
-  const uint64_t bytes = kHeaderBytes + item.list.size() + (item.read && content ? inode.size : 0);
+  const uint64_t bytes =
+      kHeaderBytes + item.path.size() + item.list.size() + (item.read && content ? inode.size : 0);
   blocks_.add(std::move(item), bytes);
 }
 

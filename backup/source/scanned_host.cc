@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <fnmatch.h>
 #include <linux/magic.h>
 #include <sys/statfs.h>
@@ -10,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <mutex>
 
 #include "backup/source/device_slots.h"
@@ -38,6 +40,11 @@ namespace {
 
 // Of each root of a subvolume of btrfs; and of the empty directory that stands for one in a snapshot.
 constexpr uint64_t kSubvolumeRoot = 256, kSubvolumeStub = 2;
+
+// What the paths of a guest's names may take beyond this many bytes each, in sum. An archive, a plan of a
+// restore and a comparison hold each name with its path, and a guest makes a name of a file it has for the
+// price of a few bytes.
+constexpr uint64_t kUsualPath = 512, kLongPathsBytes = 512 << 20;
 
 struct Found {
   std::string name;
@@ -136,6 +143,7 @@ class Walker {
   bool list(const DirectoryTask& task, DirReader& reader, Listing& listing) {
     const RootDir& root = host_.guests[task.guest].root;
     if (depth_of(task.path) > kDeepestDirectory) return failed(too_deep(root, task.path, kDeepestDirectory));
+    if (task.path.size() > kLongestDirectory) return failed(too_long(root, task.path));
     const auto dir = open_to_list(root, task.path);
     if (!dir) return is_trouble(dir.error()) ? failed(dir.error()) : false;
     if (!ours(task.guest, dir->stat)) return false;
@@ -155,7 +163,26 @@ class Walker {
       listing.found.push_back(std::move(one));
     }
     if (reader.problem() != nullptr && is_trouble(*reader.problem())) failed(*reader.problem());
-    return reader.problem() == nullptr;
+    return afford_paths(task, listing) && reader.problem() == nullptr;
+  }
+
+  // False: the paths of its names are too much, together with those that this guest has already.
+  bool afford_paths(const DirectoryTask& task, Listing& listing) {
+    if (task.path.size() <= kUsualPath) return true;
+    const uint64_t bytes = (task.path.size() - kUsualPath) * listing.found.size();
+    {
+      const std::lock_guard lock(mutex_);
+      uint64_t& taken = long_paths_[task.guest];
+      if (bytes <= kLongPathsBytes - taken) {
+        taken += bytes;
+        return true;
+      }
+    }
+    listing.found.clear();
+    return failed(
+        {ENAMETOOLONG,
+         fmt::format("the long paths of this vserver take more than {} MiB, not entered: {}",
+                     kLongPathsBytes >> 20, escaped(shown_path(host_.guests[task.guest].root, task.path)))});
   }
 
   // False: it is gone, or not the guest's own.
@@ -247,7 +274,8 @@ class Walker {
   const WalkOptions& options_;
   RunContext& context_;
   DeviceSlots devices_{host_.devices, host_.filesystems};
-  std::vector<bool> on_overlay_;  // by guest
+  std::vector<bool> on_overlay_;             // by guest
+  std::map<uint32_t, uint64_t> long_paths_;  // by guest: bytes of paths beyond kUsualPath
   LinkTable links_;
   std::atomic<uint64_t> left_out_ = 0;
   std::mutex mutex_;

@@ -10,7 +10,8 @@
 // The walk is that of core/tree/parallel_walk.h, which unify's scan uses too. It goes down by RootDir alone
 // (openat2 beneath the guest's root, no symlink, no mount but those it was told to enter), so a tree that
 // changes under it can make it miss names, not leave the tree. A directory deeper than kDeepestDirectory
-// (core/tree/listing.h) is a Problem, by name, and stands with `listed` false. What costs
+// or with a path longer than kLongestDirectory (core/tree/listing.h) is a Problem, by name, and stands with
+// `listed` false; so is one whose names would make the paths of its guest take too much memory. What costs
 // time is the stat of each name. It is saved for sealed masters: a regular entry whose inode number is one
 // that this run saw immutable and with several links is that inode. The number cannot have been given to
 // another file meanwhile, because the store's own name keeps the master alive until `vunify gc`.

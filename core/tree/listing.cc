@@ -36,6 +36,11 @@ Problem too_deep(const RootDir& root, std::string_view path, size_t limit) {
                      " directories, not entered: " + escaped(shown_path(root, path))};
 }
 
+Problem too_long(const RootDir& root, std::string_view path) {
+  return {ENAMETOOLONG, "a path of more than " + std::to_string(kLongestDirectory) +
+                            " bytes, not entered: " + escaped(shown_path(root, path))};
+}
+
 uint8_t type_of(const FileStat& stat) {
   return static_cast<uint8_t>(IFTODT(stat.mode));
 }

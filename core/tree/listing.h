@@ -27,6 +27,10 @@ inline constexpr size_t kDeepestDirectory = 1024;
 // may do so: nothing to report.
 bool vanished(const Problem& problem);
 
+// The longest path of a directory that a backup goes into, in bytes: four times what a program can name at
+// once (PATH_MAX). Each name below is stored with its whole path.
+inline constexpr size_t kLongestDirectory = 16 << 10;
+
 // "a/b/c" -> 3; "" (the root) -> 0.
 size_t depth_of(std::string_view path);
 
@@ -36,6 +40,8 @@ std::string shown_path(const RootDir& root, std::string_view path);
 
 // Names the directory that is not gone into because of its depth. Code ELOOP.
 Problem too_deep(const RootDir& root, std::string_view path, size_t limit);
+// The same for one whose path is longer than kLongestDirectory. Code ENAMETOOLONG.
+Problem too_long(const RootDir& root, std::string_view path);
 
 // DT_* of an entry of the open directory `dir`; asks for the stat where the filesystem does not say.
 // DT_UNKNOWN when that fails: it is gone.

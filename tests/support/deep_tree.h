@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <string>
 
+#include "core/unique_fd.h"
+
 namespace vs::test {
 
 // More than any recursion with a descriptor a level survives below FewDescriptors; as a path it is longer
@@ -14,6 +16,8 @@ inline constexpr size_t kDeep = 3000;
 
 // `depth` directories named "d" in one another below `top`, a file "f" in every hundredth and in the last.
 void make_nested(const std::string& top, size_t depth = kDeep);
+// The same of directories with this name; returns the last one, open.
+UniqueFd make_nested(const std::string& top, size_t depth, const std::string& name);
 // How many directories named "d" are in one another below `top`.
 size_t nested_below(const std::string& top);
 
