@@ -130,8 +130,12 @@ void Pipeline::compress(BlockResult& result, const Raw& raw) {
     if (raw[t].empty()) continue;
     thread_local std::map<int, Compressor> compressors;
     const int level = targets_[t]->level();
-    result.encoded[t].size = raw[t].size();
-    result.encoded[t].frame = compressors.try_emplace(level, level).first->second.frame(raw[t]);
+    Compressor& compressor = compressors.try_emplace(level, level).first->second;
+    for (std::string_view rest = raw[t]; !rest.empty();) {
+      const std::string_view part = rest.substr(0, kLargestFrame);
+      result.encoded[t].frames.push_back({compressor.frame(part), part.size()});
+      rest.remove_prefix(part.size());
+    }
   }
 }
 
@@ -299,7 +303,7 @@ void Pipeline::take_in_order(uint64_t number, BlockResult result) {
 void Pipeline::take(BlockResult& result) {
   merge(result);
   for (size_t t = 0; t < targets_.size(); ++t)
-    if (result.encoded[t].size != 0 && !failed(t))
+    if (!result.encoded[t].frames.empty() && !failed(t))
       with_target(t, [&](Target& target) { target.take(result.block.items, std::move(result.encoded[t])); });
   if (!result.learned.empty()) learn_(std::move(result.learned));
   context_.progress.add(result.block.items.size());

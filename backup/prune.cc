@@ -157,7 +157,7 @@ void write_again(const ArchiveSet& set, const Archive& archive, uint32_t number,
   catalog.header.names = catalog.pool.size();
   catalog.header.first_pool = catalog.pool.begin()->first;
   catalog.header.last_pool = catalog.pool.rbegin()->first;
-  writer.finish(catalog);
+  ok_or_throw(writer.finish(catalog));
 }
 
 }  // namespace

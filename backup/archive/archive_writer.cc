@@ -38,21 +38,21 @@ void ArchiveWriter::write(const std::string& bytes) {
   stored_ += bytes.size();
 }
 
-uint64_t ArchiveWriter::add(const std::string& frame, uint64_t size) {
-  const uint64_t at = offset_;
+void ArchiveWriter::add(const std::string& frame, uint64_t size) {
   if (frame.size() > UINT32_MAX || size > kMaxFrame)
     throw Error(shown_ + ": one entry is too large for a frame");
   write(frame);
   frames_.push_back({static_cast<uint32_t>(frame.size()), static_cast<uint32_t>(size), 0, 0});
-  offset_ += size;
-  return at;
+  size_ += size;
 }
 
-void ArchiveWriter::finish(const Catalog& catalog) {
+Result ArchiveWriter::finish(const Catalog& catalog) {
+  const auto records = catalog_bytes(catalog);
+  if (!records) return records.error();
+  const std::string& bytes = *records;
   std::string end;
   append_end(end);
   add(compressed(end, 1), end.size());
-  const std::string bytes = catalog_bytes(catalog);
   const std::string payload = skippable_frame(bytes);
   write(payload);
   frames_.push_back({static_cast<uint32_t>(payload.size()), 0, 0, 0});
@@ -75,6 +75,7 @@ void ArchiveWriter::finish(const Catalog& catalog) {
   UniqueFd dir(::openat(dir_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir || ::fsync(dir.get()) != 0)
     throw Error(problem_from_errno("fsync the directory of", shown_).message);
+  return Ok{};
 }
 
 }  // namespace vs::backup

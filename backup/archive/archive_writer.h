@@ -18,13 +18,14 @@ class ArchiveWriter {
   ~ArchiveWriter();  // removes what was not finished
   ArchiveWriter(const ArchiveWriter&) = delete;
 
-  // Appends a frame that unpacks to `size` bytes; returns the offset of its first byte in the whole.
-  uint64_t add(const std::string& frame, uint64_t size);
+  // Appends a frame that unpacks to `size` bytes.
+  void add(const std::string& frame, uint64_t size);
   // The two empty blocks, the catalog, the seek table; then everything is synced and named. Throws, and
-  // nothing has appeared, when that fails.
-  void finish(const Catalog& catalog);
+  // nothing has appeared, when that fails. EFBIG: nothing has appeared either, and the target is not to blame
+  // (catalog_bytes).
+  Result finish(const Catalog& catalog);
   uint64_t stored() const { return stored_; }
-  uint64_t size() const { return offset_; }
+  uint64_t size() const { return size_; }  // what it unpacks to
 
  private:
   void write(const std::string& bytes);
@@ -33,7 +34,7 @@ class ArchiveWriter {
   bool sidecar_, finished_ = false;
   UniqueFd fd_;
   std::vector<Frame> frames_;
-  uint64_t offset_ = 0, stored_ = 0;
+  uint64_t size_ = 0, stored_ = 0;
 };
 
 }  // namespace vs::backup

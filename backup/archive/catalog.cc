@@ -16,7 +16,16 @@ namespace vs::backup {
 namespace {
 
 constexpr std::string_view kMagic = "VSCATALOG1\n";
-constexpr size_t kHeaderLimit = 1u << 20, kBodyLimit = size_t{4000} << 20;
+constexpr size_t kHeaderLimit = 1u << 20;
+// What the records may unpack to, from so many bytes: else a hundred kilobytes would make a restore take
+// gigabytes of memory. Nearly all catalogs are far below it, as each file has a digest, which nothing
+// compresses; those of files with the same large attributes are filled up with zeros that nobody reads.
+constexpr size_t kSmallBody = size_t{64} << 20, kMostRatio = 1000;
+size_t body_limit(size_t packed) {
+  return std::max(kSmallBody, packed * kMostRatio);
+}
+// It stands in a skippable frame, which is no longer.
+constexpr size_t kMostBytes = UINT32_MAX;
 constexpr uint32_t kHasPool = 1, kLinked = 2, kInconsistent = 4, kUnlisted = 8, kExtra = 16, kHasMark = 32,
                    kAllBits = 63;
 // What zstd takes when nobody says otherwise.
@@ -115,6 +124,14 @@ uint64_t append_directories(std::string& body, const Catalog& catalog) {
     count += dirs.size();
   }
   return count;
+}
+
+// Its length would not fit.
+bool has_too_large_directory(const Catalog& catalog) {
+  for (const auto& [guest, dirs] : catalog.dirs)
+    for (const auto& [path, bytes] : dirs)
+      if (bytes.size() > UINT32_MAX) return true;
+  return false;
 }
 
 uint64_t append_members(std::string& body, const Catalog& catalog) {
@@ -274,7 +291,7 @@ bool decode_dir(std::string_view bytes, std::vector<Entry>& entries) {
   return !entries.empty();
 }
 
-std::string catalog_bytes(const Catalog& catalog) {
+Expected<std::string> catalog_bytes(const Catalog& catalog) {
   const std::string head = packed_header(catalog.header);
   std::string body;
   uint64_t count = append_directories(body, catalog);
@@ -284,7 +301,14 @@ std::string catalog_bytes(const Catalog& catalog) {
   std::string out(kMagic);
   put_u32(out, static_cast<uint32_t>(head.size()));
   out += head;
-  out += compressed(body, kLevel);
+  const std::string packed = compressed(body, kLevel);
+  out += packed;
+  if (body.size() > body_limit(packed.size()))
+    out += skippable_frame(std::string(body.size() / kMostRatio + 1, '\0'));
+  if (out.size() > kMostBytes || has_too_large_directory(catalog))
+    return Problem{EFBIG, fmt::format("the records of {} names are {} bytes, packed {}: more than a catalog "
+                                      "can hold",
+                                      catalog.header.names, body.size(), packed.size())};
   return out;
 }
 
@@ -329,7 +353,7 @@ Expected<Catalog> parse_catalog(std::string_view bytes, const std::string& objec
   catalog.digest = sha256(bytes);
   FieldReader head(bytes.substr(kMagic.size()));
   const size_t skip = kMagic.size() + 4 + head.string().size();
-  const auto body = decompressed(bytes.substr(skip), kBodyLimit);
+  const auto body = decompressed(bytes.substr(skip), body_limit(bytes.size() - skip));
   if (!body) return Problem{0, object + ": " + body.error().message};
   FieldReader in(*body);
   if (const auto read = read_records(in, catalog, object); !read) return read.error();

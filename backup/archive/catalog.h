@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backup/source/inode_details.h"
+#include "core/error.h"
 
 namespace vs::backup {
 
@@ -75,7 +76,9 @@ struct Catalog {
   std::map<uint64_t, Entry> pool;  // members, by number; their `archive` is the number of their pool archive
 };
 
-std::string catalog_bytes(const Catalog& catalog);
+// EFBIG: a guest has more than a catalog can hold (some 50 million files), which ends its backup and no
+// other.
+Expected<std::string> catalog_bytes(const Catalog& catalog);
 Expected<Catalog> parse_catalog(std::string_view bytes, const std::string& object);
 Expected<CatalogHeader> parse_catalog_header(std::string_view bytes, const std::string& object);
 

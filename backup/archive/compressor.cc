@@ -1,6 +1,7 @@
 #include "backup/archive/compressor.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <zstd.h>
 
@@ -29,8 +30,7 @@ uint32_t get32(std::string_view bytes, size_t at) {
 }
 
 std::string skippable(uint32_t magic, std::string_view payload) {
-  if (payload.size() > UINT32_MAX - 64)
-    throw Error("a catalog of more than 4 GiB does not fit into an archive");
+  if (payload.size() > UINT32_MAX) throw Error("more than 4 GiB do not fit into a frame that is skipped");
   std::string out;
   put32(out, magic);
   put32(out, static_cast<uint32_t>(payload.size()));
@@ -79,8 +79,11 @@ Expected<std::string> unpack_frame(std::string_view stored, uint32_t size) {
 
 Expected<std::string> decompressed(std::string_view bytes, size_t limit) {
   const auto size = ZSTD_getFrameContentSize(bytes.data(), bytes.size());
-  if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN || size > limit || size > UINT32_MAX)
+  if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN)
     return Problem{0, "not the zstd of a catalog"};
+  if (size > limit)
+    return Problem{EFBIG, fmt::format("{} bytes claim to unpack to {}; at most {} are believed", bytes.size(),
+                                      size, limit)};
   std::string out(static_cast<size_t>(size), '\0');
   const size_t got = ZSTD_decompress(out.data(), out.size(), bytes.data(), bytes.size());
   if (ZSTD_isError(got) != 0 || got != size)

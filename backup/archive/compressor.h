@@ -21,8 +21,10 @@ struct Frame {
   uint64_t offset = 0;  // of its first byte in what the whole unpacks to
 };
 
-// What a frame may unpack to. Ours hold 1 to 5 MiB (one piece of a file, or entries up to the size of one); a
-// directory list of millions of names more. What claims to be larger is not unpacked.
+// The most that is packed into one frame. Blocks of entries are smaller (pipeline.h); the list of a directory
+// with a great many names is cut.
+inline constexpr uint64_t kLargestFrame = 16u << 20;
+// What claims to unpack to more than this is not unpacked: archives of before have such lists in one frame.
 inline constexpr uint32_t kMaxFrame = 512u << 20;
 
 // One a thread.
@@ -38,7 +40,8 @@ class Compressor {
   std::unique_ptr<Impl> impl_;
 };
 
-// zstd of a whole text, and back; unpacking fails for what is torn, flipped, or larger than `limit`.
+// zstd of a whole text, and back; unpacking fails for what is torn, flipped, or larger than `limit`, before
+// that much is unpacked.
 std::string compressed(std::string_view bytes, int level);
 Expected<std::string> decompressed(std::string_view bytes, size_t limit);
 

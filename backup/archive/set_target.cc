@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/escape.h"
+
 namespace vs::backup {
 
 // The archive of one guest on its way.
@@ -73,7 +75,7 @@ void SetTarget::end_shared() {
     for (const auto& [number, entry] : pool) header.bytes += entry.size;
     header.names = pool.size();
     ok_or_throw(set_.use_numbers({header.number + 1, header.last_pool + 1}));
-    pool_writer_->finish(pool_catalog_);
+    ok_or_throw(pool_writer_->finish(pool_catalog_));
     pool_writer_.reset();
     ++stored_->counts.archives;
   }
@@ -128,8 +130,11 @@ void SetTarget::end_guest(uint32_t guest) {
   catalog.header = archive->header;
   record_guest({*run_, *members_, *stored_, guest, archive->header.number, archive->changes.previous()},
                catalog.dirs[run_->host.guests[guest].name], catalog.header);
-  archive->writer.finish(catalog);
-  ++stored_->counts.archives;
+  if (const auto finished = archive->writer.finish(catalog))
+    ++stored_->counts.archives;
+  else
+    run_->log.object_failed(
+        fmt::format("{} is not in the backup: {}", escaped(catalog.header.guest), finished.error().message));
   const std::lock_guard lock(mutex_);
   guests_.erase(guest);
 }

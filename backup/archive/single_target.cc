@@ -70,7 +70,7 @@ void SingleTarget::end_guest(uint32_t guest) {
 }
 
 void SingleTarget::finish() {
-  writer_->finish(catalog_);
+  ok_or_throw(writer_->finish(catalog_));
   writer_.reset();
   ++stored_->counts.archives;
 }

@@ -132,9 +132,12 @@ void append_item(const RunView& run, const PoolMembers& members, const Item& ite
 
 void StoredObjects::append(ArchiveWriter& writer, const std::vector<Item>& items, const Encoded& encoded) {
   const uint64_t before = writer.stored();
-  const uint64_t base = writer.add(encoded.frame, encoded.size);
+  const uint64_t base = writer.size();
+  for (const auto& [frame, size] : encoded.frames) {
+    writer.add(frame, size);
+    counts.bytes_stored += size;
+  }
   counts.bytes_packed += writer.stored() - before;
-  counts.bytes_stored += encoded.size;
   for (const auto& placed : encoded.placed) {
     const Item& item = items[placed.item];
     ++counts.objects_stored;

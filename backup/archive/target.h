@@ -92,9 +92,13 @@ struct Placed {
   uint64_t offset = 0;  // of its entry in `bytes`, before compression
 };
 
+// What the items of one block became for one target.
 struct Encoded {
-  std::string frame;  // compressed
-  uint64_t size = 0;
+  struct Packed {
+    std::string frame;  // compressed
+    uint64_t size = 0;  // before that
+  };
+  std::vector<Packed> frames;  // one, but for the list of a directory with a great many names
   std::vector<Placed> placed;
 };
 

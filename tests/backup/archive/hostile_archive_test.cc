@@ -62,7 +62,7 @@ class HostileTest : public testing::Test {
     {
       ArchiveWriter writer(dir, dir_.path(), "evil.tar.zst", "run", false);
       if (!tar_.empty()) writer.add(compressed(tar_, 1), tar_.size());
-      writer.finish(catalog_);
+      ok_or_throw(writer.finish(catalog_));
     }
     ::close(dir);
     Log log(Verbosity::quiet);
@@ -184,11 +184,34 @@ TEST_F(HostileTest, DevicesCanBeLeftOut) {
   EXPECT_TRUE(fs::is_character_file(dir_ / "target/evil/null"));
 }
 
+TEST(CatalogTest, WhatClaimsGigabytesIsNotUnpacked) {
+  Catalog catalog;
+  catalog.header.kind = "full";
+  std::string bytes = value_or_throw(catalog_bytes(catalog));
+  const size_t records = bytes.rfind("\x28\xb5\x2f\xfd");
+  bytes.replace(records, std::string::npos, compressed(std::string(300 << 20, '\0'), 1));
+  ASSERT_LT(bytes.size(), 40'000u);
+  const auto parsed = parse_catalog(bytes, "it");
+  ASSERT_FALSE(parsed);
+  EXPECT_THAT(parsed.error().message, testing::HasSubstr("claim to unpack to 314572800"));
+}
+
+TEST(CatalogTest, WhatPacksBetterThanAReaderBelievesIsRead) {
+  Catalog catalog;
+  catalog.header.kind = "full";
+  Entry file = plain("a", 'f');
+  file.xattrs = std::string(100 << 20, 'x');
+  catalog.dirs["g"] = {{"", dir_of({file})}};
+  const auto parsed = parse_catalog(value_or_throw(catalog_bytes(catalog)), "it");
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(parsed->dirs, catalog.dirs);
+}
+
 TEST(CatalogTest, AnyTruncationOrFlipIsRefusedOrParsedWithoutHarm) {
   Catalog catalog;
   catalog.header.kind = "full";
   catalog.dirs["g"] = {{"", dir_of({plain("a", 'f'), plain("b", 'l'), plain("c", 'd')})}, {"c", dir_of({})}};
-  const std::string bytes = catalog_bytes(catalog);
+  const std::string bytes = value_or_throw(catalog_bytes(catalog));
   ASSERT_TRUE(parse_catalog(bytes, "it"));
   for (size_t i = 0; i < bytes.size(); ++i) {
     EXPECT_FALSE(parse_catalog(bytes.substr(0, i), "it")) << i;
