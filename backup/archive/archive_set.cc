@@ -3,11 +3,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <ctime>
 
 #include "backup/archive/readme_text.h"
@@ -23,14 +21,6 @@ namespace {
 constexpr const char* kPart = ".vbackup-";
 constexpr const char* kArchive = ".tar.zst";
 constexpr const char* kCatalogFile = ".catalog";
-
-std::string random_id() {
-  unsigned char bytes[16];
-  if (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes) throw Error("no random numbers");
-  std::string text;
-  for (const unsigned char c : bytes) text += fmt::format("{:02x}", c);
-  return text;
-}
 
 Expected<std::string> read_at(int dir, const std::string& name, const std::string& shown, size_t limit) {
   UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
@@ -56,6 +46,19 @@ std::vector<std::string> names_in(int dir, const std::string& path) {
   if (reader.problem() != nullptr) throw Error(reader.problem()->message);
   std::sort(names.begin(), names.end());
   return names;
+}
+
+bool has_archives(int dir, const std::string& path) {
+  const auto names = names_in(dir, path);
+  return std::any_of(names.begin(), names.end(), [](const auto& name) { return name.ends_with(kArchive); });
+}
+
+Error no_set(const std::string& why, const std::string& path) {
+  return Error(
+      fmt::format("{}: no archive set is there. If its disk is mounted, vbackup init --to archive:{} "
+                  "makes one",
+                  why, escaped(path)),
+      Exit::usage);
 }
 
 }  // namespace
@@ -101,39 +104,46 @@ void drop_unreachable(std::map<std::string, std::string>& dirs) {
   dirs = std::move(kept);
 }
 
-ArchiveSet::ArchiveSet(const std::string& path, bool create) : path_(path) {
-  if (create) {
-    // Guests' secrets will be in it: root's alone.
-    for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1))
-      ::mkdir(path.substr(0, slash).c_str(), 0700);
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-      throw Error(problem_from_errno("create directory", path).message, Exit::usage);
-  }
-  dir_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!dir_) throw Error(problem_from_errno("open archive set", path).message, Exit::usage);
-  auto id = read_at(dir_.get(), "vbackup.set", path + "/vbackup.set", 4096);
-  if (!id && id.error().code == ENOENT && create) {
-    const auto names = names_in(dir_.get(), path);
-    if (std::any_of(names.begin(), names.end(), [](const auto& name) { return name.ends_with(kArchive); }))
-      throw Error(path + " holds archives but no vbackup.set: not a set of ours, or one that lost that file",
-                  Exit::usage);
-    id = "vbackup archive set 1\n" + random_id() + "\n";
-    ok_or_throw(write_durably(path + "/README.txt", readme_text(), 0644));
-    ok_or_throw(write_durably(path + "/vbackup.set", *id));
-  }
-  if (!id) throw Error("not an archive set: " + id.error().message, Exit::usage);
-  if (!id->starts_with("vbackup archive set 1\n") || id->size() < 55)
-    throw Error(path + "/vbackup.set: written by another version", Exit::usage);
-  id_ = id->substr(22, 32);
-  unsigned pool = 0;
-  unsigned long long member = 0;
-  if (std::sscanf(id->c_str() + 54, "\nnext pool archive %u, next member %llu\n", &pool, &member) == 2)
-    kept_ = {pool, member};
-  reload();
+bool ArchiveSet::make(const std::string& path) {
+  // Guests' secrets will be in it: root's alone.
+  for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1))
+    ::mkdir(path.substr(0, slash).c_str(), 0700);
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+    throw Error(problem_from_errno("create directory", path).message, Exit::usage);
+  const UniqueFd dir(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!dir) throw Error(problem_from_errno("open directory", path).message, Exit::usage);
+  if (read_set_identity(dir.get(), path) || has_archives(dir.get(), path)) return false;
+  ok_or_throw(write_durably(path + "/README.txt", readme_text(), 0644));
+  ok_or_throw(write_set_identity(path, new_set_identity()));
+  return true;
 }
 
-ArchiveSet::Numbers ArchiveSet::next_numbers() const {
-  Numbers next = kept_;
+ArchiveSet::ArchiveSet(const std::string& path) : path_(path) {
+  dir_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!dir_) throw no_set(problem_from_errno("open archive set", path).message, path);
+  auto identity = read_set_identity(dir_.get(), path);
+  if (!identity && !has_archives(dir_.get(), path)) throw no_set(identity.error().message, path);
+  if (identity)
+    identity_ = std::move(*identity);
+  else
+    lost_ = identity.error();
+  reload();
+  if (lost_) {
+    std::vector<CatalogHeader> headers;
+    for (const auto& archive : archives_) headers.push_back(archive.header);
+    identity_ = identity_by_archives(headers, path);
+  }
+}
+
+bool ArchiveSet::write_lost_identity() {
+  if (!lost_) return false;
+  ok_or_throw(write_set_identity(path_, identity_));
+  lost_.reset();
+  return true;
+}
+
+SetNumbers ArchiveSet::next_numbers() const {
+  SetNumbers next = identity_.next;
   for (const auto& archive : archives_) {
     if (archive.header.kind != "pool") continue;
     next.pool = std::max(next.pool, archive.header.number + 1);
@@ -142,13 +152,12 @@ ArchiveSet::Numbers ArchiveSet::next_numbers() const {
   return next;
 }
 
-Result ArchiveSet::use_numbers(const Numbers& next) const {
-  if (next.pool <= kept_.pool && next.member <= kept_.member) return Ok{};
-  const Numbers kept{std::max(next.pool, kept_.pool), std::max(next.member, kept_.member)};
-  auto done = write_durably(path_ + "/vbackup.set",
-                            fmt::format("vbackup archive set 1\n{}\nnext pool archive {}, next member {}\n",
-                                        id_, kept.pool, kept.member));
-  if (done) kept_ = kept;
+Result ArchiveSet::use_numbers(const SetNumbers& next) const {
+  SetNumbers& kept = identity_.next;
+  if (next.pool <= kept.pool && next.member <= kept.member) return Ok{};
+  const SetIdentity now{identity_.id, {std::max(next.pool, kept.pool), std::max(next.member, kept.member)}};
+  auto done = write_set_identity(path_, now);
+  if (done) identity_ = now;
   return done;
 }
 
@@ -168,6 +177,7 @@ size_t ArchiveSet::sweep() const {
 void ArchiveSet::reload() {
   archives_.clear();
   problems_.clear();
+  if (lost_) problems_.push_back(lost_->message + "; its archives say what set it is");
   for (const auto& name : names_in(dir_.get(), path_)) {
     if (!name.ends_with(kArchive) || name.starts_with('.')) continue;
     Archive archive;

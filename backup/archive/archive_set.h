@@ -14,6 +14,7 @@
 
 #include "backup/archive/catalog.h"
 #include "backup/archive/compressor.h"
+#include "backup/archive/set_identity.h"
 #include "backup/archive/state_time.h"
 #include "core/durable/host_lock.h"
 
@@ -35,25 +36,23 @@ struct GuestState {
 
 class ArchiveSet {
  public:
-  // Opens a set; with `create` makes the directory and its README.txt. Throws Error(Exit::usage) for what is
-  // no set.
-  ArchiveSet(const std::string& path, bool create);
+  // Opens a set. Throws Error(Exit::usage) for what is none. One that lost its vbackup.set is known by its
+  // archives, and problems() says so.
+  explicit ArchiveSet(const std::string& path);
+  // Makes the directory a set, with its README.txt, unless it is one; returns whether it was none.
+  static bool make(const std::string& path);
 
   const std::string& path() const { return path_; }
-  const std::string& id() const { return id_; }
+  const std::string& id() const { return identity_.id; }
   int fd() const { return dir_.get(); }
-  // The numbers that new pool archives and members begin with: larger than any that was ever used, also by
-  // what was removed since, so that what somebody has a copy of is never mistaken for something else.
-  struct Numbers {
-    uint32_t pool = 1;
-    uint64_t member = 1;
-  };
-  Numbers next_numbers() const;
+  SetNumbers next_numbers() const;
   // Durable when it returns: to be called before something appears under these numbers.
-  Result use_numbers(const Numbers& next) const;
+  Result use_numbers(const SetNumbers& next) const;
   HostLock lock() const { return HostLock(dir_.get(), ".lock", path_ + "/.lock"); }
   // Names that killed runs left are removed; to be called with the lock held. Returns how many.
   size_t sweep() const;
+  // A lost vbackup.set is written again; to be called with the lock held. Returns whether it was lost.
+  bool write_lost_identity();
 
   // All archives, sorted by name. What is damaged beyond its header is named in `problems` and left out.
   const std::vector<Archive>& archives() const { return archives_; }
@@ -80,8 +79,9 @@ class ArchiveSet {
 
  private:
   Problem not_whole(const Archive& archive, const Problem& why) const;
-  std::string path_, id_;
-  mutable Numbers kept_;  // of vbackup.set
+  std::string path_;
+  mutable SetIdentity identity_;  // of vbackup.set
+  std::optional<Problem> lost_;   // why that is not what vbackup.set says
   UniqueFd dir_;
   std::vector<Archive> archives_;
   mutable std::vector<std::string> problems_;

@@ -16,8 +16,18 @@ struct SetTarget::GuestArchive {
   GuestChanges changes;
 };
 
+namespace {
+
+ArchiveSet opened(const std::string& dir, bool init) {
+  if (init) ArchiveSet::make(dir);
+  return ArchiveSet(dir);
+}
+
+}  // namespace
+
 SetTarget::SetTarget(const std::string& dir, ArchiveOptions options)
-    : shown_("archive:" + dir), options_(options), set_(dir, true), lock_(set_.lock()) {
+    : shown_("archive:" + dir), options_(options), set_(opened(dir, options.init)), lock_(set_.lock()) {
+  lost_ = set_.write_lost_identity();
   set_.sweep();
   set_.reload();
 }
@@ -39,6 +49,7 @@ std::string SetTarget::last_stamp_of(const std::string& guest) const {
 
 void SetTarget::begin(const RunView& run) {
   run_.emplace(run);
+  if (lost_) run.log.warning(set_.path() + "/vbackup.set was lost, and is written again");
   stored_.emplace(run.host.inodes.size());
   pool_catalog_.header = header_of(run, "pool", set_.id());
   auto stored_members = value_or_throw(set_.pool());

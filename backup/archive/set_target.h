@@ -21,6 +21,7 @@ struct ArchiveOptions {
   int level = 3;
   bool full = false;  // begin a new chain
   uint64_t longest_chain = 30;
+  bool init = false;  // a directory that is no set becomes one
 };
 
 class SetTarget : public Target {
@@ -58,6 +59,7 @@ class SetTarget : public Target {
   ArchiveOptions options_;
   ArchiveSet set_;
   HostLock lock_;
+  bool lost_ = false;  // vbackup.set was
 
   // Fixed by begin().
   std::optional<RunView> run_;

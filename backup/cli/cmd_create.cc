@@ -23,7 +23,7 @@ struct CreateFlags : Options {
   std::string single;
   uint64_t level = 3, verify_sample = 64, longest_chain = 30, freeze_budget = 10, snapshot_reserve = 20;
   std::string consistency = "auto";
-  bool full = false, all = false, cross_mounts = false, no_subvolumes = false;
+  bool full = false, all = false, init = false, cross_mounts = false, no_subvolumes = false;
 };
 
 // A vserver whose tree is not there is named and left out: the others shall not be without a backup for it.
@@ -133,7 +133,7 @@ std::vector<FrozenResult> freeze_guests(const CreateFlags& options, const std::v
         // Always an incremental of the live pass, whose chain may just have become as long as it may: a full
         // would take long, and the guest waits.
         auto target = std::make_unique<SetTarget>(
-            set, ArchiveOptions{static_cast<int>(options.level), false, options.longest_chain + 1});
+            set, ArchiveOptions{static_cast<int>(options.level), false, options.longest_chain + 1, false});
         opened.last_stamp = std::max(opened.last_stamp, target->last_stamp_of(guest));
         return target;
       });
@@ -171,7 +171,8 @@ CreateTargets open_targets(const CreateFlags& options, RunContext& context) {
   std::vector<std::string> dirs;  // all of them first: what makes no sense is no target that is not there
   for (const auto& to : options.to) dirs.push_back(set_path(to));
   CreateTargets targets;
-  const ArchiveOptions archive{static_cast<int>(options.level), options.full, options.longest_chain};
+  const ArchiveOptions archive{static_cast<int>(options.level), options.full, options.longest_chain,
+                               options.init};
   TargetOpener opener(wanted, targets.opened, context);
   for (const auto& dir : dirs) {
     const bool open = opener.open("archive:" + dir, [&] {
@@ -354,6 +355,9 @@ void add_create(CommandLine& line) {
   verb.flag("--no-subvolumes", options.no_subvolumes,
             "leave out what is in btrfs subvolumes inside of a vserver's tree (their count is said)");
   verb.flag("--all", options.all, "all vservers (the default when none is named)");
+  verb.flag("--init", options.init,
+            "make a directory an archive set that is none, as vbackup init does; without it such a target is "
+            "refused, since its disk may not be mounted");
   verb.flag("--full", options.full, "begin a new chain");
   verb.option("--longest-chain", "N", options.longest_chain, "a full after N incrementals [30]");
   verb.option("--level", "N", options.level, "of zstd, 1 to 19 [3]");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "backup/archive/retention.h"
 #include "backup/cli/command.h"
@@ -51,6 +52,15 @@ Verdict named(const ArchiveSet& set, const std::string& name, const StateTime& t
                               guest, other.header.stamp),
                   Exit::usage);
   return {*found, false, ""};
+}
+
+// What only looks can do so on read-only media.
+std::optional<HostLock> lock_to_change(ArchiveSet& set, bool dry_run) {
+  if (dry_run) return std::nullopt;
+  std::optional<HostLock> lock(set.lock());
+  set.write_lost_identity();
+  set.reload();
+  return lock;
 }
 
 void add_most_dead(Verb& verb, PruneFlags& options) {
@@ -107,8 +117,8 @@ PruneCounts remove(const ForgetFlags& options, ArchiveSet& set, const std::vecto
 
 Exit forget(ForgetFlags& options) {
   Command command(options);
-  ArchiveSet set(only_set(options), false);
-  const HostLock lock = set.lock();
+  ArchiveSet set(only_set(options));
+  const auto lock = lock_to_change(set, options.dry_run);
   const StoredBackups backups(only_set(options));
   const std::vector<Verdict> verdicts = decide(options, set, backups);
   std::vector<Archive> gone;
@@ -135,8 +145,8 @@ Exit forget(ForgetFlags& options) {
 
 Exit prune(PruneFlags& options) {
   Command command(options);
-  ArchiveSet set(only_set(options), false);
-  const HostLock lock = set.lock();
+  ArchiveSet set(only_set(options));
+  const auto lock = lock_to_change(set, options.dry_run);
   const size_t swept = options.dry_run ? 0 : set.sweep();
   set.reload();
   const PrunePlan plan = plan_prune(set, options.most_dead);

@@ -43,7 +43,7 @@ bool print_archive(Command& command, const ArchiveSet& set, const Archive& archi
 
 Exit list(ListFlags& options) {
   Command command(options);
-  const ArchiveSet set(only_set(options), false);
+  const ArchiveSet set(only_set(options));
   for (const auto& problem : set.problems()) command.context().log.object_failed(problem);
   uint64_t archives = 0, broken = 0, bytes = 0, pool = 0;
   for (const auto& archive : set.archives()) {

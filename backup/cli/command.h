@@ -21,6 +21,7 @@ class Command : public CommandFrame {
   const Options& options_;
 };
 
+void add_init(CommandLine& line);
 void add_create(CommandLine& line);
 void add_list(CommandLine& line);
 void add_show(CommandLine& line);

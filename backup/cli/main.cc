@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
   vs::CommandLine line(
       "vbackup", "Archives vservers straight from the host, reading what they share once, and restores them.",
       "/etc/vservers/vbackup.conf");
+  add_init(line);
   add_create(line);
   add_list(line);
   add_show(line);

@@ -13,7 +13,7 @@ StoredBackups::StoredBackups(const std::string& path) : path_(path) {
   struct ::stat stat;
   if (::stat(path.c_str(), &stat) != 0) throw Error(problem_from_errno("open", path).message, Exit::usage);
   if (S_ISDIR(stat.st_mode)) {
-    set_ = std::make_unique<ArchiveSet>(path, false);
+    set_ = std::make_unique<ArchiveSet>(path);
     return;
   }
   auto file = FramedFile::open(AT_FDCWD, path, path);

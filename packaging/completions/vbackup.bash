@@ -10,7 +10,7 @@ _vbackup() {
   elif [[ $prev == = && $COMP_CWORD -ge 2 ]]; then prev=${COMP_WORDS[COMP_CWORD - 2]}; fi
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
-      create | list | show | restore | check | diff | forget | prune) verb=${COMP_WORDS[i]}; break ;;
+      init | create | list | show | restore | check | diff | forget | prune) verb=${COMP_WORDS[i]}; break ;;
     esac
   done
   case $prev in
@@ -21,14 +21,14 @@ _vbackup() {
     --exclude | -j | --jobs | --level | --longest-chain | --verify-sample | --snapshot-reserve | --freeze-budget | --keep-*) return ;;
   esac
   if [[ -z $verb ]]; then
-    mapfile -t COMPREPLY < <(compgen -W 'create list show restore check diff forget prune --help --version' -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W 'init create list show restore check diff forget prune --help --version' -- "$cur")
     return
   fi
   [[ $cur == -* ]] || return
   local own=''
   case $verb in
-    create) own='--to --tree --state --single --exclude --cross-mounts --no-subvolumes --all --full --longest-chain --level --verify-sample --consistency --snapshot-reserve --freeze-budget --dry-run' ;;
-    list | diff) own='--to' ;;
+    create) own='--to --init --tree --state --single --exclude --cross-mounts --no-subvolumes --all --full --longest-chain --level --verify-sample --consistency --snapshot-reserve --freeze-budget --dry-run' ;;
+    init | list | diff) own='--to' ;;
     show) own='--to --from --recursive' ;;
     restore) own='--to --from --target --all --link-live --store --no-devices --dry-run' ;;
     check) own='--to --rehearse --scratch' ;;

@@ -112,7 +112,7 @@ Command BackupHost::command(const std::string& verb, const Command& more) const 
 }
 
 RunResult BackupHost::create(const Command& more, const RunOptions& options) const {
-  Command line = command("create", {"--state", dir_ / "state"});
+  Command line = command("create", {"--init", "--state", dir_ / "state"});
   for (const auto& [name, path] : trees()) {
     line.push_back("--tree");
     line.push_back(name + "=" + path);

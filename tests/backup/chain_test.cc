@@ -27,8 +27,9 @@ class ChainTest : public testing::Test {
     return stamp;
   }
   RunResult create(const Command& more = {}) const {
-    Command line{vbackup_path(), "create",     "--to",  set_,     "--state",       dir_ / "state", "--tree",
-                 "g=" + tree_,   "--progress", "never", "--json", "--consistency", "live"};
+    Command line{vbackup_path(), "create",       "--init",        "--to",       set_,
+                 "--state",      dir_ / "state", "--tree",        "g=" + tree_, "--progress",
+                 "never",        "--json",       "--consistency", "live"};
     line.insert(line.end(), more.begin(), more.end());
     return run(line);
   }
@@ -110,8 +111,8 @@ TEST_F(ChainTest, AnArchiveThatIsNotTheOneItStandsForIsFound) {
   for (int i = 0; i < 20 && same.empty(); ++i) {
     fs::remove_all(other);
     fs::copy(mine, other);
-    Process elsewhere({vbackup_path(), "create", "--to", other, "--state", dir_ / "other-state", "--tree",
-                       "g=" + other_tree, "--progress", "never", "--consistency", "live"});
+    Process elsewhere({vbackup_path(), "create", "--init", "--to", other, "--state", dir_ / "other-state",
+                       "--tree", "g=" + other_tree, "--progress", "never", "--consistency", "live"});
     const std::string stamp = night("2");
     ASSERT_EQ(elsewhere.wait().exit_code, 0);
     if (fs::exists(other + "/g-inc-" + stamp + ".catalog")) same = stamp;
@@ -130,9 +131,9 @@ TEST_F(ChainTest, AnArchiveThatIsNotTheOneItStandsForIsFound) {
 TEST_F(ChainTest, NumbersOfThePoolAreNeverUsedAgainAndAMirrorKnowsItsOwn) {
   const std::string a = dir_ / "a", b = dir_ / "b";
   const auto both = [&](const Command& more = {}) {
-    Command line{vbackup_path(), "create",        "--to",   set_,     "--state",    dir_ / "state",
-                 "--tree",       "a=" + a,        "--tree", "b=" + b, "--progress", "never",
-                 "--json",       "--consistency", "live"};
+    Command line{vbackup_path(), "create", "--init",        "--to",   set_,     "--state",
+                 dir_ / "state", "--tree", "a=" + a,        "--tree", "b=" + b, "--progress",
+                 "never",        "--json", "--consistency", "live"};
     line.insert(line.end(), more.begin(), more.end());
     const RunResult result = run(line);
     EXPECT_EQ(result.exit_code, 0) << result.err;
@@ -173,9 +174,9 @@ TEST_F(ChainTest, APoolArchiveThatIsAnotherOneGivesNobodyAnothersFile) {
     fs::create_directories(dir_ / (where + "-b"));
     write_file(dir_ / (where + "-a/x"), content);
     fs::create_hard_link(dir_ / (where + "-a/x"), dir_ / (where + "-b/x"));
-    must_run({vbackup_path(), "create", "--to", dir_ / where, "--tree", "a=" + dir_ / (where + "-a"),
-              "--tree", "b=" + dir_ / (where + "-b"), "--state", dir_ / (where + "-state"), "--progress",
-              "never", "--consistency", "live"});
+    must_run({vbackup_path(), "create", "--init", "--to", dir_ / where, "--tree",
+              "a=" + dir_ / (where + "-a"), "--tree", "b=" + dir_ / (where + "-b"), "--state",
+              dir_ / (where + "-state"), "--progress", "never", "--consistency", "live"});
   };
   made("one", "mine");
   made("two", "not yours");
@@ -193,8 +194,8 @@ TEST_F(ChainTest, APoolArchiveThatIsAnotherOneGivesNobodyAnothersFile) {
 TEST_F(ChainTest, ASingleArchiveIsCheckedByARehearsal) {
   fs::create_directories(tree_);
   write_file(tree_ + "/f", "alone");
-  must_run({vbackup_path(), "create", "--single", dir_ / "one.tar.zst", "--tree", "g=" + tree_, "--state",
-            dir_ / "state", "--progress", "never", "--consistency", "live"});
+  must_run({vbackup_path(), "create", "--init", "--single", dir_ / "one.tar.zst", "--tree", "g=" + tree_,
+            "--state", dir_ / "state", "--progress", "never", "--consistency", "live"});
   set_ = dir_ / "one.tar.zst";
   const RunResult plain = vbackup("check");
   EXPECT_EQ(plain.exit_code, 2);

@@ -57,7 +57,7 @@ class ChangingGuests : public testing::Test, protected test::QuietRun {
   // A backup of both; `change` happens right after all names were listed.
   CreateResult backup(const std::function<void()>& change) {
     std::vector<std::unique_ptr<Target>> targets;
-    auto set = std::make_unique<SetTarget>(dir_ / "set", ArchiveOptions{});
+    auto set = std::make_unique<SetTarget>(dir_ / "set", ArchiveOptions{.init = true});
     const std::string last = set->last_stamp();
     targets.push_back(std::move(set));
     std::vector<Guest> guests;

@@ -48,7 +48,7 @@ class FreezeDeltaTest : public testing::Test, protected test::QuietRun {
     std::filesystem::create_directories(dir_ / "other");
     options_.state = dir_ / "state";
     freeze_.open_targets = [this](const std::string& guest) {
-      auto target = std::make_unique<SetTarget>(dir_ / "set", ArchiveOptions{});
+      auto target = std::make_unique<SetTarget>(dir_ / "set", ArchiveOptions{.init = true});
       OpenedTargets opened;
       opened.last_stamp = target->last_stamp_of(guest);
       opened.targets.push_back(std::move(target));
@@ -61,7 +61,7 @@ class FreezeDeltaTest : public testing::Test, protected test::QuietRun {
   }
   std::vector<std::string> consistencies() const {
     std::vector<std::string> all;
-    for (const auto& archive : ArchiveSet(dir_ / "set", false).history("guest"))
+    for (const auto& archive : ArchiveSet(dir_ / "set").history("guest"))
       all.push_back(archive.header.consistency);
     return all;
   }

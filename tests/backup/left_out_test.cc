@@ -87,7 +87,7 @@ TEST_F(LeftOutTest, ATargetThatFailsInAnyCallTakesNoOtherAlong) {
     testing::internal::CaptureStderr();
     std::vector<std::unique_ptr<Target>> targets;
     targets.push_back(std::make_unique<FailingTarget>(call));
-    targets.push_back(std::make_unique<SetTarget>(set, ArchiveOptions{}));
+    targets.push_back(std::make_unique<SetTarget>(set, ArchiveOptions{.init = true}));
     const CreateResult result = create(std::move(targets));
     EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("failing: fails in " + std::string(call)));
     EXPECT_THAT(result.failed_targets, ElementsAre(true, false)) << call;
@@ -119,16 +119,9 @@ TEST_F(LeftOutTest, ATargetThatIsNotThereWhenTheRunBeginsIsNamedAndTheOthersAreW
 }
 
 TEST_F(LeftOutTest, WithNoTargetTheRunFails) {
-  test::Command line{test::vbackup_path(),
-                     "create",
-                     "--state",
-                     host_.scratch("state"),
-                     "--to",
-                     "/proc/nope/a",
-                     "--to",
-                     "/proc/nope/b",
-                     "--tree",
-                     "alpha=" + host_.tree("alpha")};
+  test::Command line{
+      test::vbackup_path(), "create", "--init",       "--state", host_.scratch("state"),        "--to",
+      "/proc/nope/a",       "--to",   "/proc/nope/b", "--tree",  "alpha=" + host_.tree("alpha")};
   const test::RunResult result = test::run(line);
   EXPECT_EQ(result.exit_code, 1) << shown(result);
   EXPECT_THAT(result.err, AllOf(HasSubstr("/proc/nope/a"), HasSubstr("/proc/nope/b")));

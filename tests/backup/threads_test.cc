@@ -36,7 +36,7 @@ TEST(BackupThreads, OneAndEightWriteTheSameBytes) {
   BackupHost::let_clock_pass();
   const auto create = [&](const std::string& jobs) {
     const RunResult result =
-        run({vbackup_path(), "create", "--to", "archive:" + host.scratch("set" + jobs), "--state",
+        run({vbackup_path(), "create", "--init", "--to", "archive:" + host.scratch("set" + jobs), "--state",
              host.scratch("state" + jobs), "--tree", "alpha=" + host.tree("alpha"), "--tree",
              "beta=" + host.tree("beta"), "-j", jobs, "--progress", "never", "--consistency", "live"});
     ASSERT_EQ(result.exit_code, 0) << result.err;

@@ -109,7 +109,7 @@ class BackupPipelineTest : public testing::Test {
     ReadInodes read(host, known);
     std::vector<bool> gone(host.inodes.size());
     const RunView view{host, known, read, gone, stamp, consistency, log_};
-    SetTarget set(scratch_ / (name + ".set"), {});
+    SetTarget set(scratch_ / (name + ".set"), ArchiveOptions{.init = true});
     SingleTarget single(scratch_ / name, 1);
     const std::vector<Target*> targets{&set, &single};
     for (Target* target : targets) target->begin(view);

@@ -40,7 +40,7 @@ create_until_full() {
   kill -CONT $pid; wait $job
 }
 vb() { local verb="$1"; shift; vbackup "$verb" --to archive:/root/set --progress never "$@"; }
-create() { vb create --state /root/state --tree web=/mnt/guests/web --tree mail=/mnt/guests/mail --json "$@" >/tmp/create.out 2>/tmp/create.err; }
+create() { vb create --init --state /root/state --tree web=/mnt/guests/web --tree mail=/mnt/guests/mail --json "$@" >/tmp/create.out 2>/tmp/create.err; }
 summary() { grep -o "\"$1\":[^,}]*" /tmp/create.out | tail -n 1 | cut -d: -f2 | tr -d '"'; }
 volumes() { lvs --noheadings -o lv_name vg | tr -d ' ' | sort | tr '\n' ' '; }
 none_left() { [ "$(snapshots)" = 0 ] && ! grep -q vbackup /proc/mounts; }

@@ -62,8 +62,8 @@ class FreezeTest : public testing::Test {
     fs::create_directories(tree_);
   }
   Command create(const Command& more = {}) const {
-    Command line{vbackup_path(), "create",         "--to",       dir_ / "set", "--state", dir_ / "state",
-                 "--tree",       "guest=" + tree_, "--progress", "never",      "--json"};
+    Command line{vbackup_path(), "create", "--init",         "--to",       dir_ / "set", "--state",
+                 dir_ / "state", "--tree", "guest=" + tree_, "--progress", "never",      "--json"};
     line.insert(line.end(), more.begin(), more.end());
     return line;
   }

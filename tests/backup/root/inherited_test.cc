@@ -82,7 +82,8 @@ TEST(BackupLinkLive, ATargetThatHandsDownGivesNothingToWhatIsRestored) {
         "'; echo secret > shadow; chown root:42 shadow; chmod 640 shadow; mkdir own; chmod 755 own; mkfifo "
         "fifo");
   ASSERT_EQ(host.vunify("run").exit_code, 0);
-  Command create{vbackup_path(), "create", "--to", host.scratch("set"), "--state", host.scratch("bstate")};
+  Command create{vbackup_path(),        "create", "--init", "--to", host.scratch("set"), "--state",
+                 host.scratch("bstate")};
   for (const auto& guest : host.guests())
     create.insert(create.end(), {"--tree", guest.name() + "=" + guest.root()});
   ASSERT_EQ(run(create).exit_code, 0);

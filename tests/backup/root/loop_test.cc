@@ -102,7 +102,7 @@ TEST(BackupFullDisk, NothingHalfAppearsAndTheRerunIsWhole) {
   BackupHost host;
   host.make_guests();
   const std::string set = disk.path() + "/set";
-  Command line{vbackup_path(),        "create",     "--to", set, "--state",
+  Command line{vbackup_path(),        "create",     "--init", "--to", set, "--state",
                host.scratch("state"), "--progress", "never"};
   for (const auto& [name, path] : host.trees()) line.insert(line.end(), {"--tree", name + "=" + path});
   must_run({"bash", "-c", "head -c 20000000 /dev/zero > '" + disk.path() + "/ballast'"});
@@ -128,7 +128,7 @@ TEST(BackupFullDisk, BelowTheStateNoArchiveIsLost) {
     const std::string state = host.scratch("state"), set = host.scratch("set-" + std::string(size));
     fs::create_directories(state);
     must_run({"mount", "-t", "tmpfs", "-o", "mode=0700,size=" + std::string(size), "none", state});
-    Command line{vbackup_path(), "create", "--to", set, "--state", state, "--progress", "never"};
+    Command line{vbackup_path(), "create", "--init", "--to", set, "--state", state, "--progress", "never"};
     for (const auto& [name, path] : host.trees()) line.insert(line.end(), {"--tree", name + "=" + path});
     const RunResult result = run(line), again = run(line);
     must_run({"umount", state});
@@ -169,6 +169,7 @@ Command over_guests(const TestHost& host, const std::string& verb, const Command
                host.scratch("bstate"), "--progress", "never"};
   for (size_t i = 0; i < host.guests().size() && i < guests; ++i)
     line.insert(line.end(), {"--tree", host.guests()[i].name() + "=" + host.guests()[i].root()});
+  if (verb == "create") line.push_back("--init");
   line.insert(line.end(), more.begin(), more.end());
   return line;
 }

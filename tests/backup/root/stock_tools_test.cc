@@ -149,7 +149,7 @@ TEST(StockToolsTest, ASingleArchiveIsRestoredByOneCommand) {
   BackupHost host;
   host.make_guests();
   remove_tree(host.tree("alpha") + "/deep");
-  ASSERT_EQ(run({vbackup_path(), "create", "--single", host.scratch("one.tar.zst"), "--state",
+  ASSERT_EQ(run({vbackup_path(), "create", "--init", "--single", host.scratch("one.tar.zst"), "--state",
                  host.scratch("state"), "--tree", "alpha=" + host.tree("alpha")})
                 .exit_code,
             0);

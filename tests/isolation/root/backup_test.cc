@@ -20,9 +20,9 @@ TEST(BackupOfARunningVserver, IsOfOneMomentInWhichItStoodStill) {
   host.vserver(guest,
                {"exec", "sh", "-c", "(while :; do echo x >> /a; echo x >> /z; done) >/dev/null 2>&1 &"});
   ASSERT_TRUE(host.appears(guest, "/z"));
-  const RunResult made =
-      run({VS_BINARY_DIR "/vbackup", "create", "--to", host.path("set"), "--state", host.path("state"),
-           "--tree", guest + "=" + host.tree(guest), "--consistency", "frozen", "--progress", "never"});
+  const RunResult made = run({VS_BINARY_DIR "/vbackup", "create", "--init", "--to", host.path("set"),
+                              "--state", host.path("state"), "--tree", guest + "=" + host.tree(guest),
+                              "--consistency", "frozen", "--progress", "never"});
   ASSERT_EQ(made.exit_code, 0) << made.err;
   EXPECT_THAT(made.out, HasSubstr(guest + " stood still for "));
   EXPECT_THAT(host.vserver(guest, {"status"}).out, testing::Not(HasSubstr("frozen")));
