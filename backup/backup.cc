@@ -31,7 +31,7 @@ ScannedHost scan(std::vector<Guest> guests, const Mounts& mounts, const CreateOp
   context.progress.start("scanning", "names", 0);
   ScannedHost host;
   host.guests = std::move(guests);
-  walk(host, {options.excludes, options.filesystems, mounts, options.subvolumes}, context);
+  walk(host, {options.exclusion, options.filesystems, mounts, options.subvolumes}, context);
   context.progress.finish();
   return host;
 }

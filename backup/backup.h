@@ -31,9 +31,9 @@
 namespace vs::backup {
 
 struct CreateOptions {
-  std::vector<std::string> excludes;
-  std::optional<std::string> state;  // directory of the index; without one nothing is remembered
-  uint64_t verify_sample = 64;       // one in so many of what is believed is read again; 0 none
+  const Exclusion* exclusion = nullptr;  // nullptr: nothing is left out
+  std::optional<std::string> state;      // directory of the index; without one nothing is remembered
+  uint64_t verify_sample = 64;           // one in so many of what is believed is read again; 0 none
   std::string consistency = "live";
   bool cross_mounts = false;          // into disk filesystems that are mounted in a guest's tree
   bool subvolumes = true;             // into subvolumes of btrfs below a guest's root

@@ -3,9 +3,12 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <map>
+#include <system_error>
 
 #include "core/escape.h"
 #include "core/key_value.h"
@@ -30,6 +33,9 @@ struct Verb::Impl {
 };
 
 namespace {
+
+// What a shell says of a program that SIGPIPE ended: 128 and the number of the signal.
+constexpr int kReaderLeft = 128 + 13;
 
 [[noreturn]] void bad_value(const std::string& where, const std::string& expected, const std::string& value) {
   throw Error(where + ": expected " + expected + ", found '" + escaped(value) + "'", Exit::usage);
@@ -209,6 +215,16 @@ Verb CommandLine::whole() {
 }
 
 int CommandLine::run(int argc, char** argv) {
+  const int code = run_verb(argc, argv);
+  // What is still in the buffers: an answer that could not be written is none.
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  if (errno == EPIPE) return kReaderLeft;
+  std::cerr << impl_->program << ": error: " << problem_from_errno("write", "standard output").message
+            << "\n";
+  return code != 0 ? code : static_cast<int>(Exit::failed);
+}
+
+int CommandLine::run_verb(int argc, char** argv) {
   try {
     impl_->refuse_unknown_verb(argc, argv);
     impl_->app.parse(argc, argv);
@@ -226,6 +242,9 @@ int CommandLine::run(int argc, char** argv) {
   } catch (const Error& error) {
     std::cerr << impl_->program << ": error: " << error.what() << "\n";
     return static_cast<int>(error.code());
+  } catch (const std::system_error& error) {
+    if (error.code() == std::errc::broken_pipe) return kReaderLeft;
+    std::cerr << impl_->program << ": error: " << error.what() << "\n";
   } catch (const std::exception& error) {
     std::cerr << impl_->program << ": error: " << error.what() << "\n";
   }

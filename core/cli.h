@@ -47,10 +47,12 @@ class CommandLine {
   Verb verb(const std::string& name, const std::string& description);
   Verb whole();
   // Parses, runs the action, returns the exit code. Errors of any kind are printed to stderr as "PROGRAM:
-  // error: ...".
+  // error: ...", also that standard output cannot be written to. Where nobody reads it any more ("| head")
+  // the program ends without a word, and with the code of one that SIGPIPE ended.
   int run(int argc, char** argv);
 
  private:
+  int run_verb(int argc, char** argv);
   struct Impl;
   std::shared_ptr<Impl> impl_;
 };

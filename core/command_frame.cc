@@ -64,6 +64,10 @@ void CommandFrame::print(const std::string& text) const {
   if (!options_.json) fmt::print("{}\n", text);
 }
 
+void CommandFrame::note(const std::string& text) const {
+  if (!options_.quiet) print(text);
+}
+
 void CommandFrame::line(const nlohmann::ordered_json& json) const {
   if (options_.json) fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }

@@ -28,6 +28,8 @@ class CommandFrame {
   RunContext& context() { return *context_; }
   // A line of text; nothing with --json.
   void print(const std::string& text) const;
+  // A line of text that --quiet is spared too: what the command does, not what it was asked for.
+  void note(const std::string& text) const;
   // A line of JSON; nothing without --json. Bytes that are not UTF-8 are replaced.
   void line(const nlohmann::ordered_json& json) const;
   // What the log and cancellation ask for.

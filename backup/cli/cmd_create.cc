@@ -9,6 +9,7 @@
 #include "backup/archive/single_target.h"
 #include "backup/backup.h"
 #include "backup/cli/command.h"
+#include "backup/cli/create_summary.h"
 #include "backup/freeze_delta.h"
 #include "backup/source/snapshot_tree.h"
 #include "core/cgroup_freeze.h"
@@ -19,11 +20,12 @@ namespace vs::backup {
 namespace {
 
 struct CreateFlags : Options {
-  std::vector<std::string> excludes;
+  std::vector<std::string> excludes, exclude_files, exclude_guests, exclude_if_present;
   std::string single;
   uint64_t level = 3, verify_sample = 64, longest_chain = 30, freeze_budget = 10, snapshot_reserve = 20;
   std::string consistency = "auto";
-  bool full = false, all = false, init = false, cross_mounts = false, no_subvolumes = false;
+  bool full = false, all = false, init = false, exclude_caches = false, cross_mounts = false,
+       no_subvolumes = false;
 };
 
 // A vserver whose tree is not there is named and left out: the others shall not be without a backup for it.
@@ -47,6 +49,9 @@ std::vector<Guest> chosen_guests(const CreateFlags& options, RunContext& context
       return std::find(options.guests.begin(), options.guests.end(), guest.name) == options.guests.end();
     });
   }
+  for (const auto& name : options.exclude_guests)
+    if (std::erase_if(guests, [&](const Guest& guest) { return guest.name == name; }) == 0)
+      context.log.warning("--exclude-guest " + escaped(name) + " leaves nobody out");
   if (guests.empty() && !left_out.empty()) throw Error("no vserver is left to archive");
   if (guests.empty()) throw Error("no vserver found; name trees with --tree NAME=DIR", Exit::usage);
   return guests;
@@ -199,105 +204,20 @@ std::vector<std::string> whole_sets(const CreateTargets& targets, const CreateRe
   return whole;
 }
 
-using Json = nlohmann::ordered_json;
-
-struct Stored {
-  Json targets = Json::array();
-  uint64_t packed = 0, stored = 0;
-};
-
-Stored stored_in(const std::vector<std::unique_ptr<Target>>& targets) {
-  Stored all;
-  for (const auto& target : targets) {
-    const auto counts = target->counts();
-    all.packed += counts.bytes_packed;
-    all.stored += counts.bytes_stored;
-    all.targets.push_back({{"to", target->describe()},
-                           {"archives", counts.archives},
-                           {"objects_stored", counts.objects_stored},
-                           {"bytes_stored", counts.bytes_stored},
-                           {"bytes_packed", counts.bytes_packed}});
-  }
-  return all;
+Exclusion exclusion_of(const CreateFlags& options) {
+  std::vector<std::string> globs = options.excludes;
+  for (const auto& file : options.exclude_files)
+    for (auto& glob : globs_in_file(file)) globs.push_back(std::move(glob));
+  for (const auto& name : options.exclude_if_present)
+    if (name.empty() || name.find('/') != std::string::npos)
+      throw Error("--exclude-if-present: expected the name of a file, found '" + escaped(name) + "'",
+                  Exit::usage);
+  return {PathGlobs(globs), options.exclude_if_present, options.exclude_caches};
 }
 
-struct StoodStill {
-  Json guests = Json::array();
-  std::string text;
-  bool all = true;          // each that runs was frozen, and all of it was stored
-  bool all_targets = true;  // in all targets
-};
-
-StoodStill stood_still(const std::vector<FrozenResult>& results) {
-  StoodStill all;
-  for (const auto& one : results) {
-    all.guests.push_back({{"guest", one.guest},
-                          {"running", one.running},
-                          {"frozen", one.frozen},
-                          {"why_not", one.why_not},
-                          {"seconds", one.seconds},
-                          {"stamp", one.result.stamp},
-                          {"files_read", one.result.counts.files_read},
-                          {"bytes_read", one.result.counts.bytes_read},
-                          {"failed", one.result.counts.failed}});
-    if (one.frozen)
-      all.text +=
-          fmt::format("\n{} stood still for {:.2f} s: {} files read again ({})", one.guest, one.seconds,
-                      one.result.counts.files_read, size_text(one.result.counts.bytes_read));
-    all.all_targets = all.all_targets && !one.target_left_out && one.result.all_targets();
-    all.all = all.all && (one.frozen || !one.running) && all.all_targets;
-  }
-  return all;
-}
-
-Json summary_of(const CreateResult& result, uint64_t left_out, const Stored& stored, const StoodStill& frozen,
-                const std::string& consistency) {
-  const auto& c = result.counts;
-  return {{"guests", result.guests},
-          {"names", result.names},
-          {"inodes", result.inodes},
-          {"directories", result.directories},
-          {"subvolumes_left_out", result.subvolumes_left_out},
-          {"shared", result.shared},
-          {"known", result.known},
-          {"files_read", c.files_read},
-          {"bytes_read", c.bytes_read},
-          {"bytes_stored", stored.stored},
-          {"bytes_packed", stored.packed},
-          {"gone", c.gone},
-          {"failed", c.failed},
-          {"inconsistent", c.inconsistent},
-          {"verified", c.verified},
-          {"alarms", c.alarms},
-          {"failed_targets", left_out + static_cast<uint64_t>(std::count(result.failed_targets.begin(),
-                                                                         result.failed_targets.end(), true))},
-          {"consistency", consistency},
-          {"frozen", frozen.guests},
-          {"stamp", result.stamp},
-          {"targets", stored.targets}};
-}
-
-std::string text_of(const CreateResult& result, const Stored& stored, const StoodStill& frozen,
-                    const std::string& consistency) {
-  const auto& c = result.counts;
-  std::string text = fmt::format(
-      "{} vservers, {} names, {} inodes ({} shared), {} known from before\n{} files read ({}), {} stored, {} "
-      "packed",
-      result.guests, result.names, result.inodes, result.shared, result.known, c.files_read,
-      size_text(c.bytes_read), size_text(stored.stored), size_text(stored.packed));
-  if (c.gone + c.inconsistent != 0)
-    text += fmt::format(
-        "\n{} vanished before they were read, {} changed while they were (marked inconsistent); consistency: "
-        "{}",
-        c.gone, c.inconsistent, consistency);
-  if (result.subvolumes_left_out != 0)
-    text += fmt::format("\n{} subvolumes inside of trees left out", result.subvolumes_left_out);
-  return text + fmt::format("{}\n{}", frozen.text, result.stamp);
-}
-
-CreateOptions create_options(const CreateFlags& options) {
+CreateOptions create_options(const CreateFlags& options, const Exclusion& exclusion) {
   CreateOptions create;
-  create.excludes = options.excludes;
+  create.exclusion = &exclusion;
   create.cross_mounts = options.cross_mounts;
   create.subvolumes = !options.no_subvolumes;
   create.state = options.state;
@@ -309,6 +229,7 @@ Exit create(CreateFlags& options) {
   Command command(options);
   auto& context = command.context();
   check_flags(options);
+  const Exclusion exclusion = exclusion_of(options);
   auto guests = chosen_guests(options, context);
   if (options.dry_run) {
     for (const auto& guest : guests)
@@ -319,25 +240,25 @@ Exit create(CreateFlags& options) {
   OpenedTargets& opened = targets.opened;
   const UniqueFd state = value_or_throw(open_private_dir(options.state, true));
   const HostLock lock(state.get(), "lock", options.state + "/lock");
-  CreateOptions create = create_options(options);
+  CreateOptions create = create_options(options, exclusion);
   std::vector<std::pair<std::string, std::string>> trees;
   for (const auto& guest : guests) trees.emplace_back(guest.name, guest.root.path());
   for (const auto& line : sweep_snapshots()) context.log.warning(line);
   Snapshots snapshots;
   read_snapshots(options, guests, snapshots, create, context);
-  const CreateResult result =
-      create_backup(std::move(guests), opened.targets, opened.last_stamp, create, context);
-  const Stored stored = stored_in(opened.targets);
+  CreateReport report;
+  report.result = create_backup(std::move(guests), opened.targets, opened.last_stamp, create, context);
+  report.targets = stored_in(opened.targets);
+  report.targets_left_out = opened.left_out;
+  report.consistency = create.consistency;
+  for (const auto& glob : exclusion.globs.unused())
+    context.log.warning("--exclude " + escaped(glob) + " fits nothing");
   opened.targets.clear();  // gives their locks back
-  const StoodStill frozen =
-      stood_still(freeze_guests(options, whole_sets(targets, result), trees, create, context));
-  const Exit code =
-      command.finish("create", summary_of(result, opened.left_out, stored, frozen, create.consistency),
-                     text_of(result, stored, frozen, create.consistency));
-  const bool not_frozen = options.consistency == "frozen" && !frozen.all;
-  if (result.counts.alarms != 0 || not_frozen) return Exit::failed;
-  const bool all_targets = opened.left_out == 0 && result.all_targets() && frozen.all_targets;
-  return code == Exit::done && !all_targets ? Exit::skipped : code;
+  report.frozen = freeze_guests(options, whole_sets(targets, report.result), trees, create, context);
+  const Exit code = command.finish("create", report.json(), report.text());
+  const bool not_frozen = options.consistency == "frozen" && !report.all_stood_still();
+  if (report.result.counts.alarms != 0 || not_frozen) return Exit::failed;
+  return code == Exit::done && !report.all_targets() ? Exit::skipped : code;
 }
 
 }  // namespace
@@ -350,6 +271,12 @@ void add_create(CommandLine& line) {
   verb.option("--single", "FILE", options.single, "one archive that holds all of it");
   verb.list("--exclude", "GLOB", options.excludes,
             "leave these paths out, relative to each tree; without '/' any name that fits");
+  verb.list("--exclude-from", "FILE", options.exclude_files, "such globs, one a line; '#' begins a comment");
+  verb.list("--exclude-guest", "NAME", options.exclude_guests, "leave this vserver out");
+  verb.flag("--exclude-caches", options.exclude_caches,
+            "of a directory that says it is a cache (CACHEDIR.TAG), store that file only");
+  verb.list("--exclude-if-present", "NAME", options.exclude_if_present,
+            "of a directory in which this name is, store that name only");
   verb.flag("--cross-mounts", options.cross_mounts,
             "also what is mounted in a vserver's tree, if it is a filesystem on a disk");
   verb.flag("--no-subvolumes", options.no_subvolumes,

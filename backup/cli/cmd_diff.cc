@@ -12,7 +12,7 @@ namespace {
 struct DiffFlags : Options {};
 
 std::map<std::string, Entry> all_entries(const GuestState& state, const std::map<uint64_t, Entry>& pool,
-                                         const std::string& below) {
+                                         const std::string& below, Log& log) {
   std::map<std::string, Entry> all;
   std::vector<Entry> entries;
   for (const auto& [path, bytes] : state.dirs) {
@@ -21,9 +21,17 @@ std::map<std::string, Entry> all_entries(const GuestState& state, const std::map
     for (size_t i = 0; i < entries.size(); ++i) {
       if (i > 0 && entries[i].type == 'd') continue;
       Entry entry = entries[i];
-      if (const auto member = pool.find(entry.pool); entry.pool != 0 && member != pool.end())
-        entry = member->second;
-      all[join_path(path, entries[i].name)] = std::move(entry);
+      const std::string full = join_path(path, entries[i].name);
+      if (entry.pool != 0) {
+        auto member = member_of(entry, pool);
+        if (!member) {
+          log.object_failed(fmt::format("{}@{}:{}: {}", escaped(state.guest), state.stamp, escaped(full),
+                                        member.error().message));
+          continue;
+        }
+        entry = std::move(*member);
+      }
+      all[full] = std::move(entry);
     }
   }
   return all;
@@ -57,7 +65,7 @@ Exit diff(DiffFlags& options) {
     const auto state = backups.state(selection.guest, selection.limit());
     if (!state) throw Error(state.error().message, Exit::usage);
     command.say_state(selection.guest, state->stamp);
-    sides[i] = all_entries(*state, backups.pool(), selection.path);
+    sides[i] = all_entries(*state, backups.pool(), selection.path, command.context().log);
   }
   uint64_t added = 0, removed = 0, changed = 0;
   const auto say = [&](const char* mark, const std::string& path, const std::string& what) {
@@ -92,8 +100,8 @@ void add_diff(CommandLine& line) {
   add_set_option(verb, options);
   add_frame_options(verb, options);
   verb.arguments("NAME[@TIME][:PATH]", options.guests, "the two to compare", true);
-  verb.footer(
-      exit_codes("0 done, 2 usage", "vbackup diff --to archive:/backup/vservers web1@2026-11-20 web1"));
+  verb.footer(exit_codes("0 done, 2 usage, 3 a shared file is lost from the pool (named)",
+                         "vbackup diff --to archive:/backup/vservers web1@2026-11-20 web1"));
   verb.action([] { return diff(options); });
 }
 

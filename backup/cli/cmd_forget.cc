@@ -95,9 +95,8 @@ std::vector<Verdict> decide(const ForgetFlags& options, const ArchiveSet& set, c
 
 void print_verdict(Command& command, const Verdict& verdict) {
   const auto& [archive, keep, why] = verdict;
-  command.print(fmt::format("{:<7} {:<24} {} {:<5}{}", keep ? "keep" : "remove",
-                            escaped(archive.header.guest), archive.header.stamp, archive.header.kind,
-                            why.empty() ? "" : "  " + why));
+  command.note(fmt::format("{:<7} {:<24} {} {:<5}{}", keep ? "keep" : "remove", escaped(archive.header.guest),
+                           archive.header.stamp, archive.header.kind, why.empty() ? "" : "  " + why));
   command.line({{"type", "verdict"},
                 {"guest", archive.header.guest},
                 {"stamp", archive.header.stamp},
@@ -151,9 +150,9 @@ Exit prune(PruneFlags& options) {
   set.reload();
   const PrunePlan plan = plan_prune(set, options.most_dead);
   for (const auto& pool : plan.unused)
-    command.print(fmt::format("remove   {}  {}", pool.name, size_text(pool.size)));
+    command.note(fmt::format("remove   {}  {}", pool.name, size_text(pool.size)));
   for (const auto& pool : plan.sparse)
-    command.print(fmt::format("rewrite  {}  {}", pool.name, size_text(pool.size)));
+    command.note(fmt::format("rewrite  {}  {}", pool.name, size_text(pool.size)));
   PruneCounts counts;
   if (!options.dry_run) counts = prune_pool(set, plan, command.context());
   return command.finish(

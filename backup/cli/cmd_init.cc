@@ -25,7 +25,7 @@ Exit init(InitFlags& options) {
                        : lost   ? "had lost its vbackup.set, which is written again"
                                 : "is an archive set already";
     made += was_none ? 1 : 0;
-    command.print(escaped(dir) + " " + what);
+    command.note(escaped(dir) + " " + what);
     command.line({{"type", "set"},
                   {"to", "archive:" + dir},
                   {"id", set.id()},

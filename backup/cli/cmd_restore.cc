@@ -14,7 +14,8 @@ namespace vs::backup {
 namespace {
 
 struct RestoreFlags : Options {
-  std::string target, store;
+  std::string target, store, as;
+  std::vector<std::string> include, exclude;
   bool link_live = false, no_devices = false, all = false;
 };
 
@@ -39,6 +40,13 @@ std::vector<Selection> chosen(const RestoreFlags& options, StoredBackups& backup
   for (const auto& text : options.guests) selections.push_back(backups.parse(text));
   if (options.all == !selections.empty())
     throw Error("name what to restore: NAME[@TIME][:PATH], or --all", Exit::usage);
+  if (!options.as.empty()) {
+    if (selections.size() != 1) throw Error("--as goes with one NAME[@TIME][:PATH]", Exit::usage);
+    if (options.as[0] == '.' || options.as.find('/') != std::string::npos)
+      throw Error("--as " + escaped(options.as) + ": expected a name, without '/' and no '.' in front",
+                  Exit::usage);
+    selections.front().as = options.as;
+  }
   if (!options.all) return selections;
   for (const auto& guest : backups.guests()) {
     if (const auto state = backups.state(guest, kNewest); !state)
@@ -59,7 +67,10 @@ Exit run_restore(RestoreFlags& options) {
   for (const auto& one : selections)
     command.say_state(one.guest, value_or_throw(backups.stamp(one.guest, one.limit()), Exit::usage));
   for (const auto& problem : backups.problems()) command.context().log.warning(problem);
+  const PathGlobs include(options.include), exclude(options.exclude);
   RestoreOptions restore_options;
+  restore_options.include = &include;
+  restore_options.exclude = &exclude;
   restore_options.target = options.target;
   restore_options.devices = !options.no_devices;
   restore_options.dry_run = options.dry_run;
@@ -69,6 +80,10 @@ Exit run_restore(RestoreFlags& options) {
     restore_options.link_store = options.store.empty() ? default_store(options.target) : options.store;
   }
   const RestoreCounts counts = restore(backups, selections, restore_options, command.context());
+  for (const auto& glob : include.unused())
+    command.context().log.object_failed("--include " + escaped(glob) + " fits nothing");
+  for (const auto& glob : exclude.unused())
+    command.context().log.warning("--exclude " + escaped(glob) + " fits nothing");
   const std::string text = fmt::format(
       "{} vservers{}: {} directories, {} files ({}), {} links, {} special files{}{}", counts.guests,
       options.dry_run ? " would be restored" : "", counts.directories, counts.files, size_text(counts.bytes),
@@ -97,6 +112,10 @@ void add_restore(CommandLine& line) {
   verb.option("--from", "FILE", options.from, "a single archive instead of a set");
   verb.option("--target", "DIR", options.target,
               "where to: a vserver becomes DIR/NAME, which must not exist");
+  verb.option("--as", "NAME", options.as, "the name that it is restored under [its own]");
+  verb.list("--include", "GLOB", options.include,
+            "only these paths and what is below them, relative to each tree; without '/' any name that fits");
+  verb.list("--exclude", "GLOB", options.exclude, "not these paths, nor what is below them");
   verb.flag("--all", options.all, "the last state of all vservers");
   verb.flag("--link-live", options.link_live,
             "link shared files to the masters of vunify's store where they are the same");

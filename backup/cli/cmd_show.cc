@@ -58,10 +58,7 @@ Exit show(ShowFlags& options) {
     if (!state) throw Error(state.error().message, Exit::usage);
     command.say_state(selection.guest, state->stamp);
     const auto top = find_entry(*state, backups.pool(), selection.path);
-    if (!top)
-      throw Error(fmt::format("{}@{}: no '{}' in it", escaped(selection.guest), state->stamp,
-                              escaped(selection.path)),
-                  Exit::usage);
+    if (!top) throw Error(top.error().message, Exit::usage);
     show_one(command, selection.path.empty() ? "/" : selection.path, *top);
     ++shown;
     std::vector<Entry> entries;
@@ -72,7 +69,10 @@ Exit show(ShowFlags& options) {
       if (!inside || !decode_dir(bytes, entries)) continue;
       for (size_t i = 1; i < entries.size(); ++i, ++shown) {
         const std::string full = join_path(path, entries[i].name);
-        if (const auto entry = find_entry(*state, backups.pool(), full)) show_one(command, full, *entry);
+        if (const auto entry = find_entry(*state, backups.pool(), full))
+          show_one(command, full, *entry);
+        else
+          command.context().log.object_failed(entry.error().message);
       }
     }
   }
@@ -89,8 +89,8 @@ void add_show(CommandLine& line) {
   verb.flag("-r,--recursive", options.recursive, "directories below too");
   add_frame_options(verb, options);
   verb.arguments("NAME[@TIME][:PATH]", options.guests, "what to show", true);
-  verb.footer(
-      exit_codes("0 done, 2 usage", "vbackup show --to archive:/backup/vservers web1@2026-11-23:etc"));
+  verb.footer(exit_codes("0 done, 2 usage, 3 a shared file is lost from the pool (named)",
+                         "vbackup show --to archive:/backup/vservers web1@2026-11-23:etc"));
   verb.action([] { return show(options); });
 }
 

@@ -12,7 +12,7 @@ namespace vs::backup {
 Command::Command(const Options& options) : CommandFrame("vbackup", options), options_(options) {}
 
 void Command::say_state(const std::string& guest, const std::string& stamp) const {
-  print(escaped(guest) + " as of " + stamp);
+  note(escaped(guest) + " as of " + stamp);
   line({{"type", "state"}, {"guest", guest}, {"stamp", stamp}});
 }
 

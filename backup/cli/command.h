@@ -25,6 +25,7 @@ void add_init(CommandLine& line);
 void add_create(CommandLine& line);
 void add_list(CommandLine& line);
 void add_show(CommandLine& line);
+void add_dump(CommandLine& line);
 void add_restore(CommandLine& line);
 void add_check(CommandLine& line);
 void add_diff(CommandLine& line);

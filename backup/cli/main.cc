@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   add_create(line);
   add_list(line);
   add_show(line);
+  add_dump(line);
   add_restore(line);
   add_check(line);
   add_diff(line);

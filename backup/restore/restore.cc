@@ -9,14 +9,15 @@ namespace {
 
 // What this very command restores: only the same command goes on where a killed one stopped.
 std::string identity_of(const RestorePlan& plan, const RestoreOptions& options) {
-  return fmt::format("{}devices: {}, masters: {}\n", plan.identity, options.devices ? "yes" : "no",
-                     options.link_store.value_or("none"));
+  return fmt::format("{}devices: {}, masters: {}, {} objects of {} bytes in {} directories\n", plan.identity,
+                     options.devices ? "yes" : "no", options.link_store.value_or("none"), plan.objects.size(),
+                     plan.counts.bytes, plan.directories.size());
 }
 
 RestorePlace open_place(const RestorePlan& plan, const std::vector<Selection>& selections,
                         const RestoreOptions& options) {
   std::vector<std::string> guests;
-  for (const auto& selection : selections) guests.push_back(selection.guest);
+  for (const auto& selection : selections) guests.push_back(selection.name());
   return {options.target, guests, identity_of(plan, options), options.link_store.has_value()};
 }
 
@@ -36,7 +37,7 @@ RestoreCounts restore(StoredBackups& backups, const std::vector<Selection>& sele
   RestorePlan plan;
   {
     const auto timed = context.timer.time("plan");
-    plan = plan_restore(backups, selections, context);
+    plan = plan_restore(backups, selections, options, context);
   }
   if (options.dry_run) return plan.counts;
 

@@ -40,7 +40,8 @@ void flag_directory(const RestoreWork& work, const RootDir& root, const PlannedD
 
 void make_directories(const RestorePlan& plan, const RestoreWork& work) {
   ParentDirs parents(work.root);
-  for (const auto& [path, entry] : plan.directories) {
+  for (const auto& directory : plan.directories) {
+    const std::string& path = directory.path;
     const auto parent = parents.of(path);
     if (!parent) {
       work.fail(work.shown(path), parent.error());
@@ -108,7 +109,7 @@ void set_flags(const RestorePlan& plan, const RestoreWork& work) {
 
 void put_in_place(const RestorePlan& plan, const std::vector<Selection>& selections,
                   const RestoreWork& work) {
-  for (const auto& selection : selections) ok_or_throw(work.place.put(selection.guest));
+  for (const auto& selection : selections) ok_or_throw(work.place.put(selection.name()));
   for (const auto& directory : plan.directories) {
     if (!is_top(directory)) continue;
     const auto stat = stat_at(work.place.target().fd(), directory.path.c_str(), work.shown(directory.path));

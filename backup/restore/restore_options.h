@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "backup/source/path_globs.h"
+
 namespace vs::backup {
 
 struct RestoreOptions {
@@ -12,6 +14,9 @@ struct RestoreOptions {
   // Of vunify: shared files become links to the masters of this store where they are the same.
   std::optional<std::string> link_store;
   bool devices = true;
+  // Paths in a guest, with what is below them: only these (all, if empty), and none of those.
+  const PathGlobs* include = nullptr;
+  const PathGlobs* exclude = nullptr;
   bool dry_run = false;
 };
 

@@ -25,6 +25,7 @@ struct PlannedObject {
 struct PlannedDirectory {
   std::string path;
   Entry entry;
+  bool way = false;  // while it is planned: it is not wanted but as the way to what is
 };
 
 struct RestorePlan {
@@ -38,7 +39,7 @@ struct RestorePlan {
 // What the selections ask for. Throws Error(Exit::usage) for a state or path that is not there; what makes no
 // sense is named and left out.
 RestorePlan plan_restore(StoredBackups& backups, const std::vector<Selection>& selections,
-                         RunContext& context);
+                         const RestoreOptions& options, RunContext& context);
 
 struct RestoreWork {
   const RestoreOptions& options;

@@ -1,6 +1,7 @@
 #include "backup/restore/stored_backups.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -111,8 +112,20 @@ std::vector<std::string> StoredBackups::problems() const {
   return set_ ? set_->problems() : std::vector<std::string>{};
 }
 
-std::optional<Entry> find_entry(const GuestState& state, const std::map<uint64_t, Entry>& pool,
-                                const std::string& path) {
+Expected<Entry> member_of(const Entry& name, const std::map<uint64_t, Entry>& pool) {
+  const auto member = pool.find(name.pool);
+  if (member == pool.end())
+    return Problem{ENODATA, fmt::format("pool member {} is in no pool archive", name.pool)};
+  if (is_other_member(name, member->second))
+    return Problem{ENODATA,
+                   fmt::format("pool member {} is another file than the one that was stored", name.pool)};
+  return member->second;
+}
+
+Expected<Entry> find_entry(const GuestState& state, const std::map<uint64_t, Entry>& pool,
+                           const std::string& path) {
+  const auto shown = [&] { return escaped(state.guest) + "@" + state.stamp; };
+  const Problem none{ENOENT, fmt::format("{}: no '{}' in it", shown(), escaped(path))};
   std::vector<Entry> entries;
   if (const auto dir = state.dirs.find(path); dir != state.dirs.end() && decode_dir(dir->second, entries)) {
     entries.front().name = split_path(path).second;
@@ -120,18 +133,18 @@ std::optional<Entry> find_entry(const GuestState& state, const std::map<uint64_t
   }
   const auto [parent, name] = split_path(path);
   const auto dir = state.dirs.find(std::string(parent));
-  if (path.empty() || dir == state.dirs.end() || !decode_dir(dir->second, entries)) return std::nullopt;
+  if (path.empty() || dir == state.dirs.end() || !decode_dir(dir->second, entries)) return none;
   for (size_t i = 1; i < entries.size(); ++i) {
     if (entries[i].name != name) continue;
     if (entries[i].pool == 0) return entries[i];
-    const auto member = pool.find(entries[i].pool);
-    if (member == pool.end()) return std::nullopt;
-    Entry entry = member->second;
-    entry.name = name;
-    entry.pool = entries[i].pool;
+    auto entry = member_of(entries[i], pool);
+    if (!entry)
+      return Problem{ENODATA, fmt::format("{}: {}: {}", shown(), escaped(path), entry.error().message)};
+    entry->name = name;
+    entry->pool = entries[i].pool;
     return entry;
   }
-  return std::nullopt;
+  return none;
 }
 
 }  // namespace vs::backup

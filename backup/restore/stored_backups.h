@@ -16,8 +16,10 @@ namespace vs::backup {
 struct Selection {
   std::string guest;
   std::optional<StateTime> time;
-  std::string path;  // without slashes at either end
+  std::string path;                              // without slashes at either end
+  std::optional<std::string> as = std::nullopt;  // the name that it is restored under, if it is another
   StampLimit limit() const { return time ? time->limit() : kNewest; }
+  const std::string& name() const { return as ? *as : guest; }
 };
 
 class StoredBackups {
@@ -45,9 +47,13 @@ class StoredBackups {
   std::map<std::string, Expected<std::shared_ptr<FramedFile>>> open_;
 };
 
+// What a name is a name of. ENODATA: it is lost, or is another file now.
+Expected<Entry> member_of(const Entry& name, const std::map<uint64_t, Entry>& pool);
+
 // The entry at `path` of a state ("" the root), its attributes complete (those of a directory come from its
-// own record, those of a shared object from the pool); nothing when there is none.
-std::optional<Entry> find_entry(const GuestState& state, const std::map<uint64_t, Entry>& pool,
-                                const std::string& path);
+// own record, those of a shared object from the pool). ENOENT: there is none. ENODATA: it is a name of a pool
+// member that is lost, or is another file now.
+Expected<Entry> find_entry(const GuestState& state, const std::map<uint64_t, Entry>& pool,
+                           const std::string& path);
 
 }  // namespace vs::backup

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <fnmatch.h>
 #include <linux/magic.h>
 #include <sys/statfs.h>
 
@@ -152,9 +151,10 @@ class Walker {
     if (!slot) return failed({ENOSPC, "more subvolumes than one run takes: " + escaped(shown)});
     listing.slot = *slot;
     reader.start(dir->fd.get(), shown);
+    const char* const tag =
+        options_.exclusion != nullptr ? tag_in(dir->fd.get(), *options_.exclusion) : nullptr;
     for (DirEntry entry; reader.next(entry);) {
-      if (!options_.excludes.empty() && excluded(options_.excludes, join_path(task.path, entry.name)))
-        continue;
+      if ((tag != nullptr && entry.name != tag) || excluded(task.path, entry.name)) continue;
       Found one{std::string(entry.name), kNoRow, *slot, false, {}};
       // Not on overlayfs, where the number in a directory is not always that of the inode.
       if (entry.type == DT_REG && !on_overlay_[task.guest])
@@ -164,6 +164,11 @@ class Walker {
     }
     if (reader.problem() != nullptr && is_trouble(*reader.problem())) failed(*reader.problem());
     return afford_paths(task, listing) && reader.problem() == nullptr;
+  }
+
+  bool excluded(const std::string& dir, std::string_view name) const {
+    return options_.exclusion != nullptr && !options_.exclusion->globs.empty() &&
+           options_.exclusion->globs.fit(join_path(dir, name));
   }
 
   // False: the paths of its names are too much, together with those that this guest has already.
@@ -335,16 +340,6 @@ char type_letter(uint32_t mode) {
          : S_ISSOCK(mode) ? 's'
          : S_ISCHR(mode)  ? 'c'
                           : 'b';
-}
-
-bool excluded(const std::vector<std::string>& globs, const std::string& path) {
-  for (const auto& glob : globs) {
-    const bool anywhere = glob.find('/') == std::string::npos;
-    const std::string text = anywhere ? std::string(split_path(path).second) : path;
-    const char* pattern = glob.c_str() + (glob[0] == '/' ? 1 : 0);
-    if (::fnmatch(pattern, text.c_str(), FNM_PATHNAME) == 0) return true;
-  }
-  return false;
 }
 
 std::string ScannedHost::dir_path(uint32_t guest, uint32_t dir) const {

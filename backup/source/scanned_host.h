@@ -23,6 +23,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backup/source/exclusion.h"
 #include "backup/source/name_table.h"
 #include "core/run_context.h"
 #include "core/tree/inventory.h"
@@ -93,8 +94,7 @@ class ScannedHost {
 };
 
 struct WalkOptions {
-  std::vector<std::string>
-      excludes;  // globs over paths relative to each tree; one without '/' fits any last component
+  const Exclusion* exclusion = nullptr;  // nullptr: nothing is left out
   std::vector<uint64_t>
       filesystems;  // by guest: the id to know its inodes by; 0 or missing: that of its root
   // By guest: paths in it of mounts that its RootDir enters. Another mount stands as an empty directory; a
@@ -106,8 +106,6 @@ struct WalkOptions {
 
 // f_fsid, or where there is none the device number.
 uint64_t filesystem_id(int fd);
-
-bool excluded(const std::vector<std::string>& globs, const std::string& path);
 
 // Fills everything. Directories that could not be read are logged and stand with `listed` false.
 void walk(ScannedHost& host, const WalkOptions& options, RunContext& context);
