@@ -21,6 +21,7 @@ namespace {
 constexpr const char* kPart = ".vbackup-";
 constexpr const char* kArchive = ".tar.zst";
 constexpr const char* kCatalogFile = ".catalog";
+constexpr const char* kProtected = ".protected";
 
 Expected<std::string> read_at(int dir, const std::string& name, const std::string& shown, size_t limit) {
   UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
@@ -178,13 +179,15 @@ void ArchiveSet::reload() {
   archives_.clear();
   problems_.clear();
   if (lost_) problems_.push_back(lost_->message + "; its archives say what set it is");
-  for (const auto& name : names_in(dir_.get(), path_)) {
+  const auto names = names_in(dir_.get(), path_);
+  for (const auto& name : names) {
     if (!name.ends_with(kArchive) || name.starts_with('.')) continue;
     Archive archive;
     archive.name = name.substr(0, name.size() - 8);
     struct ::stat stat;
     if (::fstatat(dir_.get(), name.c_str(), &stat, AT_SYMLINK_NOFOLLOW) != 0) continue;
     archive.size = static_cast<uint64_t>(stat.st_size);
+    archive.is_protected = std::binary_search(names.begin(), names.end(), archive.name + kProtected);
     const std::string shown = path_ + "/" + archive.name + kCatalogFile;
     const auto beginning = read_at(dir_.get(), archive.name + kCatalogFile, shown, 1 << 16);
     auto header =
@@ -209,6 +212,14 @@ void ArchiveSet::reload() {
     }
     archives_.push_back(std::move(archive));
   }
+}
+
+void ArchiveSet::protect(const Archive& archive, bool on) {
+  const std::string name = archive.name + kProtected, shown = path_ + "/" + name;
+  if (on) return ok_or_throw(write_durably(shown, "vbackup forget leaves this backup alone\n"));
+  if (::unlinkat(dir_.get(), name.c_str(), 0) != 0 && errno != ENOENT)
+    throw Error(problem_from_errno("remove", shown).message);
+  if (::fsync(dir_.get()) != 0) throw Error(problem_from_errno("fsync", path_).message);
 }
 
 std::vector<std::string> ArchiveSet::guests() const {

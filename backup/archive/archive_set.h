@@ -24,6 +24,7 @@ struct Archive {
   std::string name;  // without ".tar.zst"
   CatalogHeader header;
   uint64_t size = 0;  // bytes of the archive's file
+  bool is_protected = false;
 };
 
 // What a guest looked like at one time: its directories, by path.
@@ -58,6 +59,8 @@ class ArchiveSet {
   const std::vector<Archive>& archives() const { return archives_; }
   const std::vector<std::string>& problems() const { return problems_; }
   void reload();
+  // A mark of an archive that forget leaves alone, or its end; to be called with the lock held. Durable.
+  void protect(const Archive& archive, bool on);
 
   std::vector<std::string> guests() const;
   std::vector<Archive> history(const std::string& guest) const;  // full and inc, oldest first

@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <ctime>
+
+#include "core/error.h"
+#include "core/escape.h"
 
 namespace vs::backup {
 
@@ -79,11 +83,76 @@ void keep_what_is_needed(std::vector<Verdict>& verdicts) {
   }
 }
 
+// The stamp that is `span` before this one.
+std::string stamp_before(const std::string& stamp, const Span& span) {
+  tm date{};
+  if (::strptime(stamp.c_str(), "%Y%m%dT%H%M%SZ", &date) == nullptr) return stamp;
+  date.tm_year -= span.years;
+  date.tm_mon -= span.months;
+  date.tm_mday -= span.days;
+  date.tm_hour -= span.hours;
+  const time_t time = ::timegm(&date);  // takes what is out of range
+  ::gmtime_r(&time, &date);
+  char text[32];
+  ::strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &date);
+  return text;
+}
+
+void keep_within(std::vector<Verdict>& verdicts, const Span& span) {
+  if (verdicts.empty()) return;
+  const std::string first = stamp_before(verdicts.back().archive.header.stamp, span);
+  for (auto& verdict : verdicts)
+    if (verdict.archive.header.stamp >= first) keep(verdict, "within");
+}
+
+void keep_protected(std::vector<Verdict>& verdicts) {
+  for (auto& verdict : verdicts)
+    if (verdict.archive.is_protected) keep(verdict, "protected");
+}
+
 }  // namespace
+
+Span parse_span(const std::string& text) {
+  Span span;
+  size_t at = 0;
+  while (at < text.size()) {
+    int value = 0;
+    const auto [end, error] = std::from_chars(text.data() + at, text.data() + text.size(), value);
+    const auto used = static_cast<size_t>(end - text.data());
+    if (error != std::errc{} || value < 0 || value > 100'000 || used == text.size()) break;
+    switch (text[used]) {
+      case 'y':
+        span.years += value;
+        break;
+      case 'm':
+        span.months += value;
+        break;
+      case 'w':
+        span.days += 7 * value;
+        break;
+      case 'd':
+        span.days += value;
+        break;
+      case 'h':
+        span.hours += value;
+        break;
+      default:
+        at = std::string::npos;
+    }
+    if (at == std::string::npos) break;
+    at = used + 1;
+  }
+  if (text.empty() || at != text.size())
+    throw Error("'" + escaped(text) + "': expected a time such as 90d, 36h or 1y6m (y, m, w, d, h)",
+                Exit::usage);
+  return span;
+}
 
 std::vector<Verdict> apply_retention(const std::vector<Archive>& history, const Retention& rules) {
   std::vector<Verdict> verdicts;
   for (const auto& archive : history) verdicts.push_back({archive, false, ""});
+  keep_protected(verdicts);
+  if (rules.within) keep_within(verdicts, *rules.within);
   keep_last(verdicts, rules.last);
   keep_periods(verdicts, rules.hourly, 'h', "hourly");
   keep_periods(verdicts, rules.daily, 'd', "daily");

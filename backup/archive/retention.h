@@ -7,9 +7,12 @@
 // A night in which a guest was stopped (freeze_delta.h) has two archives, the live one and right after it
 // what changed until the guest stood still. They are one backup, and the second is what it is: the first
 // counts for no rule, and stays as long as the second does.
+//
+// A protected backup stays whatever the rules say.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,9 +20,17 @@
 
 namespace vs::backup {
 
+// "1y6m", "90d", "36h": years, months of the calendar, weeks, days, hours.
+struct Span {
+  int years = 0, months = 0, days = 0, hours = 0;
+};
+// Throws Error(Exit::usage) for what is none.
+Span parse_span(const std::string& text);
+
 struct Retention {
+  std::optional<Span> within;  // all that are not older than this, by the newest
   uint64_t last = 0, hourly = 0, daily = 0, weekly = 0, monthly = 0, yearly = 0;
-  bool empty() const { return last + hourly + daily + weekly + monthly + yearly == 0; }
+  bool empty() const { return !within && last + hourly + daily + weekly + monthly + yearly == 0; }
 };
 
 struct Verdict {

@@ -56,7 +56,7 @@ std::string what_differs(const Entry& a, const Entry& b) {
 
 Exit diff(DiffFlags& options) {
   Command command(options);
-  StoredBackups backups(only_set(options));
+  StoredBackups backups(source_of(options));
   if (options.guests.size() != 2)
     throw Error("diff takes two: NAME@TIME NAME@TIME (also of two vservers)", Exit::usage);
   std::map<std::string, Entry> sides[2];
@@ -98,6 +98,7 @@ void add_diff(CommandLine& line) {
   static DiffFlags options;
   Verb verb = line.verb("diff", "what differs between two backups");
   add_set_option(verb, options);
+  add_from_option(verb, options);
   add_frame_options(verb, options);
   verb.arguments("NAME[@TIME][:PATH]", options.guests, "the two to compare", true);
   verb.footer(exit_codes("0 done, 2 usage, 3 a shared file is lost from the pool (named)",

@@ -54,7 +54,7 @@ Entry file_at(const GuestState& state, StoredBackups& backups, const Selection& 
 
 Exit dump(DumpFlags& options) {
   Command command(options);
-  StoredBackups backups(options.from.empty() ? only_set(options) : options.from);
+  StoredBackups backups(source_of(options));
   if (options.guests.size() != 1) throw Error("dump takes one NAME[@TIME]:PATH", Exit::usage);
   const Selection selection = backups.parse(options.guests.front());
   const auto state = value_or_throw(backups.state(selection.guest, selection.limit()), Exit::usage);
@@ -78,7 +78,7 @@ void add_dump(CommandLine& line) {
   static DumpFlags options;
   Verb verb = line.verb("dump", "write the bytes of one stored file to standard output");
   add_set_option(verb, options);
-  verb.option("--from", "FILE", options.from, "a single archive instead of a set");
+  add_from_option(verb, options);
   add_frame_options(verb, options);
   verb.arguments("NAME[@TIME]:PATH", options.guests, "the file", true);
   verb.footer(exit_codes("0 done, 1 failed (what was written so far is worth nothing), 2 usage",

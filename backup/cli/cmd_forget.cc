@@ -6,6 +6,7 @@
 
 #include "backup/archive/retention.h"
 #include "backup/cli/command.h"
+#include "backup/cli/named_archive.h"
 #include "backup/prune.h"
 #include "backup/restore/stored_backups.h"
 #include "core/escape.h"
@@ -19,48 +20,29 @@ struct PruneFlags : Options {
 
 struct ForgetFlags : PruneFlags {
   Retention keep;
+  std::string keep_within;
   bool prune = false, even_newest = false;
 };
 
-// The one archive that NAME@TIME is for certain: "the last one before", as for a restore, might be another
-// than the one that was meant, and this cannot be taken back.
-Verdict named(const ArchiveSet& set, const std::string& name, const StateTime& time, bool even_newest) {
-  const auto history = set.history(name);
-  const std::string guest = escaped(name), text = escaped(time.text);
-  const Archive* found = nullptr;
-  for (const auto& archive : history) {
-    const bool within =
-        time.within ? archive.header.stamp >= time.within->first && archive.header.stamp <= time.within->last
-                    : &archive == &history.back();
-    if (!within) continue;
-    if (found != nullptr)
-      throw Error(fmt::format("{} of {} is {} as well as {}; name one of them", text, guest,
-                              found->header.stamp, archive.header.stamp),
-                  Exit::usage);
-    found = &archive;
-  }
-  if (found == nullptr)
-    throw Error(fmt::format("no backup of {} is of {} (UTC): name one that vbackup list shows", guest, text),
-                Exit::usage);
-  if (found == &history.back() && !even_newest)
+// What forget takes by name, and nothing but that.
+Verdict named(const ArchiveSet& set, const Selection& selection, bool even_newest) {
+  const Archive found = the_one(set, selection);
+  const auto history = set.history(selection.guest);
+  const std::string guest = escaped(selection.guest);
+  if (found.is_protected)
+    throw Error(
+        fmt::format("{} of {} is protected; vbackup protect --off ends that", found.header.stamp, guest),
+        Exit::usage);
+  if (found.name == history.back().name && !even_newest)
     throw Error(fmt::format("{} is the newest backup of {}, which stays but with --even-newest",
-                            found->header.stamp, guest),
+                            found.header.stamp, guest),
                 Exit::usage);
   for (const auto& other : history)
-    if (other.header.chain == found->header.chain && other.header.number > found->header.number)
-      throw Error(fmt::format("{} of {} is needed by {}; forget the newer ones first", found->header.stamp,
+    if (other.header.chain == found.header.chain && other.header.number > found.header.number)
+      throw Error(fmt::format("{} of {} is needed by {}; forget the newer ones first", found.header.stamp,
                               guest, other.header.stamp),
                   Exit::usage);
-  return {*found, false, ""};
-}
-
-// What only looks can do so on read-only media.
-std::optional<HostLock> lock_to_change(ArchiveSet& set, bool dry_run) {
-  if (dry_run) return std::nullopt;
-  std::optional<HostLock> lock(set.lock());
-  set.write_lost_identity();
-  set.reload();
-  return lock;
+  return {found, false, ""};
 }
 
 void add_most_dead(Verb& verb, PruneFlags& options) {
@@ -81,7 +63,7 @@ std::vector<Verdict> decide(const ForgetFlags& options, const ArchiveSet& set, c
       continue;
     }
     times = true;
-    verdicts.push_back(named(set, selection.guest, *selection.time, options.even_newest));
+    verdicts.push_back(named(set, selection, options.even_newest));
   }
   if (times && guests.empty()) return verdicts;
   if (options.keep.empty())
@@ -116,6 +98,7 @@ PruneCounts remove(const ForgetFlags& options, ArchiveSet& set, const std::vecto
 
 Exit forget(ForgetFlags& options) {
   Command command(options);
+  if (!options.keep_within.empty()) options.keep.within = parse_span(options.keep_within);
   ArchiveSet set(only_set(options));
   const auto lock = lock_to_change(set, options.dry_run);
   const StoredBackups backups(only_set(options));
@@ -175,6 +158,8 @@ void add_forget(CommandLine& line) {
   static ForgetFlags options;
   Verb verb = line.verb("forget", "remove old backups by rules, never one that a kept one needs");
   add_set_option(verb, options);
+  verb.option("--keep-within", "SPAN", options.keep_within,
+              "all that are not older than this before the newest of a vserver: 90d, 36h, 1y6m");
   verb.option("--keep-last", "N", options.keep.last, "the last N of each vserver");
   verb.option("--keep-hourly", "N", options.keep.hourly,
               "the newest of each of the last N hours that have one");

@@ -6,6 +6,7 @@
 
 #include "backup/archive/archive_set.h"
 #include "backup/cli/command.h"
+#include "backup/restore/stored_backups.h"
 #include "core/escape.h"
 
 namespace vs::backup {
@@ -21,11 +22,11 @@ bool print_archive(Command& command, const ArchiveSet& set, const Archive& archi
   if (!chain)
     command.context().log.object_failed(
         fmt::format("{}@{} cannot be restored: {}", guest, h.stamp, chain.error().message));
-  command.print(fmt::format("{:<24} {}  {:<5} {:>3}  {:>9} names  {:>9} own  {:>9} packed  {}{}{}", guest,
-                            h.stamp, h.kind, h.number, h.names, size_text(h.bytes), size_text(archive.size),
-                            h.consistency,
-                            h.inconsistent != 0 ? fmt::format(", {} inconsistent", h.inconsistent) : "",
-                            chain ? "" : ", cannot be restored"));
+  command.print(fmt::format(
+      "{:<24} {}  {:<5} {:>3}  {:>9} names  {:>9} own  {:>9} packed  {}{}{}", guest, h.stamp, h.kind,
+      h.number, h.names, size_text(h.bytes), size_text(archive.size), h.consistency,
+      h.inconsistent != 0 ? fmt::format(", {} inconsistent", h.inconsistent) : "",
+      std::string(archive.is_protected ? ", protected" : "") + (chain ? "" : ", cannot be restored")));
   command.line({{"type", "archive"},
                 {"guest", h.guest},
                 {"stamp", h.stamp},
@@ -37,13 +38,39 @@ bool print_archive(Command& command, const ArchiveSet& set, const Archive& archi
                 {"consistency", h.consistency},
                 {"inconsistent", h.inconsistent},
                 {"whole", chain.has_value()},
+                {"protected", archive.is_protected},
                 {"file", archive.name + ".tar.zst"}});
   return chain.has_value();
 }
 
+// A single archive has each of its vservers as of one time.
+Exit list_single(Command& command, const StoredBackups& backups) {
+  const auto [catalog, file] = backups.single();
+  for (const auto& [guest, dirs] : catalog->dirs) {
+    uint64_t names = 0;
+    std::vector<Entry> entries;
+    for (const auto& [path, bytes] : dirs)
+      if (decode_dir(bytes, entries)) names += entries.size() - 1;
+    const CatalogHeader& h = catalog->header;
+    command.print(fmt::format("{:<24} {}  {:<5} {:>9} names  {}", escaped(guest), h.stamp, h.kind, names,
+                              h.consistency));
+    command.line({{"type", "archive"},
+                  {"guest", guest},
+                  {"stamp", h.stamp},
+                  {"kind", h.kind},
+                  {"names", names},
+                  {"consistency", h.consistency},
+                  {"file", file->path()}});
+  }
+  return command.finish("list", {{"archives", 1}, {"bytes_packed", file->file_size()}},
+                        fmt::format("{} vservers ({})", catalog->dirs.size(), size_text(file->file_size())));
+}
+
 Exit list(ListFlags& options) {
   Command command(options);
-  const ArchiveSet set(only_set(options));
+  const StoredBackups backups(source_of(options));
+  if (backups.set() == nullptr) return list_single(command, backups);
+  const ArchiveSet& set = *backups.set();
   for (const auto& problem : set.problems()) command.context().log.object_failed(problem);
   uint64_t archives = 0, broken = 0, bytes = 0, pool = 0;
   for (const auto& archive : set.archives()) {
@@ -71,6 +98,7 @@ void add_list(CommandLine& line) {
   static ListFlags options;
   Verb verb = line.verb("list", "what an archive set holds");
   add_set_option(verb, options);
+  add_from_option(verb, options);
   add_frame_options(verb, options);
   verb.arguments("GUEST", options.guests, "vservers [all]", false);
   verb.footer(exit_codes("0 done, 2 usage, 3 some archives could not be read",

@@ -62,7 +62,7 @@ Exit run_restore(RestoreFlags& options) {
   Command command(options);
   if (options.target.empty())
     throw Error("where to? --target DIR; a vserver is restored to DIR/NAME", Exit::usage);
-  StoredBackups backups(options.from.empty() ? only_set(options) : options.from);
+  StoredBackups backups(source_of(options));
   const std::vector<Selection> selections = chosen(options, backups, command.context().log);
   for (const auto& one : selections)
     command.say_state(one.guest, value_or_throw(backups.stamp(one.guest, one.limit()), Exit::usage));
@@ -109,7 +109,7 @@ void add_restore(CommandLine& line) {
   static RestoreFlags options;
   Verb verb = line.verb("restore", "give back vservers, directories or files as they were");
   add_set_option(verb, options);
-  verb.option("--from", "FILE", options.from, "a single archive instead of a set");
+  add_from_option(verb, options);
   verb.option("--target", "DIR", options.target,
               "where to: a vserver becomes DIR/NAME, which must not exist");
   verb.option("--as", "NAME", options.as, "the name that it is restored under [its own]");

@@ -50,7 +50,7 @@ void show_one(const Command& command, const std::string& path, const Entry& entr
 
 Exit show(ShowFlags& options) {
   Command command(options);
-  StoredBackups backups(options.from.empty() ? only_set(options) : options.from);
+  StoredBackups backups(source_of(options));
   uint64_t shown = 0;
   for (const auto& text : options.guests) {
     const Selection selection = backups.parse(text);
@@ -85,7 +85,7 @@ void add_show(CommandLine& line) {
   static ShowFlags options;
   Verb verb = line.verb("show", "what a vserver, a directory or a file was like at a time");
   add_set_option(verb, options);
-  verb.option("--from", "FILE", options.from, "a single archive instead of a set");
+  add_from_option(verb, options);
   verb.flag("-r,--recursive", options.recursive, "directories below too");
   add_frame_options(verb, options);
   verb.arguments("NAME[@TIME][:PATH]", options.guests, "what to show", true);

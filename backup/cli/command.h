@@ -29,6 +29,7 @@ void add_dump(CommandLine& line);
 void add_restore(CommandLine& line);
 void add_check(CommandLine& line);
 void add_diff(CommandLine& line);
+void add_protect(CommandLine& line);
 void add_forget(CommandLine& line);
 void add_prune(CommandLine& line);
 

@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
   add_restore(line);
   add_check(line);
   add_diff(line);
+  add_protect(line);
   add_forget(line);
   add_prune(line);
   return line.run(argc, argv);

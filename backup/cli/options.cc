@@ -29,4 +29,12 @@ std::string only_set(const Options& options) {
   return set_path(options.to[0]);
 }
 
+std::string source_of(const Options& options) {
+  return options.from.empty() ? only_set(options) : options.from;
+}
+
+void add_from_option(Verb& verb, Options& options) {
+  verb.option("--from", "FILE", options.from, "a single archive instead of a set");
+}
+
 }  // namespace vs::backup

@@ -20,5 +20,8 @@ void add_set_option(Verb& verb, Options& options);      // --from
 // "archive:DIR" or "DIR"; throws Error(Exit::usage) for others.
 std::string set_path(const std::string& target);
 std::string only_set(const Options& options);
+// Where a verb that only reads finds backups: the set, or the single archive of --from.
+std::string source_of(const Options& options);
+void add_from_option(Verb& verb, Options& options);
 
 }  // namespace vs::backup

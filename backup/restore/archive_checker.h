@@ -32,7 +32,7 @@ class ArchiveChecker {
   // Frames are read by several threads, each from the first entry that begins in its frame.
   void archive(const FramedFile& file, const std::shared_ptr<FramedFile>& shared, const Contents& contents);
   // Of all archives so far: entries, files and bytes.
-  CheckCounts counts() const { return {0, entries_, files_, bytes_, 0}; }
+  CheckCounts counts() const { return {0, 0, entries_, files_, bytes_, 0}; }
 
  private:
   template <class F>

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <map>
+#include <random>
 
 #include "backup/restore/archive_checker.h"
 #include "core/escape.h"
@@ -18,7 +20,8 @@ class SetCheck {
     for (const auto& problem : set.problems()) checker_.find("catalog", set.path(), problem);
   }
 
-  void archive(const Archive& archive) {
+  // `read`: its bytes too.
+  void archive(const Archive& archive, bool read) {
     ++counts_.archives;
     const auto catalog = set_.catalog(archive);
     if (!catalog) return checker_.find("catalog", archive.name, catalog.error().message);
@@ -34,12 +37,15 @@ class SetCheck {
       for (const auto& [path, bytes] : dirs) directory(archive, guest, path, bytes, contents);
     const bool in_chain = archive.header.kind == "inc" || archive.header.kind == "full";
     if (in_chain) check_chain(archive, *catalog);
+    if (!read) return;
+    ++counts_.archives_read;
     checker_.archive(**file, *file, contents);
   }
 
   CheckCounts counts() const {
     CheckCounts counts = checker_.counts();
     counts.archives = counts_.archives;
+    counts.archives_read = counts_.archives_read;
     counts.references = counts_.references;
     return counts;
   }
@@ -122,22 +128,98 @@ class SetCheck {
 
 }  // namespace
 
-CheckCounts check_set(ArchiveSet& set, const std::vector<std::string>& guests, std::vector<Finding>& findings,
-                      RunContext& context) {
-  SetCheck check(set, findings, context);
-  const auto wanted = [&](const Archive& archive) {
-    return archive.header.kind == "pool" || guests.empty() ||
-           std::find(guests.begin(), guests.end(), archive.header.guest) != guests.end();
+DataPart::DataPart(const std::string& text) {
+  const auto number = [](std::string_view digits) {
+    uint64_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    return error == std::errc{} && end == digits.data() + digits.size() ? value : 0;
   };
+  const size_t slash = text.find('/');
+  if (text.ends_with('%')) {
+    percent_ = number(std::string_view(text).substr(0, text.size() - 1));
+    if (*percent_ >= 1 && *percent_ <= 100) return;
+  } else if (slash != std::string::npos) {
+    part_ = number(std::string_view(text).substr(0, slash));
+    parts_ = number(std::string_view(text).substr(slash + 1));
+    if (part_ >= 1 && part_ <= parts_) return;
+  }
+  throw Error("'" + escaped(text) + "': expected a part such as 2/7 or 10%", Exit::usage);
+}
+
+std::set<std::string> DataPart::choose(const std::vector<Archive>& archives) const {
+  std::set<std::string> chosen;
+  if (!percent_) {
+    for (size_t i = part_ - 1; i < archives.size(); i += parts_) chosen.insert(archives[i].name);
+    return chosen;
+  }
+  std::vector<const Archive*> order;
+  uint64_t wanted = 0;
+  for (const auto& archive : archives) {
+    order.push_back(&archive);
+    wanted += archive.size;
+  }
+  wanted = wanted / 100 * *percent_;
+  std::shuffle(order.begin(), order.end(), std::mt19937_64(std::random_device{}()));
+  uint64_t bytes = 0;
+  for (const Archive* archive : order) {
+    if (bytes >= wanted && !chosen.empty()) break;
+    chosen.insert(archive->name);
+    bytes += archive->size;
+  }
+  return chosen;
+}
+
+CheckCounts check_set(ArchiveSet& set, const std::vector<std::string>& guests, const DataPart& data,
+                      std::vector<Finding>& findings, RunContext& context) {
+  SetCheck check(set, findings, context);
+  std::vector<Archive> order = set.archives();
+  std::erase_if(order, [&](const Archive& archive) {
+    return archive.header.kind != "pool" && !guests.empty() &&
+           std::find(guests.begin(), guests.end(), archive.header.guest) == guests.end();
+  });
+  const std::set<std::string> read = data.choose(order);
   context.progress.start("checking", "files", 0);
   // The pool first: it says which references lead somewhere.
-  std::vector<Archive> order = set.archives();
   std::stable_partition(order.begin(), order.end(),
                         [](const Archive& archive) { return archive.header.kind == "pool"; });
   for (const auto& archive : order)
-    if (wanted(archive) && !context.cancel.stop()) check.archive(archive);
+    if (!context.cancel.stop()) check.archive(archive, read.contains(archive.name));
   context.progress.finish();
   return check.counts();
+}
+
+CheckCounts check_single(StoredBackups& backups, std::vector<Finding>& findings, RunContext& context) {
+  ArchiveChecker checker(findings, context);
+  const auto [catalog, file] = backups.single();
+  Contents contents;
+  uint64_t references = 0;
+  for (const auto& [number, entry] : catalog->pool)
+    if (entry.type == 'f') contents[entry.offset] = {pool_path(number), entry.size, entry.content};
+  std::vector<Entry> entries;
+  for (const auto& [guest, dirs] : catalog->dirs)
+    for (const auto& [path, bytes] : dirs) {
+      if (!decode_dir(bytes, entries)) {
+        checker.find("catalog", escaped(guest) + ":" + escaped(path), "its record makes no sense");
+        continue;
+      }
+      for (size_t i = 1; i < entries.size(); ++i) {
+        const std::string object = escaped(guest) + ":" + escaped(join_path(path, entries[i].name));
+        if (entries[i].pool != 0) {
+          ++references;
+          if (const auto member = member_of(entries[i], catalog->pool); !member)
+            checker.find("reference", object, member.error().message);
+        } else if (entries[i].type == 'f') {
+          contents[entries[i].offset] = {object, entries[i].size, entries[i].content};
+        }
+      }
+    }
+  context.progress.start("checking", "files", 0);
+  checker.archive(*file, file, contents);
+  context.progress.finish();
+  CheckCounts counts = checker.counts();
+  counts.archives = counts.archives_read = 1;
+  counts.references = references;
+  return counts;
 }
 
 }  // namespace vs::backup

@@ -13,7 +13,7 @@ struct Finding {
 };
 
 struct CheckCounts {
-  uint64_t archives = 0, entries = 0, files = 0, bytes = 0, references = 0;
+  uint64_t archives = 0, archives_read = 0, entries = 0, files = 0, bytes = 0, references = 0;
 };
 
 }  // namespace vs::backup

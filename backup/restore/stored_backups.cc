@@ -108,6 +108,11 @@ Expected<std::shared_ptr<FramedFile>> StoredBackups::pool_archive(const Entry& m
   return open_.at(name);
 }
 
+std::pair<const Catalog*, std::shared_ptr<FramedFile>> StoredBackups::single() const {
+  if (!single_) return {nullptr, nullptr};
+  return {&*single_, *open_.at("")};
+}
+
 std::vector<std::string> StoredBackups::problems() const {
   return set_ ? set_->problems() : std::vector<std::string>{};
 }

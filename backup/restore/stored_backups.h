@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backup/archive/archive_set.h"
@@ -36,7 +37,9 @@ class StoredBackups {
   // The archive that holds an entry's bytes.
   Expected<std::shared_ptr<FramedFile>> archive_of(const GuestState& state, const Entry& entry);
   Expected<std::shared_ptr<FramedFile>> pool_archive(const Entry& member);
-  ArchiveSet* set() { return set_.get(); }  // nullptr for a single archive
+  ArchiveSet* set() const { return set_.get(); }  // nullptr for a single archive
+  // Of a single archive its catalog and file; nullptr for a set.
+  std::pair<const Catalog*, std::shared_ptr<FramedFile>> single() const;
   std::vector<std::string> problems() const;
 
  private:

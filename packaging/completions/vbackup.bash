@@ -10,7 +10,7 @@ _vbackup() {
   elif [[ $prev == = && $COMP_CWORD -ge 2 ]]; then prev=${COMP_WORDS[COMP_CWORD - 2]}; fi
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
-      init | create | list | show | dump | restore | check | diff | forget | prune) verb=${COMP_WORDS[i]}; break ;;
+      init | create | list | show | dump | restore | check | diff | protect | forget | prune) verb=${COMP_WORDS[i]}; break ;;
     esac
   done
   case $prev in
@@ -18,22 +18,24 @@ _vbackup() {
     --progress) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$cur"); return ;;
     --to | --state | --target | --store | --scratch) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
     --config | --from | --single | --exclude-from) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-    --exclude | --exclude-guest | --exclude-if-present | --include | --as | -j | --jobs | --level | --longest-chain | --verify-sample | --snapshot-reserve | --freeze-budget | --keep-*) return ;;
+    --exclude | --exclude-guest | --exclude-if-present | --include | --as | -j | --jobs | --level | --longest-chain | --verify-sample | --snapshot-reserve | --freeze-budget | --read-data-subset | --keep-*) return ;;
   esac
   if [[ -z $verb ]]; then
-    mapfile -t COMPREPLY < <(compgen -W 'init create list show dump restore check diff forget prune --help --version' -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W 'init create list show dump restore check diff protect forget prune --help --version' -- "$cur")
     return
   fi
   [[ $cur == -* ]] || return
   local own=''
   case $verb in
     create) own='--to --init --tree --state --single --exclude --exclude-from --exclude-guest --exclude-caches --exclude-if-present --cross-mounts --no-subvolumes --all --full --longest-chain --level --verify-sample --consistency --snapshot-reserve --freeze-budget --dry-run' ;;
-    init | list | diff) own='--to' ;;
+    init) own='--to' ;;
+    list | diff) own='--to --from' ;;
+    protect) own='--to --off' ;;
     show) own='--to --from --recursive' ;;
     dump) own='--to --from' ;;
     restore) own='--to --from --target --as --include --exclude --all --link-live --store --no-devices --dry-run' ;;
-    check) own='--to --rehearse --scratch' ;;
-    forget) own='--to --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --even-newest --prune --most-dead --dry-run' ;;
+    check) own='--to --from --read-data-subset --rehearse --scratch' ;;
+    forget) own='--to --keep-within --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --even-newest --prune --most-dead --dry-run' ;;
     prune) own='--to --most-dead --dry-run' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$common $own" -- "$cur")

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "tests/backup/backup_host.h"
+#include "tests/support/test_host.h"
 
 namespace vs::test {
 namespace {
@@ -53,6 +54,36 @@ TEST_F(BackupStates, OnlyWhatIsNamedForCertainIsForgotten) {
   EXPECT_TRUE(has(stamps_[0]) && !has(stamps_[1]) && has(stamps_[2]));
   ASSERT_EQ(host_.vbackup("forget", {"--even-newest", "alpha@" + stamps_[2]}).exit_code, 0);
   EXPECT_TRUE(has(stamps_[0]) && !has(stamps_[2]));
+}
+
+TEST_F(BackupStates, WhatIsProtectedIsNotForgotten) {
+  EXPECT_EQ(host_.vbackup("protect", {"alpha@2020-01-04"}).exit_code, 2);
+  EXPECT_EQ(host_.vbackup("protect", {"alpha"}).exit_code, 2) << "one backup is meant";
+  ASSERT_EQ(host_.vbackup("protect", {"alpha@" + stamps_[0]}).exit_code, 0);
+  EXPECT_THAT(host_.vbackup("list").out, HasSubstr(", protected"));
+  expect_refused("alpha@" + stamps_[0], "is protected");
+  ASSERT_EQ(host_.vbackup("forget", {"--keep-last", "1"}).exit_code, 0);
+  EXPECT_TRUE(has(stamps_[0]) && !has(stamps_[1]) && has(stamps_[2]));
+  ASSERT_EQ(host_.create().exit_code, 0) << "a run leaves the mark alone";
+  ASSERT_EQ(host_.vbackup("protect", {"--off", "alpha@" + stamps_[0]}).exit_code, 0);
+  ASSERT_EQ(host_.vbackup("forget", {"--keep-within", "0h"}).exit_code, 0);
+  EXPECT_FALSE(has(stamps_[0]));
+}
+
+TEST_F(BackupStates, APartOfTheArchivesIsRead) {
+  const auto read = [&](const std::string& part) {
+    const RunResult result = host_.vbackup("check", {"--json", "--read-data-subset", part});
+    EXPECT_EQ(result.exit_code, 0) << part << result.err;
+    return summary_number(result, "archives_read");
+  };
+  const uint64_t all = summary_number(host_.vbackup("check", {"--json"}), "archives_read");
+  EXPECT_EQ(read("1/3") + read("2/3") + read("3/3"), all);
+  EXPECT_LT(read("10%"), all);
+  EXPECT_EQ(read("100%"), all);
+  for (const char* bad : {"0/3", "4/3", "3", "0%", "101%", "x/y"})
+    EXPECT_EQ(host_.vbackup("check", {"--read-data-subset", bad}).exit_code, 2) << bad;
+  EXPECT_THAT(host_.vbackup("check", {"--read-data-subset", "1/3"}).out,
+              HasSubstr("what was read is as it was stored"));
 }
 
 TEST_F(BackupStates, EveryVerbSaysWhichOneItTook) {

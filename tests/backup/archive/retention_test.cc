@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/error.h"
+
 namespace vs::backup {
 namespace {
 
@@ -126,6 +128,30 @@ TEST(RetentionTest, WhatGoesOfANightGoesTogether) {
 TEST(RetentionTest, TheNewestStaysWhateverTheRulesSay) {
   EXPECT_EQ(kept(history(), Retention{}).back(), "08");
   EXPECT_THAT(apply_retention({}, Retention{}), IsEmpty());
+}
+
+TEST(RetentionTest, WithinIsCountedBackFromTheNewest) {
+  Retention rules;
+  const auto within = [&](const std::string& span) {
+    rules.within = parse_span(span);
+    return kept(history(), rules);
+  };
+  EXPECT_THAT(within("3d"), ElementsAre("05", "06", "07", "08"));
+  EXPECT_THAT(within("48h"), ElementsAre("05", "06", "07", "08")) << "with what the 6th is built on";
+  EXPECT_THAT(within("1w"), ElementsAre("01", "02", "03", "04", "05", "06", "07", "08"));
+  EXPECT_THAT(within("0d"), ElementsAre("05", "06", "07", "08"));
+  EXPECT_THAT(within("1y6m"), testing::SizeIs(8));
+  for (const char* bad : {"", "d", "3", "3x", "3d4", "-1d", "3 d", "99999999999d"})
+    EXPECT_THROW(parse_span(bad), Error) << bad;
+}
+
+TEST(RetentionTest, WhatIsProtectedStaysWithWhatItNeeds) {
+  auto all = history();
+  all[1].is_protected = true;
+  Retention rules;
+  rules.last = 1;
+  EXPECT_THAT(kept(all, rules), ElementsAre("01", "02", "05", "06", "07", "08"));
+  EXPECT_EQ(apply_retention(all, rules)[1].why, "protected");
 }
 
 TEST(RetentionTest, WeeksAreIsoWeeks) {

@@ -102,6 +102,28 @@ TEST(RestoreTest, ASingleArchiveHoldsAllOfIt) {
             "");
 }
 
+TEST(RestoreTest, ASingleArchiveIsListedComparedAndChecked) {
+  BackupHost host;
+  host.make_guests();
+  const std::string file = host.scratch("one.tar.zst");
+  ASSERT_EQ(run({vbackup_path(), "create", "--single", file, "--state", host.scratch("state"), "--tree",
+                 "alpha=" + host.tree("alpha"), "--tree", "beta=" + host.tree("beta")})
+                .exit_code,
+            0);
+  EXPECT_THAT(run({vbackup_path(), "list", "--from", file}).out,
+              testing::AllOf(HasSubstr("alpha"), HasSubstr("beta"), HasSubstr("2 vservers")));
+  EXPECT_THAT(run({vbackup_path(), "diff", "--from", file, "alpha", "beta"}).out, HasSubstr("- large\n"));
+  const RunResult whole = run({vbackup_path(), "check", "--from", file});
+  EXPECT_EQ(whole.exit_code, 0) << whole.out << whole.err;
+  EXPECT_THAT(whole.out, HasSubstr("all is as it was stored"));
+  std::string bytes = read_file(file);
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  write_file(file, bytes);
+  const RunResult damaged = run({vbackup_path(), "check", "--from", file});
+  EXPECT_EQ(damaged.exit_code, 1);
+  EXPECT_THAT(damaged.out, HasSubstr("findings"));
+}
+
 TEST(RestoreTest, SeveralTargetsAreFedFromOneReading) {
   BackupHost host;
   host.make_guests();
