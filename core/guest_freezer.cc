@@ -11,7 +11,9 @@
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
+#include <optional>
 #include <sstream>
+#include <utility>
 #include <vector>
 
 #include "core/cgroup_freeze.h"
@@ -27,20 +29,46 @@ using std::chrono::milliseconds;
 // was read until then.
 constexpr milliseconds kGrace{2000};
 
-struct ProcessSeen {
-  std::string pid, cgroup;  // the cgroup as "/a/b"
-  uint64_t root_dev = 0, root_ino = 0;
+// How far up from a process's root directory the guest's is looked for: deeper than that a guest's processes
+// may hide, and then the archive of it is live.
+constexpr int kMostSteps = 1024;
+
+struct Directory {
+  uint64_t dev = 0, ino = 0;
+  bool operator==(const Directory&) const = default;
 };
 
-bool root_of(const std::string& pid, ProcessSeen& seen) {
-  // O_PATH and no sync: a guest may have made its root a filesystem of its own (FUSE) that does not answer.
-  const UniqueFd fd(::open(("/proc/" + pid + "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) return false;  // gone, or being born
-  const auto stat = stat_fd(fd.get(), pid);
-  if (!stat) return false;
-  seen.root_dev = stat->dev;
-  seen.root_ino = stat->ino;
-  return true;
+struct ProcessSeen {
+  std::string pid, cgroup;  // the cgroup as "/a/b"
+  Directory root;
+};
+
+// O_PATH and no sync: a guest may have made its root a filesystem of its own (FUSE) that does not answer.
+UniqueFd open_root(const std::string& pid) {
+  return UniqueFd(::open(("/proc/" + pid + "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
+std::optional<Directory> directory_of(const UniqueFd& fd) {
+  if (!fd) return std::nullopt;  // gone, or being born
+  const auto stat = stat_fd(fd.get(), "");
+  if (!stat) return std::nullopt;
+  return Directory{stat->dev, stat->ino};
+}
+
+// Whether the process's root directory is somewhere inside of `tree`: of a chroot in a guest. Goes up from
+// it, in the mount namespace of the process.
+bool root_is_inside(const std::string& pid, const Directory& tree) {
+  UniqueFd fd = open_root(pid);
+  auto at = directory_of(fd);
+  for (int step = 0; at && step < kMostSteps; ++step) {
+    if (*at == tree) return true;
+    UniqueFd up(::openat(fd.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    const auto above = directory_of(up);
+    if (above == at) return false;  // the top
+    fd = std::move(up);
+    at = above;
+  }
+  return false;
 }
 
 std::vector<ProcessSeen> all_processes() {
@@ -49,8 +77,9 @@ std::vector<ProcessSeen> all_processes() {
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
     const std::string pid = entry.path().filename();
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
-    ProcessSeen seen{pid, "", 0, 0};
-    if (!root_of(pid, seen)) continue;
+    const auto root = directory_of(open_root(pid));
+    if (!root) continue;
+    ProcessSeen seen{pid, "", *root};
     std::istringstream lines(read_or_empty("/proc/" + pid + "/cgroup"));
     for (std::string line; std::getline(lines, line);)
       if (line.starts_with("0::")) seen.cgroup = line.substr(3);
@@ -79,12 +108,13 @@ std::string common_top(const std::vector<const ProcessSeen*>& processes) {
 // The guest's cgroup, or why it has none that could be frozen.
 Expected<std::string> cgroup_of(const Guest& guest) {
   const auto all = all_processes();
-  ProcessSeen host;
-  if (!root_of("self", host)) return problem_from_errno("look at", "/proc/self/root");
-  const auto& tree = guest.root.stat();
+  const auto host = directory_of(open_root("self"));
+  if (!host) return problem_from_errno("look at", "/proc/self/root");
+  const Directory tree{guest.root.stat().dev, guest.root.stat().ino};
   std::vector<const ProcessSeen*> inside;
   for (const auto& process : all)
-    if (process.root_dev == tree.dev && process.root_ino == tree.ino) inside.push_back(&process);
+    if (process.root == tree || (process.root != *host && root_is_inside(process.pid, tree)))
+      inside.push_back(&process);
   if (inside.empty()) return Problem{ESRCH, "no process runs in " + escaped(guest.name)};
   const std::string top = common_top(inside);
   const auto refuse = [&](const std::string& why) {
@@ -95,15 +125,13 @@ Expected<std::string> cgroup_of(const Guest& guest) {
     // company of the host.
     for (const auto* process : inside)
       for (const auto& other : all)
-        if (other.cgroup == process->cgroup && other.root_dev == host.root_dev &&
-            other.root_ino == host.root_ino)
+        if (other.cgroup == process->cgroup && other.root == *host)
           return refuse("its process " + process->pid + " is in the host's cgroup " +
                         escaped(process->cgroup));
     return refuse("its processes have no cgroup of their own");
   }
   for (const auto& process : all)
-    if (is_below(process.cgroup, top) && process.root_dev == host.root_dev &&
-        process.root_ino == host.root_ino)
+    if (is_below(process.cgroup, top) && process.root == *host)
       return refuse("process " + process.pid + " of the host is in its cgroup " + escaped(top));
   return top;
 }

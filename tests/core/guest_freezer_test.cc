@@ -119,6 +119,28 @@ TEST_F(GuestFreezerTest, AGuestThatDoesNotRunIsToldApart) {
   EXPECT_EQ(frozen.error().code, ESRCH);
 }
 
+// A guest whose processes have all changed their root directory to one inside of it, as a server that jails
+// itself does.
+TEST_F(GuestFreezerTest, AGuestThatRunsInAJailOfItsOwnRuns) {
+  const std::string jail = tree_ + "/srv/jail", beside = dir_ / "tree-too";
+  for (const auto& root : {jail, beside}) {
+    fs::create_directories(root);
+    fs::copy_file("/usr/bin/busybox", root + "/busybox");
+  }
+  other_ = process_in("/guest", beside);
+  const auto not_its_own = make_cgroup_freezer()->freeze(guest(), 5s);
+  ASSERT_FALSE(not_its_own);
+  EXPECT_EQ(not_its_own.error().code, ESRCH);
+  guest_ = process_in("/guest/inner", jail);
+  const auto size = [&] { return fs::exists(jail + "/count") ? fs::file_size(jail + "/count") : 0; };
+  ASSERT_TRUE(test::within(10s, [&] { return size() != 0; }));
+  const auto frozen = make_cgroup_freezer()->freeze(guest(), 5s);
+  ASSERT_TRUE(frozen) << frozen.error().message;
+  const auto before = size();
+  std::this_thread::sleep_for(50ms);  // what is tested: that nothing is written for a while
+  EXPECT_EQ(size(), before);
+}
+
 TEST_F(GuestFreezerTest, NothingOfTheHostIsFrozen) {
   guest_ = process_in("/guest/inner", tree_);
   other_ = process_in("/guest/inner", "/");
