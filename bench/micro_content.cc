@@ -1,5 +1,6 @@
 // What is done once a content or once a file's metadata: digests, extended attributes, records of the logs.
 #include <benchmark/benchmark.h>
+#include <unistd.h>
 
 #include "core/durable/record_log.h"
 #include "core/store/file_class.h"

@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "unify/plan/candidate_key.h"
 #include "unify/plan/candidates.h"
 
 namespace vs::unify {

@@ -1,6 +1,7 @@
 #include "core/cancel.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <thread>

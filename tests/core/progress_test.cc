@@ -6,6 +6,7 @@
 #include <pty.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <thread>
 
 #include "core/unique_fd.h"

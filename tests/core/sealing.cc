@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <cerrno>
 #include <stdexcept>
 
 #include "core/store/inode_flags.h"

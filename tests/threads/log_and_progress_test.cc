@@ -5,6 +5,8 @@
 #include <pty.h>
 #include <unistd.h>
 
+#include <cstdio>
+
 #include "core/cancel.h"
 #include "core/log.h"
 #include "core/progress.h"

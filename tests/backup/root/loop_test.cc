@@ -1,7 +1,9 @@
 // On filesystems of each kind: everything is given back, as of every time; full disks; unified guests.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <csignal>
 #include <filesystem>
 
 #include "tests/backup/backup_host.h"

@@ -7,7 +7,9 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "tests/support/skip.h"

@@ -1,8 +1,11 @@
 #include "unify/packages/dpkg_reader.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <thread>
 
 #include "tests/support/skip.h"

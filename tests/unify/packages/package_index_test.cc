@@ -1,6 +1,7 @@
 #include "unify/packages/package_index.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include "tests/unify/packages/guest_tree.h"
 #include "unify/packages/recorded_dirs.h"

@@ -1,6 +1,10 @@
 #include "unify/packages/rpm_stream.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
+
+#include <functional>
+#include <iterator>
 
 #include "tests/unify/packages/guest_tree.h"
 

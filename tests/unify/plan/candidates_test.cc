@@ -1,7 +1,12 @@
 #include "unify/plan/candidates.h"
+#include "unify/plan/candidate_key.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "tests/unify/fixture.h"
 

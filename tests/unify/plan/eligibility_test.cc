@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/stat.h>
+#include <sys/stat.h>
 
 #include <set>
 

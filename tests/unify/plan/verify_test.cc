@@ -6,7 +6,9 @@
 #include <gtest/gtest.h>
 #include <sys/xattr.h>
 #include <tbb/global_control.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <set>
 
 #include "tests/support/skip.h"

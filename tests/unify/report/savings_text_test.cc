@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/size_text.h"
 #include "tests/unify/report/savings_sample.h"
 #include "unify/report/report_text.h"
 #include "unify/report/text_table.h"

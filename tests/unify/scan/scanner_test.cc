@@ -1,10 +1,12 @@
 // Runs twice, the second time with VS_NO_OPENAT2=1.
 #include "unify/scan/scanner.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <tbb/global_control.h>
 
 #include <mutex>
