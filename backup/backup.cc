@@ -140,8 +140,8 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   const RunView run{host, known.details, read, gone, result.stamp, options.consistency, context.log};
   Learner learner(index.get(), options.moment_ns, context.log);
   try {
-    Pipeline pipeline(
-        run, read, targets, [&](auto&& some) { learner.add(std::move(some)); }, context);
+    const auto learn = [&](std::vector<InodeIndex::Learned>&& some) { learner.add(std::move(some)); };
+    Pipeline pipeline(run, read, targets, learn, context);
 
     // 4. Each target looks at what it has. After it a target that cannot be written to is left out, and
     //    nothing is read for it.

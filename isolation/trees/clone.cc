@@ -66,12 +66,13 @@ Result link_one(SealKeeper& keeper, const RootDir& from, const RootDir& to, cons
   const auto file = from.open_regular(path, &stat);
   if (!file) return file.error();
   if (!is_sealed(file->get())) return problem_from(EAGAIN, "find sealed", from.host_path(path));
-  const auto [above, name] = split_path(path);
-  const auto dir = open_making(to, above);
+  const auto parts = split_path(path);
+  const std::string name(parts.second);
+  const auto dir = open_making(to, parts.first);
   if (!dir) return dir.error();
   return in_unsealed_moment(keeper, file->get(), from.host_path(path), [&] {
-    return ::linkat(AT_FDCWD, fmt::format("/proc/self/fd/{}", file->get()).c_str(), dir->get(),
-                    std::string(name).c_str(), AT_SYMLINK_FOLLOW) == 0
+    return ::linkat(AT_FDCWD, fmt::format("/proc/self/fd/{}", file->get()).c_str(), dir->get(), name.c_str(),
+                    AT_SYMLINK_FOLLOW) == 0
                ? 0
                : errno;
   });
