@@ -8,6 +8,8 @@
 #include <mutex>
 
 #include "core/escape.h"
+#include "core/store/project.h"
+#include "core/store/reseal.h"
 #include "unify/change/names_of_masters.h"
 #include "unify/scan/scanner.h"
 
@@ -39,11 +41,20 @@ std::vector<Finding> check_master(const OpenedPool& pool, const MasterRecord& re
                         sealed ? "guests could write to it; vunify recover seals what an interrupted run left"
                                : sealed.error().message});
   const auto stat = stat_fd(fd->get(), shown);
-  const auto xattrs = xattr_hash_of(fd->get(), shown);
-  if (!stat || !xattrs || class_of(*stat, *xattrs) != record.file_class || stat->size != record.size)
+  const auto right = stat ? has_class(fd->get(), *stat, record.file_class, record.xattrs, shown)
+                          : Expected<bool>(stat.error());
+  if (!right || !*right || stat->size != record.size)
     findings.push_back(
         {"class", record.name,
          "size, owner, mode, modification time or extended attributes are not those it was made with"});
+  // A master is made in the staging directory, and has of it what that hands down.
+  const InodeMarks made{marks_of(pool.store()->staging_fd()).flags,
+                        inherited_project(pool.store()->staging_fd())};
+  if (const InodeMarks now = marks_of(fd->get());
+      (now.flags & ~made.flags) != 0 || now.project != made.project)
+    findings.push_back({"flags", record.name,
+                        fmt::format("inode flags {:#x} (chattr) or project {} are not those it was made with",
+                                    now.flags, now.project)});
   const auto digests = digest_file(fd->get(), DigestAlgorithm::none, shown);
   if (!digests)
     findings.push_back({"unreadable", record.name, digests.error().message});

@@ -167,6 +167,7 @@ void add_applied(RunSummary& summary, const ApplyResult& applied, const OpenedPo
   summary.bytes_saved += applied.bytes_saved;
   summary.put_back += applied.put_back;
   summary.classes_restored += applied.classes_restored;
+  summary.longest_window_us = std::max(summary.longest_window_us, applied.longest_window_us);
   summary.leases_broken += applied.leases_broken;
   for (const auto& counts : applied.skipped)
     for (size_t i = 0; i < kReasons; ++i) summary.skipped[i] += counts[i];

@@ -23,6 +23,7 @@ struct RunSummary {
   uint64_t bytes_saved = 0;   // by this run, on disk
   uint64_t bytes_shared = 0;  // on disk, of all masters: held once for all guests
   uint64_t put_back = 0, classes_restored = 0, leases_broken = 0;
+  uint64_t longest_window_us = 0;  // in which a master was unsealed
   ReasonCounts skipped{};
   uint64_t rows = 0, table_bytes = 0;
 };

@@ -97,6 +97,16 @@ FileClass class_of(const FileStat& stat, uint64_t xattrs) {
   return {stat.uid, stat.gid, stat.mode, stat.mtime_ns, xattrs};
 }
 
+Expected<bool> has_class(int fd, const FileStat& stat, const FileClass& file_class,
+                         const std::vector<Xattr>& xattrs, const std::string& object) {
+  if (class_of(stat, file_class.xattrs) != file_class) return false;
+  const ssize_t size = ::flistxattr(fd, nullptr, 0);
+  if (size == 0 || (size < 0 && errno == ENOTSUP)) return xattrs.empty();
+  const auto now = read_xattrs(fd, object);
+  if (!now) return now.error();
+  return *now == xattrs;
+}
+
 namespace {
 // Its directory's default ACL. Labels of security modules are the host's own and stay.
 Result take_inherited_acl_off(int fd, const std::vector<Xattr>& wanted, const std::string& object) {

@@ -13,6 +13,7 @@ namespace vs {
 struct Xattr {
   std::string name;
   std::string value;
+  bool operator==(const Xattr&) const = default;
 };
 
 struct FileClass {
@@ -20,7 +21,10 @@ struct FileClass {
   uint32_t gid = 0;
   uint32_t mode = 0;
   int64_t mtime_ns = 0;
-  uint64_t xattrs = 0;  // xattr_hash(); 0 when there are none
+  // xattr_hash(); 0 when there are none. It finds what may be equal and proves nothing: anybody can make
+  // attributes that have the hash of others. Where two files become one, or one shall be what it was,
+  // has_class() compares the attributes.
+  uint64_t xattrs = 0;
   bool operator==(const FileClass&) const = default;
 };
 
@@ -33,6 +37,9 @@ bool has_file_capability(const std::vector<Xattr>& xattrs);
 Expected<uint64_t> xattr_hash_of(int fd, const std::string& object);
 
 FileClass class_of(const FileStat& stat, uint64_t xattrs);
+// Whether the open file is of this class and has exactly these attributes. `stat` is its own.
+Expected<bool> has_class(int fd, const FileStat& stat, const FileClass& file_class,
+                         const std::vector<Xattr>& xattrs, const std::string& object);
 // Makes an open file (ours, not yet seen by any guest) of this class; an ACL that it has of its directory
 // goes. mtime last, because the others move ctime only.
 Result give_class(int fd, const FileClass& file_class, const std::vector<Xattr>& xattrs,

@@ -9,6 +9,9 @@ namespace vs {
 
 const uint32_t kImmutableFlag = FS_IMMUTABLE_FL;
 const uint32_t kSealFlags = FS_IMMUTABLE_FL | FS_APPEND_FL;
+const uint32_t kOtherFlags = FS_SECRM_FL | FS_UNRM_FL | FS_COMPR_FL | FS_SYNC_FL | FS_NODUMP_FL |
+                             FS_NOATIME_FL | FS_JOURNAL_DATA_FL | FS_NOTAIL_FL | FS_DIRSYNC_FL |
+                             FS_TOPDIR_FL | FS_NOCOW_FL | FS_DAX_FL | FS_PROJINHERIT_FL;
 
 Expected<uint32_t> inode_flags(int fd, const std::string& object) {
   long flags = 0;  // the ioctl is declared with long and writes an int

@@ -7,7 +7,6 @@
 
 #include "core/crash_point.h"
 #include "core/store/inode_flags.h"
-#include "core/store/reseal.h"
 
 namespace vs {
 namespace {
@@ -47,6 +46,8 @@ Result UnsealedWindow::open() {
 }
 
 Result UnsealedWindow::lift_seal() {
+  if (!marks_) marks_ = marks_of(file_.fd);
+  unsealed_at_ = std::chrono::steady_clock::now();
   if (guard_.needs_window())
     if (auto unsealed = guard_.unseal(file_.fd, file_.shown); !unsealed) return unsealed;
   unsealed_ = true;
@@ -77,17 +78,27 @@ void UnsealedWindow::seal_with_its_class() {
     if (std::exchange(told_of_class_, true)) return;
     ++counts_.classes_restored;
     if (log_ == nullptr) return;
-    log_->warning("a guest changed owner, mode, time or attributes of the shared file " + file_.shown +
-                  " in its unsealed moment; putting them back");
+    log_->warning("a guest changed owner, mode, time, attributes, flags or project of the shared file " +
+                  file_.shown + " in its unsealed moment; putting them back");
   };
-  const auto right = reseal(file_.fd, file_.file_class, file_.xattrs, file_.shown, seal, changed);
+  const auto right = reseal(file_.fd, {file_.file_class, file_.xattrs, marks_.value_or(InodeMarks{})},
+                            file_.shown, seal, changed);
+  note_length();
   if (right && *right) return;
   if (!right) report(right.error().message);
   const auto sealed = right ? Result(Ok{}) : seal.set();
   verdict_ = std::max(verdict_, sealed ? Verdict::tainted : Verdict::unsealed);
   if (!sealed) return report(sealed.error().message);
-  report("owner, mode, time or attributes of the shared file " + file_.shown +
+  report("owner, mode, time, attributes, flags or project of the shared file " + file_.shown +
          " could not be made what they were (a guest may keep changing them); nothing new is shared with it");
+}
+
+void UnsealedWindow::note_length() {
+  const auto length = std::chrono::steady_clock::now() - unsealed_at_;
+  const auto ns = static_cast<uint64_t>(std::chrono::nanoseconds(length).count());
+  uint64_t longest = counts_.longest_ns;
+  while (ns > longest && !counts_.longest_ns.compare_exchange_weak(longest, ns)) {
+  }
 }
 
 void UnsealedWindow::judge_content() {

@@ -9,10 +9,11 @@
 //   nobody has the file open for writing. While we hold it, an open for writing waits or fails. An open that
 //   waited gets its descriptor when the lease ends, which is after the seal is on again, and then the
 //   filesystem refuses to write through it (the guard's probe has proved that it does). Owner, mode, times,
-//   attributes. A lease does not protect these. They are the "class" of the file, which is known from before
-//   the seal came off. It is compared when the seal is on again, so that nobody can change it after we
-//   looked. If it is another one, the seal comes off once more, the class is put back, and we look again
-//   (reseal.h).
+//   attributes, inode flags, project. A lease does not protect these. They are known from before the seal
+//   came off, and compared when it is on again, so that nobody can change them after we looked. If one is
+//   another, the seal comes off once more, it is put back, and we look again (reseal.h). Its length. What is
+//   done in it takes no time that a guest can choose: no reading of files or directories
+//   (unify/change/linker.h).
 //   A lease that ends. The kernel gives us lease-break-time (45 s) to let a waiting open through, then it
 //   does so by itself. If the lease was broken, the content is therefore looked at again, where the caller
 //   knows what it was. Where nobody knows, it is taken as unchanged as long as half of that time is not over.
@@ -30,6 +31,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +39,7 @@
 #include "core/store/file_class.h"
 #include "core/store/guard.h"
 #include "core/store/lease.h"
+#include "core/store/reseal.h"
 #include "core/store/seal_keeper.h"
 
 namespace vs {
@@ -46,7 +49,7 @@ struct SharedFile {
   int fd = -1;        // open for reading only; not owned, and open as long as the window exists
   std::string shown;  // its path on the host, for messages
   FileClass file_class;
-  std::vector<Xattr> xattrs;  // what file_class.xattrs is the hash of
+  std::vector<Xattr> xattrs;  // all that it has
   // Reads the file: is the content what it was? Called only if the lease was broken. Empty: nobody knows.
   std::function<bool()> same_content;
 };
@@ -55,10 +58,12 @@ struct SharedFile {
 Expected<SharedFile> shared_as_it_is(int fd, const std::string& shown);
 
 struct WindowCounts {
-  // How many files had owner, mode, times or attributes changed by a guest in their window.
+  // How many files had owner, mode, times, attributes, flags or project changed by a guest in their window.
   std::atomic<uint64_t> classes_restored{0};
   // How many files a guest tried to open for writing in their window.
   std::atomic<uint64_t> leases_broken{0};
+  // How long a file was unsealed at the longest.
+  std::atomic<uint64_t> longest_ns{0};
 };
 
 class UnsealedWindow {
@@ -94,6 +99,7 @@ class UnsealedWindow {
   Result lift_seal();
   void seal_with_its_class();
   void judge_content();
+  void note_length();
   bool lease_is_surely_ours() const;
   void report(const std::string& text);
 
@@ -103,7 +109,8 @@ class UnsealedWindow {
   WindowCounts& counts_;
   Log* const log_;
   Lease lease_;
-  std::chrono::steady_clock::time_point leased_at_;
+  std::chrono::steady_clock::time_point leased_at_, unsealed_at_;
+  std::optional<InodeMarks> marks_;  // from before the seal came off
   bool unsealed_ = false;
   bool told_of_class_ = false, told_of_lease_ = false;
   Verdict verdict_ = Verdict::intact;

@@ -50,6 +50,7 @@ class Applier {
     result_.files_linked = counts_.files_linked;
     result_.put_back = counts_.put_back;
     result_.classes_restored = counts_.classes_restored;
+    result_.longest_window_us = counts_.longest_ns / 1000;
     result_.leases_broken = counts_.leases_broken;
     result_.bytes_saved = counts_.bytes_freed - std::min<uint64_t>(counts_.bytes_freed, bytes_of_masters_);
     return std::move(result_);

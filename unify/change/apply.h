@@ -29,6 +29,7 @@ struct ApplyResult {
   uint64_t bytes_saved = 0;  // on disk: old inodes freed, less new masters; reflink: extents now shared
   uint64_t put_back = 0;
   uint64_t classes_restored = 0;
+  uint64_t longest_window_us = 0;  // in which a master was unsealed
   uint64_t leases_broken = 0;
   TypedVector<GuestNumber, ReasonCounts> skipped;  // names of duplicates
 };

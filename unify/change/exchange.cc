@@ -64,15 +64,26 @@ Result Exchanger::swap_as_project(const char* doing, const std::string& staged, 
   return swapped;
 }
 
+// The step again, which a seal refused: in the caller's window, and if the seal of another master is in the
+// way too, in one of that.
+Result Exchanger::unsealed(std::initializer_list<uint64_t> inos, const InWindow& in_window,
+                           const std::function<Result()>& step) {
+  if (!in_window) return strays_.with_unsealed(inos, step);
+  return in_window([&]() -> Result {
+    const Result refused = step();
+    return refused || refused.error().code != EPERM ? refused : strays_.with_unsealed(inos, step);
+  });
+}
+
 // Refused (EPERM) when one of the two is a sealed master.
-Result Exchanger::swap_unsealed(const std::string& staged, const GuestName& name) {
+Result Exchanger::swap_unsealed(const std::string& staged, const GuestName& name, const InWindow& in_window) {
   const Result refused = swap("put back", staged, name);
   if (refused || refused.error().code != EPERM) return refused;
   const auto ours = staged_ino(staged, name.shown);
   if (!ours) return refused;
   const auto theirs = stat_at(name.dir, name.name.c_str(), name.shown);
   if (!theirs) return theirs.error();
-  return strays_.with_unsealed({*ours, theirs->ino}, [&] { return swap("put back", staged, name); });
+  return unsealed({*ours, theirs->ino}, in_window, [&] { return swap("put back", staged, name); });
 }
 
 // Nothing when it cannot be told; the log says why.
@@ -84,7 +95,7 @@ std::optional<uint64_t> Exchanger::staged_ino(const std::string& staged, const s
   return std::nullopt;
 }
 
-Result Exchanger::remove(const std::string& staged, const std::string& shown) {
+Result Exchanger::remove(const std::string& staged, const std::string& shown, const InWindow& in_window) {
   const auto unlink = [&]() -> Result {
     if (::unlinkat(store_.staging_fd(), staged.c_str(), 0) == 0 || errno == ENOENT) return Ok{};
     return problem_from_errno("remove " + store_.path() + "/staging/" + staged + ", which belongs to", shown);
@@ -92,12 +103,13 @@ Result Exchanger::remove(const std::string& staged, const std::string& shown) {
   const Result refused = unlink();
   if (refused || refused.error().code != EPERM) return refused;
   const auto ino = staged_ino(staged, shown);
-  return ino ? strays_.with_unsealed({*ino}, unlink) : refused;
+  return ino ? unsealed({*ino}, in_window, unlink) : refused;
 }
 
 // A master has its name in the store, where links are counted: what is kept of it is a copy, which can also
 // be moved out.
-Result Exchanger::move_to_lost(const std::string& staged, const std::string& kept, const std::string& shown) {
+Result Exchanger::move_to_lost(const std::string& staged, const std::string& kept, const std::string& shown,
+                               const InWindow& in_window) {
   if (::syscall(SYS_renameat2, store_.staging_fd(), staged.c_str(), store_.lost_fd(), kept.c_str(),
                 RENAME_NOREPLACE) == 0)
     return Ok{};
@@ -109,14 +121,14 @@ Result Exchanger::move_to_lost(const std::string& staged, const std::string& kep
   if (!copy) return copy.error();
   if (::linkat(copy->get(), "", store_.lost_fd(), kept.c_str(), AT_EMPTY_PATH) != 0)
     return problem_from_errno("keep " + store_.path() + "/lost/" + kept + " for", shown);
-  const auto removed = remove(staged, shown);
+  const auto removed = remove(staged, shown, in_window);
   if (!removed) ::unlinkat(store_.lost_fd(), kept.c_str(), 0);
   return removed;
 }
 
-bool Exchanger::keep_as_lost(const std::string& staged, const std::string& shown) {
+bool Exchanger::keep_as_lost(const std::string& staged, const std::string& shown, const InWindow& in_window) {
   const std::string kept = new_run_id() + "-" + staged;
-  if (auto moved = move_to_lost(staged, kept, shown); !moved) {
+  if (auto moved = move_to_lost(staged, kept, shown, in_window); !moved) {
     log_.object_failed(moved.error().message + "; it stays in " + store_.path() + "/staging/" + staged +
                        " for vunify recover");
     return false;
@@ -131,12 +143,13 @@ bool Exchanger::keep_as_lost(const std::string& staged, const std::string& shown
 // Each round puts what is in staging where the guest's name is. Did what we put there the round before
 // (first: new_ino) come out, then the guest did nothing meanwhile and all is in place. Otherwise something
 // newer of the guest came out, and the next round puts that back.
-Exchange Exchanger::put_back(const std::string& staged, const GuestName& name, uint64_t new_ino) {
+Exchange Exchanger::put_back(const std::string& staged, const GuestName& name, uint64_t new_ino,
+                             const InWindow& in_window) {
   GuestName at = name;
   uint64_t expected = new_ino;
   for (int round = 0; round < kPatience; ++round) {
     const auto placing = staged_ino(staged, name.shown);
-    if (const Result swapped = swap_unsealed(staged, at); !swapped) {
+    if (const Result swapped = swap_unsealed(staged, at, in_window); !swapped) {
       if (swapped.error().code == ENOENT) {
         at.name = find_moved(at, expected);
         if (at.name.empty()) break;
@@ -159,19 +172,24 @@ Exchange Exchanger::put_back(const std::string& staged, const GuestName& name, u
     if (expected == new_ino) return Exchange::put_back;
     // Not ours, then it is an inode that the guest has replaced itself: without a name it would be gone
     // already.
-    const Result removed = remove(staged, name.shown);
+    const Result removed = remove(staged, name.shown, in_window);
     if (removed) return Exchange::put_back;
     log_.object_failed(removed.error().message);
     break;
   }
-  return keep_as_lost(staged, name.shown) ? Exchange::lost : Exchange::stuck;
+  return keep_as_lost(staged, name.shown, in_window) ? Exchange::lost : Exchange::stuck;
+}
+
+Expected<bool> Exchanger::try_exchange(const std::string& staged, const GuestName& name, uint64_t old_ino) {
+  if (const Result swapped = swap("exchange", staged, name); !swapped) return swapped.error();
+  return staged_ino(staged, name.shown) == old_ino;
 }
 
 Expected<Exchange> Exchanger::exchange(const std::string& staged, const GuestName& name, uint64_t new_ino,
                                        uint64_t old_ino) {
-  if (const Result swapped = swap("exchange", staged, name); !swapped) return swapped.error();
-  if (staged_ino(staged, name.shown) == old_ino) return Exchange::done;
-  return put_back(staged, name, new_ino);
+  const auto done = try_exchange(staged, name, old_ino);
+  if (!done) return done.error();
+  return *done ? Exchange::done : put_back(staged, name, new_ino);
 }
 
 }  // namespace vs::unify

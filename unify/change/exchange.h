@@ -18,6 +18,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <initializer_list>
 #include <optional>
 #include <string>
 
@@ -35,6 +37,10 @@ struct GuestName {
   std::string shown;  // for messages: host path
 };
 
+// Runs one step in the window of the caller's master, which is as long as that step, under the lease that the
+// caller holds. An empty one: the master gets a window of its own, with another lease (StrayMasters).
+using InWindow = std::function<Result(const std::function<Result()>& step)>;
+
 enum class Exchange {
   done,      // the guest's name has new_ino, staging has old_ino
   put_back,  // something else was there; the guest has its own again, staging has new_ino
@@ -50,21 +56,27 @@ class Exchanger {
             WindowCounts& counts, Log& log)
       : store_(store), masters_(masters), log_(log), strays_(store, guard, masters, keeper, counts, log) {}
 
-  // `staged` in staging is new_ino. A Problem means that nothing was exchanged.
+  // `staged` in staging is new_ino. A Problem means that nothing was exchanged. Two system calls; true: the
+  // guest's name has new_ino, staging has old_ino. False: something else was there, and put_back() must
+  // follow, which may take longer: the guest may make it search.
+  Expected<bool> try_exchange(const std::string& staged, const GuestName& name, uint64_t old_ino);
+  // The two in one.
   Expected<Exchange> exchange(const std::string& staged, const GuestName& name, uint64_t new_ino,
                               uint64_t old_ino);
 
   // The guest's name has new_ino and staging what the guest shall get back. After this staging has new_ino
   // (or nothing, when the guest removed it); the guest has what it should. Used for undoing a good exchange
   // and by recovery. Never `done`.
-  Exchange put_back(const std::string& staged, const GuestName& name, uint64_t new_ino);
+  // A master is unsealed for each single step, by `in_window`.
+  Exchange put_back(const std::string& staged, const GuestName& name, uint64_t new_ino,
+                    const InWindow& in_window = {});
 
   // Moves a staging entry to lost/ under a name that tells when and whence (of a master: a copy of it).
   // False: it is still in staging. Either is logged.
-  bool keep_as_lost(const std::string& staged, const std::string& shown);
+  bool keep_as_lost(const std::string& staged, const std::string& shown, const InWindow& in_window = {});
 
   // Of a staging entry that nobody needs any more.
-  Result remove(const std::string& staged, const std::string& shown);
+  Result remove(const std::string& staged, const std::string& shown, const InWindow& in_window = {});
 
   StrayMasters& strays() { return strays_; }
 
@@ -72,9 +84,12 @@ class Exchanger {
   Result swap(const char* doing, const std::string& staged, const GuestName& name) const;
   Result swap_as_project(const char* doing, const std::string& staged, const GuestName& name,
                          const Result& refused) const;
-  Result swap_unsealed(const std::string& staged, const GuestName& name);
+  Result swap_unsealed(const std::string& staged, const GuestName& name, const InWindow& in_window);
+  Result unsealed(std::initializer_list<uint64_t> inos, const InWindow& in_window,
+                  const std::function<Result()>& step);
   std::optional<uint64_t> staged_ino(const std::string& staged, const std::string& shown);
-  Result move_to_lost(const std::string& staged, const std::string& kept, const std::string& shown);
+  Result move_to_lost(const std::string& staged, const std::string& kept, const std::string& shown,
+                      const InWindow& in_window);
   const Store& store_;
   const MasterTable& masters_;
   Log& log_;

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <utility>
 
 #include "core/escape.h"
 #include "core/full_read.h"
@@ -18,6 +20,10 @@ namespace {
 // read beside each duplicate.
 constexpr uint64_t kKeepWhole = 8u << 20;
 constexpr size_t kBlock = 256 * 1024;
+
+// What one window takes: names, and the time after which no other name is begun. A name takes some 30 us.
+constexpr size_t kNamesInWindow = 32;
+constexpr std::chrono::microseconds kWindowTime{1500};
 
 // A guest's file that is not what the plan says any more. No message: a living guest is no trouble.
 Problem changed() {
@@ -133,73 +139,72 @@ Expected<SwappedDuplicate> Linker::check_duplicate(GroupWork& work, DuplicateNum
   auto lease = Lease::take(duplicate.fd.get(), shown(r));
   if (!lease) return lease.error();
   duplicate.lease = std::move(*lease);
-  const auto xattrs = xattr_hash_of(duplicate.fd.get(), shown(r));
-  if (!xattrs) return xattrs.error();
-  FileClass own = class_of(duplicate.before, *xattrs);
-  if (ignore_mtime_) own.mtime_ns = work.master.record.file_class.mtime_ns;
-  if (own != work.master.record.file_class || duplicate.before.size != work.master.record.size)
-    return changed();
+  const MasterRecord& master = work.master.record;
+  FileClass wanted = master.file_class;
+  if (ignore_mtime_) wanted.mtime_ns = duplicate.before.mtime_ns;
+  const auto equal = has_class(duplicate.fd.get(), duplicate.before, wanted, master.xattrs, shown(r));
+  if (!equal) return equal.error();
+  if (!*equal || duplicate.before.size != master.size) return changed();
   if (auto same = same_bytes(duplicate.fd.get(), work, bytes, shown(r)); !same) return same.error();
   for (uint32_t n = 0; n < names_of(v); ++n)
-    duplicate.names.push_back({staged_name(work, v, n), files_.plan.names[names.begin + n], false});
+    duplicate.names.push_back({staged_name(work, v, n), files_.plan.names[names.begin + n]});
   return duplicate;
 }
 
-// All names or none: on trouble those already exchanged are exchanged back.
-Result Linker::swap_names(GroupWork& work, SwappedDuplicate& duplicate) {
-  const uint64_t new_ino = work.master.record.ino;
-  for (auto& name : duplicate.names) {
-    UniqueFd dir;
-    const auto place = locate(name.row, dir);
-    if (!place) return place.error();
-    if (::linkat(work.master.fd.get(), "", store_.staging_fd(), name.staged.c_str(), AT_EMPTY_PATH) != 0)
-      return problem_from_errno("link master " + work.master.shown + " for", place->shown);
-    const auto exchanged = exchanger_.exchange(name.staged, *place, new_ino, duplicate.before.ino);
-    name.exchanged = exchanged && *exchanged == Exchange::done;
-    if (name.exchanged) continue;
-    if (exchanged && *exchanged == Exchange::stuck)
-      work.left_in_staging = true;
-    else
-      remove_staged(work, name);  // the master's name, if anything
-    return exchanged ? changed() : exchanged.error();
-  }
-  return Ok{};
-}
-
-// Within the master's window: gives the guest its own inode back under each name.
+// Gives the guest its own inode back under each name that was exchanged.
 void Linker::take_back(GroupWork& work, SwappedDuplicate& duplicate) {
+  using State = StagedName::State;
   ++counts_.put_back;
+  const InWindow window = in_window(work);
   for (auto& name : duplicate.names) {
-    if (!name.exchanged) continue;
-    name.exchanged = false;
+    const State state = std::exchange(name.state, State::planned);
+    if (state == State::staged) remove_staged(work, name);
+    if (state != State::exchanged && state != State::unexpected) continue;
     UniqueFd dir;
     const auto place = locate(name.row, dir);
     if (!place) {
       // Its directory is gone or moved: the inode has to wait where the administrator finds it.
-      work.left_in_staging = !exchanger_.keep_as_lost(name.staged, shown(name.row)) || work.left_in_staging;
+      work.left_in_staging =
+          !exchanger_.keep_as_lost(name.staged, shown(name.row), window) || work.left_in_staging;
       continue;
     }
-    const auto back = exchanger_.put_back(name.staged, *place, work.master.record.ino);
+    const auto back = exchanger_.put_back(name.staged, *place, work.master.record.ino, window);
     if (back == Exchange::put_back) remove_staged(work, name);
     work.left_in_staging = work.left_in_staging || back == Exchange::stuck;
   }
 }
 
+// The window of the master, for one step; nobody else unseals it meanwhile.
+InWindow Linker::in_window(GroupWork& work) {
+  return [this, &work](const std::function<Result()>& step) -> Result {
+    const auto alone = strays().alone();
+    if (auto opened = work.window->unseal_again(); !opened) return opened;
+    auto done = step();
+    work.window->seal();
+    return done;
+  };
+}
+
 void Linker::remove_staged(GroupWork& work, const StagedName& name) {
-  const auto removed = exchanger_.remove(name.staged, shown(name.row));
+  const auto removed = exchanger_.remove(name.staged, shown(name.row), in_window(work));
   if (removed) return;
   log_.object_failed(removed.error().message);
   work.left_in_staging = true;
 }
 
 // A file that cannot be looked at is not known to be unchanged.
-bool Linker::unchanged(const SwappedDuplicate& duplicate, uint64_t xattrs) const {
+bool Linker::unchanged(const SwappedDuplicate& duplicate, const MasterRecord& master) const {
   const std::string object = shown(duplicate.names[0].row);
   const auto now = stat_fd(duplicate.fd.get(), object);
-  const auto hash = xattr_hash_of(duplicate.fd.get(), object);
-  if (!now) log_.object_failed(now.error().message);
-  if (!hash) log_.object_failed(hash.error().message);
-  if (!now || !hash || *hash != xattrs || !duplicate.lease.unbroken()) return false;
+  if (!now) {
+    log_.object_failed(now.error().message);
+    return false;
+  }
+  FileClass own = class_of(duplicate.before, master.file_class.xattrs);
+  own.mtime_ns = now->mtime_ns;  // compared below
+  const auto equal = has_class(duplicate.fd.get(), *now, own, master.xattrs, object);
+  if (!equal) log_.object_failed(equal.error().message);
+  if (!equal || !*equal || !duplicate.lease.unbroken()) return false;
   FileStat expected = duplicate.before;
   expected.ctime_ns = now->ctime_ns;  // moved by the exchange
   expected.blocks = now->blocks;      // delayed allocation
@@ -224,40 +229,127 @@ void Linker::refuse(GroupWork& work, DuplicateNumber v, const Problem& problem) 
   if (reason == Reason::io_error && !problem.message.empty()) log_.object_failed(problem.message);
 }
 
-void Linker::link_duplicate(GroupWork& work, DuplicateNumber v, const std::string& bytes) {
-  if (work.full) return work.deferred.push_back(v);
-  auto duplicate = check_duplicate(work, v, bytes);
-  if (!duplicate) return refuse(work, v, duplicate.error());
-  if (auto swapped = swap_names(work, *duplicate); !swapped) {
-    take_back(work, *duplicate);
-    return refuse(work, v, swapped.error());
-  }
-  work.swapped.push_back(std::move(*duplicate));
-}
-
-void Linker::link(GroupWork& work) {
-  if (!work.ready) return;
+void Linker::check_duplicates(GroupWork& work, std::vector<SwappedDuplicate>& checked) {
   std::string bytes;
   if (auto read = read_whole_master(work.master, bytes); !read) {
     log_.object_failed(read.error().message);
     for (DuplicateNumber v = work.begin; v < work.end; ++v) work.refused.emplace_back(v, Reason::io_error);
     return;
   }
-  work.window = std::make_unique<UnsealedWindow>(guard_, shared_file(work.master), nullptr, counts_, &log_);
-  if (auto opened = work.window->open(); !opened) {
-    for (DuplicateNumber v = work.begin; v < work.end; ++v) refuse(work, v, opened.error());
-    return;
+  for (DuplicateNumber v = work.begin; v < work.end; ++v) {
+    if (is_refused(work, v)) continue;
+    auto duplicate = check_duplicate(work, v, bytes);
+    if (duplicate)
+      checked.push_back(std::move(*duplicate));
+    else
+      refuse(work, v, duplicate.error());
   }
-  for (DuplicateNumber v = work.begin; v < work.end; ++v)
-    if (!is_refused(work, v)) link_duplicate(work, v, bytes);
+}
+
+// Cheap, and again right before its names are exchanged: reading the others took time.
+bool Linker::unchanged_so_far(const SwappedDuplicate& duplicate) const {
+  const auto now = stat_fd(duplicate.fd.get(), "");
+  return now && now->ctime_ns == duplicate.before.ctime_ns && now->nlink == duplicate.before.nlink &&
+         duplicate.lease.unbroken();
+}
+
+// Names of one guest, from this one on, each with its directory open and looked up: what a guest can make
+// take long is done here. Those that cannot be located refuse their duplicate.
+std::vector<Linker::NextName> Linker::next_names(std::vector<SwappedDuplicate>& checked, size_t& duplicate,
+                                                 size_t& name) {
+  std::vector<NextName> next;
+  for (; duplicate < checked.size(); ++duplicate, name = 0) {
+    SwappedDuplicate& one = checked[duplicate];
+    const bool same_guest = next.empty() || &guest(one.names[0].row) == &guest(next[0].name->row);
+    if (!same_guest) return next;
+    if (name == 0 && !one.refused && !unchanged_so_far(one)) one.refused = changed();
+    for (; name < one.names.size() && !one.refused; ++name) {
+      if (next.size() == kNamesInWindow) return next;
+      NextName add{&one, &one.names[name], {}, {}};
+      auto place = locate(add.name->row, add.dir);
+      if (place && !stat_at(place->dir, place->name.c_str(), place->shown)) place = changed();
+      if (!place) {
+        one.refused = place.error();
+        break;
+      }
+      add.place = std::move(*place);
+      next.push_back(std::move(add));
+    }
+  }
+  return next;
+}
+
+Result Linker::exchange(GroupWork& work, NextName& next) {
+  StagedName& name = *next.name;
+  if (::linkat(work.master.fd.get(), "", store_.staging_fd(), name.staged.c_str(), AT_EMPTY_PATH) != 0)
+    return problem_from_errno("link master " + work.master.shown + " for", next.place.shown);
+  name.state = StagedName::State::staged;
+  const auto done = exchanger_.try_exchange(name.staged, next.place, next.duplicate->before.ino);
+  if (!done) return done.error();
+  name.state = *done ? StagedName::State::exchanged : StagedName::State::unexpected;
+  return *done ? Result(Ok{}) : Result(changed());
+}
+
+// Nothing in here takes a time that a guest can choose. Returns how many of the names were done.
+size_t Linker::exchange_in_window(GroupWork& work, std::vector<NextName>& names) {
+  // Where the master may have been unsealed before, one that is in the way of another exchange may have a
+  // window of its own just now.
+  const auto alone = work.opened ? strays().alone() : std::unique_lock<std::recursive_mutex>();
+  const auto until = std::chrono::steady_clock::now() + kWindowTime;
+  const Result opened = work.opened ? work.window->unseal_again() : work.window->open();
+  size_t done = 0;
+  while (done < names.size() && (done == 0 || std::chrono::steady_clock::now() < until)) {
+    NextName& next = names[done++];
+    if (next.duplicate->refused) continue;
+    const Result exchanged = opened ? exchange(work, next) : opened;
+    if (!exchanged) next.duplicate->refused = exchanged.error();
+  }
+  work.opened = work.opened || opened;
   work.verdict = work.window->seal();
+  return done;
+}
+
+void Linker::exchange_all(GroupWork& work, std::vector<SwappedDuplicate>& checked) {
+  size_t duplicate = 0, name = 0;
+  while (duplicate < checked.size()) {
+    auto names = next_names(checked, duplicate, name);
+    if (names.empty()) continue;
+    const size_t done = exchange_in_window(work, names);
+    if (done < names.size()) {  // its time was over: these are the first of the next one
+      duplicate = static_cast<size_t>(names[done].duplicate - checked.data());
+      name = static_cast<size_t>(names[done].name - names[done].duplicate->names.data());
+    }
+    if (work.verdict >= UnsealedWindow::Verdict::tainted) break;
+  }
+}
+
+void Linker::link(GroupWork& work) {
+  if (!work.ready) return;
+  std::vector<SwappedDuplicate> checked;
+  check_duplicates(work, checked);
+  if (checked.empty()) return;
+  work.window = std::make_unique<UnsealedWindow>(guard_, shared_file(work.master), nullptr, counts_, &log_);
+  exchange_all(work, checked);
+  for (auto& one : checked) {
+    const bool all = std::all_of(one.names.begin(), one.names.end(), [](const StagedName& name) {
+      return name.state == StagedName::State::exchanged;
+    });
+    if (all) {
+      work.swapped.push_back(std::move(one));
+      continue;
+    }
+    const bool begun = std::any_of(one.names.begin(), one.names.end(), [](const StagedName& name) {
+      return name.state != StagedName::State::planned;
+    });
+    if (begun) take_back(work, one);
+    refuse(work, one.duplicate, one.refused.value_or(changed()));
+  }
 }
 
 void Linker::settle(GroupWork& work) {
   std::vector<SwappedDuplicate*> to_return;
   for (auto& duplicate : work.swapped) {
-    if (work.verdict >= UnsealedWindow::Verdict::tainted ||
-        !unchanged(duplicate, work.master.record.file_class.xattrs)) {
+    if (work.verdict >= UnsealedWindow::Verdict::tainted || !unchanged(duplicate, work.master.record)) {
       to_return.push_back(&duplicate);
       continue;
     }
@@ -275,15 +367,12 @@ void Linker::settle(GroupWork& work) {
 }
 
 void Linker::return_duplicates(GroupWork& work, const std::vector<SwappedDuplicate*>& to_return) {
-  const auto alone = strays().alone();
-  if (auto opened = work.window->unseal_again(); !opened) log_.object_failed(opened.error().message);
   for (SwappedDuplicate* duplicate : to_return) {
     const bool unbroken = duplicate->lease.unbroken();
     take_back(work, *duplicate);
     work.refused.emplace_back(duplicate->duplicate, unbroken ? Reason::changed_meanwhile : Reason::busy);
     log_.remember_first(reason_name(work.refused.back().second), escaped(shown(duplicate->names[0].row)));
   }
-  work.window->seal();
 }
 
 }  // namespace vs::unify

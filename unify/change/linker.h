@@ -4,12 +4,15 @@
 // A group goes through three steps, each called for all groups of a batch before the next (apply.cc):
 //   prepare  find or make the master; the new masters of the batch are then synced to disk
 //   link     per duplicate: prove that it is still what the plan says, that nobody writes to it, and that its
-//            bytes are the master's; exchange; seal the master
+//            bytes are the master's, all of this while the master is sealed; then exchange, in windows
 //   settle   a little later: the old inode of each duplicate, in staging and out of the guest's reach, must
 //            still be what it was; only then it is deleted, else the guest gets it back
-// The master is unsealed in link only, but its lease lasts until settle, so that a duplicate can be given
-// back whatever a guest does meanwhile. Up to settle no byte of a guest exists only in a shared inode, so
-// whatever goes wrong before can be undone from staging.
+// The master is unsealed for the exchange of names only: what takes a time that a guest can choose (reading
+// its files and directories, searching a name that it moved) is done before and after. Such a window has
+// names of one guest, few of them, and is ended when its time is over, so that no guest holds open what
+// others share. The master's lease lasts until settle, so that a duplicate can be given back whatever a guest
+// does meanwhile. Up to settle no byte of a guest exists only in a shared inode, so whatever goes wrong
+// before can be undone from staging.
 #pragma once
 
 #include <atomic>
@@ -25,9 +28,15 @@
 namespace vs::unify {
 
 struct StagedName {
+  enum class State : uint8_t {
+    planned,     // nothing was done yet, or nothing is left of it
+    staged,      // the master has this name in staging
+    exchanged,   // the guest's name is the master's, the old inode is in staging
+    unexpected,  // the same, but what is in staging is not the old inode: to be put back
+  };
   std::string staged;
   RowNumber row;
-  bool exchanged = false;
+  State state = State::planned;
 };
 
 // A duplicate whose names are the master's now and whose old inode waits in staging.
@@ -37,6 +46,7 @@ struct SwappedDuplicate {
   Lease lease;
   FileStat before;
   std::vector<StagedName> names;
+  std::optional<Problem> refused;  // why it keeps its own inode after all
 };
 
 struct GroupWork {
@@ -50,6 +60,7 @@ struct GroupWork {
   std::unique_ptr<UnsealedWindow> window;  // from link to settle, in which the work must stay where it is
   bool ready = false;                      // prepared: `master` is valid
   bool full = false;                       // the filesystem allows no more links to it
+  bool opened = false;                     // the window was, once
   bool left_in_staging =
       false;  // a name there could not be removed: the batch is not done, recovery removes it
   UnsealedWindow::Verdict verdict = UnsealedWindow::Verdict::intact;
@@ -97,14 +108,26 @@ class Linker {
                                              const std::string& bytes);
   Result same_bytes(int duplicate_fd, const GroupWork& work, const std::string& bytes,
                     const std::string& object) const;
-  Result swap_names(GroupWork& work, SwappedDuplicate& duplicate);
-  void link_duplicate(GroupWork& work, DuplicateNumber duplicate, const std::string& bytes);
+  // A name that is to be exchanged in the next window; its directory is open.
+  struct NextName {
+    SwappedDuplicate* duplicate = nullptr;
+    StagedName* name = nullptr;
+    UniqueFd dir;
+    GuestName place;
+  };
+  void check_duplicates(GroupWork& work, std::vector<SwappedDuplicate>& checked);
+  void exchange_all(GroupWork& work, std::vector<SwappedDuplicate>& checked);
+  std::vector<NextName> next_names(std::vector<SwappedDuplicate>& checked, size_t& duplicate, size_t& name);
+  size_t exchange_in_window(GroupWork& work, std::vector<NextName>& names);
+  Result exchange(GroupWork& work, NextName& next);
+  bool unchanged_so_far(const SwappedDuplicate& duplicate) const;
+  InWindow in_window(GroupWork& work);
   // For what stood in the way; where that is the number of links of this master, it waits for another.
   void refuse(GroupWork& work, DuplicateNumber duplicate, const Problem& problem);
   void take_back(GroupWork& work, SwappedDuplicate& duplicate);
   void return_duplicates(GroupWork& work, const std::vector<SwappedDuplicate*>& to_return);
   void remove_staged(GroupWork& work, const StagedName& name);
-  bool unchanged(const SwappedDuplicate& duplicate, uint64_t xattrs) const;
+  bool unchanged(const SwappedDuplicate& duplicate, const MasterRecord& master) const;
   Expected<GuestName> locate(RowNumber r, UniqueFd& dir) const;
 
   const Store& store_;

@@ -233,9 +233,9 @@ Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const M
   if (!stat) return stat.error();
   if (stat->ino != record.ino || stat->size != record.size)
     return Problem{ESTALE, "master " + shown + " is not the file the index knows"};
-  const auto xattrs = xattr_hash_of(master->fd.get(), shown);
-  if (!xattrs) return xattrs.error();
-  if (!record.retired && class_of(*stat, *xattrs) != record.file_class)
+  const auto right = has_class(master->fd.get(), *stat, record.file_class, record.xattrs, shown);
+  if (!right) return right.error();
+  if (!record.retired && !*right)
     return Problem{
         ESTALE, "master " + shown +
                     " has another owner, mode, time or attributes than when it was made; see vunify check"};

@@ -189,8 +189,10 @@ uint64_t MasterReleaser::take_back(MasterRelease& one, const Lease& lease, const
 
 bool MasterReleaser::still_the_masters_class(const MasterRelease& one, size_t i) const {
   const auto stat = stat_fd(one.files[i]->get(), one.open.shown);
-  const auto xattrs = xattr_hash_of(one.files[i]->get(), one.open.shown);
-  return stat && xattrs && class_of(*stat, *xattrs) == one.open.record.file_class;
+  if (!stat) return false;
+  const MasterRecord& record = one.open.record;
+  const auto right = has_class(one.files[i]->get(), *stat, record.file_class, record.xattrs, one.open.shown);
+  return right && *right;
 }
 
 }  // namespace vs::unify

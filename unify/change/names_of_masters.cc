@@ -122,9 +122,10 @@ std::vector<MasterNumber> spoiled_masters(const Store& store, const MasterTable&
     const auto fd = store.open_master(record.name);
     if (!fd) continue;
     const auto stat = stat_fd(fd->get(), store.shown_master(record.name));
-    const auto xattrs = xattr_hash_of(fd->get(), store.shown_master(record.name));
-    if (stat && xattrs && stat->nlink > 1 && class_of(*stat, *xattrs) != record.file_class)
-      spoiled.push_back(i);
+    if (!stat || stat->nlink <= 1) continue;
+    const auto right =
+        has_class(fd->get(), *stat, record.file_class, record.xattrs, store.shown_master(record.name));
+    if (right && !*right) spoiled.push_back(i);
   }
   return spoiled;
 }

@@ -176,14 +176,13 @@ class Recovery {
     if (!fd) return false;
     const auto lease = Lease::take(fd.get(), staged);
     const auto stat = stat_fd(fd.get(), staged);
-    const auto xattrs = xattr_hash_of(fd.get(), staged);
-    if (!lease || !stat || !xattrs) return false;
-    FileClass own = class_of(*stat, *xattrs);
-    own.mtime_ns = master.record.file_class
-                       .mtime_ns;  // --mtime=ignore may have made them differ; a write is seen in the bytes
+    if (!lease || !stat) return false;
+    FileClass wanted = master.record.file_class;
+    wanted.mtime_ns =
+        stat->mtime_ns;  // --mtime=ignore may have made them differ; a write is seen in the bytes
+    const auto equal = has_class(fd.get(), *stat, wanted, master.record.xattrs, staged);
     const auto digests = digest_file(fd.get(), DigestAlgorithm::none, staged);
-    return own == master.record.file_class && digests && digests->sha256 == master.record.sha256 &&
-           lease->unbroken();
+    return equal && *equal && digests && digests->sha256 == master.record.sha256 && lease->unbroken();
   }
 
   void finish_link(const OpenMaster& master, std::vector<Entry>& entries, bool intact) {

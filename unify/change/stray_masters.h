@@ -7,10 +7,10 @@
 //
 // Argument. M can have been renamed only after it was unsealed in this batch, so its batch is in the journal
 // and names it: killed in here, the seal keeper seals it, and so does recovery. No other thread has M
-// unsealed then: that the name is refused proves that M's window of the link step is over, windows in here
-// come one after the other, and who unseals masters again in the settle step holds alone() for it. What a
-// window in here did to a master is told by changed() and left_unsealed(), as UnsealedWindow's verdict is. No
-// lease (somebody waits with an open for writing): nothing is unsealed, EAGAIN.
+// unsealed then: that the name is refused proves that M's first window is over, windows in here come one
+// after the other, and who unseals a master again after its first window holds alone() for it. What a window
+// in here did to a master is told by changed() and left_unsealed(), as UnsealedWindow's verdict is. No lease
+// (somebody waits with an open for writing): nothing is unsealed, EAGAIN.
 #pragma once
 
 #include <functional>
@@ -38,7 +38,8 @@ class StrayMasters {
   Result with_unsealed(std::initializer_list<uint64_t> inos, const std::function<Result()>& step);
   // Whose inode this is, open; nothing when it is no master's.
   std::optional<OpenMaster> find(uint64_t ino) const;
-  // Held while masters are unsealed in the settle step. May be held already by the caller's thread.
+  // Held while a master is unsealed that was unsealed in this batch before. May be held already by the
+  // caller's thread.
   std::unique_lock<std::recursive_mutex> alone() { return std::unique_lock(mutex_); }
 
   // Between batches. Masters that are not what they were since changed() was called last: to be retired.

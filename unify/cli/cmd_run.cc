@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/escape.h"
 #include "unify/cli/command.h"
 #include "unify/cli/each_pool.h"
@@ -17,6 +19,7 @@ void add(RunSummary& sum, const RunSummary& one) {
                            &RunSummary::classes_restored, &RunSummary::leases_broken, &RunSummary::rows,
                            &RunSummary::table_bytes})
     sum.*field += one.*field;
+  sum.longest_window_us = std::max(sum.longest_window_us, one.longest_window_us);
   for (size_t i = 0; i < kReasons; ++i) sum.skipped[i] += one.skipped[i];
 }
 

@@ -30,9 +30,10 @@ Exit Command::finish(const RunSummary& summary) {
   if (options_.stats)
     fmt::print(stderr,
                "rows {}, table {} bytes ({} a file), peak memory {} bytes\nput back {}, classes restored {}, "
-               "leases on masters broken {}\n",
+               "leases on masters broken {}, longest unsealed {} us\n",
                summary.rows, summary.table_bytes, summary.rows == 0 ? 0 : summary.table_bytes / summary.rows,
-               peak_rss_bytes(), summary.put_back, summary.classes_restored, summary.leases_broken);
+               peak_rss_bytes(), summary.put_back, summary.classes_restored, summary.leases_broken,
+               summary.longest_window_us);
   const Exit code = exit_code();
   return code == Exit::done && troubles != 0 ? Exit::skipped : code;
 }

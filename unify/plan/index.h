@@ -24,7 +24,7 @@ struct MasterRecord {
   uint64_t ino = 0;
   uint64_t size = 0;
   FileClass file_class;
-  std::vector<Xattr> xattrs;                   // what file_class.xattrs is the hash of
+  std::vector<Xattr> xattrs;                   // all that it was made with
   std::string sha256;                          // raw, of the whole content
   Key128 content;                              // XXH3-128 of it; zero for a master adopted without a record
   std::vector<Key128> answers;                 // candidate keys this master is the content of

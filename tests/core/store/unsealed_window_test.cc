@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/fs.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -13,6 +14,8 @@
 #include <thread>
 
 #include "core/store/inode_flags.h"
+#include "core/store/project.h"
+#include "core/store/reseal.h"
 #include "tests/core/sealing.h"
 
 namespace vs {
@@ -112,6 +115,47 @@ TEST_F(UnsealedWindowTest, PutsBackAnAttributeThatWasTakenAway) {
   ASSERT_EQ(::removexattr(name_.c_str(), "user.note"), 0);
   one->close();
   EXPECT_TRUE(class_is_right());
+}
+
+// Anybody can make attributes that have the hash of others: what the file has is compared, not that.
+TEST_F(UnsealedWindowTest, PutsBackAttributesThatHaveTheHashOfTheRightOnes) {
+  unit::unseal(name_);
+  ASSERT_EQ(::setxattr(name_.c_str(), "user.note", "mine", 4, 0), 0);
+  file_.xattrs = *read_xattrs(fd_.get(), "");
+  file_.file_class.xattrs = xattr_hash({{"user.note", "evil"}});  // as if these two had the same
+  const auto one = window();
+  ASSERT_TRUE(one->open());
+  ASSERT_EQ(::setxattr(name_.c_str(), "user.note", "evil", 4, 0), 0);
+  EXPECT_EQ(one->close(), Verdict::intact);
+  EXPECT_EQ(*read_xattrs(fd_.get(), ""), file_.xattrs);
+  EXPECT_EQ(counts_.classes_restored, 1u);
+}
+
+TEST_F(UnsealedWindowTest, PutsBackFlagsAndProject) {
+  const InodeMarks before = marks_of(fd_.get());
+  const auto one = window();
+  ASSERT_TRUE(one->open());
+  ASSERT_TRUE(change_inode_flags(fd_.get(), FS_NODUMP_FL | FS_NOATIME_FL, true, name_));
+  const bool projects = set_project(fd_.get(), 4711, name_).has_value();
+  ASSERT_FALSE(marks_of(fd_.get()) == before);
+  EXPECT_EQ(one->close(), Verdict::intact);
+  EXPECT_EQ(marks_of(fd_.get()).flags, before.flags);
+  if (projects) {
+    EXPECT_EQ(marks_of(fd_.get()).project, before.project);
+  }
+  EXPECT_TRUE(unit::is_sealed(name_));
+  EXPECT_EQ(counts_.classes_restored, 1u);
+}
+
+TEST_F(UnsealedWindowTest, AFlagThatItHadBeforeStays) {
+  unit::unseal(name_);
+  ASSERT_TRUE(change_inode_flags(fd_.get(), FS_NODUMP_FL, true, name_));
+  unit::seal(name_);
+  const auto one = window();
+  ASSERT_TRUE(one->open());
+  EXPECT_EQ(one->close(), Verdict::intact);
+  EXPECT_EQ(marks_of(fd_.get()).flags & FS_NODUMP_FL, static_cast<uint32_t>(FS_NODUMP_FL));
+  EXPECT_EQ(counts_.classes_restored, 0u);
 }
 
 // It changes it once more just as it is put back.

@@ -11,6 +11,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <map>
 #include <thread>
 
 #include "tests/support/skip.h"
@@ -77,6 +80,15 @@ class LinkerTest : public unit::HostTest {
     for (const auto& stored : host().store->list_masters()) unit::seal(host().master_path(stored.name));
     host().everywhere("usr/x", content);
   }
+  // More files of guest b that are what its usr/x is.
+  void copy_in_b(int count) {
+    const timespec mtime = unit::lstat_of(x("b")).st_mtim;
+    for (int i = 0; i < count; ++i) {
+      const std::string copy = host().path("b", "usr/copy" + std::to_string(i));
+      std::filesystem::copy_file(x("b"), copy);
+      unit::set_mtime(copy, mtime.tv_sec * 1'000'000'000LL + mtime.tv_nsec);
+    }
+  }
   // A plan that says a, b and c were equal to `content`.
   void plan_untruly(const std::string& content) {
     host().scan();
@@ -117,6 +129,75 @@ TEST_F(LinkerTest, MakesEqualFilesOneSealedInodeOfTheirClass) {
   EXPECT_EQ(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
   EXPECT_EQ(host().counts.files_linked, 3u);
   EXPECT_EQ(host().counts.bytes_freed, 3 * static_cast<uint64_t>(before.st_blocks) * 512);
+}
+
+// What this thread has read so far, by any call.
+uint64_t bytes_read() {
+  const std::string io = unit::read_file("/proc/thread-self/io");
+  return std::stoull(io.substr(io.find("rchar: ") + 7));
+}
+
+// A window is as long as its exchanges: while a master is unsealed nothing of a guest is read, and it belongs
+// to one guest, which cannot stretch it by many names.
+TEST_F(LinkerTest, AWindowHasFewNamesOfOneGuestAndReadsNothing) {
+  start_over(std::string(64 << 10, 's'));
+  copy_in_b(40);
+  plan();
+  GroupWork work = prepared();
+  const uint64_t asked = bytes_read(), read_to_ask = bytes_read() - asked;
+  uint64_t begin = 0;
+  std::map<std::string, size_t> before;
+  const auto linked_names = [&] {
+    std::map<std::string, size_t> names;
+    for (const char* guest : {"a", "b", "c"})
+      for (const auto& entry : std::filesystem::directory_iterator(host().path(guest, "usr")))
+        names[guest] += unit::ino_of(entry.path()) == work.master.record.ino ? 1 : 0;
+    return names;
+  };
+  size_t windows = 0;
+  host().guard->after_unseal = [&](int) {
+    ++windows;
+    before = linked_names();
+    begin = bytes_read();
+  };
+  host().guard->before_seal = [&](int) {
+    EXPECT_LT(bytes_read() - begin, read_to_ask + 64);  // the number grows a digit now and then
+    size_t guests = 0;
+    for (const auto& [guest, names] : linked_names()) {
+      guests += names != before[guest] ? 1 : 0;
+      EXPECT_LE(names - before[guest], 32u);
+    }
+    EXPECT_LE(guests, 1u);
+  };
+  link(work);
+  host().guard->after_unseal = {};
+  host().guard->before_seal = {};
+  settle(work);
+  EXPECT_GE(windows, 4u) << "one for a, two or more for b, one for c";
+  EXPECT_THAT(refused(work), IsEmpty());
+  EXPECT_EQ(host().counts.files_linked, 43u);
+  expect_tidy();
+}
+
+// With 40 copies that are not in memory, which a guest made to keep the window open.
+TEST_F(LinkerTest, NoGuestChoosesHowLongAWindowIs) {
+  start_over(std::string(8 << 20, 's'));
+  copy_in_b(40);
+  plan();
+  GroupWork work = prepared();
+  for (const auto& entry : std::filesystem::directory_iterator(host().path("b", "usr"))) {
+    const UniqueFd fd(::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_EQ(::fdatasync(fd.get()), 0);
+    ASSERT_EQ(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  link(work);
+  const std::chrono::nanoseconds all = std::chrono::steady_clock::now() - begin;
+  settle(work);
+  EXPECT_EQ(host().counts.files_linked, 43u);
+  // Of the time in which 300 MB are read, whatever else runs on the machine.
+  EXPECT_LT(host().counts.longest_ns, static_cast<uint64_t>(all.count()) / 4);
+  RecordProperty("longest_us", std::to_string(host().counts.longest_ns / 1000));
 }
 
 // No guest ever had a descriptor of it.
