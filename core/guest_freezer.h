@@ -1,10 +1,10 @@
 // Stopping the processes of one guest for a moment, so that its files hold still.
 //
 // Whose processes they are is told by what they have for a root directory (the guest's, or one inside of it),
-// not by how they were started: vservers, systemd-nspawn, LXC and plain chroots are found alike. What is frozen is their cgroup (version
-// 2): for a vserver its own, else the deepest that holds all of them. A guest whose processes are spread over
-// the host's cgroups, or share theirs with a process of the host, cannot be frozen, and nothing of the host
-// ever is.
+// not by how they were started: vservers, systemd-nspawn, LXC and plain chroots are found alike. What is
+// frozen is their cgroup (version 2): for a vserver its own, else the deepest that holds all of them. A guest
+// whose processes are spread over the host's cgroups, or share theirs with a process of the host, cannot be
+// frozen, and nothing of the host ever is.
 #pragma once
 
 #include <chrono>

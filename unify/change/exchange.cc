@@ -186,10 +186,15 @@ Expected<bool> Exchanger::try_exchange(const std::string& staged, const GuestNam
 }
 
 Expected<Exchange> Exchanger::exchange(const std::string& staged, const GuestName& name, uint64_t new_ino,
-                                       uint64_t old_ino) {
-  const auto done = try_exchange(staged, name, old_ino);
-  if (!done) return done.error();
-  return *done ? Exchange::done : put_back(staged, name, new_ino);
+                                       uint64_t old_ino, const InWindow& in_window) {
+  bool done = false;
+  const auto step = [&]() -> Result {
+    const auto tried = try_exchange(staged, name, old_ino);
+    done = tried && *tried;
+    return tried ? Result(Ok{}) : Result(tried.error());
+  };
+  if (const Result tried = in_window ? in_window(step) : step(); !tried) return tried.error();
+  return done ? Exchange::done : put_back(staged, name, new_ino, in_window);
 }
 
 }  // namespace vs::unify

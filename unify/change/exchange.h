@@ -60,9 +60,9 @@ class Exchanger {
   // guest's name has new_ino, staging has old_ino. False: something else was there, and put_back() must
   // follow, which may take longer: the guest may make it search.
   Expected<bool> try_exchange(const std::string& staged, const GuestName& name, uint64_t old_ino);
-  // The two in one.
+  // The two in one; by `in_window` a master is unsealed for each single step.
   Expected<Exchange> exchange(const std::string& staged, const GuestName& name, uint64_t new_ino,
-                              uint64_t old_ino);
+                              uint64_t old_ino, const InWindow& in_window = {});
 
   // The guest's name has new_ino and staging what the guest shall get back. After this staging has new_ino
   // (or nothing, when the guest removed it); the guest has what it should. Used for undoing a good exchange

@@ -78,33 +78,42 @@ void MasterReleaser::announce(const MasterRelease& one, JournalBatch& intent, st
 void MasterReleaser::swap(MasterRelease& one) {
   if (!one.ready) return;
   UnsealedWindow window(guard_, shared_file(one.open), nullptr, counts_, &log_);
-  const auto opened = window.open();
+  bool was_open = false;
+  const InWindow in_window = [&](const std::function<Result()>& step) -> Result {
+    // After its first window the master may have another because it is in the way of some exchange.
+    const auto alone = was_open ? strays().alone() : std::unique_lock<std::recursive_mutex>();
+    if (const Result opened = was_open ? window.unseal_again() : window.open(); !opened) return opened;
+    was_open = true;
+    Result done = step();
+    window.seal();
+    return done;
+  };
   for (size_t begin = 0; begin < one.names.size();) {
     const size_t end = end_of_group(one, begin);
     if (one.copies[begin] != 0) {
       uint64_t released = 0;
-      const Result swapped = opened ? swap_group(one, begin, end, released) : opened;
+      const Result swapped = swap_group(one, begin, end, in_window, released);
       if (released != 0) one.bytes += one.open.record.size;
       one.released += released;
       if (!swapped) fail(one, begin, end - begin - released, swapped.error());
     }
-    for (; begin < end; ++begin) remove_staged(one, begin);
+    for (; begin < end; ++begin) remove_staged(one, begin, in_window);
   }
   one.verdict = window.close();
 }
 
 // The master's name, or the copy that was not used.
-void MasterReleaser::remove_staged(MasterRelease& one, size_t i) {
-  const Result removed = one.stuck[i] ? Ok{} : exchanger_.remove(one.staged[i], shown(one.names[i]));
+void MasterReleaser::remove_staged(MasterRelease& one, size_t i, const InWindow& in_window) {
+  const Result removed =
+      one.stuck[i] ? Ok{} : exchanger_.remove(one.staged[i], shown(one.names[i]), in_window);
   if (!removed) log_.object_failed(removed.error().message);
   one.left_in_staging = one.left_in_staging || one.stuck[i] || !removed;
 }
 
-// All names or none. What can be refused (a directory that is gone, a name that is not the master's, no
-// room for a link) is tried for all of them before the first is exchanged; what is refused after that is
-// taken back.
-Result MasterReleaser::swap_group(MasterRelease& one, size_t begin, size_t end, uint64_t& released) {
-  std::vector<Place> places;
+// What can be refused (a directory that is gone, a name that is not the master's, no room for a link) is
+// tried for all names of a link group before the first is exchanged.
+Result MasterReleaser::stage_copies(MasterRelease& one, size_t begin, size_t end, std::vector<Place>& places,
+                                    Lease& lease) const {
   for (size_t i = begin; i < end; ++i) {
     auto place = locate(one, i);
     if (!place) return place.error();
@@ -113,20 +122,49 @@ Result MasterReleaser::swap_group(MasterRelease& one, size_t begin, size_t end, 
   for (size_t i = begin; i < end; ++i)
     if (::linkat(one.files[i]->get(), "", store_.staging_fd(), one.staged[i].c_str(), AT_EMPTY_PATH) != 0)
       return problem_from_errno("stage a copy for", places[i - begin].name.shown);
+  if (end - begin == 1) return Ok{};
   // One that is written to before the others are exchanged must be noticed: it cannot be taken back any
   // more.
+  auto taken = Lease::take(one.files[begin]->get(), places[0].name.shown);
+  if (!taken) return taken.error();
+  lease = std::move(*taken);
+  return Ok{};
+}
+
+// The common case: the name that the master has in staging then goes in the same window.
+Expected<Exchange> MasterReleaser::exchange_one(MasterRelease& one, size_t i, const GuestName& name,
+                                                const InWindow& in_window) {
+  bool done = false;
+  const Result tried = in_window([&]() -> Result {
+    const auto exchanged = exchanger_.try_exchange(one.staged[i], name, one.open.record.ino);
+    if (!exchanged) return exchanged.error();
+    done = *exchanged;
+    if (done) remove_staged(one, i, {});
+    return Ok{};
+  });
+  if (!tried) return tried.error();
+  return done ? Exchange::done : exchanger_.put_back(one.staged[i], name, one.copies[i], in_window);
+}
+
+// All names or none: what is refused is taken back.
+Result MasterReleaser::swap_group(MasterRelease& one, size_t begin, size_t end, const InWindow& in_window,
+                                  uint64_t& released) {
+  std::vector<Place> places;
   Lease lease;
-  if (end - begin > 1) {
-    auto taken = Lease::take(one.files[begin]->get(), places[0].name.shown);
-    if (!taken) return taken.error();
-    lease = std::move(*taken);
+  if (auto staged = stage_copies(one, begin, end, places, lease); !staged) return staged;
+  if (end - begin == 1) {
+    const auto exchanged = exchange_one(one, begin, places[0].name, in_window);
+    if (!exchanged) return exchanged.error();
+    one.stuck[begin] = *exchanged == Exchange::stuck;
+    released = *exchanged == Exchange::done ? 1 : 0;
+    return released == 1 ? Result(Ok{}) : Result(Problem{ESTALE, ""});
   }
   for (size_t i = begin; i < end; ++i) {
-    const auto exchanged =
-        exchanger_.exchange(one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino);
+    const auto exchanged = exchanger_.exchange(one.staged[i], places[i - begin].name, one.copies[i],
+                                               one.open.record.ino, in_window);
     if (exchanged && *exchanged == Exchange::done) continue;
     one.stuck[i] = exchanged && *exchanged == Exchange::stuck;
-    released = take_back(one, lease, places, begin, i);
+    released = take_back(one, lease, places, begin, i, in_window);
     return exchanged ? Result(Problem{ESTALE, ""}) : Result(exchanged.error());
   }
   released = end - begin;
@@ -151,7 +189,7 @@ Expected<MasterReleaser::Place> MasterReleaser::locate(const MasterRelease& one,
 // exchanged. Returns how many of them stay released: all, when the guest has begun to use its copy, for
 // what it wrote must not be lost.
 uint64_t MasterReleaser::take_back(MasterRelease& one, const Lease& lease, const std::vector<Place>& places,
-                                   size_t begin, size_t end) {
+                                   size_t begin, size_t end, const InWindow& in_window) {
   if (begin == end) return 0;
   if (!lease.unbroken() || !still_the_masters_class(one, begin)) {
     log_.object_failed(
@@ -166,7 +204,7 @@ uint64_t MasterReleaser::take_back(MasterRelease& one, const Lease& lease, const
     const GuestName& name = places[i - begin].name;
     const auto now = stat_at(name.dir, name.name.c_str(), name.shown);
     if (!now || now->ino != one.copies[i]) continue;  // the guest removed or replaced it
-    const auto back = exchanger_.put_back(one.staged[i], name, one.copies[i]);
+    const auto back = exchanger_.put_back(one.staged[i], name, one.copies[i], in_window);
     if (back == Exchange::put_back) {
       taken.push_back(i);
       continue;
@@ -179,8 +217,8 @@ uint64_t MasterReleaser::take_back(MasterRelease& one, const Lease& lease, const
   if (lease.unbroken()) return stay;
   // Somebody had found the copy before it was taken back and waits to write to it.
   for (const size_t i : taken) {
-    const auto again =
-        exchanger_.exchange(one.staged[i], places[i - begin].name, one.copies[i], one.open.record.ino);
+    const auto again = exchanger_.exchange(one.staged[i], places[i - begin].name, one.copies[i],
+                                           one.open.record.ino, in_window);
     one.stuck[i] = again && *again == Exchange::stuck;
     stay += again && *again == Exchange::done;
   }

@@ -2,7 +2,8 @@
 // threads. Each is called for all masters of a batch before the next (release.cc):
 //   make_copies  the private copies, without a name; they are then synced to disk
 //   announce     what the journal must know before
-//   swap         in one window of the master: each name gets its copy, by the same exchange as linking
+//   swap         each name gets its copy, by the same exchange as linking, in windows of the master that are
+//                as long as one exchange: what a guest can make take long is done before and after
 #pragma once
 
 #include <memory>
@@ -18,7 +19,7 @@
 
 namespace vs::unify {
 
-// Names of one master that go in one window; copies are one a link group.
+// Names of one master; copies are one a link group.
 struct MasterRelease {
   MasterNumber master;
   std::vector<NameOfMaster> names;
@@ -61,12 +62,17 @@ class MasterReleaser {
   };
 
   Result make_copy(MasterRelease& one, size_t begin, size_t end) const;
-  Result swap_group(MasterRelease& one, size_t begin, size_t end, uint64_t& released);
+  Result swap_group(MasterRelease& one, size_t begin, size_t end, const InWindow& in_window,
+                    uint64_t& released);
+  Expected<Exchange> exchange_one(MasterRelease& one, size_t i, const GuestName& name,
+                                  const InWindow& in_window);
+  Result stage_copies(MasterRelease& one, size_t begin, size_t end, std::vector<Place>& places,
+                      Lease& lease) const;
   uint64_t take_back(MasterRelease& one, const Lease& lease, const std::vector<Place>& places, size_t begin,
-                     size_t end);
+                     size_t end, const InWindow& in_window);
   Expected<Place> locate(const MasterRelease& one, size_t i) const;
   bool still_the_masters_class(const MasterRelease& one, size_t i) const;
-  void remove_staged(MasterRelease& one, size_t i);
+  void remove_staged(MasterRelease& one, size_t i, const InWindow& in_window);
   void fail(MasterRelease& one, size_t begin, size_t count, const Problem& problem) const;
   std::string shown(const NameOfMaster& name) const;
 
