@@ -1,5 +1,6 @@
 // Attempts at other processes, and at what this one inherited or shares with them.
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
@@ -7,6 +8,7 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -15,11 +17,15 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 #include "tests/isolation/root/attacker/outcome.h"
 
 namespace attacker {
 namespace {
+
+// How many seconds a program is waited for that runs for milliseconds only, again and again.
+constexpr unsigned kPatience = 40;
 
 // Descriptors: 0, 1, 2 and the one that lists them. Nothing else may have been inherited: EBADF then.
 Outcome find_descriptors(const char*, const char*) {
@@ -70,6 +76,37 @@ Outcome try_ptrace(const char* pid, const char*) {
   return answered(ptrace(PTRACE_SEIZE, std::atoi(pid), nullptr, nullptr));
 }
 
+// A descriptor of the program with this inode number that some process runs right now; -1: none does.
+int running_program(DIR* proc, ino_t inode) {
+  rewinddir(proc);
+  while (const dirent* entry = readdir(proc)) {
+    if (std::atoi(entry->d_name) == 0) continue;
+    const int fd = open((std::string("/proc/") + entry->d_name + "/exe").c_str(), O_PATH | O_CLOEXEC);
+    struct stat found {};
+    if (fd >= 0 && fstat(fd, &found) == 0 && found.st_ino == inode) return fd;
+    if (fd >= 0) close(fd);
+  }
+  return -1;
+}
+
+// Waits for a process that runs the program with this inode number, keeps hold of the program, and opens that
+// for writing when nobody runs it any more. `/watching` is there when it has begun to look, `/caught` when it
+// has the program. "TIMEOUT": no such process was seen.
+Outcome try_write_program(const char* inode, const char*) {
+  DIR* proc = opendir("/proc");
+  if (proc == nullptr) return untried("/proc");
+  const auto wanted = static_cast<ino_t>(std::strtoull(inode, nullptr, 10));
+  give_up_after(kPatience);
+  close(open("/watching", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  int program = -1;
+  while (program < 0) program = running_program(proc, wanted);
+  close(open("/caught", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  const std::string held = "/proc/self/fd/" + std::to_string(program);
+  int opened = -1;
+  while ((opened = open(held.c_str(), O_WRONLY | O_CLOEXEC)) < 0 && errno == ETXTBSY) usleep(10000);
+  return answered(opened);
+}
+
 sockaddr_un named(const char* path) {
   sockaddr_un to{};
   to.sun_family = AF_UNIX;
@@ -108,6 +145,7 @@ constexpr Try kTries[] = {
     {"abstract", try_abstract},
     {"descriptors", find_descriptors},
     {"inheritable", find_inheritable},
+    {"write-program", try_write_program},
     {"flood", flood},
     {"ask", ask},
 };
