@@ -43,6 +43,23 @@ struct Found {
   std::string name, source, path;
 };
 
+// Beside trees there are the images of nspawn (NAME.raw), what fsck finds, and hidden directories.
+bool can_be_a_tree(const std::string& name, const std::string& path) {
+  std::error_code error;
+  return !name.starts_with('.') && name != "lost+found" && fs::is_directory(path, error);
+}
+
+// A symbolic link to a tree that is found by its own name is another name of it, and no guest.
+void drop_aliases(std::vector<Found>& found) {
+  std::error_code error;
+  std::set<fs::path> trees;
+  for (const auto& one : found)
+    if (!fs::is_symlink(one.path, error)) trees.insert(fs::canonical(one.path, error));
+  std::erase_if(found, [&](const Found& one) {
+    return fs::is_symlink(one.path, error) && trees.contains(fs::canonical(one.path, error));
+  });
+}
+
 // A vserver is known by its NAME.conf; a directory below /vservers without one counts too (it may be built by
 // hand).
 std::vector<Found> look_around(const InventoryOptions& options) {
@@ -52,13 +69,15 @@ std::vector<Found> look_around(const InventoryOptions& options) {
     if (name.ends_with(".conf") && name.size() > 5) vservers[name.substr(0, name.size() - 5)] = true;
   for (const auto& name : entries(options.vserver_trees)) vservers[name] = true;
   for (const auto& [name, _] : vservers)
-    if (!name.starts_with('.') && name != "lost+found" && fs::exists(options.vserver_trees + "/" + name))
+    if (can_be_a_tree(name, options.vserver_trees + "/" + name))
       found.push_back({name, "vserver", options.vserver_trees + "/" + name});
   for (const auto& name : entries(options.nspawn_trees))
-    if (!name.starts_with('.')) found.push_back({name, "nspawn", options.nspawn_trees + "/" + name});
+    if (can_be_a_tree(name, options.nspawn_trees + "/" + name))
+      found.push_back({name, "nspawn", options.nspawn_trees + "/" + name});
   for (const auto& name : entries(options.lxc_trees))
-    if (!name.starts_with('.') && fs::exists(options.lxc_trees + "/" + name + "/rootfs"))
+    if (can_be_a_tree(name, options.lxc_trees + "/" + name + "/rootfs"))
       found.push_back({name, "lxc", options.lxc_trees + "/" + name + "/rootfs"});
+  drop_aliases(found);
   // One name in two places (nspawn and lxc, say): told apart by the source.
   std::map<std::string, int> uses;
   for (const auto& one : found) ++uses[one.name];
