@@ -26,6 +26,7 @@ constexpr ReasonText kTexts[] = {
      "its name looks like a lock or pid file, and locks on a shared file would reach other guests"},
     {"empty", "it is empty: nothing to save"},
     {"small", "it is smaller than --min-size"},
+    {"sparse", "it takes up less than a quarter of its size on disk: nothing to save but holes"},
     {"set_id",
      "it is set-user-id, set-group-id or sticky: package managers change the mode of the old file of those"},
     {"capability", "it has file capabilities: package managers remove them from the old file"},
@@ -131,6 +132,9 @@ std::optional<Reason> refuse_stat(const Rules& rules, const FileStat& stat) {
       STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY;
   if (stat.size == 0) return Reason::empty;
   if (stat.size < rules.min_size) return Reason::small;
+  // A guest makes a file of terabytes of hole for nothing, and reading it takes days.
+  constexpr uint64_t kNeverSparse = 1 << 20;
+  if (stat.size >= kNeverSparse && stat.blocks < stat.size / 4 / 512) return Reason::sparse;
   if ((stat.mode & 07000) != 0) return Reason::set_id;
   if ((stat.attributes & kOwnAttributes) != 0) return Reason::attributes;
   return std::nullopt;

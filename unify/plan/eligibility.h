@@ -29,6 +29,7 @@ enum class Reason : uint8_t {
   lock_like,
   empty,
   small,
+  sparse,
   set_id,
   capability,
   attributes,

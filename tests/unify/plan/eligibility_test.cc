@@ -65,6 +65,18 @@ TEST(EligibilityTest, EmptyAndSmallFilesAreNotWorthIt) {
   EXPECT_EQ(refuse_stat(rules, plain()), std::nullopt);
 }
 
+TEST(EligibilityTest, HolesAreNotRead) {
+  FileStat stat = plain();
+  stat.size = 15ULL << 40;
+  stat.blocks = 8;
+  EXPECT_EQ(refuse_stat({}, stat), Reason::sparse);
+  stat.blocks = stat.size / 512 / 4;
+  EXPECT_EQ(refuse_stat({}, stat), std::nullopt);
+  stat.size = (1 << 20) - 1;
+  stat.blocks = 0;
+  EXPECT_EQ(refuse_stat({}, stat), std::nullopt) << "not worth a look";
+}
+
 TEST(EligibilityTest, FilesThatSomebodySealedOrEncryptedAreLeft) {
   for (const uint64_t attribute :
        {STATX_ATTR_IMMUTABLE, STATX_ATTR_APPEND, STATX_ATTR_ENCRYPTED, STATX_ATTR_VERITY}) {
