@@ -30,6 +30,9 @@ class Damage {
         &Damage::swap_pair, &Damage::swap_pair,   &Damage::turn_back, &Damage::turn_back,
         &Damage::come_back, &Damage::rename_pair, &Damage::overwrite, &Damage::append,
     };
+    // Few histories have any, and it is what is hardest to tell.
+    if (dice_.one_in(3))
+      if (auto what = exchange(); !what.empty()) return what;
     return (this->*kKinds[dice_.below(std::size(kKinds))])();
   }
 
@@ -94,6 +97,20 @@ class Damage {
     if (bytes == files_[name]) return "";
     files_[name] = bytes;
     return name + " is that of another night or set";
+  }
+  // What has the same name in the other set, and is something else.
+  std::string exchange() {
+    std::vector<std::string> stems;
+    for (const auto& [name, versions] : other_.all())
+      if (const auto it = files_.find(name);
+          name.ends_with(kArchive) && it != files_.end() && it->second != versions.back())
+        stems.push_back(name.substr(0, name.size() - 8));
+    if (stems.empty()) return "";
+    const std::string stem = dice_.pick(stems);
+    for (const char* suffix : {kArchive, kCatalog})
+      if (const auto it = other_.all().find(stem + suffix); it != other_.all().end())
+        files_[stem + suffix] = it->second.back();
+    return stem + " is that of the other set";
   }
   // Files that were removed, or those of the other set.
   std::string come_back() {

@@ -45,6 +45,7 @@ class History {
     if (dice_.one_in(2)) sets_.push_back({place.dir + "/other-set", {}});
     for (const auto& set : sets_) must_run({vbackup_path(), "init", "--to", set.path});
     longest_chain_ = dice_.one_in(2) ? 30 : 1 + dice_.below(5);
+    fork_night_ = 1 + dice_.below(8);
     bad_night_ = dice_.one_in(4) ? 2 + dice_.below(kNights - 2) : kNights;
   }
 
@@ -91,10 +92,18 @@ class History {
 
   void night(size_t number) {
     guests_.change(4 + dice_.below(12));
-    // One of the two sets may be left out: the index then knows what that set has not.
-    std::vector<Set*> into;
-    for (auto& set : sets_) into.push_back(&set);
-    if (into.size() > 1 && dice_.one_in(4)) into.erase(into.begin() + static_cast<ptrdiff_t>(dice_.below(2)));
+    std::vector<Set*> both;
+    for (auto& set : sets_) both.push_back(&set);
+    if (both.size() == 1 || dice_.one_in(2)) return run_into(number, both);
+    // One of the two sets may be left out: the index then knows what that set has not. Or each has a run of
+    // its own, often in the same second.
+    if (dice_.one_in(2)) return run_into(number, {both[dice_.below(2)]});
+    run_into(number, {both[0]});
+    guests_.change(2);
+    run_into(number, {both[1]});
+  }
+
+  void run_into(size_t number, const std::vector<Set*>& into) {
     const std::string only = dice_.one_in(8) ? (dice_.one_in(2) ? "alpha" : "beta") : "";
     auto before = trees_now();
     const RunResult result = run_or_kill(create_line(into, only));
@@ -151,6 +160,7 @@ class History {
   std::string state() const { return place_.dir + "/state"; }
 
   void between_nights(size_t night) {
+    if (night == fork_night_) return fork();
     switch (dice_.below(8)) {
       case 0:
         return forget();
@@ -158,8 +168,6 @@ class History {
         return run_on_set("prune", {"--most-dead", std::to_string(dice_.below(60))});
       case 2:
         return index_trouble();
-      case 3:
-        return fork();
       default:
         break;
     }
@@ -262,7 +270,7 @@ class History {
   const uint64_t seed_;
   std::vector<Set> sets_;
   Remembered remembered_;
-  size_t longest_chain_ = 30, bad_night_ = kNights;
+  size_t longest_chain_ = 30, bad_night_ = kNights, fork_night_ = kNights;
   std::string old_index_;
   std::vector<std::string> story_, faults_;
 };
@@ -275,7 +283,8 @@ std::vector<std::string> faults_of_history(uint64_t seed, const HistoryPlace& pl
 
 std::vector<std::string> faults_of_seeds(uint64_t from, uint64_t to,
                                          const std::function<HistoryPlace(uint64_t seed)>& place) {
-  if (const char* given = std::getenv("VS_MODEL_SEEDS")) {
+  const char* given = std::getenv("VS_MODEL_SEEDS");
+  if (given != nullptr) {
     unsigned long long first = 0, last = 0;
     if (std::sscanf(given, "%llu-%llu", &first, &last) != 2 || last < first)
       return {"VS_MODEL_SEEDS is not FROM-TO"};
@@ -294,6 +303,8 @@ std::vector<std::string> faults_of_seeds(uint64_t from, uint64_t to,
         found = {fmt::format("seed {}: {}", seed, error.what())};
       }
       const std::lock_guard lock(mutex);
+      if (given != nullptr)
+        std::fprintf(stderr, "seed %llu is done\n", static_cast<unsigned long long>(seed));
       for (auto& fault : found) {
         std::fprintf(stderr, "%s\n", fault.c_str());  // at once: the others take long
         faults.push_back(std::move(fault));
