@@ -30,7 +30,7 @@ class SetCheck {
     compare_catalogs(archive, **file);
     Contents contents;
     for (const auto& [number, entry] : catalog->pool) {
-      members_[number] = member_mark(entry);
+      members_.emplace(number, member_mark(entry));  // where two archives have it a restore takes the first
       if (entry.type == 'f') contents[entry.offset] = {pool_path(number), entry.size, entry.content};
     }
     for (const auto& [guest, dirs] : catalog->dirs)

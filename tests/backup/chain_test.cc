@@ -191,6 +191,39 @@ TEST_F(ChainTest, APoolArchiveThatIsAnotherOneGivesNobodyAnothersFile) {
   EXPECT_EQ(vbackup("check").exit_code, 1);
 }
 
+// Of a set that was copied and continued at both places: a number that two archives of the pool have.
+TEST_F(ChainTest, AMemberThatIsThereTwiceIsCheckedAsItIsRestored) {
+  const std::string a = dir_ / "a", b = dir_ / "b", copy = dir_ / "copy";
+  const auto share = [&](const std::string& name) {
+    write_file(a + "/" + name, "file " + name);
+    fs::create_directories(b);
+    fs::create_hard_link(a + "/" + name, b + "/" + name);
+  };
+  const auto run_into = [&](const std::string& set) {
+    BackupHost::let_clock_pass();  // what is known takes no new number
+    must_run({vbackup_path(), "create", "--init", "--to", set, "--state", dir_ / "state", "--tree", "a=" + a,
+              "--tree", "b=" + b, "--progress", "never", "--consistency", "live"});
+  };
+  share("base");
+  run_into(set_);
+  fs::copy(set_, copy);
+  share("x");
+  run_into(set_);  // pool-2: x
+  share("z");
+  run_into(copy);  // pool-2: x, z
+  for (const std::string& guest : {a, b}) fs::remove(guest + "/z");
+  share("w");
+  run_into(set_);  // pool-3: w, under the number that z has there
+  for (const char* name : {"/pool-2.tar.zst", "/pool-2.catalog"})
+    fs::copy(copy + name, set_ + name, fs::copy_options::overwrite_existing);
+  const RunResult result = restore("a", "r");
+  EXPECT_EQ(result.exit_code, 3) << result.out;
+  EXPECT_THAT(result.err, HasSubstr("is another file than the one that was stored"));
+  const RunResult check = vbackup("check");
+  EXPECT_EQ(check.exit_code, 1) << check.out;
+  EXPECT_THAT(check.out, HasSubstr("a:w"));
+}
+
 TEST_F(ChainTest, ASingleArchiveIsCheckedByARehearsal) {
   fs::create_directories(tree_);
   write_file(tree_ + "/f", "alone");
