@@ -59,5 +59,11 @@ TEST(BackupDocsTest, TheUnitCallsOptionsThatExist) {
   EXPECT_THAT(unknown_options_of_call("vbackup.service", "/usr/sbin/vbackup", "vbackup"), IsEmpty());
 }
 
+// What is missing each night (exit 3) must be seen: where a unit succeeds nobody looks.
+TEST(BackupDocsTest, ANightInWhichSomethingIsMissingIsAFailedUnit) {
+  EXPECT_EQ(all_matches(file_text("packaging/systemd/vbackup.service"), "(?:^|\n)SuccessExitStatus=([^\n]*)"),
+            (Names{"130"}));
+}
+
 }  // namespace
 }  // namespace vs::test
