@@ -22,6 +22,7 @@
 #include <map>
 #include <mutex>
 #include <semaphore>
+#include <stop_token>
 #include <thread>
 #include <vector>
 

@@ -1,6 +1,5 @@
 #include "backup/prune.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,7 +11,6 @@
 #include "backup/archive/archive_writer.h"
 #include "backup/archive/entry_bytes.h"
 #include "backup/pipeline.h"
-#include "core/escape.h"
 
 namespace vs::backup {
 

@@ -12,7 +12,6 @@
 // catalog that is left refers to one of its members.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "backup/archive/archive_set.h"

@@ -9,7 +9,6 @@
 #include <memory>
 
 #include "backup/archive/target.h"
-#include "backup/source/opened_inode.h"
 #include "backup/source/settle_writes.h"
 #include "core/cancel.h"
 

@@ -4,6 +4,8 @@
 // Both functions allocate nothing, so that a child may use them that was forked while its parent had threads.
 #pragma once
 
+#include <sys/types.h>
+
 #include <span>
 #include <string>
 

@@ -9,7 +9,6 @@
 
 #include <chrono>
 #include <memory>
-#include <string>
 
 #include "core/error.h"
 #include "core/tree/inventory.h"

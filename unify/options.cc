@@ -1,5 +1,7 @@
 #include "unify/options.h"
 
+#include <algorithm>
+
 namespace vs::unify {
 
 void add_shared_options(Verb& verb, Options& options) {

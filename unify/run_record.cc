@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "core/escape.h"
+#include "unify/report/savings.h"
 
 namespace vs::unify {
 

@@ -6,9 +6,7 @@
 #include <ctime>
 #include <map>
 #include <mutex>
-#include <unordered_map>
 
-#include "core/escape.h"
 #include "unify/scan/scanner.h"
 
 namespace vs::unify {

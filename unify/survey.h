@@ -1,8 +1,9 @@
 // Counting what every guest holds, for the report: one walk that stats every regular file.
 #pragma once
 
+#include "core/run_context.h"
+#include "unify/opened_pool.h"
 #include "unify/report/savings.h"
-#include "unify/unify.h"
 
 namespace vs::unify {
 

@@ -4,10 +4,13 @@
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <mutex>
+#include <tuple>
 
 #include "core/escape.h"
+#include "core/hex.h"
 #include "core/store/project.h"
 #include "core/store/reseal.h"
 #include "unify/change/names_of_masters.h"

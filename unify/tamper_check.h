@@ -1,7 +1,9 @@
 // Proof that nothing shared was tampered with.
 #pragma once
 
-#include "unify/unify.h"
+#include "core/run_context.h"
+#include "core/tree/inventory.h"
+#include "unify/opened_pool.h"
 
 namespace vs::unify {
 

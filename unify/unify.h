@@ -3,14 +3,12 @@
 
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "core/run_context.h"
 #include "unify/change/apply.h"
 #include "unify/opened_pool.h"
 #include "unify/plan/guest_files.h"
 #include "unify/plan/link_plan.h"
-#include "unify/report/savings.h"
 
 namespace vs::unify {
 

@@ -3,7 +3,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 
-#include <sys/stat.h>
+#include <cerrno>
 
 namespace vs::backup {
 

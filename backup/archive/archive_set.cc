@@ -1,11 +1,12 @@
 #include "backup/archive/archive_set.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <ctime>
 
 #include "backup/archive/readme_text.h"

@@ -1,9 +1,8 @@
 #include "backup/archive/archive_writer.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 
 #include "backup/archive/pax_writer.h"

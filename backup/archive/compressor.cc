@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "core/escape.h"
 #include "core/full_read.h"
 
 namespace vs::backup {

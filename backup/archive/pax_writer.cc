@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "backup/source/inode_details.h"
-#include "core/error.h"
 #include "core/tree/file_time.h"
 
 namespace vs::backup {

@@ -1,9 +1,7 @@
 #include "backup/archive/retention.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <ctime>
 
 #include "core/error.h"

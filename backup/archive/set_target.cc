@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
+#include "backup/archive/guest_changes.h"
 #include "core/escape.h"
 
 namespace vs::backup {

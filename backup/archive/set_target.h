@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "backup/archive/archive_set.h"
-#include "backup/archive/guest_changes.h"
 #include "backup/archive/stored_objects.h"
 
 namespace vs::backup {

@@ -6,6 +6,7 @@
 
 #include "backup/cli/command.h"
 #include "backup/restore/check.h"
+#include "core/size_text.h"
 
 namespace vs::backup {
 namespace {

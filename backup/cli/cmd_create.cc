@@ -15,6 +15,7 @@
 #include "core/cgroup_freeze.h"
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
+#include "core/size_text.h"
 
 namespace vs::backup {
 namespace {

@@ -10,6 +10,7 @@
 #include "backup/prune.h"
 #include "backup/restore/stored_backups.h"
 #include "core/escape.h"
+#include "core/size_text.h"
 
 namespace vs::backup {
 namespace {

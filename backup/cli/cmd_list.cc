@@ -8,6 +8,7 @@
 #include "backup/cli/command.h"
 #include "backup/restore/stored_backups.h"
 #include "core/escape.h"
+#include "core/size_text.h"
 
 namespace vs::backup {
 namespace {

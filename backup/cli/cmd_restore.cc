@@ -1,13 +1,14 @@
 #include <fmt/format.h>
-
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
 #include "backup/cli/command.h"
 #include "backup/restore/restore.h"
 #include "core/escape.h"
+#include "core/size_text.h"
 #include "core/tree/nodev_mount.h"
 
 namespace vs::backup {

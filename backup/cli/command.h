@@ -5,7 +5,6 @@
 
 #include "backup/cli/options.h"
 #include "core/command_frame.h"
-#include "core/size_text.h"
 
 namespace vs::backup {
 

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "core/command_frame.h"
-#include "core/tree/inventory.h"
 
 namespace vs::backup {
 

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <mutex>
 #include <thread>
+#include <tuple>
 
 #include "backup/archive/archive_reader.h"
 #include "backup/archive/entry_bytes.h"

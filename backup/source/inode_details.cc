@@ -1,6 +1,5 @@
 #include "backup/source/inode_details.h"
 
-#include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/xattr.h>
@@ -8,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "core/durable/record_log.h"
 #include "core/escape.h"

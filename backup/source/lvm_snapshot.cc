@@ -10,8 +10,7 @@
 
 #include <array>
 #include <cerrno>
-#include <climits>
-#include <cstdlib>
+#include <ctime>
 #include <filesystem>
 
 #include "core/durable/durable_file.h"

@@ -1,5 +1,6 @@
 #include "backup/source/other_names.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 

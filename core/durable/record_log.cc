@@ -1,6 +1,7 @@
 #include "core/durable/record_log.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include <cerrno>

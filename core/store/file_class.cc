@@ -1,8 +1,8 @@
 #include "core/store/file_class.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>

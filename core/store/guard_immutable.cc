@@ -6,8 +6,6 @@
 // mappings through it, xfs, btrfs and tmpfs do not. Leases keep descriptors from existing; a filesystem that
 // also refuses is the second lock, and this guard is offered only where both hold: probe() opens, seals and
 // writes.
-#include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>

@@ -1,11 +1,7 @@
 // Extents shared by FIDEDUPERANGE. The kernel locks both files, compares the bytes and only then shares them;
 // a later write by a guest copies. So there is nothing to seal, no window and no trust in what we read.
-#include <fcntl.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <string>
 
 #include "core/store/guard.h"

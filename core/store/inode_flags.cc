@@ -3,8 +3,6 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
-#include <cerrno>
-
 namespace vs {
 
 const uint32_t kImmutableFlag = FS_IMMUTABLE_FL;

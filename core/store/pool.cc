@@ -5,7 +5,6 @@
 #include <linux/magic.h>
 #include <sys/vfs.h>
 
-#include <algorithm>
 #include <map>
 
 #include "core/escape.h"

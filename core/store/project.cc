@@ -3,8 +3,6 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
-#include <cerrno>
-
 namespace vs {
 
 uint32_t project_of(int fd) {

@@ -1,6 +1,5 @@
 #include "core/tree/inventory.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>

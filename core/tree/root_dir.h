@@ -10,8 +10,6 @@
 // "" is the root itself. Thread safe after construction.
 #pragma once
 
-#include <sys/stat.h>
-
 #include <cstdint>
 #include <string>
 #include <string_view>

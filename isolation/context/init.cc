@@ -1,9 +1,7 @@
 #include "isolation/context/init.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,7 +9,6 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
-#include <iterator>
 #include <sstream>
 #include <string>
 

@@ -2,7 +2,7 @@
 // or an interface's name.
 #pragma once
 
-#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <cstdint>

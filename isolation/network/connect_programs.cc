@@ -1,6 +1,7 @@
 #include "isolation/network/connect_programs.h"
 
 #include <linux/bpf.h>
+#include <netinet/in.h>
 
 #include <cerrno>
 #include <cstddef>

@@ -3,7 +3,6 @@
 #include <linux/bpf.h>
 
 #include <cstddef>
-#include <utility>
 
 #include "isolation/network/address_code.h"
 

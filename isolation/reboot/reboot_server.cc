@@ -20,15 +20,16 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <optional>
 
 #include "core/durable/host_lock.h"
 #include "core/escape.h"
 #include "core/subprocess.h"
-#include "isolation/context/arguments.h"
 #include "isolation/context/reboot_place.h"
 #include "isolation/reboot/reboot_request.h"
+#include "isolation/vserver/lifecycle.h"
 #include "isolation/vserver/vserver_config.h"
 
 namespace vs::isolation {

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "isolation/vserver/lifecycle.h"
+#include "isolation/vserver/runtime.h"
 
 namespace vs::isolation {
 

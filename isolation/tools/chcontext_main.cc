@@ -1,18 +1,10 @@
 // chcontext: a command in a new security context, or in a given one.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
+#include <cstdio>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,7 +12,6 @@
 #include "core/error.h"
 #include "core/escape.h"
 #include "isolation/confine/capabilities.h"
-#include "isolation/confine/confine.h"
 #include "isolation/confine/syscall_filter.h"
 #include "isolation/context/arguments.h"
 #include "isolation/context/cgroup.h"

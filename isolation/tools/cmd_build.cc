@@ -1,5 +1,4 @@
 // build, delete: making a vserver out of nothing, and nothing out of a vserver.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>

@@ -3,7 +3,6 @@
 
 #include <ctime>
 
-#include "core/error.h"
 #include "core/size_text.h"
 #include "isolation/context/user_namespace.h"
 #include "isolation/tools/vserver_verbs.h"

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstdlib>
+#include <cstdio>
 #include <iostream>
 
 #include "core/error.h"

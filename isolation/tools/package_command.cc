@@ -4,13 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <sstream>
 
 #include "core/error.h"
-#include "core/escape.h"
 #include "isolation/context/arguments.h"
+#include "isolation/context/context.h"
 #include "isolation/tools/program_beside.h"
-#include "isolation/vserver/lifecycle.h"
 #include "isolation/vserver/vserver_config.h"
 
 namespace vs::isolation {

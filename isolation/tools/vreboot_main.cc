@@ -2,7 +2,6 @@
 // ours: it runs in trees of any kind.
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>

@@ -6,8 +6,11 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "isolation/context/arguments.h"
-#include "isolation/vserver/lifecycle.h"
+#include "isolation/context/cgroup.h"
+#include "isolation/context/context.h"
+#include "isolation/vserver/runtime.h"
 
 namespace {
 

@@ -1,6 +1,5 @@
 #include "isolation/vserver/exec_in.h"
 
-#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "core/error.h"
 #include "isolation/vserver/vserver_config.h"

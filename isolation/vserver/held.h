@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "isolation/context/places.h"
-#include "isolation/network/bind_address.h"
 
 namespace vs::isolation {
 

@@ -1,6 +1,5 @@
 #include "unify/change/apply.h"
 
-#include <fmt/format.h>
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 
 #include "core/escape.h"
 #include "core/store/seal_keeper.h"
+#include "unify/change/linker.h"
 
 namespace vs::unify {
 namespace {

@@ -2,10 +2,10 @@
 // happens.
 #pragma once
 
-#include <span>
-
 #include "core/run_context.h"
-#include "unify/change/linker.h"
+#include "core/store/guard.h"
+#include "unify/change/journal.h"
+#include "unify/change/master_maker.h"
 #include "unify/plan/guest_files.h"
 #include "unify/plan/index.h"
 

@@ -1,7 +1,6 @@
 #include "unify/change/journal.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <ctime>
 #include <filesystem>
 #include <set>
+#include <system_error>
 
 #include "core/durable/durable_file.h"
 #include "core/escape.h"

@@ -11,6 +11,7 @@
 #include "core/escape.h"
 #include "core/full_read.h"
 #include "core/store/guard.h"
+#include "unify/plan/candidate_key.h"
 
 namespace vs::unify {
 namespace {

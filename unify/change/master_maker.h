@@ -9,7 +9,6 @@
 #include "core/tree/inventory.h"
 #include "unify/plan/eligibility.h"
 #include "unify/plan/link_plan.h"
-#include "unify/plan/master_table.h"
 
 namespace vs::unify {
 

@@ -1,8 +1,7 @@
-#include <fcntl.h>
-#include <sys/ioctl.h>
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <ctime>
 #include <mutex>
 

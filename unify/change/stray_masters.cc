@@ -1,7 +1,6 @@
 #include "unify/change/stray_masters.h"
 
 #include <algorithm>
-#include <cerrno>
 
 namespace vs::unify {
 

@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 
@@ -8,6 +9,7 @@
 #include <set>
 
 #include "core/escape.h"
+#include "core/hex.h"
 #include "unify/cli/command.h"
 #include "unify/plan/verify.h"
 

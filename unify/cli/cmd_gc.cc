@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "core/size_text.h"
 #include "unify/change/garbage.h"
 #include "unify/cli/command.h"
 

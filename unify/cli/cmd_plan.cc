@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "core/durable/durable_file.h"
+#include "core/size_text.h"
 #include "unify/cli/command.h"
 
 namespace vs::unify {

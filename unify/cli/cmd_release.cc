@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "core/escape.h"
+#include "core/size_text.h"
 #include "unify/change/release.h"
 #include "unify/cli/command.h"
-#include "unify/run_record.h"
 
 namespace vs::unify {
 namespace {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/escape.h"
+#include "core/size_text.h"
 #include "unify/cli/command.h"
 #include "unify/cli/each_pool.h"
 #include "unify/run_record.h"

@@ -3,9 +3,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/escape.h"
-#include "unify/change/journal.h"
+#include "core/size_text.h"
 #include "unify/cli/command.h"
 #include "unify/cli/each_pool.h"
+#include "unify/report/savings.h"
 
 namespace vs::unify {
 namespace {

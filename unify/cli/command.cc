@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "core/peak_memory.h"
+#include "core/size_text.h"
 
 namespace vs::unify {
 

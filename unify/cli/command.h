@@ -2,7 +2,6 @@
 #pragma once
 
 #include "core/command_frame.h"
-#include "unify/report/report_text.h"
 #include "unify/unify.h"
 
 namespace vs::unify {

@@ -1,7 +1,6 @@
 // --each-pool: a host's vservers may lie on several filesystems, and a verb takes one after the other.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "unify/options.h"

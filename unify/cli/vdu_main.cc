@@ -2,12 +2,14 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "core/error.h"
 #include "core/escape.h"
+#include "core/size_text.h"
 #include "unify/report/disk_usage.h"
 #include "unify/report/report_text.h"
 #include "unify/report/text_table.h"

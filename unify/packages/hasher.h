@@ -2,14 +2,11 @@
 // that package databases record, and SHA-256 for later checks of masters, come from OpenSSL.
 #pragma once
 
-#include <array>
-#include <compare>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 
-#include "core/hex.h"
 #include "unify/packages/package_index.h"
 
 namespace vs::unify {

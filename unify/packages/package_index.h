@@ -17,7 +17,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/error.h"
 #include "core/tree/root_dir.h"
 
 namespace vs::unify {

@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 
 #include <array>
-#include <cstring>
 #include <memory>
 
 #include "core/escape.h"

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "unify/plan/candidate_key.h"
+
 namespace vs::unify {
 namespace {
 

@@ -3,7 +3,6 @@
 
 #include <vector>
 
-#include "unify/plan/candidate_key.h"
 #include "unify/plan/guest_files.h"
 #include "unify/plan/master_table.h"
 

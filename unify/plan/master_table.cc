@@ -1,13 +1,15 @@
 #include "unify/plan/master_table.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <functional>
-#include <map>
+#include <iterator>
 
 #include "core/full_read.h"
+#include "core/hex.h"
 #include "unify/plan/candidate_key.h"
 
 namespace vs::unify {

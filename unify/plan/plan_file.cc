@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/escape.h"
+#include "core/hex.h"
 #include "unify/plan/link_plan.h"
 
 namespace vs::unify {

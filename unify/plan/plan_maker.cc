@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "unify/plan/candidate_key.h"
+
 namespace vs::unify {
 namespace {
 

@@ -1,6 +1,7 @@
 #include "unify/report/html_parts.h"
 
 #include "core/escape.h"
+#include "core/size_text.h"
 #include "unify/report/report_text.h"
 #include "unify/report/svg_plot.h"
 

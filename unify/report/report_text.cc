@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
 #include <charconv>
 #include <ctime>
 #include <limits>
+#include <system_error>
 
 #include "core/escape.h"
 

@@ -5,8 +5,6 @@
 #include <string>
 #include <string_view>
 
-#include "core/size_text.h"
-
 namespace vs::unify {
 
 // "1,234,567".

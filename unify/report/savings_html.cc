@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "core/escape.h"
+#include "core/size_text.h"
 #include "unify/report/html_parts.h"
 #include "unify/report/report_text.h"
 #include "unify/report/savings.h"

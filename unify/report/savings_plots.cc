@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/escape.h"
+#include "core/size_text.h"
 #include "unify/report/html_parts.h"
 #include "unify/report/report_text.h"
 #include "unify/report/svg_plot.h"

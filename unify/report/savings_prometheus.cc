@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <iterator>
 
 #include "core/escape.h"
 #include "unify/report/savings.h"

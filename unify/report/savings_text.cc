@@ -2,10 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <map>
 
 #include "core/escape.h"
+#include "core/size_text.h"
 #include "unify/report/report_text.h"
 #include "unify/report/savings.h"
 #include "unify/report/text_table.h"
