@@ -8,6 +8,7 @@
 #include <cctype>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 
 #include "core/durable/durable_file.h"
