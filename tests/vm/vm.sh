@@ -167,7 +167,7 @@ vm_run() {
   disks=()
   for one in "$system" "$run/payload.ext4" $pool; do disks+=(-drive "file=$one,if=virtio,format=raw,snapshot=on,cache=unsafe"); done
   TMPDIR="$run" timeout --foreground -k 5 "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m "$memory" -nodefaults -no-reboot -display none \
-    -kernel "$kernel/vmlinuz" -initrd "$ramdisk" -append "console=ttyS0 quiet panic=-1 oops=panic mitigations=off $append" \
+    -kernel "$kernel/vmlinuz" -initrd "$ramdisk" -append "console=ttyS0 quiet panic=-1 oops=panic mitigations=off no_timer_check $append" \
     -serial stdio -serial "file:$run/status" "${disks[@]}" </dev/null | tr -d '\r'
   local ended=${PIPESTATUS[0]} status
   status=$(sed -n 's/^status \([0-9]*\).*/\1/p' "$run/status" | tail -n 1)
