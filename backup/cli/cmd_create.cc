@@ -8,8 +8,8 @@
 #include "backup/archive/set_target.h"
 #include "backup/archive/single_target.h"
 #include "backup/backup.h"
-#include "backup/cli/command.h"
 #include "backup/cli/create_summary.h"
+#include "backup/cli/keep_rules.h"
 #include "backup/freeze_delta.h"
 #include "backup/source/snapshot_tree.h"
 #include "core/cgroup_freeze.h"
@@ -26,7 +26,8 @@ struct CreateFlags : Options {
   uint64_t level = 3, verify_sample = 64, longest_chain = 30, freeze_budget = 10, snapshot_reserve = 20;
   std::string consistency = "auto";
   bool full = false, all = false, init = false, exclude_caches = false, cross_mounts = false,
-       no_subvolumes = false;
+       no_subvolumes = false, forget = false;
+  KeepRules rules;  // of --forget
 };
 
 // A vserver whose tree is not there is named and left out: the others shall not be without a backup for it.
@@ -255,10 +256,14 @@ Exit create(CreateFlags& options) {
   for (const auto& glob : exclusion.globs.unused())
     context.log.warning("--exclude " + escaped(glob) + " fits nothing");
   opened.targets.clear();  // gives their locks back
-  report.frozen = freeze_guests(options, whole_sets(targets, report.result), trees, create, context);
+  const auto whole = whole_sets(targets, report.result);
+  report.frozen = freeze_guests(options, whole, trees, create, context);
+  const bool failed =
+      report.result.counts.alarms != 0 || (options.consistency == "frozen" && !report.all_stood_still());
+  snapshots.clear();  // one of LVM costs whoever writes to the volume
+  if (options.forget && !failed) report.forgotten = forget_by_rules(whole, options.rules, command).archives;
   const Exit code = command.finish("create", report.json(), report.text());
-  const bool not_frozen = options.consistency == "frozen" && !report.all_stood_still();
-  if (report.result.counts.alarms != 0 || not_frozen) return Exit::failed;
+  if (failed) return Exit::failed;
   return code == Exit::done && !report.all_targets() ? Exit::skipped : code;
 }
 
@@ -300,6 +305,9 @@ void add_create(CommandLine& line) {
               "has less [20]");
   verb.option("--freeze-budget", "SECONDS", options.freeze_budget,
               "longest time for which a guest may stand still; 0: none is stopped [10]");
+  verb.flag("--forget", options.forget,
+            "then forget by the rules below and prune, in each set that was written; not after a failed run");
+  add_keep_rules(verb, options.rules);
   verb.flag("-n,--dry-run", options.dry_run, "say what would be backed up");
   add_frame_options(verb, options);
   verb.arguments("GUEST", options.guests, "vservers [all]", false);

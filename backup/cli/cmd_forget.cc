@@ -4,10 +4,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "backup/archive/retention.h"
 #include "backup/cli/command.h"
+#include "backup/cli/keep_rules.h"
 #include "backup/cli/named_archive.h"
-#include "backup/prune.h"
 #include "backup/restore/stored_backups.h"
 #include "core/escape.h"
 #include "core/size_text.h"
@@ -16,12 +15,10 @@ namespace vs::backup {
 namespace {
 
 struct PruneFlags : Options {
-  uint64_t most_dead = 50;
+  KeepRules rules;
 };
 
 struct ForgetFlags : PruneFlags {
-  Retention keep;
-  std::string keep_within;
   bool prune = false, even_newest = false;
 };
 
@@ -46,11 +43,6 @@ Verdict named(const ArchiveSet& set, const Selection& selection, bool even_newes
   return {found, false, ""};
 }
 
-void add_most_dead(Verb& verb, PruneFlags& options) {
-  verb.option("--most-dead", "PERCENT", options.most_dead,
-              "pool archives of which more is dead are written again without that; 100: none [50]");
-}
-
 // What is to be kept and what is to go, by the names given and by the rules.
 std::vector<Verdict> decide(const ForgetFlags& options, const ArchiveSet& set, const StoredBackups& backups) {
   std::vector<Verdict> verdicts;
@@ -67,63 +59,47 @@ std::vector<Verdict> decide(const ForgetFlags& options, const ArchiveSet& set, c
     verdicts.push_back(named(set, selection, options.even_newest));
   }
   if (times && guests.empty()) return verdicts;
-  if (options.keep.empty())
+  const Retention keep = options.rules.retention();
+  if (keep.empty())
     throw Error("forget what? Say what to keep (--keep-last, --keep-daily, ...) or name NAME@TIME",
                 Exit::usage);
-  for (const auto& guest : guests.empty() ? set.guests() : guests)
-    for (auto& verdict : apply_retention(set.history(guest), options.keep))
-      verdicts.push_back(std::move(verdict));
+  if (guests.empty()) return verdicts_of(set, keep);
+  for (const auto& guest : guests)
+    for (auto& verdict : apply_retention(set.history(guest), keep)) verdicts.push_back(std::move(verdict));
   return verdicts;
 }
 
-void print_verdict(Command& command, const Verdict& verdict) {
-  const auto& [archive, keep, why] = verdict;
-  command.note(fmt::format("{:<7} {:<24} {} {:<5}{}", keep ? "keep" : "remove", escaped(archive.header.guest),
-                           archive.header.stamp, archive.header.kind, why.empty() ? "" : "  " + why));
-  command.line({{"type", "verdict"},
-                {"guest", archive.header.guest},
-                {"stamp", archive.header.stamp},
-                {"keep", keep},
-                {"why", why}});
-}
-
-PruneCounts remove(const ForgetFlags& options, ArchiveSet& set, const std::vector<Archive>& gone,
+PruneCounts remove(const ForgetFlags& options, ArchiveSet& set, const std::vector<Verdict>& verdicts,
                    RunContext& context) {
   if (options.dry_run) return {};
-  remove_archives(set, gone);
-  if (!options.prune) return {};
-  set.sweep();
-  set.reload();
-  return prune_pool(set, plan_prune(set, options.most_dead), context);
+  remove_verdicts(set, verdicts);
+  return options.prune ? prune_after(set, options.rules.most_dead, context) : PruneCounts{};
 }
 
 Exit forget(ForgetFlags& options) {
   Command command(options);
-  if (!options.keep_within.empty()) options.keep.within = parse_span(options.keep_within);
   ArchiveSet set(only_set(options));
   const auto lock = lock_to_change(set, options.dry_run);
   const StoredBackups backups(only_set(options));
   const std::vector<Verdict> verdicts = decide(options, set, backups);
-  std::vector<Archive> gone;
-  uint64_t bytes = 0;
+  uint64_t gone = 0, bytes = 0;
   for (const auto& verdict : verdicts) {
     print_verdict(command, verdict);
     if (verdict.keep) continue;
-    gone.push_back(verdict.archive);
+    ++gone;
     bytes += verdict.archive.size;
   }
-  const PruneCounts pool = remove(options, set, gone, command.context());
+  const PruneCounts pool = remove(options, set, verdicts, command.context());
   bytes += pool.bytes_freed;
-  return command.finish(
-      "forget",
-      {{"kept", verdicts.size() - gone.size()},
-       {"removed", gone.size()},
-       {"pool_archives_removed", pool.removed},
-       {"pool_archives_rewritten", pool.rewritten},
-       {"bytes_freed", bytes},
-       {"dry_run", options.dry_run}},
-      fmt::format("{} kept, {} {} ({})", verdicts.size() - gone.size(), gone.size() + pool.removed,
-                  options.dry_run ? "would be removed" : "removed", size_text(bytes)));
+  return command.finish("forget",
+                        {{"kept", verdicts.size() - gone},
+                         {"removed", gone},
+                         {"pool_archives_removed", pool.removed},
+                         {"pool_archives_rewritten", pool.rewritten},
+                         {"bytes_freed", bytes},
+                         {"dry_run", options.dry_run}},
+                        fmt::format("{} kept, {} {} ({})", verdicts.size() - gone, gone + pool.removed,
+                                    options.dry_run ? "would be removed" : "removed", size_text(bytes)));
 }
 
 Exit prune(PruneFlags& options) {
@@ -132,7 +108,7 @@ Exit prune(PruneFlags& options) {
   const auto lock = lock_to_change(set, options.dry_run);
   const size_t swept = options.dry_run ? 0 : set.sweep();
   set.reload();
-  const PrunePlan plan = plan_prune(set, options.most_dead);
+  const PrunePlan plan = plan_prune(set, options.rules.most_dead);
   for (const auto& pool : plan.unused)
     command.note(fmt::format("remove   {}  {}", pool.name, size_text(pool.size)));
   for (const auto& pool : plan.sparse)
@@ -159,18 +135,9 @@ void add_forget(CommandLine& line) {
   static ForgetFlags options;
   Verb verb = line.verb("forget", "remove old backups by rules, never one that a kept one needs");
   add_set_option(verb, options);
-  verb.option("--keep-within", "SPAN", options.keep_within,
-              "all that are not older than this before the newest of a vserver: 90d, 36h, 1y6m");
-  verb.option("--keep-last", "N", options.keep.last, "the last N of each vserver");
-  verb.option("--keep-hourly", "N", options.keep.hourly,
-              "the newest of each of the last N hours that have one");
-  verb.option("--keep-daily", "N", options.keep.daily, "days");
-  verb.option("--keep-weekly", "N", options.keep.weekly, "weeks (ISO)");
-  verb.option("--keep-monthly", "N", options.keep.monthly, "months");
-  verb.option("--keep-yearly", "N", options.keep.yearly, "years");
+  add_keep_rules(verb, options.rules);
   verb.flag("--even-newest", options.even_newest, "NAME@TIME may be the newest backup of its vserver");
   verb.flag("--prune", options.prune, "then prune");
-  add_most_dead(verb, options);
   verb.flag("-n,--dry-run", options.dry_run, "say what would be removed");
   add_frame_options(verb, options);
   verb.arguments("NAME[@TIME]", options.guests,
@@ -188,7 +155,7 @@ void add_prune(CommandLine& line) {
   Verb verb =
       line.verb("prune", "remove what nothing refers to any more from the pool, and what killed runs left");
   add_set_option(verb, options);
-  add_most_dead(verb, options);
+  add_most_dead(verb, options.rules);
   verb.flag("-n,--dry-run", options.dry_run, "say what would be removed");
   add_frame_options(verb, options);
   verb.footer(

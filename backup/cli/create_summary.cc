@@ -95,6 +95,7 @@ Json CreateReport::json() const {
           {"failed_targets", targets_left_out + static_cast<uint64_t>(failed)},
           {"consistency", consistency},
           {"frozen", array_of(frozen)},
+          {"forgotten", forgotten},
           {"stamp", result.stamp},
           {"targets", array_of(targets)}};
 }
@@ -114,6 +115,7 @@ std::string CreateReport::text() const {
         c.gone, c.inconsistent, consistency);
   if (result.subvolumes_left_out != 0)
     text += fmt::format("\n{} subvolumes inside of trees left out", result.subvolumes_left_out);
+  if (forgotten != 0) text += fmt::format("\n{} old archives removed", forgotten);
   for (const auto& one : frozen)
     if (one.frozen)
       text += fmt::format("\n{} stood still for {:.2f} s: {} files read again ({})", one.guest, one.seconds,

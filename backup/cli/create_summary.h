@@ -21,6 +21,7 @@ struct CreateReport {
   uint64_t targets_left_out = 0;     // that could not be opened
   std::vector<FrozenResult> frozen;  // guests that were looked at once more, standing still
   std::string consistency;
+  uint64_t forgotten = 0;  // old archives that were removed after the run
 
   // Of all guests and targets.
   bool all_targets() const;

@@ -27,7 +27,8 @@ _vbackup() {
   [[ $cur == -* ]] || return
   local own=''
   case $verb in
-    create) own='--to --init --tree --state --single --exclude --exclude-from --exclude-guest --exclude-caches --exclude-if-present --cross-mounts --no-subvolumes --all --full --longest-chain --level --verify-sample --consistency --snapshot-reserve --freeze-budget --dry-run' ;;
+    create) own='--to --init --tree --state --single --exclude --exclude-from --exclude-guest --exclude-caches --exclude-if-present --cross-mounts --no-subvolumes --all --full --longest-chain --level --verify-sample --consistency --snapshot-reserve --freeze-budget
+                 --forget --keep-within --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --most-dead --dry-run' ;;
     init) own='--to' ;;
     list | diff) own='--to --from' ;;
     protect) own='--to --off' ;;

@@ -141,9 +141,15 @@ TEST_F(FreezeTest, AGuestThatCannotBeFrozenIsAFailureOnlyWhenItMustBe) {
   const RunResult automatic = run(create());
   EXPECT_EQ(automatic.exit_code, 0) << automatic.err;
   EXPECT_THAT(automatic.err, HasSubstr("was archived live"));
-  EXPECT_EQ(run(create({"--consistency", "frozen"})).exit_code, 1);
+  // A failed run forgets nothing, whatever the rules say.
+  const RunResult must = run(create({"--consistency", "frozen", "--full", "--forget", "--keep-last", "1"}));
+  EXPECT_EQ(must.exit_code, 1);
+  EXPECT_EQ(summary_number(must, "forgotten"), 0u);
   EXPECT_EQ(run(create({"--consistency", "frozen", "--freeze-budget", "0"})).exit_code, 2);
   EXPECT_FALSE(is_frozen(guest.cgroup()));
+  const RunResult live = run(create({"--full", "--forget", "--keep-last", "1"}));
+  EXPECT_EQ(live.exit_code, 0) << live.err;
+  EXPECT_EQ(summary_number(live, "forgotten"), 2u);
 }
 
 TEST_F(FreezeTest, KilledWhileTheGuestStandsStillItGoesOn) {
