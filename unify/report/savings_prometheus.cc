@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "core/escape.h"
+#include "core/prometheus.h"
 #include "unify/report/savings.h"
 
 namespace vs::unify {
@@ -13,49 +13,9 @@ namespace {
 // Every package is a time series that the monitoring keeps for months, and a guest can invent package names.
 constexpr size_t kMostPackages = 50;
 
-// Text between the quotes of a label: escaped() so that it is UTF-8 on one line, then \ and " as the format
-// has it.
-std::string label_text(std::string_view text) {
-  std::string out;
-  for (const char c : escaped(text)) {
-    if (c == '\\' || c == '"') out += '\\';
-    out += c;
-  }
-  return out;
-}
-
-class Exposition {
- public:
-  explicit Exposition(const Savings& savings) : pool_(fmt::format("pool=\"{}\"", label_text(savings.pool))) {}
-
-  void metric(std::string_view name, std::string_view help) {
-    name_ = name;
-    out_ += fmt::format("# HELP vunify_{0} {1}\n# TYPE vunify_{0} gauge\n", name, help);
-  }
-  template <class Number>
-  void sample(const std::string& labels, Number value) {
-    out_ += fmt::format("vunify_{}{{{}{}}} {}\n", name_, pool_, labels, value);
-  }
-  template <class Number>
-  void single(std::string_view name, std::string_view help, Number value) {
-    metric(name, help);
-    sample("", value);
-  }
-  std::string take() { return std::move(out_); }
-
- private:
-  std::string pool_;
-  std::string name_;
-  std::string out_;
-};
-
-std::string label(const char* key, std::string_view value) {
-  return fmt::format(",{}=\"{}\"", key, label_text(value));
-}
-
 void pool_metrics(Exposition& out, const Savings& savings) {
   out.metric("info", "Which guard and scope are in force; always 1.");
-  out.sample(label("guard", savings.guard) + label("scope", savings.scope), 1);
+  out.sample(prometheus_label("guard", savings.guard) + prometheus_label("scope", savings.scope), 1);
   out.single("report_timestamp_seconds", "When these numbers were collected.", savings.time);
   out.single("guests", "Guests looked at.", savings.guests.size());
   out.single("masters", "Shared inodes in the store.", savings.masters);
@@ -91,7 +51,7 @@ void guest_metrics(Exposition& out, const Savings& savings) {
     if (savings.guests.empty()) return;
     out.metric(metric.name, metric.help);
     for (const GuestSavings& guest : savings.guests)
-      out.sample(label("guest", guest.name), guest.*metric.value);
+      out.sample(prometheus_label("guest", guest.name), guest.*metric.value);
   }
 }
 
@@ -100,7 +60,7 @@ void package_metrics(Exposition& out, const Savings& savings) {
   if (shown == 0) return;
   out.metric("package_saved_bytes", fmt::format("Disk saved by package, the {} largest.", kMostPackages));
   for (size_t i = 0; i < shown; ++i)
-    out.sample(label("package", savings.packages[i].name), savings.packages[i].bytes_saved);
+    out.sample(prometheus_label("package", savings.packages[i].name), savings.packages[i].bytes_saved);
 }
 
 // For alerts: "no run since ...", "the last run had problems".
@@ -117,7 +77,7 @@ void run_metrics(Exposition& out, const Savings& savings) {
 }  // namespace
 
 std::string savings_prometheus(const Savings& savings) {
-  Exposition out(savings);
+  Exposition out("vunify_", prometheus_label("pool", savings.pool));
   pool_metrics(out, savings);
   guest_metrics(out, savings);
   package_metrics(out, savings);
