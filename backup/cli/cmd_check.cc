@@ -7,6 +7,7 @@
 #include "backup/cli/command.h"
 #include "backup/restore/check.h"
 #include "core/size_text.h"
+#include "core/escape.h"
 
 namespace vs::backup {
 namespace {
@@ -54,31 +55,54 @@ Exit finish(Command& command, const CheckCounts& counts, size_t findings, bool r
           rehearsed ? ", restored and compared" : "", verdict(command, counts, findings)));
 }
 
-Exit check(CheckFlags& options) {
-  Command command(options);
+void add(CheckCounts& sum, const CheckCounts& more) {
+  sum.archives += more.archives;
+  sum.archives_read += more.archives_read;
+  sum.files += more.files;
+  sum.bytes += more.bytes;
+  sum.references += more.references;
+}
+
+void check_one(const std::string& path, const CheckFlags& options, Command& command, CheckCounts& counts,
+               std::vector<Finding>& findings) {
   auto& context = command.context();
   const DataPart part = options.subset.empty() ? DataPart() : DataPart(options.subset);
-  StoredBackups backups(source_of(options));
+  StoredBackups backups(path);
   for (const auto& text : options.guests)
     if (const Selection selection = backups.parse(text); selection.guest != text)
       throw Error("check takes NAME, and reads all states of it", Exit::usage);
-  std::vector<Finding> findings;
-  CheckCounts counts;
   ArchiveSet* const set = backups.set();
   if (set == nullptr && (!options.guests.empty() || !options.subset.empty()))
     throw Error("a single archive is checked as a whole", Exit::usage);
   {
     const auto timed = context.timer.time("read");
-    counts = set != nullptr ? check_set(*set, options.guests, part, findings, context)
-                            : check_single(backups, findings, context);
+    add(counts, set != nullptr ? check_set(*set, options.guests, part, findings, context)
+                               : check_single(backups, findings, context));
   }
-  if (options.rehearse && !context.cancel.stop()) {
-    const auto timed = context.timer.time("rehearse");
-    const auto guests = options.guests.empty() ? backups.guests() : options.guests;
-    for (const auto& guest : guests)
-      if (const auto stamp = backups.stamp(guest, kNewest)) command.say_state(guest, *stamp);
-    rehearse(backups, guests, scratch_path(options), findings, context);
-  }
+  if (!options.rehearse || context.cancel.stop()) return;
+  const auto timed = context.timer.time("rehearse");
+  const auto guests = options.guests.empty() ? backups.guests() : options.guests;
+  for (const auto& guest : guests)
+    if (const auto stamp = backups.stamp(guest, kNewest)) command.say_state(guest, *stamp);
+  rehearse(backups, guests, scratch_path(options), findings, context);
+}
+
+Exit check(CheckFlags& options) {
+  Command command(options);
+  std::vector<std::string> paths;  // all of them first: what makes no sense is no set that is not there
+  if (options.to.size() < 2)
+    paths.push_back(source_of(options));
+  else
+    for (const auto& to : options.to) paths.push_back(set_path(to));
+  CheckCounts counts;
+  std::vector<Finding> findings;
+  for (const auto& path : paths) try {
+      check_one(path, options, command, counts, findings);
+    } catch (const Error& error) {
+      // One of several that is not there takes nothing from the others.
+      if (paths.size() == 1 || error.code() == Exit::interrupted) throw;
+      findings.push_back({"set", escaped(path), error.what()});
+    }
   for (const auto& finding : findings) print_finding(command, finding);
   const Exit code = finish(command, counts, findings.size(), options.rehearse);
   return findings.empty() ? code : Exit::failed;
@@ -89,7 +113,7 @@ Exit check(CheckFlags& options) {
 void add_check(CommandLine& line) {
   static CheckFlags options;
   Verb verb = line.verb("check", "read everything back and compare it with the catalogs");
-  add_set_option(verb, options);
+  verb.list("--to", "archive:DIR", options.to, "the archive set; several are read one after the other");
   add_from_option(verb, options);
   verb.option("--read-data-subset", "PART", options.subset,
               "read only a part of the archives: 2/7 (each seventh, so that seven checks read all) or 10%, "

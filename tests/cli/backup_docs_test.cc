@@ -55,8 +55,9 @@ TEST(BackupDocsTest, ConfigurationFileShowsOptionsThatExist) {
               IsEmpty());
 }
 
-TEST(BackupDocsTest, TheUnitCallsOptionsThatExist) {
-  EXPECT_THAT(unknown_options_of_call("vbackup.service", "/usr/sbin/vbackup", "vbackup"), IsEmpty());
+TEST(BackupDocsTest, TheUnitsCallOptionsThatExist) {
+  for (const char* file : {"vbackup.service", "vbackup-check.service"})
+    EXPECT_THAT(unknown_options_of_call(file, "/usr/sbin/vbackup", "vbackup"), IsEmpty()) << file;
 }
 
 // What is missing each night (exit 3) must be seen: where a unit succeeds nobody looks.
