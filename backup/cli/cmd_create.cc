@@ -10,6 +10,7 @@
 #include "backup/backup.h"
 #include "backup/cli/create_summary.h"
 #include "backup/cli/keep_rules.h"
+#include "backup/cli/metrics_file.h"
 #include "backup/freeze_delta.h"
 #include "backup/source/snapshot_tree.h"
 #include "core/cgroup_freeze.h"
@@ -22,7 +23,7 @@ namespace {
 
 struct CreateFlags : Options {
   std::vector<std::string> excludes, exclude_files, exclude_guests, exclude_if_present;
-  std::string single;
+  std::string single, prometheus;
   uint64_t level = 3, verify_sample = 64, longest_chain = 30, freeze_budget = 10, snapshot_reserve = 20;
   std::string consistency = "auto";
   bool full = false, all = false, init = false, exclude_caches = false, cross_mounts = false,
@@ -227,7 +228,16 @@ CreateOptions create_options(const CreateFlags& options, const Exclusion& exclus
   return create;
 }
 
-Exit create(CreateFlags& options) {
+void note(RunMetrics& run, const CreateReport& report, const RunContext& context) {
+  run.guests = report.result.guests;
+  run.bytes_read = report.result.counts.bytes_read;
+  for (const auto& target : report.targets) run.bytes_stored += target.counts.bytes_stored;
+  run.alarms = report.result.counts.alarms;
+  run.failed_targets = report.failed_targets();
+  run.failed_objects = context.log.failed_objects();
+}
+
+Exit create(CreateFlags& options, RunMetrics& metrics) {
   Command command(options);
   auto& context = command.context();
   check_flags(options);
@@ -262,6 +272,7 @@ Exit create(CreateFlags& options) {
       report.result.counts.alarms != 0 || (options.consistency == "frozen" && !report.all_stood_still());
   snapshots.clear();  // one of LVM costs whoever writes to the volume
   if (options.forget && !failed) report.forgotten = forget_by_rules(whole, options.rules, command).archives;
+  note(metrics, report, context);
   const Exit code = command.finish("create", report.json(), report.text());
   if (failed) return Exit::failed;
   return code == Exit::done && !report.all_targets() ? Exit::skipped : code;
@@ -308,6 +319,8 @@ void add_create(CommandLine& line) {
   verb.flag("--forget", options.forget,
             "then forget by the rules below and prune, in each set that was written; not after a failed run");
   add_keep_rules(verb, options.rules);
+  verb.option("--prometheus", "FILE", options.prometheus,
+              "write a textfile for node_exporter there, after a failed run too");
   verb.flag("-n,--dry-run", options.dry_run, "say what would be backed up");
   add_frame_options(verb, options);
   verb.arguments("GUEST", options.guests, "vservers [all]", false);
@@ -316,7 +329,10 @@ void add_create(CommandLine& line) {
                  "read or one of several targets could not be written, 11 another run holds the set, 130 "
                  "interrupted",
                  "vbackup create --to archive:/backup/vservers"));
-  verb.action([] { return create(options); });
+  verb.action([] {
+    const auto run = [](RunMetrics& metrics) { return create(options, metrics); };
+    return with_metrics(options.dry_run ? "" : options.prometheus, options.to, run);
+  });
 }
 
 }  // namespace vs::backup

@@ -61,6 +61,11 @@ std::vector<CreateReport::Stored> stored_in(const std::vector<std::unique_ptr<Ta
   return stored;
 }
 
+uint64_t CreateReport::failed_targets() const {
+  return targets_left_out +
+         static_cast<uint64_t>(std::count(result.failed_targets.begin(), result.failed_targets.end(), true));
+}
+
 bool CreateReport::all_targets() const {
   return targets_left_out == 0 && result.all_targets() &&
          std::all_of(frozen.begin(), frozen.end(), in_all_targets);
@@ -75,7 +80,6 @@ bool CreateReport::all_stood_still() const {
 Json CreateReport::json() const {
   const auto& c = result.counts;
   const Target::Counts stored = sum_of(targets);
-  const auto failed = std::count(result.failed_targets.begin(), result.failed_targets.end(), true);
   return {{"guests", result.guests},
           {"names", result.names},
           {"inodes", result.inodes},
@@ -92,7 +96,7 @@ Json CreateReport::json() const {
           {"inconsistent", c.inconsistent},
           {"verified", c.verified},
           {"alarms", c.alarms},
-          {"failed_targets", targets_left_out + static_cast<uint64_t>(failed)},
+          {"failed_targets", failed_targets()},
           {"consistency", consistency},
           {"frozen", array_of(frozen)},
           {"forgotten", forgotten},

@@ -23,6 +23,7 @@ struct CreateReport {
   std::string consistency;
   uint64_t forgotten = 0;  // old archives that were removed after the run
 
+  uint64_t failed_targets() const;
   // Of all guests and targets.
   bool all_targets() const;
   // Each guest that runs was frozen, and all of it was stored.

@@ -17,7 +17,7 @@ _vbackup() {
     --consistency) mapfile -t COMPREPLY < <(compgen -W 'auto snapshot frozen live' -- "$cur"); return ;;
     --progress) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$cur"); return ;;
     --to | --state | --target | --store | --scratch) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
-    --config | --from | --single | --exclude-from) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+    --config | --from | --single | --exclude-from | --prometheus) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
     --exclude | --exclude-guest | --exclude-if-present | --include | --as | -j | --jobs | --level | --longest-chain | --verify-sample | --snapshot-reserve | --freeze-budget | --read-data-subset | --keep-*) return ;;
   esac
   if [[ -z $verb ]]; then
@@ -28,7 +28,7 @@ _vbackup() {
   local own=''
   case $verb in
     create) own='--to --init --tree --state --single --exclude --exclude-from --exclude-guest --exclude-caches --exclude-if-present --cross-mounts --no-subvolumes --all --full --longest-chain --level --verify-sample --consistency --snapshot-reserve --freeze-budget
-                 --forget --keep-within --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --most-dead --dry-run' ;;
+                 --forget --keep-within --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --most-dead --prometheus --dry-run' ;;
     init) own='--to' ;;
     list | diff) own='--to --from' ;;
     protect) own='--to --off' ;;
