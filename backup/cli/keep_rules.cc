@@ -92,7 +92,7 @@ ForgottenCounts forget_by_rules(const std::vector<std::string>& sets, const Keep
     } catch (const Error& error) {
       if (error.code() == Exit::interrupted) throw;
       command.context().log.object_failed(
-          fmt::format("archive:{}: old backups are not removed: {}", escaped(dir), error.what()));
+          fmt::format("archive:{}: not all that is old could be removed: {}", escaped(dir), error.what()));
       ++counts.failed_sets;
     }
   return counts;

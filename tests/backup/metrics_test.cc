@@ -80,7 +80,7 @@ TEST_F(MetricsFileTest, AFailedNightIsToldAndTheAgesAreThoseOfWhatIsStored) {
   const std::string good = text();
   EXPECT_THAT(good, HasSubstr("vbackup_last_run_exit_status 0\n"));
   EXPECT_THAT(age_of(good, "alpha"), HasSubstr("} 1"));
-  for (const auto& [name, tree] : host_.trees()) fs::remove_all(tree);
+  for (const auto& [name, tree] : host_.trees()) fs::rename(tree, host_.scratch(name));
   EXPECT_EQ(night().exit_code, 1);
   EXPECT_THAT(text(), HasSubstr("vbackup_last_run_exit_status 1\n"));
   EXPECT_EQ(age_of(text(), "alpha"), age_of(good, "alpha"));
@@ -89,7 +89,7 @@ TEST_F(MetricsFileTest, AFailedNightIsToldAndTheAgesAreThoseOfWhatIsStored) {
 TEST_F(MetricsFileTest, AMissingTreeAndAMissingTargetAreTold) {
   ASSERT_EQ(night().exit_code, 0);
   const std::string before = age_of(text(), "beta");
-  fs::remove_all(host_.tree("beta"));
+  fs::rename(host_.tree("beta"), host_.scratch("beta"));
   host_.let_clock_pass();
   const std::string blocked = host_.scratch("file");
   test::write_file(blocked, "no directory");
