@@ -6,8 +6,8 @@
 
 #include "backup/cli/command.h"
 #include "backup/restore/check.h"
-#include "core/size_text.h"
 #include "core/escape.h"
+#include "core/size_text.h"
 
 namespace vs::backup {
 namespace {
