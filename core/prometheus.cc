@@ -1,5 +1,7 @@
 #include "core/prometheus.h"
 
+#include <fmt/format.h>
+
 #include "core/escape.h"
 
 namespace vs {
@@ -18,6 +20,10 @@ Exposition::Exposition(std::string_view prefix, std::string_view common) : prefi
 void Exposition::metric(std::string_view name, std::string_view help) {
   name_ = prefix_ + std::string(name);
   out_ += fmt::format("# HELP {0} {1}\n# TYPE {0} gauge\n", name_, help);
+}
+
+void Exposition::sample(const std::string& labels, double value) {
+  add(labels, fmt::format("{}", value));
 }
 
 void Exposition::add(const std::string& labels, const std::string& value) {

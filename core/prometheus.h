@@ -2,8 +2,8 @@
 // samples right behind. The format allows one HELP per metric, so what is one metric must come in one go.
 #pragma once
 
-#include <fmt/format.h>
-
+#include <concepts>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -18,12 +18,10 @@ class Exposition {
   explicit Exposition(std::string_view prefix, std::string_view common = {});
 
   void metric(std::string_view name, std::string_view help);
-  template <class Number>
-  void sample(const std::string& labels, Number value) {
-    add(labels, fmt::format("{}", value));
-  }
-  template <class Number>
-  void single(std::string_view name, std::string_view help, Number value) {
+  // As little text as tells the number from all others.
+  void sample(const std::string& labels, double value);
+  void sample(const std::string& labels, std::integral auto value) { add(labels, std::to_string(value)); }
+  void single(std::string_view name, std::string_view help, auto value) {
     metric(name, help);
     sample("", value);
   }

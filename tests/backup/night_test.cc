@@ -90,7 +90,7 @@ TEST_F(NightTest, ASetThatWasLeftOutIsLeftAsItIs) {
   ASSERT_EQ(night().exit_code, 0);
   ASSERT_EQ(night().exit_code, 0);
   fs::rename(other_set() + "/vbackup.set", host_.scratch("id"));
-  std::ofstream(other_set() + "/vbackup.set") << "something else\n";
+  std::ofstream(other_set() + "/vbackup.set") << "vbackup archive set 9\n";  // of a later version
   const RunResult result = night({"--forget", "--keep-last", "1"});
   EXPECT_EQ(result.exit_code, 3) << result.err;
   EXPECT_EQ(archives(host_.set(), "alpha-full"), 1u);
