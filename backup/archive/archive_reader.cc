@@ -5,7 +5,15 @@
 
 #include <cerrno>
 
+#include <algorithm>
+
 namespace vs::backup {
+namespace {
+
+// Given for bytes that nobody will look at.
+char zeros[1 << 20];
+
+}  // namespace
 
 struct EntryStream::Impl {
   ::archive* reader = nullptr;
@@ -14,6 +22,8 @@ struct EntryStream::Impl {
   std::optional<Problem> trouble;
   uint64_t base = 0;
   size_t first_frame = 0, next_frame = 0;
+  uint64_t given = 0;                  // to libarchive
+  std::optional<uint64_t> imagined{};  // zeros are given from now on, until it is so much in all
   std::string shown;
 
   ~Impl() {
@@ -22,6 +32,12 @@ struct EntryStream::Impl {
 
   static la_ssize_t read(::archive* reader, void* self, const void** bytes) {
     auto& impl = *static_cast<Impl*>(self);
+    if (impl.imagined) {
+      const uint64_t size = std::min<uint64_t>(sizeof zeros, *impl.imagined - impl.given);
+      impl.given += size;
+      *bytes = zeros;
+      return static_cast<la_ssize_t>(size);
+    }
     try {
       auto next = impl.source();
       if (!next) {
@@ -34,6 +50,7 @@ struct EntryStream::Impl {
       impl.trouble = Problem{0, error.what()};
       return -1;
     }
+    impl.given += impl.chunk.size();
     *bytes = impl.chunk.data();
     return static_cast<la_ssize_t>(impl.chunk.size());
   }
@@ -112,6 +129,26 @@ Expected<std::optional<StreamEntry>> EntryStream::next() {
   found.uid = static_cast<uint32_t>(archive_entry_uid(entry));
   found.gid = static_cast<uint32_t>(archive_entry_gid(entry));
   return std::optional<StreamEntry>(std::move(found));
+}
+
+Expected<std::vector<EntryStream::Extent>> EntryStream::extents(uint64_t stream_size) {
+  std::vector<Extent> found;
+  for (;;) {
+    const auto next = data();
+    if (!next) return next.error();
+    if (!*next) return found;
+    // libarchive has taken the header and the map of holes when it gives the first data.
+    impl_->imagined = std::max(stream_size, impl_->given);
+    const Extent extent{(*next)->offset, static_cast<uint64_t>(archive_filter_bytes(impl_->reader, 0)),
+                        (*next)->bytes.size()};
+    Extent* last = found.empty() ? nullptr : &found.back();
+    const bool goes_on = last != nullptr && last->offset + last->size == extent.offset &&
+                         last->stored + last->size == extent.stored;
+    if (goes_on)
+      last->size += extent.size;
+    else
+      found.push_back(extent);
+  }
 }
 
 Expected<std::optional<EntryStream::Data>> EntryStream::data() {

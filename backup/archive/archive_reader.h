@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "backup/archive/compressor.h"
 
@@ -43,6 +44,14 @@ class EntryStream {
     std::string_view bytes;
   };
   Expected<std::optional<Data>> data();
+  // Where the bytes of the file that the stream stands at lie: `size` bytes from `offset` on of the file are
+  // `stored` bytes behind the beginning of the stream. In order; what is in none of them is zeros. The source
+  // is asked for the header and the map of holes alone, and the rest of the entry, of a stream of
+  // `stream_size` bytes, is passed without being read; of this stream nothing else can be asked then.
+  struct Extent {
+    uint64_t offset = 0, stored = 0, size = 0;
+  };
+  Expected<std::vector<Extent>> extents(uint64_t stream_size);
   // The frames that were unpacked so far: from the first, up to but without the second.
   std::pair<size_t, size_t> frames_read() const;
 
