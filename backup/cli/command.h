@@ -31,5 +31,6 @@ void add_diff(CommandLine& line);
 void add_protect(CommandLine& line);
 void add_forget(CommandLine& line);
 void add_prune(CommandLine& line);
+void add_mount(CommandLine& line);
 
 }  // namespace vs::backup

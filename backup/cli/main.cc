@@ -23,5 +23,6 @@ int main(int argc, char** argv) {
   add_protect(line);
   add_forget(line);
   add_prune(line);
+  add_mount(line);
   return line.run(argc, argv);
 }

@@ -10,7 +10,7 @@ _vbackup() {
   elif [[ $prev == = && $COMP_CWORD -ge 2 ]]; then prev=${COMP_WORDS[COMP_CWORD - 2]}; fi
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
-      init | create | list | show | dump | restore | check | diff | protect | forget | prune) verb=${COMP_WORDS[i]}; break ;;
+      init | create | list | show | dump | restore | check | diff | protect | forget | prune | mount) verb=${COMP_WORDS[i]}; break ;;
     esac
   done
   case $prev in
@@ -21,9 +21,10 @@ _vbackup() {
     --exclude | --exclude-guest | --exclude-if-present | --include | --as | -j | --jobs | --level | --longest-chain | --verify-sample | --snapshot-reserve | --freeze-budget | --read-data-subset | --keep-*) return ;;
   esac
   if [[ -z $verb ]]; then
-    mapfile -t COMPREPLY < <(compgen -W 'init create list show dump restore check diff protect forget prune --help --version' -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W 'init create list show dump restore check diff protect forget prune mount --help --version' -- "$cur")
     return
   fi
+  if [[ $verb == mount && $cur != -* ]]; then compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return; fi
   [[ $cur == -* ]] || return
   local own=''
   case $verb in
@@ -38,6 +39,7 @@ _vbackup() {
     check) own='--to --from --read-data-subset --rehearse --scratch' ;;
     forget) own='--to --keep-within --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --even-newest --prune --most-dead --dry-run' ;;
     prune) own='--to --most-dead --dry-run' ;;
+    mount) own='--to --from --foreground --allow-other' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$common $own" -- "$cur")
 }

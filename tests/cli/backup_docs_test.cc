@@ -22,7 +22,7 @@ Names options_of_all_verbs() {
 
 TEST(BackupDocsTest, HelpOfEveryVerbEndsWithExitCodesAndAnExample) {
   ASSERT_THAT(verbs(), IsSupersetOf({"init", "create", "list", "show", "restore", "check", "diff", "forget",
-                                     "prune"}));
+                                     "prune", "mount"}));
   for (const auto& verb : verbs()) {
     const std::string help = help_of("vbackup " + verb);
     EXPECT_THAT(help, HasSubstr("Exit codes: 0")) << verb;

@@ -51,6 +51,7 @@ const std::vector<Layer> kLayers = {
     {"backup/archive", {"core/", "backup/source"}},
     {"backup", {"core/", "backup/source", "backup/archive"}},
     {"backup/restore", {"core/", "backup", "backup/source", "backup/archive"}},
+    {"backup/mount", {"core/", "backup/source", "backup/archive", "backup/restore"}},
     {"backup/cli", {"core/", "backup/"}},
 
     {"isolation/confine", {"core/"}},
@@ -89,6 +90,7 @@ const std::vector<ThirdParty> kThirdParty = {
     {"ext2fs/", {"core/store/inode_flags.cc"}},
     {"archive", {"backup/archive/archive_reader.cc"}},
     {"zstd.h", {"backup/archive/compressor.cc"}},
+    {"fuse", {"backup/mount/fuse_session.cc"}},
     // Used widely, but not by headers: who includes ours does not get theirs.
     {"tbb/", {".cc"}},
     {"nlohmann/json_fwd.hpp", {".cc", ".h"}},  // declarations only
