@@ -47,6 +47,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const uint64_t offset : {uint64_t{0}, uint64_t{512}, ~uint64_t{0}}) (void)(*file)->frame_of(offset);
     EntryStream stream(*file, 0);
     read_entries(stream);
+    EntryStream mapped(*file, 0);
+    if (const auto entry = mapped.next(); entry && *entry) (void)mapped.extents((*file)->content_size());
   }
   ::unlink(path.c_str());
   return 0;
