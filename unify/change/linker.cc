@@ -262,7 +262,8 @@ std::vector<Linker::NextName> Linker::next_names(std::vector<SwappedDuplicate>& 
     SwappedDuplicate& one = checked[duplicate];
     const bool same_guest = next.empty() || &guest(one.names[0].row) == &guest(next[0].name->row);
     if (!same_guest) return next;
-    if (name == 0 && !one.refused && !unchanged_so_far(one)) one.refused = changed();
+    if (name == 0 && !one.refused && !unchanged_so_far(one))
+      one.refused = one.lease.unbroken() ? changed() : Problem{EAGAIN, ""};  // somebody begins to write
     for (; name < one.names.size() && !one.refused; ++name) {
       if (next.size() == kNamesInWindow) return next;
       NextName add{&one, &one.names[name], {}, {}};
