@@ -45,7 +45,7 @@ void write_at(const std::string& path, off_t at, const std::string& bytes) {
 
 // A backup that is held in the middle of the file while its first bytes change.
 RunResult create_with_a_change_in_the_middle(const BackupHost& host) {
-  Command line = host.command("create", {"--state", host.scratch("state"), "--json"});
+  Command line = host.command("create", {"--init", "--state", host.scratch("state"), "--json"});
   for (const auto& [name, path] : host.trees()) line.insert(line.end(), {"--tree", name + "=" + path});
   Process backup(line);
   while (backup.running() && parts_size(host.set()) < kSize / 20) std::this_thread::sleep_for(1ms);
