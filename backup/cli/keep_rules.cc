@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "backup/cli/named_archive.h"
 #include "core/escape.h"
 
 namespace vs::backup {
@@ -67,8 +68,7 @@ namespace {
 
 uint64_t forget_in(const std::string& dir, const KeepRules& rules, Command& command) {
   ArchiveSet set(dir);
-  const HostLock lock = set.lock();
-  set.reload();  // with the lock: what it says is what there is
+  const auto lock = lock_to_change(set, false);
   const auto verdicts = verdicts_of(set, rules.retention());
   uint64_t removed = 0;
   for (const auto& verdict : verdicts) {
