@@ -11,8 +11,8 @@
 
 #include "core/escape.h"
 #include "core/hex.h"
-#include "core/store/project.h"
 #include "core/store/reseal.h"
+#include "unify/change/master_maker.h"
 #include "unify/change/names_of_masters.h"
 #include "unify/scan/scanner.h"
 
@@ -50,11 +50,7 @@ std::vector<Finding> check_master(const OpenedPool& pool, const MasterRecord& re
     findings.push_back(
         {"class", record.name,
          "size, owner, mode, modification time or extended attributes are not those it was made with"});
-  // A master is made in the staging directory, and has of it what that hands down.
-  const InodeMarks made{marks_of(pool.store()->staging_fd()).flags,
-                        inherited_project(pool.store()->staging_fd())};
-  if (const InodeMarks now = marks_of(fd->get());
-      (now.flags & ~made.flags) != 0 || now.project != made.project)
+  if (const InodeMarks now = marks_of(fd->get()); !(now == marks_as_made(*pool.store(), fd->get())))
     findings.push_back({"flags", record.name,
                         fmt::format("inode flags {:#x} (chattr) or project {} are not those it was made with",
                                     now.flags, now.project)});

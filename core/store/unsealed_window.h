@@ -52,6 +52,8 @@ struct SharedFile {
   std::vector<Xattr> xattrs;  // all that it has
   // Reads the file: is the content what it was? Called only if the lease was broken. Empty: nobody knows.
   std::function<bool()> same_content;
+  // None: those that it has when its window opens, which nobody can change of a sealed file.
+  std::optional<InodeMarks> marks = std::nullopt;
 };
 
 // With the class that it has now. `fd` is of a sealed file, so that this cannot change meanwhile.
@@ -72,7 +74,12 @@ class UnsealedWindow {
   // over already (with all files of a batch), or is recovery, whose journal stays until all is sealed. `log`:
   // nullptr to be silent, for who asks trouble() instead.
   UnsealedWindow(const Guard& guard, SharedFile file, SealKeeper* keeper, WindowCounts& counts, Log* log)
-      : guard_(guard), file_(std::move(file)), keeper_(keeper), counts_(counts), log_(log) {}
+      : guard_(guard),
+        file_(std::move(file)),
+        keeper_(keeper),
+        counts_(counts),
+        log_(log),
+        marks_(file_.marks) {}
   ~UnsealedWindow();
   UnsealedWindow(const UnsealedWindow&) = delete;
   UnsealedWindow& operator=(const UnsealedWindow&) = delete;
@@ -110,7 +117,7 @@ class UnsealedWindow {
   Log* const log_;
   Lease lease_;
   std::chrono::steady_clock::time_point leased_at_, unsealed_at_;
-  std::optional<InodeMarks> marks_;  // from before the seal came off
+  std::optional<InodeMarks> marks_;  // as given, or from before the seal came off
   bool unsealed_ = false;
   bool told_of_class_ = false, told_of_lease_ = false;
   Verdict verdict_ = Verdict::intact;

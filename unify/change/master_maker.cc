@@ -11,6 +11,7 @@
 #include "core/escape.h"
 #include "core/full_read.h"
 #include "core/store/guard.h"
+#include "core/store/project.h"
 #include "unify/plan/candidate_key.h"
 
 namespace vs::unify {
@@ -224,6 +225,11 @@ SharedFile shared_file(const OpenMaster& master) {
     return digests && digests->sha256 == master.record.sha256;
   };
   return {master.fd.get(), master.shown, master.record.file_class, master.record.xattrs, same_content};
+}
+
+InodeMarks marks_as_made(const Store& store, int fd) {
+  const int staging = store.staging_fd();
+  return {marks_of(fd).flags & marks_of(staging).flags, inherited_project(staging)};
 }
 
 Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const MasterRecord& record) {

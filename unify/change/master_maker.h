@@ -53,6 +53,10 @@ Expected<OpenMaster> open_recorded(const Store& store, const MasterRecord& recor
 // For its window: what it must be when that is over. `master` must stay where it is as long as this is used.
 SharedFile shared_file(const OpenMaster& master);
 
+// What of the inode flags and the project of this master is right: it was made in the staging directory, and
+// has of it what that hands down.
+InodeMarks marks_as_made(const Store& store, int fd);
+
 // An existing master that is what its record says, and sealed. A retired one may have another class: it is
 // opened to take its names away.
 Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const MasterRecord& record);

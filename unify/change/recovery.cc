@@ -77,8 +77,10 @@ class Recovery {
       context_.log.object_failed(sealed.error().message);
     ++result_.sealed;
     const bool intact = content_intact(master);
-    // With the class as it was recorded: close() puts it back if a guest changed it.
-    UnsealedWindow window(guard_, shared_file(master), nullptr, counts_, &context_.log);
+    // As it was recorded and made: close() puts back what a guest changed before the run died.
+    SharedFile as_made = shared_file(master);
+    as_made.marks = marks_as_made(store_, master.fd.get());
+    UnsealedWindow window(guard_, std::move(as_made), nullptr, counts_, &context_.log);
     if (!open_patiently(window, master.shown)) {
       ++result_.unfinished;
       return false;

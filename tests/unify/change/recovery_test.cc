@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/store/inode_flags.h"
+#include "core/store/reseal.h"
 #include "tests/support/skip.h"
 #include "tests/unify/fixture.h"
 #include "unify/change/release.h"
@@ -271,6 +273,19 @@ TEST_F(RecoveryTest, PutsTheClassOfAMasterBack) {
   recover();
   EXPECT_TRUE(linked(0) && linked(2));
   EXPECT_EQ(unit::lstat_of(master()).st_mode & 07777, 0644u);
+  expect_tidy();
+}
+
+// The flags that it has when recovery comes are not those that it was made with.
+TEST_F(RecoveryTest, PutsTheFlagsOfAMasterBack) {
+  intend();
+  link_all();
+  const UniqueFd fd(::open(master().c_str(), O_RDONLY | O_CLOEXEC));
+  const InodeMarks before = marks_of(fd.get());
+  ok_or_throw(change_inode_flags(fd.get(), FS_NODUMP_FL, true, master()));
+  recover();
+  EXPECT_TRUE(linked(0) && linked(2));
+  EXPECT_EQ(marks_of(fd.get()), before);
   expect_tidy();
 }
 
