@@ -137,7 +137,8 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
 
   ReadInodes read(host, known.details);
   std::vector<bool> gone(host.inodes.size());
-  const RunView run{host, known.details, read, gone, result.stamp, options.consistency, context.log};
+  const RunView run{
+      host, known.details, read, gone, result.stamp, options.consistency, options.host_files, context.log};
   Learner learner(index.get(), options.moment_ns, context.log);
   try {
     const auto learn = [&](std::vector<InodeIndex::Learned>&& some) { learner.add(std::move(some)); };

@@ -39,6 +39,7 @@ struct CreateOptions {
   std::vector<uint64_t> filesystems;  // see WalkOptions
   int64_t moment_ns =
       0;  // of the snapshot that the guests' roots are in; 0: what is read is what is there now
+  HostFiles host_files;  // of the guests, to be stored with them
   // must_hold() throws if what was read is worth nothing any more, so that it gets no name: called before the
   // pool archive and before each guest's is finished. was_read(guest): all of this guest was read; its
   // archive is finished when this returns, and abandoned with the whole run if it throws.

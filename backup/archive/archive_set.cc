@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <ctime>
 
+#include "backup/archive/host_tree.h"
 #include "backup/archive/readme_text.h"
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
@@ -87,6 +88,11 @@ std::string archive_name(const CatalogHeader& header) {
 
 Problem no_state(const std::string& path, const std::string& guest, const StampLimit& limit) {
   return {ENOENT, path + ": no backup of " + escaped(guest) + (limit ? " at or before " + *limit : "")};
+}
+
+Problem no_host_files(const std::string& tree, const std::string& stamp) {
+  return {ENOENT,
+          fmt::format("{}@{}: no files of the host are stored with it", escaped(guest_of_tree(tree)), stamp)};
 }
 
 void drop_unreachable(std::map<std::string, std::string>& dirs) {
@@ -276,7 +282,7 @@ Problem ArchiveSet::not_whole(const Archive& archive, const Problem& why) const 
 }
 
 Expected<std::vector<Archive>> ArchiveSet::chain(const std::string& guest, const StampLimit& limit) const {
-  const auto all = history(guest);
+  const auto all = history(guest_of_tree(guest));
   const auto last = std::find_if(all.rbegin(), all.rend(), [&](const Archive& archive) {
     return !limit || archive.header.stamp <= *limit;
   });
@@ -324,7 +330,9 @@ Expected<GuestState> ArchiveSet::state(const std::string& guest, const StampLimi
     wanted = one->header.previous_digest;
     if (it == state.chain.rbegin()) state.newest_digest = one->digest;
     state.dirs.merge(one->dirs[guest]);
+    if (is_host_tree(guest)) break;  // each archive has all of it
   }
+  if (is_host_tree(guest) && state.dirs.empty()) return no_host_files(guest, state.stamp);
   drop_unreachable(state.dirs);
   return state;
 }

@@ -72,6 +72,7 @@ class ArchiveSet {
   // Those that this one of them builds on and itself, each the one before by its number and stamp; state()
   // compares the digests too. ENODATA: what is lost.
   Expected<std::vector<Archive>> chain_to(const Archive& last) const;
+  // Of a guest, or of what the host has for it (host_tree.h); ENOENT too where there is nothing of that.
   Expected<GuestState> state(const std::string& guest, const StampLimit& limit) const;
   Expected<Catalog> catalog(
       const Archive& archive) const;  // from beside it or, where that is lost, from within
@@ -93,6 +94,7 @@ class ArchiveSet {
 std::string archive_name(const CatalogHeader& header);
 // That a guest has no state within the limit.
 Problem no_state(const std::string& path, const std::string& guest, const StampLimit& limit);
+Problem no_host_files(const std::string& tree, const std::string& stamp);
 std::string stamp_of(int64_t ns);  // or of a file's time (file_time.h)
 int64_t now_ns();
 

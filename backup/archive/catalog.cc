@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backup/archive/compressor.h"
+#include "backup/archive/host_tree.h"
 #include "core/durable/record_log.h"
 #include "core/escape.h"
 
@@ -171,7 +172,7 @@ Result read_records(FieldReader& in, Catalog& catalog, const std::string& object
     if (tag == kEndTag) break;
     if (tag == kGuestTag) {
       const std::string guest(in.string());
-      if (!can_name_a_vserver(guest))
+      if (!can_name_a_vserver(is_host_tree(guest) ? guest_of_tree(guest) : guest))
         return Problem{0, object + ": '" + escaped(guest) + "' cannot name a vserver"};
       dirs = &catalog.dirs[guest];
       continue;

@@ -26,6 +26,9 @@ zstd restore them on any machine. As root:
 With bsdtar instead of GNU tar: bsdtar --numeric-owner -xpf FILE for each, in the same order. It does not
 delete what an incremental says was deleted.
 
+.host.NAME/ has the files of the host that belong to a guest (its configuration), by their paths. They are not
+needed to have the tree; read them before you copy one to its place.
+
 A single archive (vbackup create --single FILE) is restored by one such command.
 
 What these tools cannot give back, and "vbackup restore" can: inode flags (immutable, append-only, nodump),

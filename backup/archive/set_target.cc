@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "backup/archive/guest_changes.h"
+#include "backup/archive/host_entries.h"
 #include "core/escape.h"
 
 namespace vs::backup {
@@ -143,6 +144,7 @@ void SetTarget::end_guest(uint32_t guest) {
   catalog.header = archive->header;
   record_guest({*run_, *members_, *stored_, guest, archive->header.number, archive->changes.previous()},
                catalog.dirs[run_->host.guests[guest].name], catalog.header);
+  store_host_files(*run_, guest, archive->header.number, options_.level, archive->writer, catalog);
   if (const auto finished = archive->writer.finish(catalog))
     ++stored_->counts.archives;
   else

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "backup/archive/host_entries.h"
 #include "core/escape.h"
 
 namespace vs::backup {
@@ -67,6 +68,7 @@ void SingleTarget::end_guest(uint32_t guest) {
   static const Dirs kNothing;
   record_guest({*run_, *members_, *stored_, guest, 0, kNothing}, catalog_.dirs[run_->host.guests[guest].name],
                catalog_.header);
+  store_host_files(*run_, guest, 0, level_, *writer_, catalog_);
 }
 
 void SingleTarget::finish() {

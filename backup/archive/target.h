@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "backup/archive/catalog.h"
+#include "backup/source/host_files.h"
 #include "backup/source/inode_details.h"
 #include "backup/source/opened_inode.h"
 #include "backup/source/read_inodes.h"
@@ -110,6 +111,7 @@ struct RunView {
   const std::vector<bool>& gone;  // by inode, the planner's: what it need not plan any more
   const std::string& stamp;
   const std::string& consistency;
+  const HostFiles& host_files;
   Log& log;
 };
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "backup/archive/host_tree.h"
 #include "backup/cli/command.h"
 #include "backup/restore/check.h"
 #include "core/escape.h"
@@ -69,7 +70,7 @@ void check_one(const std::string& path, const CheckFlags& options, Command& comm
   const DataPart part = options.subset.empty() ? DataPart() : DataPart(options.subset);
   StoredBackups backups(path);
   for (const auto& text : options.guests)
-    if (const Selection selection = backups.parse(text); selection.guest != text)
+    if (const Selection selection = backups.parse(text); selection.guest != text || is_host_tree(text))
       throw Error("check takes NAME, and reads all states of it", Exit::usage);
   ArchiveSet* const set = backups.set();
   if (set == nullptr && (!options.guests.empty() || !options.subset.empty()))

@@ -256,6 +256,7 @@ Exit create(CreateFlags& options, RunMetrics& metrics) {
   std::vector<std::pair<std::string, std::string>> trees;
   for (const auto& guest : guests) trees.emplace_back(guest.name, guest.root.path());
   for (const auto& line : sweep_snapshots()) context.log.warning(line);
+  create.host_files = find_host_files(guests, {}, context.log);
   Snapshots snapshots;
   read_snapshots(options, guests, snapshots, create, context);
   CreateReport report;

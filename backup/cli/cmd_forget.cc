@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "backup/archive/host_tree.h"
 #include "backup/cli/command.h"
 #include "backup/cli/keep_rules.h"
 #include "backup/cli/named_archive.h"
@@ -50,7 +51,8 @@ std::vector<Verdict> decide(const ForgetFlags& options, const ArchiveSet& set, c
   std::vector<std::string> guests;
   for (const auto& text : options.guests) {
     const Selection selection = backups.parse(text);
-    if (!selection.path.empty()) throw Error("forget takes NAME or NAME@TIME, not a path", Exit::usage);
+    if (!selection.path.empty() || is_host_tree(selection.guest))
+      throw Error("forget takes NAME or NAME@TIME, not a path", Exit::usage);
     if (!selection.time) {
       guests.push_back(selection.guest);
       continue;

@@ -47,10 +47,11 @@ bool print_archive(Command& command, const ArchiveSet& set, const Archive& archi
 // A single archive has each of its vservers as of one time.
 Exit list_single(Command& command, const StoredBackups& backups) {
   const auto [catalog, file] = backups.single();
-  for (const auto& [guest, dirs] : catalog->dirs) {
+  const auto guests = backups.guests();
+  for (const auto& guest : guests) {
     uint64_t names = 0;
     std::vector<Entry> entries;
-    for (const auto& [path, bytes] : dirs)
+    for (const auto& [path, bytes] : catalog->dirs.at(guest))
       if (decode_dir(bytes, entries)) names += entries.size() - 1;
     const CatalogHeader& h = catalog->header;
     command.print(fmt::format("{:<24} {}  {:<5} {:>9} names  {}", escaped(guest), h.stamp, h.kind, names,
@@ -64,7 +65,7 @@ Exit list_single(Command& command, const StoredBackups& backups) {
                   {"file", file->path()}});
   }
   return command.finish("list", {{"archives", 1}, {"bytes_packed", file->file_size()}},
-                        fmt::format("{} vservers ({})", catalog->dirs.size(), size_text(file->file_size())));
+                        fmt::format("{} vservers ({})", guests.size(), size_text(file->file_size())));
 }
 
 Exit list(ListFlags& options) {

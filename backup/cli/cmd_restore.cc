@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "backup/archive/host_tree.h"
 #include "backup/cli/command.h"
 #include "backup/restore/restore.h"
 #include "core/escape.h"
@@ -64,9 +65,10 @@ Exit run_restore(RestoreFlags& options) {
   if (options.target.empty())
     throw Error("where to? --target DIR; a vserver is restored to DIR/NAME", Exit::usage);
   StoredBackups backups(source_of(options));
-  const std::vector<Selection> selections = chosen(options, backups, command.context().log);
+  std::vector<Selection> selections = chosen(options, backups, command.context().log);
   for (const auto& one : selections)
     command.say_state(one.guest, value_or_throw(backups.stamp(one.guest, one.limit()), Exit::usage));
+  if (options.include.empty()) selections = with_host_trees(backups, std::move(selections));
   for (const auto& problem : backups.problems()) command.context().log.warning(problem);
   const PathGlobs include(options.include), exclude(options.exclude);
   RestoreOptions restore_options;
@@ -86,13 +88,17 @@ Exit run_restore(RestoreFlags& options) {
   for (const auto& glob : exclude.unused())
     command.context().log.warning("--exclude " + escaped(glob) + " fits nothing");
   const std::string text = fmt::format(
-      "{} vservers{}: {} directories, {} files ({}), {} links, {} special files{}{}", counts.guests,
+      "{} vservers{}: {} directories, {} files ({}), {} links, {} special files{}{}{}", counts.guests,
       options.dry_run ? " would be restored" : "", counts.directories, counts.files, size_text(counts.bytes),
       counts.links, counts.specials,
       counts.linked_live != 0 ? fmt::format("; {} names linked to live masters", counts.linked_live) : "",
+      counts.host_trees != 0 ? fmt::format("\nfiles of the host for {} vservers: in {}/{}", counts.host_trees,
+                                           escaped(options.target), host_tree_of("NAME"))
+                             : "",
       counts.damaged != 0 ? fmt::format("\n{} files not restored: see above", counts.damaged) : "");
   return command.finish("restore",
                         {{"guests", counts.guests},
+                         {"host_trees", counts.host_trees},
                          {"directories", counts.directories},
                          {"files", counts.files},
                          {"bytes", counts.bytes},

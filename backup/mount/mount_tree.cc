@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "backup/archive/host_tree.h"
 #include "backup/archive/stored_objects.h"
 #include "backup/mount/node_attributes.h"
 #include "core/escape.h"
@@ -61,7 +62,7 @@ Expected<Node> MountTree::node_above(const Meaning& meaning) {
 Expected<Node> MountTree::lookup_above(const Meaning& meaning, const std::string& name) {
   if (meaning.kind == Kind::root) {
     const auto guests = stored_.guests();
-    if (std::find(guests.begin(), guests.end(), name) == guests.end()) return not_there();
+    if (std::find(guests.begin(), guests.end(), guest_of_tree(name)) == guests.end()) return not_there();
     return node(numbers_.of_guest(name));
   }
   if (name == kLatest) return node(numbers_.of_latest(meaning.guest));

@@ -1,5 +1,8 @@
 // What a mount shows: GUEST/STAMP/tree, and GUEST/latest, a link to the newest. It knows nothing of FUSE.
 //
+// Beside GUEST there is .host.GUEST (archive/host_tree.h), which is found by its name and not listed. It has
+// the same STAMPs; where nothing of the host is stored, an empty directory.
+//
 // A state is loaded when something of it is first asked for, and a few are kept. One that cannot be restored,
 // because an archive of its chain is lost or is another one, has its name, and all else of it is EIO.
 //

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 
+#include "backup/archive/host_tree.h"
 #include "core/escape.h"
 
 namespace vs::backup {
@@ -15,6 +16,18 @@ using namespace std::chrono_literals;
 constexpr auto kBetweenLooks = 2s;
 // Descriptors: a chain has 31 archives, and a process 1,024 descriptors where nobody raised that.
 constexpr size_t kOpenArchives = 128;
+
+// No file of the host is stored with it: an empty directory.
+GuestState nothing_of_host(const std::string& tree, const std::string& stamp) {
+  Entry directory;
+  directory.type = 'd';
+  directory.mode = 0700;
+  GuestState state;
+  state.guest = tree;
+  state.stamp = stamp;
+  append_entry(state.dirs[""], directory);
+  return state;
+}
 
 timespec change_time(const std::string& path) {
   struct ::stat stat {};
@@ -60,8 +73,8 @@ std::vector<std::string> StoredNow::stamps(const std::string& guest) {
   const auto backups = now();
   std::vector<std::string> stamps;
   if (const ArchiveSet* set = backups->set()) {
-    for (const auto& archive : set->history(guest)) stamps.push_back(archive.header.stamp);
-  } else if (const auto stamp = backups->stamp(guest, kNewest)) {
+    for (const auto& archive : set->history(guest_of_tree(guest))) stamps.push_back(archive.header.stamp);
+  } else if (const auto stamp = backups->stamp(guest_of_tree(guest), kNewest)) {
     stamps.push_back(*stamp);
   }
   return stamps;
@@ -73,6 +86,9 @@ std::vector<std::string> StoredNow::problems() {
 
 Expected<GuestState> StoredNow::state(const std::string& guest, const std::string& stamp) {
   auto state = now()->state(guest, stamp);
+  if (!state && state.error().code == ENOENT && is_host_tree(guest) &&
+      now()->stamp(guest_of_tree(guest), stamp))
+    return nothing_of_host(guest, stamp);
   if (state && state->stamp != stamp)
     return Problem{ENOENT, fmt::format("{}: the backup {}@{} is gone", path_, escaped(guest), stamp)};
   return state;

@@ -123,9 +123,10 @@ CheckCounts rehearse(StoredBackups& backups, const std::vector<std::string>& gue
   for (const auto& guest : guests) selections.push_back({guest, std::nullopt, ""});
   RestoreOptions options;
   options.target = scratch_path;
+  selections = with_host_trees(backups, std::move(selections));
   const RestoreCounts restored = restore(backups, selections, options, context);
   Rehearsal rehearsal(backups, scratch_path, findings);
-  for (const auto& guest : guests) rehearsal.guest(guest);
+  for (const auto& selection : selections) rehearsal.guest(selection.guest);
   CheckCounts counts;
   counts.files = restored.files;
   counts.bytes = restored.bytes;

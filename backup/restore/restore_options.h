@@ -21,8 +21,8 @@ struct RestoreOptions {
 };
 
 struct RestoreCounts {
-  uint64_t guests = 0, directories = 0, files = 0, links = 0, specials = 0, bytes = 0, linked_live = 0,
-           damaged = 0;
+  uint64_t guests = 0, host_trees = 0, directories = 0, files = 0, links = 0, specials = 0, bytes = 0,
+           linked_live = 0, damaged = 0;
 };
 
 }  // namespace vs::backup

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "backup/archive/host_tree.h"
 #include "backup/restore/remove_below.h"
 #include "backup/source/inode_details.h"
 #include "core/durable/durable_file.h"
@@ -28,7 +29,7 @@ std::vector<std::string> guests_in(int dir, const std::string& shown) {
   DirReader reader;
   reader.start(fd.get(), shown);
   for (DirEntry entry; reader.next(entry);)
-    if (!entry.name.starts_with('.')) names.emplace_back(entry.name);
+    if (!entry.name.starts_with('.') || is_host_tree(entry.name)) names.emplace_back(entry.name);
   return names;
 }
 

@@ -12,7 +12,7 @@
 // nothing was sealed there yet. Names of vunify's masters (--link-live) are sealed and stay; the same command
 // takes them over, another one is refused. Killed after 3, the same command goes on with 4, each step of
 // which may be done twice; another one is refused, for what is there is complete, and part of it may be in
-// place. (Names of vservers never begin with a dot.)
+// place. (Names of vservers never begin with a dot, those of what the host has for them with ".host.".)
 #pragma once
 
 #include <memory>

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "backup/archive/host_tree.h"
 #include "backup/restore/restore_work.h"
 #include "core/escape.h"
 
@@ -76,9 +77,10 @@ void Planner::collect(const Selection& selection) {
                                 escaped(selection.name()));
   if (const auto found = find_entry(state, backups_.pool(), selection.path); !found)
     throw Error(found.error().message, Exit::usage);
-  ++plan_.counts.guests;
+  ++(is_host_tree(selection.guest) ? plan_.counts.host_trees : plan_.counts.guests);
   Groups groups;
-  WantedPaths wanted(options_);
+  static const RestoreOptions kAll;
+  WantedPaths wanted(selection.added ? kAll : options_);
   for (const auto& [path, bytes] : state.dirs)
     collect_directory(state, selection, path, bytes, wanted, groups);
 }

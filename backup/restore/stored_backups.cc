@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 
+#include "backup/archive/host_tree.h"
 #include "core/escape.h"
 
 namespace vs::backup {
@@ -31,17 +33,21 @@ StoredBackups::StoredBackups(const std::string& path) : path_(path) {
 std::vector<std::string> StoredBackups::guests() const {
   if (set_) return set_->guests();
   std::vector<std::string> names;
-  for (const auto& [guest, dirs] : single_->dirs) names.push_back(guest);
+  for (const auto& [tree, dirs] : single_->dirs)
+    if (!is_host_tree(tree)) names.push_back(tree);
   return names;
 }
 
 Selection StoredBackups::parse(const std::string& text) const {
   Selection selection;
   // A name may itself have an '@': the longest that fits.
-  for (const auto& name : guests())
-    if (text.starts_with(name) && name.size() > selection.guest.size() &&
-        (text.size() == name.size() || text[name.size()] == '@' || text[name.size()] == ':'))
-      selection.guest = name;
+  const auto fits = [&](const std::string& name) {
+    return text.starts_with(name) && name.size() > selection.guest.size() &&
+           (text.size() == name.size() || text[name.size()] == '@' || text[name.size()] == ':');
+  };
+  for (const auto& guest : guests())
+    for (const auto& name : {guest, host_tree_of(guest)})
+      if (fits(name)) selection.guest = name;
   if (selection.guest.empty())
     throw Error(
         escaped(path_) + " has no backup of '" + escaped(text.substr(0, text.find_first_of("@:"))) + "'",
@@ -66,6 +72,7 @@ Expected<std::string> StoredBackups::stamp(const std::string& guest, const Stamp
   if (single_->dirs.contains(guest) && (!limit || single_->header.stamp <= *limit)) {
     return single_->header.stamp;
   }
+  if (is_host_tree(guest)) return no_host_files(guest, single_->header.stamp);
   return no_state(path_, guest, limit);
 }
 
@@ -111,6 +118,20 @@ Expected<std::shared_ptr<FramedFile>> StoredBackups::pool_archive(const Entry& m
 std::pair<const Catalog*, std::shared_ptr<FramedFile>> StoredBackups::single() const {
   if (!single_) return {nullptr, nullptr};
   return {&*single_, *open_.at("")};
+}
+
+std::vector<Selection> with_host_trees(StoredBackups& backups, std::vector<Selection> selections) {
+  std::vector<Selection> found;
+  for (const auto& one : selections) {
+    if (!one.path.empty() || is_host_tree(one.guest)) continue;
+    Selection host{host_tree_of(one.guest), one.time, "", std::nullopt, true};
+    if (one.as) host.as = host_tree_of(*one.as);
+    const bool named = std::any_of(selections.begin(), selections.end(),
+                                   [&](const Selection& other) { return other.name() == host.name(); });
+    if (!named && backups.state(host.guest, host.limit())) found.push_back(std::move(host));
+  }
+  selections.insert(selections.end(), found.begin(), found.end());
+  return selections;
 }
 
 std::vector<std::string> StoredBackups::problems() const {

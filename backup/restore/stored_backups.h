@@ -19,6 +19,7 @@ struct Selection {
   std::optional<StateTime> time;
   std::string path;                              // without slashes at either end
   std::optional<std::string> as = std::nullopt;  // the name that it is restored under, if it is another
+  bool added = false;  // by with_host_trees(): the paths that are asked for are those of the vserver's tree
   StampLimit limit() const { return time ? time->limit() : kNewest; }
   const std::string& name() const { return as ? *as : guest; }
 };
@@ -30,7 +31,8 @@ class StoredBackups {
 
   std::vector<std::string> guests() const;
   Selection parse(const std::string& text) const;  // throws Error(Exit::usage): unknown guest, malformed
-  // The newest state within the limit, and only its own stamp, which is cheap.
+  // The newest state within the limit, and only its own stamp, which is cheap. Also of what the host has for
+  // a guest (host_tree.h), which guests() does not name, and parse() knows.
   Expected<GuestState> state(const std::string& guest, const StampLimit& limit);
   Expected<std::string> stamp(const std::string& guest, const StampLimit& limit) const;
   const std::map<uint64_t, Entry>& pool();
@@ -49,6 +51,9 @@ class StoredBackups {
   std::optional<std::map<uint64_t, Entry>> pool_;
   std::map<std::string, Expected<std::shared_ptr<FramedFile>>> open_;
 };
+
+// To whole guests that are selected, what the host had for them then, as far as it is stored.
+std::vector<Selection> with_host_trees(StoredBackups& backups, std::vector<Selection> selections);
 
 // What a name is a name of. ENODATA: it is lost, or is another file now.
 Expected<Entry> member_of(const Entry& name, const std::map<uint64_t, Entry>& pool);

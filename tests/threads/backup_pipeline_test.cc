@@ -108,7 +108,8 @@ class BackupPipelineTest : public testing::Test {
     const std::string stamp = "20260102T030405Z", consistency = "live";
     ReadInodes read(host, known);
     std::vector<bool> gone(host.inodes.size());
-    const RunView view{host, known, read, gone, stamp, consistency, log_};
+    const HostFiles host_files;
+    const RunView view{host, known, read, gone, stamp, consistency, host_files, log_};
     SetTarget set(scratch_ / (name + ".set"), ArchiveOptions{.init = true});
     SingleTarget single(scratch_ / name, 1);
     const std::vector<Target*> targets{&set, &single};

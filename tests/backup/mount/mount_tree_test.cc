@@ -13,6 +13,7 @@
 namespace vs::test {
 namespace {
 
+namespace fs = std::filesystem;
 using backup::MountTree;
 using backup::NodeNumbers;
 using testing::HasSubstr;
@@ -56,6 +57,27 @@ TEST_F(MountTreeTest, NumbersMeanTheSameWhenAStateIsLoadedAgain) {
   EXPECT_EQ(std::set<uint64_t>(numbers.begin(), numbers.end()).size(), stamps.size());
   for (size_t i = 0; i < stamps.size(); ++i)
     EXPECT_EQ(content(tree, numbers[i]), "night " + std::to_string(i));
+}
+
+// What the host has for a vserver is found by its name, and not listed.
+TEST_F(MountTreeTest, FilesOfTheHostStandBesideTheTree) {
+  const std::string settings = host_.tree("alpha") + ".nspawn";
+  const std::string without = night(0);
+  write_file(settings, "settings");
+  const std::string with = night(1);
+  MountTree tree(host_.set());
+  std::vector<std::string> path{".host.alpha", with};
+  for (const auto& part : fs::path(settings).relative_path()) path.push_back(part);
+  EXPECT_EQ(content(tree, number_of(tree, path)), "settings");
+  const auto empty = tree.list(number_of(tree, {".host.alpha", without}));
+  ASSERT_TRUE(empty) << empty.error().message;
+  EXPECT_EQ((*empty)->size(), 2u);
+  const auto root = tree.list(NodeNumbers::kRoot);
+  ASSERT_TRUE(root);
+  for (const auto& one : **root) EXPECT_NE(one.name, ".host.alpha");
+  const auto nobody = tree.lookup(NodeNumbers::kRoot, ".host.nobody");
+  ASSERT_FALSE(nobody);
+  EXPECT_EQ(nobody.error().code, ENOENT);
 }
 
 TEST_F(MountTreeTest, WhatIsNotThereIsToldWithoutAWord) {
