@@ -22,6 +22,7 @@ struct TypedNumber {
 
   constexpr TypedNumber() = default;
   constexpr explicit TypedNumber(size_t number) : value(static_cast<uint32_t>(number)) {}
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 looks at the comparison with 0 of the compiler
   constexpr auto operator<=>(const TypedNumber&) const = default;
 
   constexpr TypedNumber& operator++() {

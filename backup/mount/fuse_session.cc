@@ -61,11 +61,13 @@ void hold(fuse_req_t request, fuse_file_info* info, const std::shared_ptr<Held>&
   auto own = std::make_unique<std::shared_ptr<Held>>(held);
   info->fh = reinterpret_cast<uint64_t>(own.get());
   // Who was interrupted meanwhile does not release it.
-  if (fuse_reply_open(request, info) == 0) own.release();
+  if (fuse_reply_open(request, info) == 0) static_cast<void>(own.release());
 }
 
 template <class Held>
 std::shared_ptr<Held>* held_by(const fuse_file_info* info) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): FUSE keeps a number for us, which is what hold() made of the
+  // pointer
   return reinterpret_cast<std::shared_ptr<Held>*>(info->fh);
 }
 
