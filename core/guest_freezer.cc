@@ -213,6 +213,10 @@ class CgroupFreezer : public GuestFreezer {
   CgroupFreezer() : mount_(cgroup2_mount()) {
     if (mount_.empty()) throw Error("no cgroup hierarchy of version 2 is mounted: nothing can be frozen");
   }
+  Result can_freeze(const Guest& guest) override {
+    const auto found = cgroup_of(guest);
+    return found ? Result(Ok{}) : Result(found.error());
+  }
   Expected<std::unique_ptr<FrozenGuest>> freeze(const Guest& guest, milliseconds limit) override {
     const auto found = cgroup_of(guest);
     if (!found) return found.error();

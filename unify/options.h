@@ -16,7 +16,7 @@ struct Options : FrameOptions {
   std::string guard = "auto", scope = "packages", mtime = "exact";
   uint64_t min_size = 1, max_runtime = 0;
   uint64_t keep_runs = 400;  // a year of nights, and some
-  bool no_default_excludes = false, dry_run = false, each_pool = false;
+  bool no_default_excludes = false, dry_run = false, each_pool = false, no_freeze = false;
 };
 
 void add_shared_options(Verb& verb, Options& options);

@@ -34,6 +34,16 @@ std::vector<GroupVerdict> compare_candidates(const VerifyInput& input, const Ind
   return verify_candidates(input, index, context);
 }
 
+// Where no guest can be frozen, what runs is left alone.
+std::unique_ptr<GuestFreezer> find_freezer(RunContext& context) {
+  try {
+    return make_cgroup_freezer();
+  } catch (const Error& error) {
+    context.log.verbose(error.what());
+    return nullptr;
+  }
+}
+
 // Contents of files that are gone, or that no rule lets in any more, would stay in the index for ever.
 // Looking for them is cheap, but not free: it is done only if they are a good part of the index, and only
 // after all guests of the pool were looked at.
@@ -118,6 +128,7 @@ ApplyResult apply_links(LockedPool& pool, const PlannedLinks& links, const Journ
     nothing.skipped.resize(pool.guests().size());
     return nothing;
   }
+  const auto freezer = pool.options().no_freeze ? nullptr : find_freezer(context);
   const ApplyInput input{{pool.guests(), links.plan, links.table},
                          pool.store(),
                          pool.guard(),
@@ -126,7 +137,8 @@ ApplyResult apply_links(LockedPool& pool, const PlannedLinks& links, const Journ
                          run,
                          pool.options().state,
                          links.devices,
-                         links.ignore_mtime};
+                         links.ignore_mtime,
+                         freezer.get()};
   if (!pool.guard().shares_inodes()) return apply_reflinks(input, context);
   ApplyResult applied = apply_plan(input, context);
   release_spoiled(pool, context);
@@ -165,6 +177,7 @@ void add_applied(RunSummary& summary, const ApplyResult& applied, const OpenedPo
   summary.bytes_shared = bytes_of_masters(pool);
   summary.files_linked += applied.files_linked;
   summary.bytes_saved += applied.bytes_saved;
+  summary.bytes_held += applied.bytes_held;
   summary.put_back += applied.put_back;
   summary.classes_restored += applied.classes_restored;
   summary.longest_window_us = std::max(summary.longest_window_us, applied.longest_window_us);

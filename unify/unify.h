@@ -19,6 +19,7 @@ struct RunSummary {
   uint64_t guests = 0, files_seen = 0, files_considered = 0, files_unified_before = 0, files_linked = 0,
            masters = 0;
   uint64_t bytes_saved = 0;   // by this run, on disk
+  uint64_t bytes_held = 0;    // will be saved as well when the programs end that hold the old files open
   uint64_t bytes_shared = 0;  // on disk, of all masters: held once for all guests
   uint64_t put_back = 0, classes_restored = 0, leases_broken = 0;
   uint64_t longest_window_us = 0;  // in which a master was unsealed

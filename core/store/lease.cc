@@ -40,6 +40,11 @@ bool Lease::unbroken() const {
   return fd_ >= 0 && ::fcntl(fd_, F_GETLEASE) == F_RDLCK;
 }
 
+bool Lease::nobody_else() const {
+  if (!unbroken() || ::fcntl(fd_, F_SETLEASE, F_WRLCK) != 0) return false;
+  return ::fcntl(fd_, F_SETLEASE, F_RDLCK) == 0;
+}
+
 void Lease::release() {
   if (fd_ >= 0) ::fcntl(fd_, F_SETLEASE, F_UNLCK);
   fd_ = -1;

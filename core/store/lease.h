@@ -25,6 +25,11 @@ class Lease {
   ~Lease();
   // True as long as nobody has tried to open the file for writing.
   bool unbroken() const;
+  // Whether at this moment nobody else has the file open in any way: nobody reads it, runs it or has mapped
+  // it. The lease is a write lease for that moment, which the kernel grants only then; an open in these
+  // microseconds waits.
+  // False as well when the lease is broken.
+  bool nobody_else() const;
   void release();
 
  private:

@@ -88,8 +88,8 @@ _vunify() {
     local own=''
     case $verb in
       plan) own='--output' ;;
-      apply) own='--dry-run --max-runtime --keep-runs' ;;
-      run) own='--dry-run --max-runtime --keep-runs --each-pool' ;;
+      apply) own='--dry-run --no-freeze --max-runtime --keep-runs' ;;
+      run) own='--dry-run --no-freeze --max-runtime --keep-runs --each-pool' ;;
       status) own='--each-pool' ;;
       recover) own='--dry-run --each-pool' ;;
       report) own='--by --package --html --prometheus' ;;

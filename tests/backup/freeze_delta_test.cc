@@ -19,6 +19,7 @@ namespace {
 class FakeFreezer : public GuestFreezer {
  public:
   explicit FakeFreezer(std::string tree) : tree_(std::move(tree)) {}
+  Result can_freeze(const Guest&) override { return Ok{}; }
   Expected<std::unique_ptr<FrozenGuest>> freeze(const Guest& guest, std::chrono::milliseconds) override {
     if (guest.name == "stubborn") return Problem{ENOTSUP, "has no cgroup"};
     if (guest.name == "stopped") return Problem{ESRCH, "no process"};

@@ -3,10 +3,14 @@
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <deque>
+#include <map>
 #include <optional>
+#include <set>
 #include <thread>
+#include <utility>
 
 #include "core/escape.h"
 #include "core/store/seal_keeper.h"
@@ -25,6 +29,9 @@ constexpr size_t kGroupsAtOnce = 2048;
 // An open for writing that had passed its path look-up before the exchange reaches the lease within this
 // time, or the guest's process did not run at all.
 constexpr auto kSettle = std::chrono::milliseconds(10);
+// Names that are exchanged while a guest stands still, some milliseconds.
+constexpr uint32_t kNamesStandingStill = 256;
+constexpr auto kStandStillLimit = std::chrono::milliseconds(1000);
 
 class Applier {
  public:
@@ -42,7 +49,10 @@ class Applier {
     ok_or_throw(keeper_.start());
     queue_all();
     context_.progress.start("link", "files", input_.files.plan.file_count());
-    while (!queue_.empty() && !context_.cancel.stop()) run_batches(take_batches());
+    do {
+      while (!queue_.empty() && !context_.cancel.stop()) run_batches(take_batches());
+      link_in_use();  // may find that a master is full, and queue what needs another one
+    } while (!queue_.empty() && !context_.cancel.stop());
     for (const auto& work : queue_) leave_for_next_run(work);
     input_.index.learn(left_);
     context_.progress.finish();
@@ -52,6 +62,7 @@ class Applier {
     result_.classes_restored = counts_.classes_restored;
     result_.longest_window_us = counts_.longest_ns / 1000;
     result_.leases_broken = counts_.leases_broken;
+    result_.bytes_held = counts_.bytes_held;
     result_.bytes_saved = counts_.bytes_freed - std::min<uint64_t>(counts_.bytes_freed, bytes_of_masters_);
     return std::move(result_);
   }
@@ -149,7 +160,70 @@ class Applier {
     }
   }
 
-  void link_batch(Batch& batch) {
+  // What somebody had open, guest by guest: while it stands still, if it runs.
+  void link_in_use() {
+    for (const auto& [guest, duplicates] : std::exchange(in_use_, {})) {
+      const auto processes = processes_of(input_.files.guests[guest]);
+      std::deque<GroupWork> works;
+      for (const auto& [group, duplicate] : duplicates) {
+        works.push_back(work_for(group, duplicate, duplicate + 1));
+        works.back().processes = processes.value_or(Processes::running);
+      }
+      while (!works.empty() && processes && !context_.cancel.stop()) link_in_use(guest, take_in_use(works));
+      for (const auto& work : works) processes ? leave_for_next_run(work) : refuse_all(work, Reason::running);
+    }
+  }
+
+  // None: it runs and cannot be made to stand still.
+  std::optional<Processes> processes_of(const Guest& guest) {
+    if (input_.freezer == nullptr) return std::nullopt;
+    const Result found = input_.freezer->can_freeze(guest);
+    if (found) return Processes::standing_still;
+    if (found.error().code == ESRCH) return Processes::none;
+    context_.log.remember_first(reason_name(Reason::running), found.error().message);
+    return std::nullopt;
+  }
+
+  // As many as may be in one batch, each master once.
+  Batch take_in_use(std::deque<GroupWork>& works) {
+    Batch batch;
+    std::set<GroupNumber> groups;
+    uint32_t names = 0;
+    for (auto next = works.begin(); next != works.end();) {
+      const uint32_t more = names_in(next->begin, next->end);
+      if (!batch.empty() && names + more > kNamesStandingStill) break;
+      if (!groups.insert(next->group).second) {
+        ++next;
+        continue;
+      }
+      choose_master(*next);
+      next->first_staged = names;
+      names += more;
+      batch.push_back(std::move(*next));
+      next = works.erase(next);
+    }
+    return batch;
+  }
+
+  void link_in_use(GuestNumber guest, Batch batch) {
+    std::vector<GroupWork*> works;
+    for (auto& work : batch) works.push_back(&work);
+    each(batch, [&](GroupWork& work) { linker_.prepare(work); });
+    if (keep_new_masters(works)) link_batch(batch, &input_.files.guests[guest]);
+  }
+
+  // All that reads is done before the guest stands still.
+  void link_standing_still(Batch& batch, const Guest& guest) {
+    each(batch, [&](GroupWork& work) { linker_.compare(work); });
+    const auto frozen = input_.freezer->freeze(guest, kStandStillLimit);
+    if (frozen) return each(batch, [&](GroupWork& work) { linker_.exchange(work); });
+    context_.log.remember_first(reason_name(Reason::running), frozen.error().message);
+    for (auto& work : batch)
+      for (auto& one : work.checked) work.refused.emplace_back(one.duplicate, Reason::running);
+  }
+
+  // `guest`: whose names these are, in the order of their `processes`.
+  void link_batch(Batch& batch, const Guest* guest = nullptr) {
     JournalBatch intent;
     intent.number = ++batch_number_;
     for (const auto& work : batch)
@@ -160,7 +234,10 @@ class Applier {
     for (const auto& work : batch)
       if (work.ready) fds.push_back(work.master.fd.get());
     ok_or_throw(keeper_.hand_over(fds));
-    each(batch, [&](GroupWork& work) { linker_.link(work); });
+    if (guest != nullptr && batch.front().processes == Processes::standing_still)
+      link_standing_still(batch, *guest);
+    else
+      each(batch, [&](GroupWork& work) { linker_.link(work); });
     std::this_thread::sleep_for(kSettle);
     each(batch, [&](GroupWork& work) { linker_.settle(work); });
     account(batch);
@@ -246,11 +323,19 @@ class Applier {
         retired.push_back(input_.masters[*work.master_index]);
       }
       requeue(work);
+      keep_in_use(work);
       context_.progress.add(names_in(work.begin, work.end));
     }
     for (const auto& record : linker_.strays().retire_changed(input_.masters)) retired.push_back(record);
     history_.add(steps);
     input_.index.put_masters(input_.store.id(), retired);
+  }
+
+  void keep_in_use(const GroupWork& work) {
+    for (const DuplicateNumber v : work.in_use) {
+      const FileRow& row = input_.files.table.rows()[plan().names[plan().duplicates[v].begin]];
+      in_use_[input_.files.table.guest(row)].emplace_back(work.group, v);
+    }
   }
 
   // Duplicates for which the master had no room go on with a new one, copied from the first of them.
@@ -271,6 +356,7 @@ class Applier {
   Journal journal_;
   RunHistory history_;
   std::deque<GroupWork> queue_;
+  std::map<GuestNumber, std::vector<std::pair<GroupNumber, DuplicateNumber>>> in_use_;
   uint32_t batch_number_ = 0;
   uint64_t bytes_of_masters_ = 0;
   std::vector<Index::Learned> left_;

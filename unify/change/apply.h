@@ -2,6 +2,7 @@
 // happens.
 #pragma once
 
+#include "core/guest_freezer.h"
 #include "core/run_context.h"
 #include "core/store/guard.h"
 #include "unify/change/journal.h"
@@ -21,12 +22,14 @@ struct ApplyInput {
   std::string state_dir;
   GuestDevices devices;
   bool ignore_mtime = false;
+  GuestFreezer* freezer = nullptr;  // none: what runs is left alone
 };
 
 struct ApplyResult {
   uint64_t files_linked = 0;
   uint64_t masters_made = 0;
   uint64_t bytes_saved = 0;  // on disk: old inodes freed, less new masters; reflink: extents now shared
+  uint64_t bytes_held = 0;   // old inodes that are freed when the programs end that have them open
   uint64_t put_back = 0;
   uint64_t classes_restored = 0;
   uint64_t longest_window_us = 0;  // in which a master was unsealed

@@ -22,9 +22,14 @@ namespace {
 // A guest that wins the race this often in a row does nothing else; then its file waits in lost/.
 constexpr int kPatience = 16;
 
-bool rename_exchange(const Store& store, const std::string& staged, const GuestName& name) {
-  return ::syscall(SYS_renameat2, store.staging_fd(), staged.c_str(), name.dir, name.name.c_str(),
-                   RENAME_EXCHANGE) == 0;
+bool rename_to_guest(const Store& store, const std::string& staged, const GuestName& name, unsigned flags) {
+  return ::syscall(SYS_renameat2, store.staging_fd(), staged.c_str(), name.dir, name.name.c_str(), flags) ==
+         0;
+}
+
+// What is renamed over has this name until the rename is done.
+std::string kept_name(const std::string& staged) {
+  return staged + ".kept";
 }
 
 // A name of `ino` in the directory, other than the one we know: where a guest moved it to.
@@ -40,14 +45,15 @@ std::string find_moved(const GuestName& name, uint64_t ino) {
 
 }  // namespace
 
-Result Exchanger::swap(const char* doing, const std::string& staged, const GuestName& name) const {
-  if (rename_exchange(store_, staged, name)) return Ok{};
+Result Exchanger::swap(const char* doing, const std::string& staged, const GuestName& name,
+                       unsigned flags) const {
+  if (rename_to_guest(store_, staged, name, flags)) return Ok{};
   const Result refused = problem_from_errno(doing, name.shown);
-  return refused.error().code == EXDEV ? swap_as_project(doing, staged, name, refused) : refused;
+  return refused.error().code == EXDEV ? swap_as_project(doing, staged, name, flags, refused) : refused;
 }
 
 Result Exchanger::swap_as_project(const char* doing, const std::string& staged, const GuestName& name,
-                                  const Result& refused) const {
+                                  unsigned flags, const Result& refused) const {
   const UniqueFd dir(::openat(name.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const uint32_t project = dir ? inherited_project(dir.get()) : 0;
   const UniqueFd ours(project != 0 ? ::openat(store_.staging_fd(), staged.c_str(),
@@ -57,8 +63,9 @@ Result Exchanger::swap_as_project(const char* doing, const std::string& staged, 
   if (!stat || !S_ISREG(stat->mode)) return refused;
   const uint32_t before = project_of(ours.get());
   if (auto set = set_project(ours.get(), project, name.shown); !set) return set;
-  const Result swapped =
-      rename_exchange(store_, staged, name) ? Result(Ok{}) : Result(problem_from_errno(doing, name.shown));
+  const Result swapped = rename_to_guest(store_, staged, name, flags)
+                             ? Result(Ok{})
+                             : Result(problem_from_errno(doing, name.shown));
   if (swapped && !masters_.find(stat->ino)) return Ok{};
   if (auto set = set_project(ours.get(), before, name.shown); !set) log_.object_failed(set.error().message);
   return swapped;
@@ -77,13 +84,14 @@ Result Exchanger::unsealed(std::initializer_list<uint64_t> inos, const InWindow&
 
 // Refused (EPERM) when one of the two is a sealed master.
 Result Exchanger::swap_unsealed(const std::string& staged, const GuestName& name, const InWindow& in_window) {
-  const Result refused = swap("put back", staged, name);
+  const Result refused = swap("put back", staged, name, RENAME_EXCHANGE);
   if (refused || refused.error().code != EPERM) return refused;
   const auto ours = staged_ino(staged, name.shown);
   if (!ours) return refused;
   const auto theirs = stat_at(name.dir, name.name.c_str(), name.shown);
   if (!theirs) return theirs.error();
-  return unsealed({*ours, theirs->ino}, in_window, [&] { return swap("put back", staged, name); });
+  return unsealed({*ours, theirs->ino}, in_window,
+                  [&] { return swap("put back", staged, name, RENAME_EXCHANGE); });
 }
 
 // Nothing when it cannot be told; the log says why.
@@ -181,8 +189,51 @@ Exchange Exchanger::put_back(const std::string& staged, const GuestName& name, u
 }
 
 Expected<bool> Exchanger::try_exchange(const std::string& staged, const GuestName& name, uint64_t old_ino) {
-  if (const Result swapped = swap("exchange", staged, name); !swapped) return swapped.error();
+  if (const Result swapped = swap("exchange", staged, name, RENAME_EXCHANGE); !swapped)
+    return swapped.error();
   return staged_ino(staged, name.shown) == old_ino;
+}
+
+Result Exchanger::try_replace(const std::string& staged, const GuestName& name, int old_fd,
+                              uint64_t old_ino) {
+  const int staging = store_.staging_fd();
+  const std::string kept = kept_name(staged);
+  const auto before = stat_fd(old_fd, name.shown);
+  if (!before) return before.error();
+  if (::linkat(old_fd, "", staging, kept.c_str(), AT_EMPTY_PATH) != 0) {
+    Problem refused = problem_from_errno("keep in " + store_.path() + "/staging", name.shown);
+    if (refused.code == EMLINK) refused.code = EBUSY;  // of the old inode: another master would not help
+    return refused;
+  }
+  const auto there = stat_at(name.dir, name.name.c_str(), name.shown);
+  const Result replaced = !there                  ? Result(there.error())
+                          : there->ino != old_ino ? Result(Problem{ESTALE, ""})
+                                                  : swap("rename over", staged, name, 0);
+  if (!replaced) {
+    ::unlinkat(staging, kept.c_str(), 0);
+    return replaced;
+  }
+  if (::renameat(staging, kept.c_str(), staging, staged.c_str()) != 0) {
+    const Problem refused = problem_from_errno("keep in " + store_.path() + "/staging", name.shown);
+    ::renameat(staging, kept.c_str(), name.dir, name.name.c_str());
+    return refused;
+  }
+  if (const auto after = stat_fd(old_fd, name.shown); !after || after->nlink > before->nlink)
+    log_.object_failed(escaped(name.shown) +
+                       ": what somebody put there at the moment in which it was renamed over is lost");
+  return Ok{};
+}
+
+void Exchanger::settle_replace(const std::string& staged, uint64_t old_ino) {
+  const int staging = store_.staging_fd();
+  const std::string kept = kept_name(staged);
+  const auto old = stat_at(staging, kept.c_str(), kept);
+  if (!old || old->ino != old_ino) return;
+  const bool begun = !stat_at(staging, staged.c_str(), staged);
+  const int failed = begun ? ::renameat(staging, kept.c_str(), staging, staged.c_str())
+                           : ::unlinkat(staging, kept.c_str(), 0);
+  if (failed != 0)
+    log_.object_failed(problem_from_errno("settle", store_.path() + "/staging/" + kept).message);
 }
 
 Expected<Exchange> Exchanger::exchange(const std::string& staged, const GuestName& name, uint64_t new_ino,

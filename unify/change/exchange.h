@@ -11,6 +11,21 @@
 // it is never deleted. What a guest renamed a master's name over, while that master was unsealed, needs it
 // unsealed once more (stray_masters.h).
 //
+// What runs. A program that a guest runs, and each library that it has mapped, is known in /proc by the name
+// that its file has: an exchange takes that name along into staging, and then start-stop-daemon, pidof,
+// needrestart and others do not know the program any more. So a file that somebody has open (lease.h tells)
+// is exchanged in no guest that runs. It is renamed over instead, as a package manager does it: then what
+// runs has its own path, and "(deleted)". Renaming over destroys what has the name at that moment, so it is
+// done only where nobody can have put something else there:
+//   linking     while all processes of the guest stand still (guest_freezer.h)
+//   releasing   in the window of the master: outside of it the kernel lets nobody rename over a sealed file,
+//   or
+//               remove it. Who tries that without an end may hit the two calls between our look at the name
+//               and the rename, and loses the file that he put there to his own copy of the master
+// The old inode has a second name in staging before, so that nothing is lost when we die, and afterwards all
+// is as after an exchange. Whether what was renamed over was the old inode is seen by its number of names; if
+// it was not, this is said.
+//
 // A guest with a quota of its own (DISK of the runtime) has directories that hand their project down, and the
 // filesystem lets in nothing of another one. A private copy gets the guest's project, and counts for it from
 // then on. For the one call, in its window, a master carries the guest's project, and then its own again, so
@@ -60,7 +75,12 @@ class Exchanger {
   // guest's name has new_ino, staging has old_ino. False: something else was there, and put_back() must
   // follow, which may take longer: the guest may make it search.
   Expected<bool> try_exchange(const std::string& staged, const GuestName& name, uint64_t old_ino);
-  // The two in one; by `in_window` a master is unsealed for each single step.
+  // The same by renaming over it: see "What runs" above. `old_fd` is open, of old_ino. Never false: ESTALE
+  // when something else is there.
+  Result try_replace(const std::string& staged, const GuestName& name, int old_fd, uint64_t old_ino);
+  // Of an interrupted one, in its window: afterwards it was done, or not begun.
+  void settle_replace(const std::string& staged, uint64_t old_ino);
+  // try_exchange and put_back in one; by `in_window` a master is unsealed for each single step.
   Expected<Exchange> exchange(const std::string& staged, const GuestName& name, uint64_t new_ino,
                               uint64_t old_ino, const InWindow& in_window = {});
 
@@ -81,8 +101,9 @@ class Exchanger {
   StrayMasters& strays() { return strays_; }
 
  private:
-  Result swap(const char* doing, const std::string& staged, const GuestName& name) const;
-  Result swap_as_project(const char* doing, const std::string& staged, const GuestName& name,
+  // `flags` of renameat2: RENAME_EXCHANGE, or 0 to rename over.
+  Result swap(const char* doing, const std::string& staged, const GuestName& name, unsigned flags) const;
+  Result swap_as_project(const char* doing, const std::string& staged, const GuestName& name, unsigned flags,
                          const Result& refused) const;
   Result swap_unsealed(const std::string& staged, const GuestName& name, const InWindow& in_window);
   Result unsealed(std::initializer_list<uint64_t> inos, const InWindow& in_window,

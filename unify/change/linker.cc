@@ -43,6 +43,11 @@ Result read_whole_master(const OpenMaster& master, std::string& bytes) {
   return read_exactly(master.fd.get(), bytes.data(), bytes.size(), 0, master.shown);
 }
 
+// Somebody has the file open. No message: that is no trouble either.
+Problem in_use() {
+  return {ETXTBSY, ""};
+}
+
 bool is_refused(const GroupWork& work, DuplicateNumber v) {
   return std::any_of(work.refused.begin(), work.refused.end(),
                      [&](const auto& one) { return one.first == v; });
@@ -56,6 +61,18 @@ std::string Linker::staged_name(const GroupWork& work, DuplicateNumber duplicate
                      work.first_staged + (duplicates[duplicate].begin - duplicates[work.begin].begin) + name);
 }
 
+// Then no master is made of them, which no guest might ever use.
+bool Linker::all_in_use(const GroupWork& work) const {
+  for (DuplicateNumber v = work.begin; v < work.end; ++v) {
+    const RowNumber r = files_.plan.names[files_.plan.duplicates[v].begin];
+    const auto fd = guest(r).root.open_regular(files_.table.path(row(r)), nullptr);
+    if (!fd) return false;
+    const auto lease = Lease::take(fd->get(), "");
+    if (!lease || lease->nobody_else()) return false;
+  }
+  return true;
+}
+
 void Linker::prepare(GroupWork& work) {
   const PlanGroup& group = files_.plan.groups[work.group];
   if (work.master_index) {
@@ -67,6 +84,10 @@ void Linker::prepare(GroupWork& work) {
     }
     log_.object_failed(master.error().message);
     work.unusable_master = work.master_index;
+  }
+  if (work.processes == Processes::running && all_in_use(work)) {
+    for (DuplicateNumber v = work.begin; v < work.end; ++v) work.in_use.push_back(v);
+    return;
   }
   auto master = make_master(store_, files_, group, work.begin, work.end, ignore_mtime_, work.refused, log_);
   if (master) {
@@ -139,6 +160,8 @@ Expected<SwappedDuplicate> Linker::check_duplicate(GroupWork& work, DuplicateNum
   auto lease = Lease::take(duplicate.fd.get(), shown(r));
   if (!lease) return lease.error();
   duplicate.lease = std::move(*lease);
+  if (work.processes == Processes::running && !duplicate.lease.nobody_else())
+    return duplicate.lease.unbroken() ? in_use() : Problem{EAGAIN, ""};
   const MasterRecord& master = work.master.record;
   FileClass wanted = master.file_class;
   if (ignore_mtime_) wanted.mtime_ns = duplicate.before.mtime_ns;
@@ -213,6 +236,7 @@ bool Linker::unchanged(const SwappedDuplicate& duplicate, const MasterRecord& ma
 }
 
 void Linker::refuse(GroupWork& work, DuplicateNumber v, const Problem& problem) {
+  if (problem.code == ETXTBSY) return work.in_use.push_back(v);
   const Reason reason = reason_of_errno(problem.code);
   if (reason == Reason::too_many_links) {
     work.full = true;
@@ -229,7 +253,8 @@ void Linker::refuse(GroupWork& work, DuplicateNumber v, const Problem& problem) 
   if (reason == Reason::io_error && !problem.message.empty()) log_.object_failed(problem.message);
 }
 
-void Linker::check_duplicates(GroupWork& work, std::vector<SwappedDuplicate>& checked) {
+void Linker::compare(GroupWork& work) {
+  if (!work.ready) return;
   std::string bytes;
   if (auto read = read_whole_master(work.master, bytes); !read) {
     log_.object_failed(read.error().message);
@@ -240,7 +265,7 @@ void Linker::check_duplicates(GroupWork& work, std::vector<SwappedDuplicate>& ch
     if (is_refused(work, v)) continue;
     auto duplicate = check_duplicate(work, v, bytes);
     if (duplicate)
-      checked.push_back(std::move(*duplicate));
+      work.checked.push_back(std::move(*duplicate));
     else
       refuse(work, v, duplicate.error());
   }
@@ -280,12 +305,18 @@ std::vector<Linker::NextName> Linker::next_names(std::vector<SwappedDuplicate>& 
   return next;
 }
 
-Result Linker::exchange(GroupWork& work, NextName& next) {
+Result Linker::exchange_name(GroupWork& work, NextName& next) {
   StagedName& name = *next.name;
   if (::linkat(work.master.fd.get(), "", store_.staging_fd(), name.staged.c_str(), AT_EMPTY_PATH) != 0)
     return problem_from_errno("link master " + work.master.shown + " for", next.place.shown);
   name.state = StagedName::State::staged;
-  const auto done = exchanger_.try_exchange(name.staged, next.place, next.duplicate->before.ino);
+  const uint64_t old_ino = next.duplicate->before.ino;
+  if (work.processes == Processes::standing_still) {
+    const Result done = exchanger_.try_replace(name.staged, next.place, next.duplicate->fd.get(), old_ino);
+    if (done) name.state = StagedName::State::exchanged;
+    return done;
+  }
+  const auto done = exchanger_.try_exchange(name.staged, next.place, old_ino);
   if (!done) return done.error();
   name.state = *done ? StagedName::State::exchanged : StagedName::State::unexpected;
   return *done ? Result(Ok{}) : Result(changed());
@@ -302,7 +333,7 @@ size_t Linker::exchange_in_window(GroupWork& work, std::vector<NextName>& names)
   while (done < names.size() && (done == 0 || std::chrono::steady_clock::now() < until)) {
     NextName& next = names[done++];
     if (next.duplicate->refused) continue;
-    const Result exchanged = opened ? exchange(work, next) : opened;
+    const Result exchanged = opened ? exchange_name(work, next) : opened;
     if (!exchanged) next.duplicate->refused = exchanged.error();
   }
   work.opened = work.opened || opened;
@@ -310,7 +341,8 @@ size_t Linker::exchange_in_window(GroupWork& work, std::vector<NextName>& names)
   return done;
 }
 
-void Linker::exchange_all(GroupWork& work, std::vector<SwappedDuplicate>& checked) {
+void Linker::exchange_all(GroupWork& work) {
+  auto& checked = work.checked;
   size_t duplicate = 0, name = 0;
   while (duplicate < checked.size()) {
     auto names = next_names(checked, duplicate, name);
@@ -324,14 +356,11 @@ void Linker::exchange_all(GroupWork& work, std::vector<SwappedDuplicate>& checke
   }
 }
 
-void Linker::link(GroupWork& work) {
-  if (!work.ready) return;
-  std::vector<SwappedDuplicate> checked;
-  check_duplicates(work, checked);
-  if (checked.empty()) return;
+void Linker::exchange(GroupWork& work) {
+  if (work.checked.empty()) return;
   work.window = std::make_unique<UnsealedWindow>(guard_, shared_file(work.master), nullptr, counts_, &log_);
-  exchange_all(work, checked);
-  for (auto& one : checked) {
+  exchange_all(work);
+  for (auto& one : work.checked) {
     const bool all = std::all_of(one.names.begin(), one.names.end(), [](const StagedName& name) {
       return name.state == StagedName::State::exchanged;
     });
@@ -345,17 +374,24 @@ void Linker::link(GroupWork& work) {
     if (begun) take_back(work, one);
     refuse(work, one.duplicate, one.refused.value_or(changed()));
   }
+  work.checked.clear();
 }
 
 void Linker::settle(GroupWork& work) {
   std::vector<SwappedDuplicate*> to_return;
   for (auto& duplicate : work.swapped) {
+    const bool used = !duplicate.lease.nobody_else();
     if (work.verdict >= UnsealedWindow::Verdict::tainted || !unchanged(duplicate, work.master.record)) {
       to_return.push_back(&duplicate);
       continue;
     }
+    if (used && work.processes == Processes::running) {  // begun since it was compared
+      duplicate.refused = in_use();
+      to_return.push_back(&duplicate);
+      continue;
+    }
     for (const auto& name : duplicate.names) remove_staged(work, name);
-    counts_.bytes_freed += duplicate.before.blocks * 512;
+    (used ? counts_.bytes_held : counts_.bytes_freed) += duplicate.before.blocks * 512;
     counts_.files_linked += duplicate.names.size();
     for (const auto& name : duplicate.names) work.linked.emplace_back(name.row, duplicate.duplicate);
   }
@@ -371,6 +407,10 @@ void Linker::return_duplicates(GroupWork& work, const std::vector<SwappedDuplica
   for (SwappedDuplicate* duplicate : to_return) {
     const bool unbroken = duplicate->lease.unbroken();
     take_back(work, *duplicate);
+    if (unbroken && duplicate->refused) {
+      refuse(work, duplicate->duplicate, *duplicate->refused);
+      continue;
+    }
     work.refused.emplace_back(duplicate->duplicate, unbroken ? Reason::changed_meanwhile : Reason::busy);
     log_.remember_first(reason_name(work.refused.back().second), escaped(shown(duplicate->names[0].row)));
   }

@@ -13,6 +13,11 @@
 // others share. The master's lease lasts until settle, so that a duplicate can be given back whatever a guest
 // does meanwhile. Up to settle no byte of a guest exists only in a shared inode, so whatever goes wrong
 // before can be undone from staging.
+//
+// A file that somebody runs, has mapped or has open is left for later (exchange.h, "What runs"): asked right
+// after its lease is taken, and once more when it is settled, since one that was begun in between has the
+// name that is now in staging; the guest gets its inode back then. What was left is tried again by a work for
+// which the guest stands still between compare and exchange (apply.cc).
 #pragma once
 
 #include <atomic>
@@ -49,10 +54,18 @@ struct SwappedDuplicate {
   std::optional<Problem> refused;  // why it keeps its own inode after all
 };
 
+// Of the guests whose names a work changes.
+enum class Processes : uint8_t {
+  running,         // files that somebody has open are left
+  standing_still,  // frozen while names are changed: names are renamed over
+  none,            // nobody in the guest runs anything: who has a file open is of the host
+};
+
 struct GroupWork {
   GroupNumber group;
-  DuplicateNumber begin, end;                // still to do
-  uint32_t first_staged = 0;                 // number of the first staging name that belongs to this work
+  DuplicateNumber begin, end;  // still to do
+  uint32_t first_staged = 0;   // number of the first staging name that belongs to this work
+  Processes processes = Processes::running;
   std::optional<MasterNumber> master_index;  // in the master table, for an existing one
   std::optional<MasterNumber>
       unusable_master;  // was found to be not what the index knows: gets no names any more
@@ -64,15 +77,18 @@ struct GroupWork {
   bool left_in_staging =
       false;  // a name there could not be removed: the batch is not done, recovery removes it
   UnsealedWindow::Verdict verdict = UnsealedWindow::Verdict::intact;
+  std::vector<SwappedDuplicate> checked;  // by compare(), for exchange()
   std::vector<SwappedDuplicate> swapped;
   std::vector<std::pair<DuplicateNumber, Reason>> refused;
   std::vector<DuplicateNumber> deferred;                      // duplicates that need another master
+  std::vector<DuplicateNumber> in_use;                        // duplicates that somebody has open
   std::vector<std::pair<RowNumber, DuplicateNumber>> linked;  // settled
 };
 
 struct LinkerCounts : WindowCounts {
   std::atomic<uint64_t> files_linked{0};
   std::atomic<uint64_t> bytes_freed{0};  // on disk, of the old inodes
+  std::atomic<uint64_t> bytes_held{0};   // the same, of those that running programs hold until they end
   std::atomic<uint64_t> put_back{0};     // duplicates that changed in the middle of it
 };
 
@@ -92,7 +108,13 @@ class Linker {
   void prepare(GroupWork& work);
   // What the journal must know before link(): the same staging names that link() will use.
   void announce(const GroupWork& work, JournalBatch& batch) const;
-  void link(GroupWork& work);
+  // link in two parts: all that reads, and the exchange of names.
+  void compare(GroupWork& work);
+  void exchange(GroupWork& work);
+  void link(GroupWork& work) {
+    compare(work);
+    exchange(work);
+  }
   void settle(GroupWork& work);
   StrayMasters& strays() { return exchanger_.strays(); }
 
@@ -104,6 +126,7 @@ class Linker {
     return files_.plan.duplicates[duplicate].end - files_.plan.duplicates[duplicate].begin;
   }
   std::string staged_name(const GroupWork& work, DuplicateNumber duplicate, uint32_t name) const;
+  bool all_in_use(const GroupWork& work) const;
   Expected<SwappedDuplicate> check_duplicate(GroupWork& work, DuplicateNumber duplicate,
                                              const std::string& bytes);
   Result same_bytes(int duplicate_fd, const GroupWork& work, const std::string& bytes,
@@ -115,11 +138,10 @@ class Linker {
     UniqueFd dir;
     GuestName place;
   };
-  void check_duplicates(GroupWork& work, std::vector<SwappedDuplicate>& checked);
-  void exchange_all(GroupWork& work, std::vector<SwappedDuplicate>& checked);
+  void exchange_all(GroupWork& work);
   std::vector<NextName> next_names(std::vector<SwappedDuplicate>& checked, size_t& duplicate, size_t& name);
   size_t exchange_in_window(GroupWork& work, std::vector<NextName>& names);
-  Result exchange(GroupWork& work, NextName& next);
+  Result exchange_name(GroupWork& work, NextName& next);
   bool unchanged_so_far(const SwappedDuplicate& duplicate) const;
   InWindow in_window(GroupWork& work);
   // For what stood in the way; where that is the number of links of this master, it waits for another.

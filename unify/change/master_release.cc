@@ -19,6 +19,11 @@ size_t end_of_group(const MasterRelease& one, size_t begin) {
   return end;
 }
 
+bool somebody_has_open(const OpenMaster& master) {
+  const auto lease = Lease::take(master.fd.get(), master.shown);
+  return !lease || !lease->nobody_else();
+}
+
 }  // namespace
 
 // `count` names from `begin` on, of which the first stands for all in messages.
@@ -77,6 +82,7 @@ void MasterReleaser::announce(const MasterRelease& one, JournalBatch& intent, st
 
 void MasterReleaser::swap(MasterRelease& one) {
   if (!one.ready) return;
+  one.in_use = somebody_has_open(one.open);
   UnsealedWindow window(guard_, shared_file(one.open), nullptr, counts_, &log_);
   bool was_open = false;
   const InWindow in_window = [&](const std::function<Result()>& step) -> Result {
@@ -136,14 +142,31 @@ Expected<Exchange> MasterReleaser::exchange_one(MasterRelease& one, size_t i, co
                                                 const InWindow& in_window) {
   bool done = false;
   const Result tried = in_window([&]() -> Result {
-    const auto exchanged = exchanger_.try_exchange(one.staged[i], name, one.open.record.ino);
-    if (!exchanged) return exchanged.error();
-    done = *exchanged;
+    const uint64_t ino = one.open.record.ino;
+    if (one.in_use) {
+      if (auto replaced = exchanger_.try_replace(one.staged[i], name, one.open.fd.get(), ino); !replaced)
+        return replaced;
+      done = true;
+    } else {
+      const auto exchanged = exchanger_.try_exchange(one.staged[i], name, ino);
+      if (!exchanged) return exchanged.error();
+      done = *exchanged;
+    }
     if (done) remove_staged(one, i, {});
     return Ok{};
   });
   if (!tried) return tried.error();
   return done ? Exchange::done : exchanger_.put_back(one.staged[i], name, one.copies[i], in_window);
+}
+
+// The guest's name becomes the copy's, and staging has the master's.
+Expected<Exchange> MasterReleaser::give(MasterRelease& one, size_t i, const GuestName& name,
+                                        const InWindow& in_window) {
+  const uint64_t ino = one.open.record.ino;
+  if (!one.in_use) return exchanger_.exchange(one.staged[i], name, one.copies[i], ino, in_window);
+  const Result replaced =
+      in_window([&] { return exchanger_.try_replace(one.staged[i], name, one.open.fd.get(), ino); });
+  return replaced ? Expected<Exchange>(Exchange::done) : Expected<Exchange>(replaced.error());
 }
 
 // All names or none: what is refused is taken back.
@@ -160,8 +183,7 @@ Result MasterReleaser::swap_group(MasterRelease& one, size_t begin, size_t end, 
     return released == 1 ? Result(Ok{}) : Result(Problem{ESTALE, ""});
   }
   for (size_t i = begin; i < end; ++i) {
-    const auto exchanged = exchanger_.exchange(one.staged[i], places[i - begin].name, one.copies[i],
-                                               one.open.record.ino, in_window);
+    const auto exchanged = give(one, i, places[i - begin].name, in_window);
     if (exchanged && *exchanged == Exchange::done) continue;
     one.stuck[i] = exchanged && *exchanged == Exchange::stuck;
     released = take_back(one, lease, places, begin, i, in_window);
@@ -217,8 +239,7 @@ uint64_t MasterReleaser::take_back(MasterRelease& one, const Lease& lease, const
   if (lease.unbroken()) return stay;
   // Somebody had found the copy before it was taken back and waits to write to it.
   for (const size_t i : taken) {
-    const auto again = exchanger_.exchange(one.staged[i], places[i - begin].name, one.copies[i],
-                                           one.open.record.ino, in_window);
+    const auto again = give(one, i, places[i - begin].name, in_window);
     one.stuck[i] = again && *again == Exchange::stuck;
     stay += again && *again == Exchange::done;
   }

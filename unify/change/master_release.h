@@ -29,6 +29,7 @@ struct MasterRelease {
   std::vector<std::shared_ptr<UniqueFd>> files;  // the copies, without a name until the journal tells of them
   OpenMaster open;
   bool ready = false;
+  bool in_use = false;  // somebody runs, reads or has mapped it: names are renamed over (exchange.h)
   bool left_in_staging =
       false;          // a name there could not be removed: the batch is not done, recovery removes it
   bool torn = false;  // some names of a link group are released, others not, and that could not be mended
@@ -64,6 +65,7 @@ class MasterReleaser {
   Result make_copy(MasterRelease& one, size_t begin, size_t end) const;
   Result swap_group(MasterRelease& one, size_t begin, size_t end, const InWindow& in_window,
                     uint64_t& released);
+  Expected<Exchange> give(MasterRelease& one, size_t i, const GuestName& name, const InWindow& in_window);
   Expected<Exchange> exchange_one(MasterRelease& one, size_t i, const GuestName& name,
                                   const InWindow& in_window);
   Result stage_copies(MasterRelease& one, size_t begin, size_t end, std::vector<Place>& places,

@@ -86,7 +86,9 @@ class Recovery {
       return false;
     }
     give_host_project(master);
-    for (auto& [_, entries] : entries_by_inode(batch, master.record.ino)) {
+    for (const auto& step : batch.steps)
+      if (concerns(batch, step, master)) exchanger_.settle_replace(step.staged, step.old_ino);
+    for (auto& [_, entries] : entries_by_inode(batch, master)) {
       if (batch.kind == StepKind::link)
         finish_link(master, entries, intact);
       else
@@ -123,13 +125,18 @@ class Recovery {
       context_.log.object_failed(set.error().message);
   }
 
+  static bool concerns(const JournalBatch& batch, const JournalStep& step, const OpenMaster& master) {
+    return (batch.kind == StepKind::link ? step.new_ino : step.old_ino) == master.record.ino;
+  }
+
   // The steps of this master, with what is in staging for each, by the inode that is linked to the master or
   // the copy that is released from it: its names go one way together.
-  std::map<uint64_t, std::vector<Entry>> entries_by_inode(const JournalBatch& batch, uint64_t master_ino) {
+  std::map<uint64_t, std::vector<Entry>> entries_by_inode(const JournalBatch& batch,
+                                                          const OpenMaster& master) {
     const bool link = batch.kind == StepKind::link;
     std::map<uint64_t, std::vector<Entry>> by_inode;
     for (const auto& step : batch.steps) {
-      if ((link ? step.new_ino : step.old_ino) != master_ino) continue;
+      if (!concerns(batch, step, master)) continue;
       const auto staged = stat_at(store_.staging_fd(), step.staged.c_str(), step.staged);
       by_inode[link ? step.old_ino : step.new_ino].push_back({&step, staged ? staged->ino : 0});
     }

@@ -123,6 +123,8 @@ void add_apply(CommandLine& line) {
   Verb verb = line.verb("apply", "do what a plan says, as far as it still holds");
   add_shared_options(verb, options);
   verb.flag("-n,--dry-run", options.dry_run, "check the plan only");
+  verb.flag("--no-freeze", options.no_freeze,
+            "stop no guest for a moment; leave alone what its programs use");
   verb.option("--max-runtime", "SECONDS", options.max_runtime, "stop at a safe place after this time");
   verb.option("--keep-runs", "N", options.keep_runs, "records of so many runs are kept, for undo [400]");
   verb.argument("PLAN", options.plan, "file made by vunify plan -o", true);

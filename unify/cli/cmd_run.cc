@@ -16,9 +16,9 @@ void add(RunSummary& sum, const RunSummary& one) {
   sum.run = one.run;
   for (const auto field : {&RunSummary::guests, &RunSummary::files_seen, &RunSummary::files_considered,
                            &RunSummary::files_unified_before, &RunSummary::files_linked, &RunSummary::masters,
-                           &RunSummary::bytes_saved, &RunSummary::bytes_shared, &RunSummary::put_back,
-                           &RunSummary::classes_restored, &RunSummary::leases_broken, &RunSummary::rows,
-                           &RunSummary::table_bytes})
+                           &RunSummary::bytes_saved, &RunSummary::bytes_held, &RunSummary::bytes_shared,
+                           &RunSummary::put_back, &RunSummary::classes_restored, &RunSummary::leases_broken,
+                           &RunSummary::rows, &RunSummary::table_bytes})
     sum.*field += one.*field;
   sum.longest_window_us = std::max(sum.longest_window_us, one.longest_window_us);
   for (size_t i = 0; i < kReasons; ++i) sum.skipped[i] += one.skipped[i];
@@ -69,6 +69,8 @@ void add_run(CommandLine& line) {
   Verb verb = line.verb("run", "scan, plan and apply: the nightly job");
   add_shared_options(verb, options);
   verb.flag("-n,--dry-run", options.dry_run, "change nothing, say what would be done");
+  verb.flag("--no-freeze", options.no_freeze,
+            "stop no guest for a moment; leave alone what its programs use");
   verb.option("--max-runtime", "SECONDS", options.max_runtime, "stop at a safe place after this time");
   verb.option("--keep-runs", "N", options.keep_runs, "records of so many runs are kept, for undo [400]");
   verb.flag("--each-pool", options.each_pool,

@@ -50,6 +50,7 @@ std::string summary_json(const RunSummary& summary, const PhaseTimer& timer) {
                                  {"files_linked", summary.files_linked},
                                  {"masters", summary.masters},
                                  {"bytes_saved", summary.bytes_saved},
+                                 {"bytes_held", summary.bytes_held},
                                  {"bytes_shared", summary.bytes_shared}};
   nlohmann::ordered_json skipped = nlohmann::ordered_json::object();
   for (size_t i = 0; i < kReasons; ++i)
@@ -74,6 +75,9 @@ std::string summary_text(const RunSummary& summary, const PhaseTimer& timer) {
     text += fmt::format("{} files linked now, {} saved by this run, {} masters hold {} for all\n",
                         summary.files_linked, size_text(summary.bytes_saved), summary.masters,
                         size_text(summary.bytes_shared));
+    if (summary.bytes_held != 0)
+      text += fmt::format("{} more when the programs end that still run or read the old files\n",
+                          size_text(summary.bytes_held));
   }
   std::string rules, troubles;
   for (size_t i = 0; i < kReasons; ++i) {

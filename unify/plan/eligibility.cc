@@ -37,6 +37,9 @@ constexpr ReasonText kTexts[] = {
     {"no_partner", "no other guest has the same file"},
     {"not_pristine", "its content is not what the guest's package database records"},
     {"unshareable_extents", "its extents cannot be shared"},
+    {"running",
+     "a program of its guest runs it or has it open, and that guest could not be made to stand still for a "
+     "moment; it is shared in a night in which it does not run"},
     {"busy", "a process has it open for writing or mapped writable"},
     {"changed_meanwhile", "it changed while it was looked at"},
     {"unreadable", "it could not be read"},

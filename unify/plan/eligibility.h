@@ -37,6 +37,7 @@ enum class Reason : uint8_t {
   no_partner,
   not_pristine,
   unshareable_extents,
+  running,
   // By trouble: it could have been shared, another run will try again. These make exit code 3.
   busy,
   changed_meanwhile,

@@ -7,7 +7,9 @@
 #include <gtest/gtest.h>
 #include <tbb/global_control.h>
 
+#include <cerrno>
 #include <chrono>
+#include <filesystem>
 #include <thread>
 
 #include "tests/unify/fixture.h"
@@ -18,13 +20,35 @@ namespace {
 using testing::IsEmpty;
 using testing::SizeIs;
 
+// Says of every guest what the test wants, and stops nobody.
+class FakeFreezer : public GuestFreezer {
+ public:
+  explicit FakeFreezer(int refused) : refused_(refused) {}
+  Result can_freeze(const Guest& guest) override {
+    return refused_ == 0 ? Result(Ok{}) : Result(Problem{refused_, guest.name + " as the test says"});
+  }
+  Expected<std::unique_ptr<FrozenGuest>> freeze(const Guest& guest, std::chrono::milliseconds) override {
+    frozen.push_back(guest.name);
+    if (too_slow) return Problem{ETIMEDOUT, guest.name + " does not stand still"};
+    return std::unique_ptr<FrozenGuest>(new Still);
+  }
+  std::vector<std::string> frozen;
+  bool too_slow = false;
+
+ private:
+  struct Still : FrozenGuest {
+    bool holds_still() const override { return true; }
+  };
+  int refused_;
+};
+
 class ApplyTest : public unit::HostTest {
  protected:
   std::vector<std::string> names() const override { return {"a", "b", "c"}; }
-  ApplyResult apply(const std::string& run = "20261124T000000Z-1") {
+  ApplyResult apply(const std::string& run = "20261124T000000Z-1", GuestFreezer* freezer = nullptr) {
     const JournalRun journal = host().journal_run(run);
     return apply_plan({host().planned(), *host().store, *host().guard, host().masters, *host().index, journal,
-                       host().state(), host().files.devices, false},
+                       host().state(), host().files.devices, false, freezer},
                       host().context.run);
   }
   void expect_tidy() {
@@ -58,6 +82,81 @@ TEST_F(ApplyTest, CountsWhatWasRefusedForItsGuest) {
   const auto result = apply();
   EXPECT_EQ(result.files_linked, 2u);
   EXPECT_EQ(result.skipped[GuestNumber(1)][static_cast<size_t>(Reason::busy)], 1u);
+  expect_tidy();
+}
+
+// --- Files that a program of b has open: usr/x0 to usr/x599, each with a name of its own
+// --------------------
+
+class ApplyInUseTest : public ApplyTest {
+ protected:
+  static constexpr uint64_t kFiles = 600;  // more than one pause takes
+  void SetUp() override {
+    ApplyTest::SetUp();
+    if (IsSkipped()) return;
+    for (uint64_t i = 0; i < kFiles; ++i) {
+      host().everywhere("usr/x" + std::to_string(i), std::string(i + 1, 'x'));
+      readers_.emplace_back(::open(path(i).c_str(), O_RDONLY | O_CLOEXEC));
+    }
+    host().plan();
+  }
+  std::string path(uint64_t i) { return host().path("b", "usr/x" + std::to_string(i)); }
+  std::string open_as(uint64_t i) {
+    return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(readers_[i].get()));
+  }
+  uint64_t left_running(const ApplyResult& result) {
+    return result.skipped[GuestNumber(1)][static_cast<size_t>(Reason::running)];
+  }
+  std::vector<UniqueFd> readers_;
+};
+
+TEST_F(ApplyInUseTest, AreSharedWhileTheGuestStandsStillAndKeepTheirPaths) {
+  FakeFreezer freezer(0);
+  const auto result = apply("r1", &freezer);
+  EXPECT_EQ(result.files_linked, 3 * kFiles);
+  EXPECT_EQ(left_running(result), 0u);
+  EXPECT_THAT(freezer.frozen, testing::AllOf(SizeIs(3), testing::Each("b"))) << "256 names a pause";
+  EXPECT_EQ(open_as(7), path(7) + " (deleted)");
+  EXPECT_EQ(result.bytes_held, kFiles * 4096);
+  EXPECT_EQ(result.bytes_saved, kFiles * 4096) << "of a and c, less the masters";
+  EXPECT_THAT(read_run(host().state(), "r1").steps, SizeIs(3 * kFiles));
+  expect_tidy();
+}
+
+TEST_F(ApplyInUseTest, AreLeftWhereItCannotStandStill) {
+  FakeFreezer impossible(ENOTSUP), slow(0);
+  slow.too_slow = true;
+  for (GuestFreezer* freezer : {static_cast<GuestFreezer*>(nullptr), static_cast<GuestFreezer*>(&impossible),
+                                static_cast<GuestFreezer*>(&slow)}) {
+    host().plan();
+    const auto result = apply("r1", freezer);
+    EXPECT_EQ(left_running(result), kFiles);
+    EXPECT_EQ(open_as(7), path(7));
+    EXPECT_FALSE(unit::is_sealed(path(7)));
+    expect_tidy();
+  }
+  EXPECT_THAT(impossible.frozen, IsEmpty())
+      << "who cannot be frozen is not tried, and nothing compared for it";
+}
+
+TEST_F(ApplyInUseTest, AreSharedAsOthersWhereNobodyRunsInTheGuest) {
+  FakeFreezer freezer(ESRCH);
+  EXPECT_EQ(apply("r1", &freezer).files_linked, 3 * kFiles);
+  EXPECT_THAT(freezer.frozen, IsEmpty());
+  expect_tidy();
+}
+
+// Two files of one content in one guest: one pause takes each master once.
+TEST_F(ApplyTest, EqualFilesInUseAreAllShared) {
+  host().everywhere("usr/x", "same");
+  host().everywhere("usr/y", "same");
+  host().plan();
+  std::vector<UniqueFd> readers;
+  for (const char* name : {"usr/x", "usr/y"})
+    readers.emplace_back(::open(host().path("b", name).c_str(), O_RDONLY | O_CLOEXEC));
+  FakeFreezer freezer(0);
+  EXPECT_EQ(apply("r1", &freezer).files_linked, 6u);
+  EXPECT_THAT(freezer.frozen, SizeIs(2));
   expect_tidy();
 }
 

@@ -16,6 +16,7 @@
 #include <map>
 #include <thread>
 
+#include "tests/support/run.h"
 #include "tests/support/skip.h"
 #include "tests/support/within.h"
 #include "tests/unify/fixture.h"
@@ -115,6 +116,94 @@ class LinkerTest : public unit::HostTest {
   std::unique_ptr<Linker> linker_;
 };
 
+// --- What somebody has open --------------------------------------------------------------------------------
+
+TEST_F(LinkerTest, WhatSomebodyHasOpenIsLeftForLater) {
+  plan();
+  const uint64_t before = unit::ino_of(x("b"));
+  const UniqueFd reader(::open(x("b").c_str(), O_RDONLY | O_CLOEXEC));
+  GroupWork work = prepared();
+  link(work);
+  settle(work);
+  EXPECT_THAT(refused(work), IsEmpty());
+  ASSERT_THAT(work.in_use, SizeIs(1));
+  EXPECT_TRUE(linked("a") && linked("c"));
+  EXPECT_EQ(unit::ino_of(x("b")), before);
+  expect_tidy();
+}
+
+// Begun between the look and the exchange: what is open has its own name again.
+TEST_F(LinkerTest, WhatSomebodyBeginsToUseIsGivenBack) {
+  plan();
+  GroupWork work = prepared();
+  linker_->compare(work);
+  const UniqueFd reader(::open(x("b").c_str(), O_RDONLY | O_CLOEXEC));
+  linker_->exchange(work);
+  settle(work);
+  EXPECT_THAT(refused(work), IsEmpty());
+  EXPECT_THAT(work.in_use, SizeIs(1));
+  EXPECT_TRUE(linked("a") && linked("c") && !linked("b"));
+  EXPECT_EQ(std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(reader.get())), x("b"));
+  expect_tidy();
+}
+
+TEST_F(LinkerTest, NoMasterIsMadeOfWhatIsAllInUse) {
+  plan();
+  std::vector<UniqueFd> readers;
+  for (const char* guest : {"a", "b", "c"})
+    readers.emplace_back(::open(x(guest).c_str(), O_RDONLY | O_CLOEXEC));
+  GroupWork work;
+  work.end = DuplicateNumber(3);
+  linker_->prepare(work);
+  EXPECT_FALSE(work.ready);
+  EXPECT_THAT(work.in_use, SizeIs(3));
+  EXPECT_THAT(host().store->list_masters(), IsEmpty());
+}
+
+// The program of b runs, b stands still: after it the program has its own path, as after an upgrade. So has
+// the mapping of c's, and the guests get their inodes back in the same way.
+TEST_F(LinkerTest, WhatRunsKeepsItsPathWhereTheGuestStandsStill) {
+  for (const bool spoiled : {false, true}) {
+    SCOPED_TRACE(spoiled);
+    start_over(unit::read_file("/usr/bin/sleep") + (spoiled ? "2" : "1"));
+    for (const char* guest : {"a", "b", "c"})
+      std::filesystem::permissions(x(guest), std::filesystem::perms(0755));
+    const uint64_t before = unit::ino_of(x("b"));
+    test::Process program(test::Command{x("b"), "60"});
+    const std::string exe = "/proc/" + std::to_string(program.pid()) + "/exe";
+    ASSERT_TRUE(test::within(std::chrono::seconds(10), [&] {
+      std::error_code error;
+      return std::filesystem::read_symlink(exe, error) == x("b");
+    }));
+    plan();
+    GroupWork work = prepared();
+    work.processes = Processes::standing_still;
+    link(work);
+    if (spoiled) unit::set_mtime(host().store_path() + "/staging/" + work.swapped[1].names[0].staged, 1);
+    settle(work);
+    EXPECT_EQ(std::filesystem::read_symlink(exe), x("b") + " (deleted)");
+    EXPECT_EQ(linked("b"), !spoiled);
+    EXPECT_EQ(unit::ino_of(x("b")) == before, spoiled);
+    EXPECT_TRUE(linked("a") && linked("c"));
+    expect_tidy();
+  }
+  EXPECT_GT(host().counts.bytes_held, 0u) << "what the program still holds is not freed";
+}
+
+TEST_F(LinkerTest, WhereTheGuestStandsStillNothingElseIsRenamedOver) {
+  plan();
+  GroupWork work = prepared();
+  work.processes = Processes::standing_still;
+  linker_->compare(work);
+  unit::write_file(x("b") + ".new", "newer");
+  ASSERT_EQ(::rename((x("b") + ".new").c_str(), x("b").c_str()), 0);
+  linker_->exchange(work);
+  settle(work);
+  EXPECT_EQ(unit::read_file(x("b")), "newer");
+  EXPECT_TRUE(linked("a") && linked("c"));
+  expect_tidy();
+}
+
 TEST_F(LinkerTest, MakesEqualFilesOneSealedInodeOfTheirClass) {
   const auto before = unit::lstat_of(x("a"));
   const GroupWork work = run();
@@ -209,7 +298,11 @@ TEST_F(LinkerTest, TheMasterIsAnInodeThatNoGuestEverHad) {
 
 TEST_F(LinkerTest, DescriptorsThatReadersHaveGoOnReadingTheirOwn) {
   const UniqueFd reader(::open(x("a").c_str(), O_RDONLY | O_CLOEXEC));
-  run();
+  plan();
+  GroupWork work = prepared();
+  work.processes = Processes::none;
+  link(work);
+  settle(work);
   char buffer[4];
   EXPECT_EQ(::pread(reader.get(), buffer, 4, 0), 4);
   EXPECT_TRUE(linked("a"));
@@ -413,6 +506,7 @@ TEST_F(LinkerTest, GivesBackAFileWhoseClassChangesBeforeItIsSettled) {
     const UniqueFd reader(::open(x("b").c_str(), O_RDONLY | O_CLOEXEC));
     const uint64_t own = unit::ino_of(x("b"));
     GroupWork work = prepared();
+    work.processes = Processes::none;  // it is not about who has it open
     link(work);
     change(reader.get());
     settle(work);

@@ -55,6 +55,16 @@ class RecoveryTest : public unit::HostTest {
     work_.master.fd.reset();  // dead processes hold nothing
     unit::unseal(master());   // killed in the master's window, and the seal keeper with it
   }
+  void begin_again() {
+    for (const size_t i : {0, 1, 2})
+      if (linked(i)) unit::unseal(guest(i));
+    for (const size_t i : {0, 1, 2}) must(::unlink(guest(i).c_str()));
+    if (unit::is_sealed(master())) unit::unseal(master());
+    must(::unlink(master().c_str()));
+    std::filesystem::remove_all(host().state() + "/runs");
+    host().masters = MasterTable::load(host().store.get(), *host().index);
+    begin();
+  }
   void intend() { ok_or_throw(Journal(journal(), host().journal_run()).intend(batch_)); }
 
   // What a run does to one of the names (0: a usr/x, 1: a usr/y, 2: b usr/x), call by call.
@@ -135,15 +145,33 @@ TEST_F(RecoveryTest, BringsEveryPrefixOfABatchToAllOldOrAllNew) {
     EXPECT_EQ(linked(0), done >= 4) << "a's two names: all or none, " << done;
     EXPECT_EQ(linked(2), done >= 6) << done;
     if (HasFailure()) return;
-    // From the beginning.
-    for (const size_t i : {0, 1, 2})
-      if (linked(i)) unit::unseal(guest(i));
-    for (const size_t i : {0, 1, 2}) must(::unlink(guest(i).c_str()));
-    if (unit::is_sealed(master())) unit::unseal(master());
-    must(::unlink(master().c_str()));
-    std::filesystem::remove_all(host().state() + "/runs");
-    host().masters = MasterTable::load(host().store.get(), *host().index);
-    begin();
+    begin_again();
+  }
+}
+
+// The same where names were renamed over (a program runs from the old inode). The guest's file has another
+// name in staging before that.
+TEST_F(RecoveryTest, BringsEveryPrefixOfARenameOverToOldOrNew) {
+  const std::string kept = ".kept";
+  const auto keep = [&] { must(::link(guest(2).c_str(), (staged(2) + kept).c_str())); };
+  const auto over = [&] { must(::rename(staged(2).c_str(), guest(2).c_str())); };
+  const auto shown = [&] { must(::rename((staged(2) + kept).c_str(), staged(2).c_str())); };
+  const std::vector<std::function<void()>> calls = {[&] { stage(2); }, keep, over, shown, [&] { drop(2); }};
+  intend();
+  for (size_t done = 0; done <= calls.size(); ++done) {
+    if (done > 0) {
+      begin_again();
+      intend();
+    }
+    for (size_t i = 0; i < done; ++i) calls[i]();
+    recover();
+    SCOPED_TRACE(done);
+    EXPECT_EQ(linked(2), done >= 3);
+    EXPECT_EQ(unit::read_file(guest(2)), "same");
+    if (!linked(2)) {
+      EXPECT_EQ(unit::lstat_of(guest(2)).st_nlink, 1u);
+    }
+    expect_tidy();
   }
 }
 

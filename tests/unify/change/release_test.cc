@@ -10,9 +10,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <filesystem>
 #include <numeric>
 
+#include "tests/support/run.h"
 #include "tests/support/skip.h"
+#include "tests/support/within.h"
 #include "tests/unify/fixture.h"
 #include "unify/change/garbage.h"
 #include "unify/change/names_of_masters.h"
@@ -218,6 +222,34 @@ TEST_F(ReleaseTest, ADirectoryThatBecameASymlinkIsNotFollowed) {
   EXPECT_EQ(release(names).released, 0u);
   EXPECT_EQ(unit::ino_of(x("a")), master) << "a was not asked for";
   expect_tidy();
+}
+
+// Two names, hard links of one another, of which the one is a program that runs.
+TEST_F(ReleaseTest, WhatRunsKeepsItsPath) {
+  host().everywhere("usr/p", unit::read_file("/usr/bin/sleep"), 0755);
+  host().link("a", "usr/p", "usr/q");
+  host().everywhere("usr/r", unit::read_file("/usr/bin/sleep") + "r", 0755);
+  host().unify();
+  RunHistory(host().state(), host().journal_run("r3")).add({{"a", "usr/p", "m", 9}, {"a", "usr/q", "m", 9}});
+  for (const char* name : {"usr/p", "usr/r"}) {
+    const std::string path = host().path("a", name);
+    test::Process program(test::Command{path, "60"});
+    const std::string exe = "/proc/" + std::to_string(program.pid()) + "/exe";
+    ASSERT_TRUE(test::within(std::chrono::seconds(10), [&] {
+      std::error_code error;
+      return std::filesystem::read_symlink(exe, error) == path;
+    }));
+    auto names = of(0);
+    std::erase_if(names, [&](const NameOfMaster& one) {
+      return one.path != name && (one.path != "usr/q" || std::string(name) != "usr/p");
+    });
+    EXPECT_EQ(release(names).released, names.size());
+    EXPECT_EQ(std::filesystem::read_symlink(exe), path + " (deleted)");
+    EXPECT_FALSE(unit::is_sealed(path));
+    expect_tidy();
+  }
+  EXPECT_EQ(host().ino("a", "usr/p"), host().ino("a", "usr/q"));
+  EXPECT_NE(host().ino("b", "usr/p"), host().ino("a", "usr/q"));
 }
 
 TEST_F(ReleaseTest, NamesStayWhileSomebodyCanWriteToTheMaster) {
