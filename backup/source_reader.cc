@@ -35,11 +35,19 @@ Expected<bool> read_or_zero(int fd, char* to, uint64_t size, uint64_t at) {
   return static_cast<uint64_t>(got) == size;
 }
 
-// One read of a file of at most a piece.
+// Whether a file of at most a piece may have some, by its number of blocks. A block of attributes is among
+// them, and stands for one that a hole saves.
+bool may_have_holes(int fd, const FileStat& stat, bool attributes) {
+  if (stat.size == 0) return false;
+  if (stat.blocks * 512 < stat.size) return true;
+  return attributes && ::lseek(fd, 0, SEEK_HOLE) < static_cast<off_t>(stat.size);
+}
+
+// One read of a file of at most a piece; its attributes are known.
 Expected<bool> read_small(int fd, const FileStat& stat, ReadObject& object) {
   Content& content = object.content;
   content = {};
-  const bool holes = stat.size > 0 && stat.blocks * 512 < stat.size;
+  const bool holes = may_have_holes(fd, stat, !object.details.xattrs.empty());
   if (holes) {
     // A piece has not more ranges than any limit allows, and takes no time.
     auto ranges = data_ranges(fd, stat.size, nullptr);
@@ -99,11 +107,11 @@ ReadResult read_file(const OpenedInode& opened, ReadObject& object) {
     if (grew) before.size = std::min(scanned_size, kPiece);
     object.details = {};
     object.doubt_ns = settle_writes(fd);
-    const auto full = read_small(fd, before, object);
-    if (!full) return {ReadState::failed, problem_from(full.error().code, "read", shown)};
     auto xattrs = read_xattrs(fd, shown);
     if (!xattrs) return {ReadState::failed, xattrs.error()};
     object.details.xattrs = std::move(*xattrs);
+    const auto full = read_small(fd, before, object);
+    if (!full) return {ReadState::failed, problem_from(full.error().code, "read", shown)};
     read_flags(fd, object.details.flags, object.details.project);
     const auto after = stat_fd(fd, shown);
     if (!after) return failed(after.error());

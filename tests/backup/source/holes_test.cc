@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -86,6 +87,26 @@ TEST_F(HolesTest, LargeGapsStayHolesHoweverManyRangesThereAre) {
   ASSERT_EQ(ranges.size(), 20u);
   for (const auto& [begin, length] : ranges) EXPECT_EQ(length, 4096u) << begin;
   EXPECT_EQ(data_ranges(fd.get(), huge_, nullptr, {10, 65'536, 15}).error().code, EFBIG);
+}
+
+// A block of attributes is counted among the blocks of the file.
+TEST_F(HolesTest, ASmallHoleIsKeptBesideLargeAttributes) {
+  test::BackupHost host;
+  host.make_guests();
+  const std::string path = host.tree("alpha") + "/hole";
+  test::write_file(path, "");
+  ASSERT_EQ(::truncate(path.c_str(), 8192), 0);
+  const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(::pwrite(fd.get(), "x", 1, 5000), 1);
+  const std::string value(1000, 'a');
+  ASSERT_EQ(::fsetxattr(fd.get(), "user.large", value.data(), value.size(), 0), 0);
+  ASSERT_EQ(::fsync(fd.get()), 0);
+  ASSERT_EQ(::lseek(fd.get(), 0, SEEK_DATA), 4096);
+  ASSERT_EQ(host.create().exit_code, 0);
+  const std::string restored = host.restored("holes").at("alpha") + "/hole";
+  EXPECT_EQ(test::read_file(restored), test::read_file(path));
+  const UniqueFd back(::open(restored.c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_EQ(::lseek(back.get(), 0, SEEK_DATA), 4096);
 }
 
 TEST_F(HolesTest, ANightThatReadsItsSampleReadsNoHoles) {
