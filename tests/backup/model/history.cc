@@ -69,9 +69,22 @@ class History {
 
   std::map<std::string, std::shared_ptr<const Everything>> trees_now() const {
     std::map<std::string, std::shared_ptr<const Everything>> now;
-    for (const auto& [guest, tree] : place_.trees)
-      now[guest] = std::make_shared<const Everything>(everything_of({{guest, tree}}, place_.options));
+    for (const auto& [guest, tree] : place_.trees) {
+      Everything all = everything_of({{guest, tree}}, place_.options);
+      add_host_file(settings_of(tree), all);
+      now[guest] = std::make_shared<const Everything>(std::move(all));
+    }
     return now;
+  }
+
+  // What nspawn has beside a tree.
+  static std::string settings_of(const std::string& tree) { return tree + ".nspawn"; }
+  void change_settings() {
+    for (const auto& [guest, tree] : place_.trees) {
+      if (settings_dice_.one_in(3))
+        write_file(settings_of(tree), settings_dice_.bytes(settings_dice_.below(3000)));
+      if (settings_dice_.one_in(8)) fs::remove(settings_of(tree));
+    }
   }
 
   // Now and then it is killed where it is; the sleep says where.
@@ -92,6 +105,7 @@ class History {
 
   void night(size_t number) {
     guests_.change(4 + dice_.below(12));
+    change_settings();
     std::vector<Set*> both;
     for (auto& set : sets_) both.push_back(&set);
     if (both.size() == 1 || dice_.one_in(2)) return run_into(number, both);
@@ -268,6 +282,7 @@ class History {
   const HistoryPlace& place_;
   RandomGuests guests_;
   const uint64_t seed_;
+  Dice settings_dice_{~seed_};  // of its own: what becomes of the trees by a seed stays what it was
   std::vector<Set> sets_;
   Remembered remembered_;
   size_t longest_chain_ = 30, bad_night_ = kNights, fork_night_ = kNights;

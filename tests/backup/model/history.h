@@ -1,8 +1,9 @@
 // Ten nights of two guests that change at random, backed up into one or two sets, with all that may happen to
 // a set and to the index meanwhile; and then what damage makes of the sets.
 //
-// The model is simple: after each night it is remembered what the trees were (Everything), under the stamp of
-// the night. A state of a guest that a set lists is to be that, or to be refused (judgement.h).
+// The model is simple: after each night it is remembered what the trees were (Everything), and what the host
+// had for each, under the stamp of the night. A state of a guest that a set lists is to be that, or to be
+// refused (judgement.h).
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,7 @@ struct HistoryPlace {
   std::string dir;
   std::map<std::string, std::string> trees = {{"alpha", dir + "/alpha"}, {"beta", dir + "/beta"}};
   std::string consistency = "live";
-  // Not where holes are: a small one is filled where a block of attributes makes up for it.
-  EverythingOptions options = {.holes = false};
+  EverythingOptions options = {};
   std::shared_ptr<void> disk = {};  // what goes when the history is over
 };
 

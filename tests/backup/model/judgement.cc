@@ -79,7 +79,10 @@ class Session {
     const std::string place = judge_.scratch + "/" + guest;
     if (!fs::exists(place))
       return faults_.push_back(fmt::format("{}@{}: nothing restored: {}", guest, stamp, shown(result)));
-    const Everything actual = everything_of({{guest, place}}, judge_.options);
+    Everything actual = everything_of({{guest, place}}, judge_.options);
+    if (const std::string host = judge_.scratch + "/.host." + guest; fs::exists(host))
+      for (const auto& entry : fs::recursive_directory_iterator(host))
+        if (entry.is_regular_file()) add_host_file(entry.path(), actual);
     std::string wrong = "it never was";
     for (const auto& expected : known(guest, stamp)) {
       wrong = result.exit_code == 0 ? difference(*expected, actual) : strangers(*expected, actual);
@@ -110,6 +113,10 @@ class Session {
 std::vector<std::string> Judge::faults(const Remembered& remembered) const {
   fs::create_directories(scratch);
   return Session(*this, remembered).faults();
+}
+
+void add_host_file(const std::string& file, Everything& all) {
+  if (fs::exists(file)) all["the host's " + fs::path(file).filename().string()] = read_file(file);
 }
 
 void expect_said(const RunResult& result, const std::string& what, const std::vector<int>& codes,

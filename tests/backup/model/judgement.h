@@ -12,7 +12,8 @@
 
 namespace vs::test {
 
-// guest -> stamp -> what its tree was. Two of them where two sets had a night each in one second.
+// guest -> stamp -> what its tree was, and what the host had for it. Two of them where two sets had a night
+// each in one second.
 using Remembered =
     std::map<std::string, std::map<std::string, std::vector<std::shared_ptr<const Everything>>>>;
 
@@ -25,6 +26,9 @@ struct Judge {
   // What is wrong; empty when all is well.
   std::vector<std::string> faults(const Remembered& remembered) const;
 };
+
+// To what a guest's tree is: the file of the host that belongs to it, if it is there.
+void add_host_file(const std::string& file, Everything& all);
 
 // What `vbackup list` shows: guest -> stamps.
 std::map<std::string, std::vector<std::string>> listed(const std::string& set,
