@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -34,7 +35,8 @@ constexpr size_t kMostFaults = 3;
 struct Set {
   std::string path;
   FileVersions versions;
-  bool damaged = false;  // before the last night
+  bool damaged = false;                                    // before the last night
+  std::map<std::string, std::set<std::string>> seen = {};  // guest -> stamps that it had after a night
 };
 
 class History {
@@ -167,8 +169,16 @@ class History {
         for (const auto& [guest, tree] : trees) stamps[guest] = {stamp};
       for (const auto& [guest, tree] : trees)
         for (const auto& one : stamps[guest])
-          if (stamp == one || !remembered_[guest].contains(one)) remembered_[guest][one].push_back(tree);
+          if (const bool fresh = set->seen[guest].insert(one).second;
+              stamp == one || is_of_this_run(guest, one, *set, fresh))
+            remembered_[guest][one].push_back(tree);
     }
+  }
+
+  // Of a run that did not say its stamp. The other set may have had a night in the same second; and a damaged
+  // set may have got archives of the other one.
+  bool is_of_this_run(const std::string& guest, const std::string& stamp, const Set& set, bool fresh) {
+    return fresh && (!set.damaged || !remembered_[guest].contains(stamp));
   }
 
   std::string state() const { return place_.dir + "/state"; }
@@ -210,6 +220,7 @@ class History {
     fs::remove_all(sets_[1].path);
     fs::copy(sets_[0].path, sets_[1].path);
     sets_[1].damaged = false;
+    sets_[1].seen = sets_[0].seen;
     story_.push_back("the other set is a copy now");
   }
 
