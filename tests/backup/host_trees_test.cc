@@ -92,6 +92,19 @@ TEST_F(HostTreesTest, NothingThatIsThereIsOverwritten) {
   EXPECT_FALSE(fs::exists(target + "/alpha"));
 }
 
+TEST_F(HostTreesTest, WhatAKilledRestoreLeftOfThemIsSwept) {
+  night();
+  const std::string target = host_.scratch("target"), work = target + "/.vbackup-restore";
+  write_file(work + "/.host.alpha/half", "half");
+  write_file(work + "/.host.beta/half", "half");
+  fs::permissions(work, fs::perms(0700));
+  const RunResult result = restore(target, {"alpha"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(read_file(below(target)), "first");
+  EXPECT_FALSE(fs::exists(target + "/.host.alpha/half"));
+  EXPECT_FALSE(fs::exists(work)) << "something is left in it";
+}
+
 TEST_F(HostTreesTest, ComeUnderTheOtherNameToo) {
   night();
   const std::string target = host_.scratch("target");
