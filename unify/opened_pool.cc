@@ -9,6 +9,7 @@
 
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
+#include "unify/change/seal_check.h"
 
 namespace vs::unify {
 namespace {
@@ -118,6 +119,8 @@ RecoveryResult make_whole(LockedPool& pool, RunContext& context) {
   if (recovered.unfinished != 0)
     throw Error((recovered.run ? "the interrupted run " + *recovered.run : "what an interrupted run left") +
                 " could not be recovered fully; see above, then run vunify recover");
+  const SealsFound seals = look_at_seals(pool.store(), pool.guard(), pool.masters(), pool.index(), context);
+  recovered.needed = recovered.needed || seals.sealed_again + seals.retired != 0;
   release_spoiled(pool, context);
   return recovered;
 }
@@ -151,8 +154,8 @@ void release_spoiled(LockedPool& pool, RunContext& context) {
     });
     if (names.empty()) return;
     context.log.object_failed(
-        fmt::format("{} shared files were changed in owner, mode, time or attributes by a guest; giving "
-                    "their {} names private copies",
+        fmt::format("{} shared files were changed in content, owner, mode, time or attributes by a guest; "
+                    "giving their {} names private copies",
                     spoiled.size(), names.size()));
     const JournalRun run = pool.journal_run("release", new_run_id());
     release_names(pool.release_input(run), std::move(names), context);

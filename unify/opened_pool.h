@@ -99,8 +99,8 @@ LockedPool lock_pool(PoolInventory found, RunContext& context);
 // Throws Error unless we are root. For verbs that change something, before anything else.
 void require_root();
 
-// Pass 2: finishes or takes back what an interrupted run left, then gives every name of a spoiled master a
-// private copy. Throws Error if something could not be made whole now.
+// Pass 2: finishes or takes back what an interrupted run left, looks at all seals (seal_check.h), then gives
+// every name of a spoiled master a private copy. Throws Error if something could not be made whole now.
 RecoveryResult make_whole(LockedPool& pool, RunContext& context);
 
 // Gives every name of a spoiled master (release.h) a private copy; done by make_whole(), and after each work

@@ -40,9 +40,11 @@ std::vector<Finding> check_master(const OpenedPool& pool, const MasterRecord& re
   // One that no guest has a name of is out of reach: an interrupted run made it, gc removes it.
   const auto reached = links_of(pool, record) > 1;
   if (!sealed || (!*sealed && reached))
-    findings.push_back({"unsealed", record.name,
-                        sealed ? "guests could write to it; vunify recover seals what an interrupted run left"
-                               : sealed.error().message});
+    findings.push_back(
+        {"unsealed", record.name,
+         sealed ? "guests can write to it; the next run, or vunify recover, looks at it and seals it"
+                : sealed.error().message});
+  if (record.retired && !reached) return findings;  // as it was taken from them; gc removes it
   const auto stat = stat_fd(fd->get(), shown);
   const auto right = stat ? has_class(fd->get(), *stat, record.file_class, record.xattrs, shown)
                           : Expected<bool>(stat.error());

@@ -2,15 +2,14 @@
 // afterwards, as after an upgrade (unify/change/exchange.h, "What runs").
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <memory>
 
 #include "core/cgroup_freeze.h"
 #include "tests/support/skip.h"
+#include "tests/support/test_cgroup.h"
 #include "tests/support/test_host.h"
 #include "tests/support/within.h"
 
@@ -36,18 +35,11 @@ class RunningGuestTest : public testing::Test {
     options.packages = {daemon};
     options.mebibytes = 64;
     host_ = std::make_unique<TestHost>(options);
-    cgroup_ = cgroup2_mount() + "/test-running-" + std::to_string(::getpid());
-    fs::create_directories(cgroup_);
-  }
-  void TearDown() override {
-    daemon_.reset();
-    if (!cgroup_.empty()) {
-      EXPECT_TRUE(within(10s, [&] { return ::rmdir(cgroup_.c_str()) == 0 || errno != EBUSY; }));
-    }
+    cgroup_ = std::make_unique<TestCgroup>("running");
   }
   enum class Cgroup { own, hosts };
   void start_daemon(Cgroup where) {
-    const std::string into = where == Cgroup::own ? "echo 0 > '" + cgroup_ + "/cgroup.procs'; " : "";
+    const std::string into = where == Cgroup::own ? cgroup_->entering() : "";
     daemon_ = std::make_unique<Process>(
         Command{"sh", "-c", into + "exec chroot '" + host_->guest("alpha").root() + "' /usr/sbin/sleep 600"});
     ASSERT_TRUE(within(10s, [&] { return runs_as() == program(); }));
@@ -61,8 +53,8 @@ class RunningGuestTest : public testing::Test {
   bool shared() const { return is_immutable(program()); }
 
   std::unique_ptr<TestHost> host_;
+  std::unique_ptr<TestCgroup> cgroup_;
   std::unique_ptr<Process> daemon_;
-  std::string cgroup_;
 };
 
 TEST_F(RunningGuestTest, AProgramKeepsItsPathWhenItIsSharedAndWhenItIsReleased) {

@@ -407,11 +407,12 @@ void Linker::return_duplicates(GroupWork& work, const std::vector<SwappedDuplica
   for (SwappedDuplicate* duplicate : to_return) {
     const bool unbroken = duplicate->lease.unbroken();
     take_back(work, *duplicate);
-    if (unbroken && duplicate->refused) {
-      refuse(work, duplicate->duplicate, *duplicate->refused);
-      continue;
-    }
-    work.refused.emplace_back(duplicate->duplicate, unbroken ? Reason::changed_meanwhile : Reason::busy);
+    // What was begun in the midst of it is not tried again in this run: it is not what was scanned any more
+    // (ctime).
+    const bool begun = unbroken && duplicate->refused;
+    work.refused.emplace_back(duplicate->duplicate, begun      ? Reason::running
+                                                    : unbroken ? Reason::changed_meanwhile
+                                                               : Reason::busy);
     log_.remember_first(reason_name(work.refused.back().second), escaped(shown(duplicate->names[0].row)));
   }
 }

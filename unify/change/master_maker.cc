@@ -94,6 +94,11 @@ Expected<OpenMaster> copy_to_master(const Store& store, const Source& source, co
 
 }  // namespace
 
+std::string of_package(const MasterRecord& record) {
+  if (record.package.empty()) return "";
+  return " (package " + escaped(record.package) + " " + escaped(record.version) + ")";
+}
+
 Reason reason_of_errno(int code) {
   switch (code) {
     case ENOSPC:
@@ -193,15 +198,15 @@ Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, 
   return last;
 }
 
-Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master) {
+Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master, Copied which) {
   const auto scratch = open_scratch_file(store.staging_fd());
   if (!scratch)
     return problem_from(scratch.error().code, "create a nameless file in", store.path() + "/staging");
   UniqueFd fd(*scratch);
-  const std::string shown = store.shown_master(master.record.name);
+  const std::string& shown = master.shown;
   const auto digests = copy_contents(master.fd.get(), fd.get(), DigestAlgorithm::none, shown);
   if (!digests) return digests.error();
-  if (digests->sha256 != master.record.sha256)
+  if (which == Copied::if_as_recorded && digests->sha256 != master.record.sha256)
     return Problem{EUCLEAN,
                    "master " + shown + " does not have the content it was made with; see vunify check"};
   if (auto given = give_class(fd.get(), master.record.file_class, master.record.xattrs, shown); !given)

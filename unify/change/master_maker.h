@@ -44,8 +44,10 @@ struct CopyDigests {
 Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, const std::string& object);
 
 // A private, writable copy of a master, content and class equal, without a name: nothing is left of it if we
-// are killed. For release.
-Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master);
+// are killed. For release. Problem code EUCLEAN: the content is not that which is recorded.
+enum class Copied { if_as_recorded, as_it_is };
+Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master,
+                                Copied which = Copied::if_as_recorded);
 
 // An existing master, open, with what is recorded of it; nothing is looked at.
 Expected<OpenMaster> open_recorded(const Store& store, const MasterRecord& record);
@@ -60,6 +62,9 @@ InodeMarks marks_as_made(const Store& store, int fd);
 // An existing master that is what its record says, and sealed. A retired one may have another class: it is
 // opened to take its names away.
 Expected<OpenMaster> open_master(const Store& store, const Guard& guard, const MasterRecord& record);
+
+// For messages: " (package libc6 2.36-9)", or nothing where none is known.
+std::string of_package(const MasterRecord& record);
 
 Reason reason_of_errno(int code);
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "core/escape.h"
 
@@ -43,8 +44,12 @@ void MasterReleaser::make_copies(MasterRelease& one) const {
   one.copies.resize(one.names.size());
   one.stuck.resize(one.names.size());
   one.files.resize(one.names.size());
-  auto master = open_master(store_, guard_, masters_[one.master]);
-  if (!master) return fail(one, 0, one.names.size(), master.error());
+  // Whatever it is by now: its names must go. Its window puts the class back.
+  auto master = open_recorded(store_, masters_[one.master]);
+  const auto stat = master ? stat_fd(master->fd.get(), master->shown) : Expected<FileStat>(master.error());
+  if (!stat) return fail(one, 0, one.names.size(), stat.error());
+  if (stat->ino != master->record.ino)
+    return fail(one, 0, one.names.size(), {ESTALE, master->shown + " is not the file the index knows"});
   one.open = std::move(*master);
   one.ready = true;
   for (size_t begin = 0; begin < one.names.size();) {
@@ -54,8 +59,27 @@ void MasterReleaser::make_copies(MasterRelease& one) const {
   }
 }
 
+Expected<UniqueFd> MasterReleaser::copy_of(MasterRelease& one) const {
+  const OpenMaster& master = one.open;
+  auto copy = private_copy(store_, master);
+  if (copy || copy.error().code != EUCLEAN) return copy;
+  for (const auto& other : masters_.records()) {
+    if (other.sha256 != master.record.sha256 || other.ino == master.record.ino) continue;
+    auto fd = store_.open_master(other.name);
+    if (!fd) continue;
+    if (auto right = private_copy(store_, {master.record, store_.shown_master(other.name), std::move(*fd)}))
+      return right;
+  }
+  if (!std::exchange(one.as_seen, true))
+    log_.object_failed(
+        fmt::format("{}{} has not the bytes that it was made with; private copies have those that their "
+                    "vservers see now: install it again in them",
+                    master.shown, of_package(master.record)));
+  return private_copy(store_, master, Copied::as_it_is);
+}
+
 Result MasterReleaser::make_copy(MasterRelease& one, size_t begin, size_t end) const {
-  auto writer = private_copy(store_, one.open);
+  auto writer = copy_of(one);
   if (!writer) return writer.error();
   const auto stat = stat_fd(writer->get(), store_.path() + "/staging");
   if (!stat) return stat.error();

@@ -1,6 +1,9 @@
 // Releasing names of one master: stage bodies of release, plain functions over data that know nothing of
 // threads. Each is called for all masters of a batch before the next (release.cc):
-//   make_copies  the private copies, without a name; they are then synced to disk
+//   make_copies  the private copies, without a name; they are then synced to disk. Where a master has not the
+//   bytes
+//                that it was made with, they are those of another master with the same digest; if there is
+//                none, each guest gets the bytes that it has seen, and this is told
 //   announce     what the journal must know before
 //   swap         each name gets its copy, by the same exchange as linking, in windows of the master that are
 //                as long as one exchange: what a guest can make take long is done before and after
@@ -29,7 +32,8 @@ struct MasterRelease {
   std::vector<std::shared_ptr<UniqueFd>> files;  // the copies, without a name until the journal tells of them
   OpenMaster open;
   bool ready = false;
-  bool in_use = false;  // somebody runs, reads or has mapped it: names are renamed over (exchange.h)
+  bool as_seen = false;  // its bytes are not those that it was made with, and no others are known
+  bool in_use = false;   // somebody runs, reads or has mapped it: names are renamed over (exchange.h)
   bool left_in_staging =
       false;          // a name there could not be removed: the batch is not done, recovery removes it
   bool torn = false;  // some names of a link group are released, others not, and that could not be mended
@@ -62,6 +66,7 @@ class MasterReleaser {
     GuestName name;
   };
 
+  Expected<UniqueFd> copy_of(MasterRelease& one) const;
   Result make_copy(MasterRelease& one, size_t begin, size_t end) const;
   Result swap_group(MasterRelease& one, size_t begin, size_t end, const InWindow& in_window,
                     uint64_t& released);

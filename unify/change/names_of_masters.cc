@@ -125,7 +125,10 @@ std::vector<MasterNumber> spoiled_masters(const Store& store, const MasterTable&
     if (!stat || stat->nlink <= 1) continue;
     const auto right =
         has_class(fd->get(), *stat, record.file_class, record.xattrs, store.shown_master(record.name));
-    if (right && !*right) spoiled.push_back(i);
+    if (!right) continue;
+    const auto digests = *right ? digest_file(fd->get(), DigestAlgorithm::none, record.name)
+                                : Expected<Digests>(Problem{ESTALE, ""});
+    if (!digests || digests->sha256 != record.sha256) spoiled.push_back(i);
   }
   return spoiled;
 }

@@ -34,8 +34,9 @@ std::vector<NameOfMaster> find_names_of_masters(Guests guests, const MasterTable
 std::vector<NameOfMaster> select_names(std::vector<NameOfMaster> names,
                                        const std::function<bool(const NameOfMaster&)>& wanted);
 
-// Masters that were retired because a guest won against the seal (core/store/unsealed_window.h): sealed, but
-// with another owner, mode, time or attribute than they were made with. Guests must not have names of them.
+// Masters that were retired because a guest won against the seal (core/store/unsealed_window.h), or because
+// they had lost it (seal_check.h): sealed, but with another content, owner, mode, time or attribute than they
+// were made with. Guests must not have names of them. Reads the retired ones that have names.
 std::vector<MasterNumber> spoiled_masters(const Store& store, const MasterTable& masters);
 
 }  // namespace vs::unify

@@ -27,7 +27,7 @@
 namespace vs::unify {
 
 struct RecoveryResult {
-  bool needed = false;
+  bool needed = false;             // something was not whole
   std::optional<std::string> run;  // the interrupted one; none: no journal told of it
   uint64_t finished = 0;           // names that got or kept their master
   uint64_t rolled_back = 0;        // names that have their own inode again

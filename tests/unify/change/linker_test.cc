@@ -140,8 +140,7 @@ TEST_F(LinkerTest, WhatSomebodyBeginsToUseIsGivenBack) {
   const UniqueFd reader(::open(x("b").c_str(), O_RDONLY | O_CLOEXEC));
   linker_->exchange(work);
   settle(work);
-  EXPECT_THAT(refused(work), IsEmpty());
-  EXPECT_THAT(work.in_use, SizeIs(1));
+  EXPECT_THAT(refused(work), ElementsAre("b running"));
   EXPECT_TRUE(linked("a") && linked("c") && !linked("b"));
   EXPECT_EQ(std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(reader.get())), x("b"));
   expect_tidy();

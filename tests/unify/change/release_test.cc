@@ -262,13 +262,16 @@ TEST_F(ReleaseTest, NamesStayWhileSomebodyCanWriteToTheMaster) {
   expect_tidy();
 }
 
-TEST_F(ReleaseTest, AMasterThatIsNotWhatItWasIsNotCopied) {
+// Then its guest can mend it: it is its own.
+TEST_F(ReleaseTest, AMasterThatIsNotWhatItWasGivesWhatItsGuestSees) {
   unit::unseal(x("a"));
   unit::write_file(x("a"), "EVIL");
   unit::set_mtime(x("a"), unit::kMtime);
   unit::seal(x("a"));
   const auto result = release(of(1));
-  EXPECT_EQ(result.released, 1u);
+  EXPECT_EQ(result.released, 2u);
+  EXPECT_EQ(unit::read_file(x("b")), "EVIL");
+  EXPECT_FALSE(unit::is_sealed(x("b")));
   EXPECT_GT(host().context.log.failed_objects(), 0u);
   expect_tidy();
 }
