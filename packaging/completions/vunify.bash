@@ -81,7 +81,7 @@ _vunify() {
   esac
 
   if [[ -z $verb ]]; then
-    mapfile -t COMPREPLY < <(compgen -W 'scan plan apply run status report explain check release undo recover gc --help --version' -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W 'scan plan apply run status report explain check release undo recover gc forget --help --version' -- "$cur")
     return
   fi
   if [[ $cur == -* ]]; then
@@ -96,6 +96,7 @@ _vunify() {
       check) own='--against' ;;
       release) own='--dry-run --package' ;;
       undo | gc) own='--dry-run' ;;
+      forget) own='--dry-run --yes' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$shared $own" -- "$cur")
     return
@@ -104,7 +105,7 @@ _vunify() {
     apply) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     undo) [[ $words -gt 0 ]] || mapfile -t COMPREPLY < <(compgen -W "last $(_vunify_runs)" -- "$cur") ;;
     scan | plan | run | report | check) mapfile -t COMPREPLY < <(compgen -W "$(_vunify_guests)" -- "$cur") ;;
-    explain | release) [[ $words -gt 0 ]] || mapfile -t COMPREPLY < <(compgen -W "$(_vunify_guests)" -- "$cur") ;;
+    explain | release | forget) [[ $words -gt 0 ]] || mapfile -t COMPREPLY < <(compgen -W "$(_vunify_guests)" -- "$cur") ;;
   esac
 }
 complete -F _vunify vunify

@@ -33,5 +33,6 @@ void add_release(CommandLine& line);
 void add_undo(CommandLine& line);
 void add_recover(CommandLine& line);
 void add_gc(CommandLine& line);
+void add_forget(CommandLine& line);
 
 }  // namespace vs::unify

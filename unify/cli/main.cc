@@ -18,5 +18,6 @@ int main(int argc, char** argv) {
   add_undo(line);
   add_recover(line);
   add_gc(line);
+  add_forget(line);
   return line.run(argc, argv);
 }
