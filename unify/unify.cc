@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <map>
 
+#include "core/escape.h"
+#include "unify/packages/package_work.h"
 #include "unify/plan/candidates.h"
 #include "unify/plan/plan_maker.h"
 #include "unify/plan/verify.h"
@@ -18,9 +20,24 @@ GuestPackages read_packages(const OpenedPool& pool, const KeptKnowledge& kept, R
   return load_guest_packages(pool.guests(), kept.package_cache, context);
 }
 
-GuestFiles scan_files(const OpenedPool& pool, GuestPackages packages, RunContext& context) {
+GuestFiles scan_files(const OpenedPool& pool, GuestPackages packages, const GuestsLeftAlone& left_alone,
+                      RunContext& context) {
   const auto timed = context.timer.time("scan");
-  return scan_guests(pool.guests(), pool.rules(), pool.masters(), std::move(packages), context);
+  return scan_guests(pool.guests(), pool.rules(), pool.masters(), std::move(packages), context, left_alone);
+}
+
+// Whose packages are being changed, or are about to.
+GuestsLeftAlone leave_alone(const OpenedPool& pool, RunContext& context) {
+  GuestsLeftAlone left_alone;
+  for (const auto& guest : pool.guests()) {
+    left_alone.emplace_back();
+    if (const auto work = package_work(guest.root)) {
+      left_alone.back() = Reason::package_work;
+      context.log.remember_first(reason_name(Reason::package_work), guest.name + ": " + *work);
+      context.log.verbose(fmt::format("{}: {}; nothing of it is shared", escaped(guest.name), *work));
+    }
+  }
+  return left_alone;
 }
 
 CandidateSet group_candidates(const OpenedPool& pool, const GuestFiles& files, RunContext& context) {
@@ -117,7 +134,7 @@ GuestFiles find_files(const OpenedPool& pool, const KeptKnowledge& kept, RunCont
 
   // 3 scan and 5 eligibility, in one walk: an entry that no rule lets in costs no stat. After it the rows are
   // fixed, and every file left out has a reason.
-  return scan_files(pool, std::move(packages), context);
+  return scan_files(pool, std::move(packages), leave_alone(pool, context), context);
 }
 
 ApplyResult apply_links(LockedPool& pool, const PlannedLinks& links, const JournalRun& run,

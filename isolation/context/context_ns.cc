@@ -16,9 +16,9 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "core/durable/durable_file.h"
+#include "core/process_start.h"
 #include "isolation/context/config_file.h"
 #include "isolation/context/context.h"
 #include "isolation/context/run_program.h"
@@ -32,22 +32,6 @@ namespace fs = std::filesystem;
 uint64_t namespace_of(const std::string& process, const char* kind) {
   struct stat found {};
   return ::stat(fmt::format("/proc/{}/ns/{}", process, kind).c_str(), &found) == 0 ? found.st_ino : 0;
-}
-
-// Field 22 of /proc/PID/stat; 0 for no such process or one that is dead already. The name in field 2 may hold
-// anything.
-uint64_t start_of(pid_t pid) {
-  const auto read = read_whole(fmt::format("/proc/{}/stat", pid));  // of one that ends meanwhile: a Problem
-  const std::string text = read ? *read : std::string();
-  const size_t close = text.rfind(')');
-  if (close == std::string::npos) return 0;
-  std::istringstream words(text.substr(close + 1));
-  std::string word;
-  for (int field = 3; words >> word; ++field) {
-    if (field == 3 && (word == "Z" || word == "X")) return 0;
-    if (field == 22) return std::stoull(word);
-  }
-  return 0;
 }
 
 // Not core/subprocess: the child is born in its namespaces and its cgroup, which fork(2) cannot do, and runs
@@ -137,7 +121,7 @@ class NamespaceContexts : public Contexts {
     }
     go_read.reset();
     created.init = child.pid;
-    created.init_start = start_of(child.pid);
+    created.init_start = process_start(child.pid);
     created.pid_namespace = namespace_of(fmt::to_string(child.pid), "pid");
     if (first_id != 0) ok_or_throw(map_ids(child.pid, first_id));
     if (options.complete) options.complete(child);
@@ -153,7 +137,7 @@ class NamespaceContexts : public Contexts {
   Child enter(const ContextInfo& context, int cgroup, const std::function<int()>& body) override {
     const UniqueFd init(static_cast<int>(::syscall(SYS_pidfd_open, context.init, 0)));
     // The number may be another process's by now; after this look the descriptor cannot be.
-    if (!init || start_of(context.init) != context.init_start)
+    if (!init || process_start(context.init) != context.init_start)
       throw Error(fmt::format("context {} has ended", context.number));
     const UniqueFd own(::open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
     if (::setns(init.get(), CLONE_NEWPID) != 0)
@@ -234,7 +218,7 @@ class NamespaceContexts : public Contexts {
       }
     } catch (const std::exception&) {  // torn by a crash: as good as none
     }
-    if (info.init > 0 && info.init_start != 0 && start_of(info.init) == info.init_start) return info;
+    if (info.init > 0 && info.init_start != 0 && process_start(info.init) == info.init_start) return info;
     if (::geteuid() == 0) forget(number);
     return std::nullopt;
   }

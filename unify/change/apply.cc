@@ -7,6 +7,7 @@
 #include <chrono>
 #include <deque>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
@@ -15,6 +16,7 @@
 #include "core/escape.h"
 #include "core/store/seal_keeper.h"
 #include "unify/change/linker.h"
+#include "unify/packages/package_work.h"
 
 namespace vs::unify {
 namespace {
@@ -33,6 +35,34 @@ constexpr auto kSettle = std::chrono::milliseconds(10);
 constexpr uint32_t kNamesStandingStill = 256;
 constexpr auto kStandStillLimit = std::chrono::milliseconds(1000);
 
+// Whether the package manager of a guest is at work, looked at once a second: a run takes longer than that,
+// and one may begin in the midst of it.
+class PackageWatch {
+ public:
+  PackageWatch(Guests guests, Log& log) : guests_(guests), log_(log), seen_(guests.size()) {}
+  bool at_work(GuestNumber guest) {
+    const std::lock_guard lock(mutex_);
+    Seen& seen = seen_[guest];
+    const auto now = std::chrono::steady_clock::now();
+    if (seen.at && now - *seen.at < kLookAgain) return seen.at_work;
+    const auto work = package_work(guests_[guest].root);
+    if (work) log_.remember_first(reason_name(Reason::package_work), guests_[guest].name + ": " + *work);
+    seen = {now, work.has_value()};
+    return seen.at_work;
+  }
+
+ private:
+  static constexpr auto kLookAgain = std::chrono::seconds(1);
+  struct Seen {
+    std::optional<std::chrono::steady_clock::time_point> at;
+    bool at_work = false;
+  };
+  const Guests guests_;
+  Log& log_;
+  std::mutex mutex_;
+  TypedVector<GuestNumber, Seen> seen_;
+};
+
 class Applier {
  public:
   Applier(const ApplyInput& input, RunContext& context)
@@ -40,9 +70,11 @@ class Applier {
         context_(context),
         linker_(input.store, input.guard, input.files, input.masters, &keeper_, input.ignore_mtime, counts_,
                 context.log),
+        watch_(input.files.guests, context.log),
         journal_(input.state_dir + "/journal", input.run),
         history_(input.state_dir, input.run) {
     result_.skipped.resize(input.files.guests.size());
+    linker_.leave_alone([this](GuestNumber guest) { return watch_.at_work(guest); });
   }
 
   ApplyResult run() {
@@ -353,6 +385,7 @@ class Applier {
   LinkerCounts counts_;
   SealKeeper keeper_;
   Linker linker_;
+  PackageWatch watch_;
   Journal journal_;
   RunHistory history_;
   std::deque<GroupWork> queue_;

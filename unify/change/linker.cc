@@ -263,6 +263,10 @@ void Linker::compare(GroupWork& work) {
   }
   for (DuplicateNumber v = work.begin; v < work.end; ++v) {
     if (is_refused(work, v)) continue;
+    if (left_alone_(files_.table.guest(row(files_.plan.names[files_.plan.duplicates[v].begin])))) {
+      work.refused.emplace_back(v, Reason::package_work);
+      continue;
+    }
     auto duplicate = check_duplicate(work, v, bytes);
     if (duplicate)
       work.checked.push_back(std::move(*duplicate));

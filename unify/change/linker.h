@@ -21,8 +21,10 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/store/unsealed_window.h"
@@ -105,6 +107,10 @@ class Linker {
         log_(log),
         exchanger_(store, guard, masters, keeper, counts, log) {}
 
+  // Guests for which this says true keep their files (Reason::package_work). Asked for each duplicate before
+  // it is compared, by several threads.
+  void leave_alone(std::function<bool(GuestNumber)> which) { left_alone_ = std::move(which); }
+
   void prepare(GroupWork& work);
   // What the journal must know before link(): the same staging names that link() will use.
   void announce(const GroupWork& work, JournalBatch& batch) const;
@@ -160,6 +166,7 @@ class Linker {
   LinkerCounts& counts_;
   Log& log_;
   Exchanger exchanger_;
+  std::function<bool(GuestNumber)> left_alone_ = [](GuestNumber) { return false; };
 };
 
 }  // namespace vs::unify

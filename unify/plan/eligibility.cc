@@ -46,6 +46,7 @@ constexpr ReasonText kTexts[] = {
     {"unknown_packages",
      "the package database of its guest could not be used (see the messages), so nothing is known of any of "
      "its files"},
+    {"package_work", "the package manager of its guest is at work, or has not finished"},
     {"no_space", "no space or no inodes left for a master"},
     {"too_many_links", "the filesystem allows no more links"},
     {"other_project", "a quota project keeps the master out of its directory"},

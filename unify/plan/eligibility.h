@@ -43,6 +43,7 @@ enum class Reason : uint8_t {
   changed_meanwhile,
   unreadable,
   unknown_packages,
+  package_work,
   no_space,
   too_many_links,
   other_project,

@@ -33,8 +33,10 @@ struct Sums {
 class UnifyDirectory final : public DirectoryVisitor {
  public:
   UnifyDirectory(GuestNumber guest, std::string_view path, uint64_t ino, const Rules& rules,
-                 const PackageIndex& packages, const MasterTable& masters, Sums& sums)
+                 const PackageIndex& packages, const MasterTable& masters, std::optional<Reason> left_alone,
+                 Sums& sums)
       : guest_(guest),
+        left_alone_(left_alone),
         rules_(rules),
         packages_(packages),
         masters_(masters),
@@ -57,6 +59,7 @@ class UnifyDirectory final : public DirectoryVisitor {
       return std::nullopt;
     }
     if (excluded(entry.name)) return refuse(Reason::excluded);
+    if (left_alone_) return refuse(*left_alone_);
     if (packages_.unknown()) return refuse(Reason::unknown_packages);
     uint32_t tag = kNoPackage;
     if (const PackageFile* file = owned_.empty() ? nullptr : packages_.find(owned_, entry.name);
@@ -94,6 +97,7 @@ class UnifyDirectory final : public DirectoryVisitor {
   }
 
   const GuestNumber guest_;
+  const std::optional<Reason> left_alone_;
   const Rules& rules_;
   const PackageIndex& packages_;
   const MasterTable& masters_;
@@ -107,19 +111,22 @@ class UnifyDirectory final : public DirectoryVisitor {
 
 class UnifyVisitor final : public ScanVisitor {
  public:
-  UnifyVisitor(const Rules& rules, const GuestPackages& packages, const MasterTable& masters, Sums& sums)
-      : rules_(rules), packages_(packages), masters_(masters), sums_(sums) {}
+  UnifyVisitor(const Rules& rules, const GuestPackages& packages, const MasterTable& masters,
+               const GuestsLeftAlone& left_alone, Sums& sums)
+      : rules_(rules), packages_(packages), masters_(masters), left_alone_(left_alone), sums_(sums) {}
 
   std::unique_ptr<DirectoryVisitor> enter(GuestNumber guest, std::string_view path,
                                           const FileStat& dir) override {
     if (!path.empty() && rules_.excludes.matches(path)) return nullptr;
-    return std::make_unique<UnifyDirectory>(guest, path, dir.ino, rules_, packages_[guest], masters_, sums_);
+    return std::make_unique<UnifyDirectory>(guest, path, dir.ino, rules_, packages_[guest], masters_,
+                                            left_alone_.empty() ? std::nullopt : left_alone_[guest], sums_);
   }
 
  private:
   const Rules& rules_;
   const GuestPackages& packages_;
   const MasterTable& masters_;
+  const GuestsLeftAlone& left_alone_;
   Sums& sums_;
 };
 
@@ -159,14 +166,14 @@ GuestPackages load_guest_packages(Guests guests, const std::optional<std::string
 }
 
 GuestFiles scan_guests(Guests guests, const Rules& rules, const MasterTable& masters, GuestPackages packages,
-                       RunContext& context) {
+                       RunContext& context, const GuestsLeftAlone& left_alone) {
   GuestFiles files;
   files.packages = std::move(packages);
   files.packages.resize(guests.size());
   files.counts.resize(guests.size());
   for (const auto& guest : guests) files.devices.push_back(guest.root.stat().dev);
   Sums sums{{}, files.counts, files.sightings};
-  UnifyVisitor visitor(rules, files.packages, masters, sums);
+  UnifyVisitor visitor(rules, files.packages, masters, left_alone, sums);
   context.progress.start("scan", "entries", 0);
   scan_trees(guests, visitor, files.table, context);
   context.progress.finish();

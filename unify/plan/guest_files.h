@@ -55,8 +55,11 @@ inline constexpr uint32_t kNoPackage = 0xffffffff;
 GuestPackages load_guest_packages(Guests guests, const std::optional<std::string>& cache_dir,
                                   RunContext& context);
 
+// Guests of which nothing may be shared just now, and why; empty: there are none.
+using GuestsLeftAlone = TypedVector<GuestNumber, std::optional<Reason>>;
+
 // Passes 3 and 5 in one walk.
 GuestFiles scan_guests(Guests guests, const Rules& rules, const MasterTable& masters, GuestPackages packages,
-                       RunContext& context);
+                       RunContext& context, const GuestsLeftAlone& left_alone = {});
 
 }  // namespace vs::unify

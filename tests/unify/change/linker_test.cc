@@ -116,6 +116,19 @@ class LinkerTest : public unit::HostTest {
   std::unique_ptr<Linker> linker_;
 };
 
+// --- What is left alone ------------------------------------------------------------------------------------
+
+TEST_F(LinkerTest, AGuestWhosePackageManagerBeganIsLeftAlone) {
+  plan();
+  GroupWork work = prepared();
+  linker_->leave_alone([&](GuestNumber guest) { return host().guests[guest].name == "b"; });
+  link(work);
+  settle(work);
+  EXPECT_THAT(refused(work), ElementsAre("b package_work"));
+  EXPECT_TRUE(linked("a") && linked("c") && !linked("b"));
+  expect_tidy();
+}
+
 // --- What somebody has open --------------------------------------------------------------------------------
 
 TEST_F(LinkerTest, WhatSomebodyHasOpenIsLeftForLater) {
