@@ -36,7 +36,7 @@ struct Set {
   std::string path;
   FileVersions versions;
   bool damaged = false;                                    // before the last night
-  std::map<std::string, std::set<std::string>> seen = {};  // guest -> stamps that it had after a night
+  std::map<std::string, std::set<std::string>> seen = {};  // guest -> stamps that it had, or got by damage
 };
 
 class History {
@@ -160,7 +160,8 @@ class History {
     if (at != std::string::npos) stamp = result.out.substr(at + 9, 16);
     for (Set* set : into) {
       set->versions.add(files_of(set->path));
-      // A run that failed may have left whole archives, under a stamp that it did not say.
+      // A run that failed may have left whole archives, under a stamp that it did not say: one that this set
+      // had not. (The other may have had a night in the same second.)
       std::map<std::string, std::vector<std::string>> stamps;
       std::vector<std::string> ignored;
       if (stamp.empty())
@@ -169,16 +170,9 @@ class History {
         for (const auto& [guest, tree] : trees) stamps[guest] = {stamp};
       for (const auto& [guest, tree] : trees)
         for (const auto& one : stamps[guest])
-          if (const bool fresh = set->seen[guest].insert(one).second;
-              stamp == one || is_of_this_run(guest, one, *set, fresh))
+          if (const bool fresh = set->seen[guest].insert(one).second; stamp == one || fresh)
             remembered_[guest][one].push_back(tree);
     }
-  }
-
-  // Of a run that did not say its stamp. The other set may have had a night in the same second; and a damaged
-  // set may have got archives of the other one.
-  bool is_of_this_run(const std::string& guest, const std::string& stamp, const Set& set, bool fresh) {
-    return fresh && (!set.damaged || !remembered_[guest].contains(stamp));
   }
 
   std::string state() const { return place_.dir + "/state"; }
@@ -264,6 +258,9 @@ class History {
     if (what.empty()) return;
     put_files(set.path, before, files);
     set.damaged = true;
+    std::vector<std::string> ignored;
+    for (const auto& [guest, stamps] : listed(set.path, ignored))
+      set.seen[guest].insert(stamps.begin(), stamps.end());
     story_.push_back("for good: " + what);
   }
 
