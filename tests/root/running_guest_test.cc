@@ -79,6 +79,26 @@ TEST_F(RunningGuestTest, AProgramKeepsItsPathWhenItIsSharedAndWhenItIsReleased) 
   EXPECT_EQ(host_->changes_since(before), "");
 }
 
+// Font caches and backups look at them. Exchanged names, and one that is renamed over since it runs.
+TEST_F(RunningGuestTest, DirectoriesKeepTheirTimes) {
+  start_daemon(Cgroup::own);
+  const auto times = [&] {
+    return must_run({"find", host_->guest("alpha").root(), host_->guest("beta").root(), "-type", "d",
+                     "-printf", "%p %T@\n"});
+  };
+  must_run(
+      {"find", host_->guest("alpha").root(), "-type", "d", "-exec", "touch", "-d", "2020-02-02", "{}", "+"});
+  const std::string before = times();
+  EXPECT_EQ(host_->vunify("run").exit_code, 0);
+  EXPECT_TRUE(shared());
+  EXPECT_EQ(times(), before);
+  EXPECT_EQ(host_->vunify("release", {"alpha"}).exit_code, 0);
+  EXPECT_EQ(times(), before);
+  EXPECT_EQ(host_->vunify("run").exit_code, 0);
+  EXPECT_EQ(host_->vunify("undo", {"last"}).exit_code, 0);
+  EXPECT_EQ(times(), before);
+}
+
 // Started by hand from the host: it is in the company of the host's processes, and nothing stops those.
 TEST_F(RunningGuestTest, AProgramThatCannotStandStillIsLeftAlone) {
   start_daemon(Cgroup::hosts);

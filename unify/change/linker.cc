@@ -191,6 +191,7 @@ void Linker::take_back(GroupWork& work, SwappedDuplicate& duplicate) {
           !exchanger_.keep_as_lost(name.staged, shown(name.row), window) || work.left_in_staging;
       continue;
     }
+    directory_times_.give_up(place->dir);
     const auto back = exchanger_.put_back(name.staged, *place, work.master.record.ino, window);
     if (back == Exchange::put_back) remove_staged(work, name);
     work.left_in_staging = work.left_in_staging || back == Exchange::stuck;
@@ -303,6 +304,7 @@ std::vector<Linker::NextName> Linker::next_names(std::vector<SwappedDuplicate>& 
         break;
       }
       add.place = std::move(*place);
+      directory_times_.before(add.place.dir);
       next.push_back(std::move(add));
     }
   }
@@ -326,6 +328,13 @@ Result Linker::exchange_name(GroupWork& work, NextName& next) {
   return *done ? Result(Ok{}) : Result(changed());
 }
 
+void Linker::note_changed(const GroupWork& work, const NextName& next) {
+  if (next.name->state == StagedName::State::exchanged)
+    directory_times_.changed(next.place.dir, work.processes == Processes::standing_still ? 1 : 2);
+  else if (next.name->state == StagedName::State::unexpected)
+    directory_times_.give_up(next.place.dir);
+}
+
 // Nothing in here takes a time that a guest can choose. Returns how many of the names were done.
 size_t Linker::exchange_in_window(GroupWork& work, std::vector<NextName>& names) {
   // Where the master may have been unsealed before, one that is in the way of another exchange may have a
@@ -342,6 +351,7 @@ size_t Linker::exchange_in_window(GroupWork& work, std::vector<NextName>& names)
   }
   work.opened = work.opened || opened;
   work.verdict = work.window->seal();
+  for (size_t i = 0; i < done; ++i) note_changed(work, names[i]);
   return done;
 }
 

@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "core/store/unsealed_window.h"
+#include "unify/change/directory_times.h"
 #include "unify/change/exchange.h"
 #include "unify/change/journal.h"
 #include "unify/change/master_maker.h"
@@ -122,6 +123,8 @@ class Linker {
     exchange(work);
   }
   void settle(GroupWork& work);
+  // After the works of a batch are settled.
+  void put_directory_times_back() { directory_times_.put_back(); }
   StrayMasters& strays() { return exchanger_.strays(); }
 
  private:
@@ -148,6 +151,7 @@ class Linker {
   std::vector<NextName> next_names(std::vector<SwappedDuplicate>& checked, size_t& duplicate, size_t& name);
   size_t exchange_in_window(GroupWork& work, std::vector<NextName>& names);
   Result exchange_name(GroupWork& work, NextName& next);
+  void note_changed(const GroupWork& work, const NextName& next);
   bool unchanged_so_far(const SwappedDuplicate& duplicate) const;
   InWindow in_window(GroupWork& work);
   // For what stood in the way; where that is the number of links of this master, it waits for another.
@@ -166,6 +170,7 @@ class Linker {
   LinkerCounts& counts_;
   Log& log_;
   Exchanger exchanger_;
+  DirectoryTimes directory_times_;
   std::function<bool(GuestNumber)> left_alone_ = [](GuestNumber) { return false; };
 };
 

@@ -143,10 +143,11 @@ void MasterReleaser::remove_staged(MasterRelease& one, size_t i, const InWindow&
 // What can be refused (a directory that is gone, a name that is not the master's, no room for a link) is
 // tried for all names of a link group before the first is exchanged.
 Result MasterReleaser::stage_copies(MasterRelease& one, size_t begin, size_t end, std::vector<Place>& places,
-                                    Lease& lease) const {
+                                    Lease& lease) {
   for (size_t i = begin; i < end; ++i) {
     auto place = locate(one, i);
     if (!place) return place.error();
+    directory_times_.before(place->dir.get());
     places.push_back(std::move(*place));
   }
   for (size_t i = begin; i < end; ++i)
@@ -193,6 +194,13 @@ Expected<Exchange> MasterReleaser::give(MasterRelease& one, size_t i, const Gues
   return replaced ? Expected<Exchange>(Exchange::done) : Expected<Exchange>(replaced.error());
 }
 
+void MasterReleaser::note_changed(const MasterRelease& one, int dir, const Expected<Exchange>& result) {
+  if (result && *result == Exchange::done)
+    directory_times_.changed(dir, one.in_use ? 1 : 2);
+  else if (result)
+    directory_times_.give_up(dir);
+}
+
 // All names or none: what is refused is taken back.
 Result MasterReleaser::swap_group(MasterRelease& one, size_t begin, size_t end, const InWindow& in_window,
                                   uint64_t& released) {
@@ -201,6 +209,7 @@ Result MasterReleaser::swap_group(MasterRelease& one, size_t begin, size_t end, 
   if (auto staged = stage_copies(one, begin, end, places, lease); !staged) return staged;
   if (end - begin == 1) {
     const auto exchanged = exchange_one(one, begin, places[0].name, in_window);
+    note_changed(one, places[0].dir.get(), exchanged);
     if (!exchanged) return exchanged.error();
     one.stuck[begin] = *exchanged == Exchange::stuck;
     released = *exchanged == Exchange::done ? 1 : 0;
@@ -208,6 +217,7 @@ Result MasterReleaser::swap_group(MasterRelease& one, size_t begin, size_t end, 
   }
   for (size_t i = begin; i < end; ++i) {
     const auto exchanged = give(one, i, places[i - begin].name, in_window);
+    note_changed(one, places[i - begin].dir.get(), exchanged);
     if (exchanged && *exchanged == Exchange::done) continue;
     one.stuck[i] = exchanged && *exchanged == Exchange::stuck;
     released = take_back(one, lease, places, begin, i, in_window);
@@ -244,6 +254,7 @@ uint64_t MasterReleaser::take_back(MasterRelease& one, const Lease& lease, const
                     escaped(places[0].name.shown)));
     return end - begin;
   }
+  for (size_t i = begin; i < end; ++i) directory_times_.give_up(places[i - begin].dir.get());
   std::vector<size_t> taken;
   uint64_t stay = 0;
   for (size_t i = begin; i < end; ++i) {

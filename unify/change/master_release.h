@@ -15,6 +15,7 @@
 
 #include "core/store/seal_keeper.h"
 #include "core/store/unsealed_window.h"
+#include "unify/change/directory_times.h"
 #include "unify/change/exchange.h"
 #include "unify/change/journal.h"
 #include "unify/change/master_maker.h"
@@ -58,6 +59,8 @@ class MasterReleaser {
   // `fds`: the masters that will be unsealed, for the seal keeper.
   void announce(const MasterRelease& one, JournalBatch& intent, std::vector<int>& fds) const;
   void swap(MasterRelease& one);
+  // After swap() of all masters of a batch.
+  void put_directory_times_back() { directory_times_.put_back(); }
   StrayMasters& strays() { return exchanger_.strays(); }
 
  private:
@@ -71,10 +74,10 @@ class MasterReleaser {
   Result swap_group(MasterRelease& one, size_t begin, size_t end, const InWindow& in_window,
                     uint64_t& released);
   Expected<Exchange> give(MasterRelease& one, size_t i, const GuestName& name, const InWindow& in_window);
+  void note_changed(const MasterRelease& one, int dir, const Expected<Exchange>& result);
   Expected<Exchange> exchange_one(MasterRelease& one, size_t i, const GuestName& name,
                                   const InWindow& in_window);
-  Result stage_copies(MasterRelease& one, size_t begin, size_t end, std::vector<Place>& places,
-                      Lease& lease) const;
+  Result stage_copies(MasterRelease& one, size_t begin, size_t end, std::vector<Place>& places, Lease& lease);
   uint64_t take_back(MasterRelease& one, const Lease& lease, const std::vector<Place>& places, size_t begin,
                      size_t end, const InWindow& in_window);
   Expected<Place> locate(const MasterRelease& one, size_t i) const;
@@ -90,6 +93,7 @@ class MasterReleaser {
   Log& log_;
   WindowCounts counts_;
   Exchanger exchanger_;
+  DirectoryTimes directory_times_;
 };
 
 }  // namespace vs::unify

@@ -55,6 +55,7 @@ class Releaser {
     if (auto synced = input_.store.sync(); !synced) throw Error(synced.error().message);
     announce(batch);
     each(batch, [&](MasterRelease& one) { releaser_.swap(one); });
+    releaser_.put_directory_times_back();
     account(batch);
     context_.progress.add(names.size());
     stop_if_incomplete(batch);
