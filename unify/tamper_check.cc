@@ -31,7 +31,7 @@ uint32_t links_of(const OpenedPool& pool, const MasterRecord& record) {
 }
 
 std::vector<Finding> check_master(const OpenedPool& pool, const MasterRecord& record, uint64_t names_found,
-                                  bool judge_links) {
+                                  bool judge_links, const Cancel& cancel) {
   std::vector<Finding> findings;
   const std::string shown = pool.store()->shown_master(record.name);
   const auto fd = pool.store()->open_master(record.name);
@@ -56,7 +56,7 @@ std::vector<Finding> check_master(const OpenedPool& pool, const MasterRecord& re
     findings.push_back({"flags", record.name,
                         fmt::format("inode flags {:#x} (chattr) or project {} are not those it was made with",
                                     now.flags, now.project)});
-  const auto digests = digest_file(fd->get(), DigestAlgorithm::none, shown);
+  const auto digests = digest_file(fd->get(), DigestAlgorithm::none, shown, &cancel);
   if (!digests)
     findings.push_back({"unreadable", record.name, digests.error().message});
   else if (digests->sha256 != record.sha256)
@@ -131,7 +131,7 @@ const char* kind_of(const Problem& problem) {
 
 // One file of the suspect against what the database of the reference records. nullopt: it is the same.
 std::optional<Finding> compare_file(const OpenedPool& pool, const Guest& suspect, const std::string& path,
-                                    const FileRow& row, const PackageIndex& trusted) {
+                                    const FileRow& row, const PackageIndex& trusted, const Cancel& cancel) {
   const PackageFile& recorded = trusted.files()[row.tag];
   const Package& package = trusted.packages()[recorded.package];
   const std::string object = suspect.name + ":" + escaped(path);
@@ -142,7 +142,7 @@ std::optional<Finding> compare_file(const OpenedPool& pool, const Guest& suspect
                    fmt::format("package {}: {}", escaped(package.name), fd.error().message)};
   // The very inode that the reference has, sealed.
   if (pool.masters().find(stat.ino) && stat.ino == row.ino) return std::nullopt;
-  const auto digests = digest_file(fd->get(), recorded.algorithm, object);
+  const auto digests = digest_file(fd->get(), recorded.algorithm, object, &cancel);
   if (digests && digests->recorded == trusted.digest(recorded)) return std::nullopt;
   return Finding{"modified", object,
                  fmt::format("content is not what package {} {} of the reference ships",
@@ -166,7 +166,8 @@ CheckResult check_masters(const OpenedPool& pool, bool judge_links, RunContext& 
   tbb::parallel_for(size_t{0}, pool.masters().size(), [&](size_t i) {
     if (context.cancel.stop()) return;
     const MasterNumber master(i);
-    auto findings = check_master(pool, pool.masters()[master], names[master], judge_links);
+    auto findings = check_master(pool, pool.masters()[master], names[master], judge_links, context.cancel);
+    if (context.cancel.stop()) return;  // it was not read to its end
     context.progress.add();
     const std::lock_guard guard(mutex);
     ++result.masters;
@@ -205,7 +206,8 @@ CheckResult check_against(const OpenedPool& pool, GuestNumber reference, GuestNu
     if (version == theirs.end() || version->second != package.version ||
         recorded.algorithm == DigestAlgorithm::none)
       return;
-    auto finding = compare_file(pool, pool.guests()[name], table.path(row), row, trusted);
+    auto finding = compare_file(pool, pool.guests()[name], table.path(row), row, trusted, context.cancel);
+    if (context.cancel.stop()) return;
     const std::lock_guard guard(mutex);
     ++result.files_compared;
     if (finding) result.findings.push_back(std::move(*finding));

@@ -115,8 +115,8 @@ PlannedRun plan_run(const OpenedPool& pool, const KeptKnowledge& kept, RunContex
 
   // 7 verify: reads each candidate once and splits groups by content. After candidates, because reading is
   // what costs most. After it every content is proved equal, as of the moment of reading.
-  const VerifyInput input{pool.guests(), files.table,    candidates,   files.packages,
-                          files.devices, pool.masters(), pool.store(), pool.rules()};
+  const VerifyInput input{pool.guests(),  files.table,  candidates,   files.packages, files.devices,
+                          pool.masters(), pool.store(), pool.rules(), &context.cancel};
   std::vector<GroupVerdict> verdicts = compare_candidates(input, pool.index(), context);
 
   // 8 plan: from here on it is fixed what is to be done, the same for any number of threads.
@@ -146,7 +146,7 @@ ApplyResult apply_links(LockedPool& pool, const PlannedLinks& links, const Journ
     return nothing;
   }
   const auto freezer = pool.options().no_freeze ? nullptr : find_freezer(context);
-  const ApplyInput input{{pool.guests(), links.plan, links.table},
+  const ApplyInput input{{pool.guests(), links.plan, links.table, &context.cancel},
                          pool.store(),
                          pool.guard(),
                          pool.masters(),

@@ -131,6 +131,7 @@ Result Linker::same_bytes(int duplicate_fd, const GroupWork& work, const std::st
   const uint64_t size = work.master.record.size;
   static thread_local std::string theirs(kBlock, '\0'), ours(kBlock, '\0');
   for (uint64_t offset = 0; offset < size; offset += kBlock) {
+    if (files_.cancel != nullptr && files_.cancel->stop()) return Problem{ECANCELED, ""};
     const auto length = static_cast<size_t>(std::min<uint64_t>(kBlock, size - offset));
     if (auto read = read_exactly(duplicate_fd, theirs.data(), length, offset, object); !read) return read;
     const char* expected = bytes.data() + offset;

@@ -58,12 +58,13 @@ Expected<Source> open_source(const PlannedFiles& files, const PlanGroup& group, 
 
 // A fresh inode with the source's content and class, not yet named.
 Expected<OpenMaster> copy_to_master(const Store& store, const Source& source, const PlanGroup& group,
-                                    int64_t mtime_ns, bool ignore_mtime, const std::string& shown) {
+                                    int64_t mtime_ns, bool ignore_mtime, const std::string& shown,
+                                    const Cancel* cancel) {
   const auto scratch = open_scratch_file(store.staging_fd());
   if (!scratch)
     return problem_from(scratch.error().code, "create a nameless file in", store.path() + "/staging");
   UniqueFd writer(*scratch);
-  auto digests = copy_contents(source.fd.get(), writer.get(), group.algorithm, shown);
+  auto digests = copy_contents(source.fd.get(), writer.get(), group.algorithm, shown, cancel);
   if (!digests) return digests.error();
   if (digests->content != group.content ||
       (group.algorithm != DigestAlgorithm::none && digests->recorded != group.digest))
@@ -101,6 +102,8 @@ std::string of_package(const MasterRecord& record) {
 
 Reason reason_of_errno(int code) {
   switch (code) {
+    case ECANCELED:
+      return Reason::out_of_time;
     case ENOSPC:
     case EDQUOT:
       return Reason::no_space;
@@ -122,7 +125,8 @@ Reason reason_of_errno(int code) {
   }
 }
 
-Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, const std::string& object) {
+Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, const std::string& object,
+                                    const Cancel* cancel) {
   FastHasher fast;
   Digester sha256(DigestAlgorithm::sha256);
   Digester md5(DigestAlgorithm::md5);
@@ -134,6 +138,7 @@ Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, 
   std::string block(std::min<size_t>(kBlock, static_cast<size_t>(raw.st_size) + 1), '\0');
   off_t offset = 0;
   for (;;) {
+    if (cancel != nullptr && cancel->stop()) return Problem{ECANCELED, ""};
     const ssize_t got = pread_full(from, block.data(), block.size(), static_cast<uint64_t>(offset));
     if (got < 0) return problem_from_errno("read", object);
     if (got == 0) break;
@@ -171,7 +176,7 @@ Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, 
     const auto source = open_source(files, group, v, shown);
     auto master = source ? copy_to_master(store, *source, group,
                                           ignore_mtime ? oldest_mtime(files, begin, end) : row.mtime_ns,
-                                          ignore_mtime, shown)
+                                          ignore_mtime, shown, files.cancel)
                          : Expected<OpenMaster>(source.error());
     if (master) {
       auto name = store.name_master(master->fd.get(), master->record.sha256, master->record.file_class);
@@ -198,13 +203,14 @@ Expected<OpenMaster> make_master(const Store& store, const PlannedFiles& files, 
   return last;
 }
 
-Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master, Copied which) {
+Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master, Copied which,
+                                const Cancel* cancel) {
   const auto scratch = open_scratch_file(store.staging_fd());
   if (!scratch)
     return problem_from(scratch.error().code, "create a nameless file in", store.path() + "/staging");
   UniqueFd fd(*scratch);
   const std::string& shown = master.shown;
-  const auto digests = copy_contents(master.fd.get(), fd.get(), DigestAlgorithm::none, shown);
+  const auto digests = copy_contents(master.fd.get(), fd.get(), DigestAlgorithm::none, shown, cancel);
   if (!digests) return digests.error();
   if (which == Copied::if_as_recorded && digests->sha256 != master.record.sha256)
     return Problem{EUCLEAN,

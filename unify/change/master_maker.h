@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "core/cancel.h"
 #include "core/store/guard.h"
 #include "core/store/store.h"
 #include "core/store/unsealed_window.h"
@@ -16,6 +17,7 @@ struct PlannedFiles {  // what a plan and its steps refer to
   Guests guests;
   const LinkPlan& plan;
   const FileTable& table;
+  const Cancel* cancel = nullptr;  // asked at every block that is read: problem code ECANCELED
 };
 
 // An open master and what is known of it.
@@ -41,13 +43,14 @@ struct CopyDigests {
   std::string sha256, md5;
   std::string recorded;  // by the algorithm asked for
 };
-Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, const std::string& object);
+Expected<CopyDigests> copy_contents(int from, int to, DigestAlgorithm recorded, const std::string& object,
+                                    const Cancel* cancel = nullptr);
 
 // A private, writable copy of a master, content and class equal, without a name: nothing is left of it if we
 // are killed. For release. Problem code EUCLEAN: the content is not that which is recorded.
 enum class Copied { if_as_recorded, as_it_is };
 Expected<UniqueFd> private_copy(const Store& store, const OpenMaster& master,
-                                Copied which = Copied::if_as_recorded);
+                                Copied which = Copied::if_as_recorded, const Cancel* cancel = nullptr);
 
 // An existing master, open, with what is recorded of it; nothing is looked at.
 Expected<OpenMaster> open_recorded(const Store& store, const MasterRecord& record);

@@ -61,7 +61,7 @@ void MasterReleaser::make_copies(MasterRelease& one) const {
 
 Expected<UniqueFd> MasterReleaser::copy_of(MasterRelease& one) const {
   const OpenMaster& master = one.open;
-  auto copy = private_copy(store_, master);
+  auto copy = private_copy(store_, master, Copied::if_as_recorded, &cancel_);
   if (copy || copy.error().code != EUCLEAN) return copy;
   for (const auto& other : masters_.records()) {
     if (other.sha256 != master.record.sha256 || other.ino == master.record.ino) continue;
@@ -75,7 +75,7 @@ Expected<UniqueFd> MasterReleaser::copy_of(MasterRelease& one) const {
         fmt::format("{}{} has not the bytes that it was made with; private copies have those that their "
                     "vservers see now: install it again in them",
                     master.shown, of_package(master.record)));
-  return private_copy(store_, master, Copied::as_it_is);
+  return private_copy(store_, master, Copied::as_it_is, &cancel_);
 }
 
 Result MasterReleaser::make_copy(MasterRelease& one, size_t begin, size_t end) const {

@@ -46,12 +46,13 @@ struct MasterRelease {
 class MasterReleaser {
  public:
   MasterReleaser(Guests guests, const Store& store, const Guard& guard, const MasterTable& masters,
-                 SealKeeper& keeper, Log& log)
+                 SealKeeper& keeper, Log& log, const Cancel& cancel)
       : guests_(guests),
         store_(store),
         guard_(guard),
         masters_(masters),
         log_(log),
+        cancel_(cancel),
         exchanger_(store, guard, masters, &keeper, counts_, log) {}
 
   // Names of one link group get names of one copy, as it was before; each other name gets a copy of its own.
@@ -91,6 +92,7 @@ class MasterReleaser {
   const Guard& guard_;
   const MasterTable& masters_;
   Log& log_;
+  const Cancel& cancel_;
   WindowCounts counts_;
   Exchanger exchanger_;
   DirectoryTimes directory_times_;

@@ -31,7 +31,8 @@ class Releaser {
       : input_(input),
         context_(context),
         journal_(input.state_dir + "/journal", input.run),
-        releaser_(input.guests, input.store, input.guard, input.masters, keeper_, context.log) {}
+        releaser_(input.guests, input.store, input.guard, input.masters, keeper_, context.log,
+                  context.cancel) {}
 
   ReleaseResult run(std::vector<NameOfMaster> names) {
     ok_or_throw(keeper_.start());

@@ -67,11 +67,13 @@ std::vector<MasterNumber> MasterTable::answering(const Key128& key) const {
   return masters;
 }
 
-Expected<Digests> digest_file(int fd, DigestAlgorithm recorded, const std::string& object) {
+Expected<Digests> digest_file(int fd, DigestAlgorithm recorded, const std::string& object,
+                              const Cancel* cancel) {
   Digester sha256(DigestAlgorithm::sha256);
   Digester other(recorded == DigestAlgorithm::sha256 ? DigestAlgorithm::none : recorded);
   std::string buffer(256 * 1024, '\0');
   for (off_t offset = 0;;) {
+    if (cancel != nullptr && cancel->stop()) return Problem{ECANCELED, "stopped while reading " + object};
     const ssize_t got = pread_full(fd, buffer.data(), buffer.size(), static_cast<uint64_t>(offset));
     if (got < 0) return problem_from_errno("read", object);
     if (got == 0) break;

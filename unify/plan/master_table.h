@@ -58,6 +58,8 @@ struct Digests {
   std::string sha256;
   std::string recorded;  // in the algorithm asked for; equal to sha256 if that was it
 };
-Expected<Digests> digest_file(int fd, DigestAlgorithm recorded, const std::string& object);
+// Problem code ECANCELED: `cancel` stopped it.
+Expected<Digests> digest_file(int fd, DigestAlgorithm recorded, const std::string& object,
+                              const Cancel* cancel = nullptr);
 
 }  // namespace vs::unify

@@ -177,9 +177,17 @@ struct GroupVerifier::Impl {
     });
   }
 
+  bool stopped() const { return input.cancel != nullptr && input.cancel->stop(); }
+
+  void refuse_rest(const std::vector<Content>& contents, GroupVerdict& verdict) const {
+    for (const auto& content : contents)
+      for (const auto& member : content.members)
+        if (!member.master) verdict.refused.emplace_back(member.duplicate, Reason::out_of_time);
+  }
+
   void hash_again(Content& content, uint64_t size, const Algorithms& algorithms) {
     content.start(algorithms);
-    for (uint64_t offset = 0; offset < size; offset += kBlock) {
+    for (uint64_t offset = 0; offset < size && !stopped(); offset += kBlock) {
       const ssize_t got = pread_full(content.members[0].fd.get(), block.data(), kBlock, offset);
       if (got <= 0) return;  // the digest will not match, or apply will find the difference
       content.update({block.data(), static_cast<size_t>(got)});
@@ -216,7 +224,7 @@ struct GroupVerifier::Impl {
     std::vector<Content> contents;
     contents.emplace_back(algorithms, true);
     contents[0].members = std::move(members);
-    for (uint64_t offset = 0; offset < size; offset += kBlock) {
+    for (uint64_t offset = 0; offset < size && !stopped(); offset += kBlock) {
       if (whole_group) drop_lonely(contents, verdict);
       step(contents, offset, static_cast<size_t>(std::min<uint64_t>(kBlock, size - offset)), algorithms,
            verdict);
@@ -227,7 +235,10 @@ struct GroupVerifier::Impl {
     if (whole_group) drop_lonely(contents, verdict);
     std::vector<VerifiedContent> results;
     for (auto& content : contents) results.push_back(verified(content, size, algorithms));
-    return results;
+    // Whoever was stopped has read a part only, and knows nothing.
+    if (!stopped()) return results;
+    refuse_rest(contents, verdict);
+    return {};
   }
 
   Algorithms algorithms_of(const CandidateGroup& group) const {

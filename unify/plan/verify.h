@@ -42,6 +42,7 @@ struct VerifyInput {
   const MasterTable& masters;
   const Store* store;  // nullptr: no masters
   const Rules& rules;
+  const Cancel* cancel = nullptr;  // asked at every block; what it stops is out_of_time
 };
 // The first name's row.
 const FileRow& row_of_duplicate(const VerifyInput& input, CandidateNumber duplicate);

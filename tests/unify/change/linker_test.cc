@@ -116,6 +116,26 @@ class LinkerTest : public unit::HostTest {
   std::unique_ptr<Linker> linker_;
 };
 
+TEST_F(LinkerTest, WhoIsStoppedMakesNoMasterAndLinksNothing) {
+  plan();
+  Cancel cancel;
+  PlannedFiles files = host().planned();
+  files.cancel = &cancel;
+  Linker linker(*host().store, *host().guard, files, host().masters, nullptr, false, host().counts,
+                host().context.log);
+  GroupWork work = host().work(GroupNumber(0), linker);
+  cancel.request();
+  linker.link(work);
+  linker.settle(work);
+  EXPECT_THAT(refused(work), ElementsAre("a out_of_time", "b out_of_time", "c out_of_time"));
+  GroupWork next;
+  next.end = DuplicateNumber(3);
+  linker.prepare(next);
+  EXPECT_FALSE(next.ready);
+  EXPECT_THAT(host().store->list_masters(), SizeIs(1));
+  expect_tidy();
+}
+
 // --- What is left alone ------------------------------------------------------------------------------------
 
 TEST_F(LinkerTest, AGuestWhosePackageManagerBeganIsLeftAlone) {

@@ -64,6 +64,20 @@ class VerifyTest : public testing::Test {
   uint64_t bytes_read_ = 0;
 };
 
+TEST_F(VerifyTest, IsStoppedInTheMidstOfAFile) {
+  for (const char* guest : {"a", "b"}) host_->file(guest, "x", std::string(3 * kBlock, 'x'));
+  look();
+  Cancel cancel;
+  cancel.request();
+  VerifyInput input = host_->verify_input();
+  input.cancel = &cancel;
+  GroupVerifier verifier(input);
+  const auto verdict = verifier.verify(host_->candidates.groups[0]);
+  EXPECT_THAT(verdict.contents, IsEmpty());
+  EXPECT_THAT(refused(verdict), ElementsAre(std::pair("a", "out_of_time"), std::pair("b", "out_of_time")));
+  EXPECT_EQ(verifier.bytes_read(), 0u);
+}
+
 TEST_F(VerifyTest, FindsWhatIsEqualByteForByte) {
   host_->file("a", "x", "one");
   host_->file("b", "x", "two");
