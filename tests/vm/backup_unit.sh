@@ -40,10 +40,12 @@ refuse "the module of snapshots is not loaded" grep -q '^dm_snapshot ' /proc/mod
 check "the set is made" inside vbackup init --to archive:/backup/set
 for kind in thick thin btrfs; do
   settings "$kind=/srv/guests/$kind/web"
+  echo "NUMBER=$kind" >"$host/etc/vservers/$kind.conf"
   check "$kind: the night's unit succeeds" night
   check "$kind: its archive is from a snapshot" from_snapshot $kind
   check "$kind: no snapshot is left" [ "$(volumes) $(ls -A "/proc/$(systemd)/root/srv/guests/btrfs")" = "$before web" ]
   check "$kind: what is given back is what there is" given_back $kind "/srv/guests/$kind/web"
+  check "$kind: so is what the host has for it" inside diff "/etc/vservers/$kind.conf" "/back/.host.$kind/etc/vservers/$kind.conf"
 done
 check "LVM kept its own record of the groups' metadata" inside sh -c 'grep -q "description = .*lvcreate .*--snapshot" /etc/lvm/archive/vg_*.vg'
 [ "$failures" = 0 ] || { inside journalctl -b --no-pager -u vbackup | tail -n 60; tail -n 20 /tmp/systemd.log; }
