@@ -87,7 +87,7 @@ struct Holding {
   MasterNumber master = Met::kNoMaster;
   uint32_t nlink = 0;  // 0 for shared extents: all holders are known
   uint64_t names = 0;
-  std::string package, source;
+  std::string package, source, arch;
   std::map<GuestNumber, uint64_t> guests;  // guest -> inodes of it there (1 for an inode)
 };
 
@@ -122,6 +122,7 @@ std::vector<Holding> gather(const OpenedPool& pool, const GuestPackages& package
       const Package& package = packages[met.guest].packages()[met.package];
       holding.package = package.name;
       holding.source = package.source;
+      holding.arch = package.arch;
     }
   }
   std::vector<Holding> list;
@@ -129,11 +130,15 @@ std::vector<Holding> gather(const OpenedPool& pool, const GuestPackages& package
   return list;
 }
 
-void add_package(std::map<std::string, PackageSavings>& packages, const Holding& holding,
-                 const std::string& name, const std::string& source) {
-  PackageSavings& package = packages[name.empty() ? "(no package)" : name];
+using PackageRows =
+    std::map<std::pair<std::string, std::string>, PackageSavings>;  // by name and architecture
+
+void add_package(PackageRows& packages, const Holding& holding, const std::string& name,
+                 const std::string& source, const std::string& arch) {
+  PackageSavings& package = packages[{name.empty() ? "(no package)" : name, arch}];
   package.name = name.empty() ? "(no package)" : name;
   package.source = source.empty() ? package.name : source;
+  package.arch = arch;
   uint64_t copies = 0;
   for (const auto& [_, inodes] : holding.guests) copies += inodes;
   ++package.masters;
@@ -162,8 +167,7 @@ Savings begin_savings(const OpenedPool& pool, const GuestPackages& packages) {
   return savings;
 }
 
-void add_holding(Savings& savings, std::map<std::string, PackageSavings>& packages, const OpenedPool& pool,
-                 const Holding& holding) {
+void add_holding(Savings& savings, PackageRows& packages, const OpenedPool& pool, const Holding& holding) {
   const bool master = holding.master != Met::kNoMaster;
   // Names where we did not look: other guests' (the store's own name of a master does not count).
   const bool outside = holding.nlink != 0 && holding.nlink - (master ? 1 : 0) > holding.names;
@@ -182,18 +186,17 @@ void add_holding(Savings& savings, std::map<std::string, PackageSavings>& packag
   if (master) {
     savings.memory_saved +=
         (holding.guests.size() - 1) * holding.blocks;  // shared extents have a page cache each
-    add_package(packages, holding, pool.masters()[holding.master].package,
-                pool.masters()[holding.master].source);
+    const MasterRecord& record = pool.masters()[holding.master];
+    add_package(packages, holding, record.package, record.source, record.arch);
   } else {
-    add_package(packages, holding, holding.package, holding.source);
+    add_package(packages, holding, holding.package, holding.source, holding.arch);
   }
 }
 
 }  // namespace
 
-Savings survey(const OpenedPool& pool, RunContext& context) {
+Savings survey(const OpenedPool& pool, const GuestPackages& guest_packages, RunContext& context) {
   const auto timed = context.timer.time("survey");
-  const GuestPackages guest_packages = load_guest_packages(pool.guests(), std::nullopt, context);
   std::vector<Met> all;
   SurveyVisitor visitor(pool, guest_packages, all);
   FileTable none;
@@ -202,7 +205,7 @@ Savings survey(const OpenedPool& pool, RunContext& context) {
   context.progress.finish();
 
   Savings savings = begin_savings(pool, guest_packages);
-  std::map<std::string, PackageSavings> packages;
+  PackageRows packages;
   uint64_t sum_on_disk = 0;
   for (const auto& holding : gather(pool, guest_packages, all, savings.guests))
     add_holding(savings, packages, pool, holding);

@@ -31,7 +31,8 @@ class SurveyTest : public unit::HostTest {
     options_.scope = "all";
     host().index.reset();  // one environment a process
     const OpenedPool pool = look_at_pool(take_inventory(options_, host().context.run), host().context.run);
-    return survey(pool, host().context.run);
+    const auto packages = load_guest_packages(pool.guests(), std::nullopt, host().context.run);
+    return survey(pool, packages, host().context.run);
   }
   Options options_;
 };

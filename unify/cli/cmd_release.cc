@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "core/escape.h"
 #include "core/size_text.h"
+#include "core/typed_package.h"
 #include "unify/change/release.h"
 #include "unify/cli/command.h"
+#include "unify/typed_path.h"
 
 namespace vs::unify {
 namespace {
@@ -15,54 +15,78 @@ struct ReleaseOptions : Options {
   std::vector<std::string> packages, paths;
 };
 
-std::string relative(std::string path) {
-  while (path.starts_with('/')) path.erase(0, 1);
-  while (path.ends_with('/')) path.pop_back();
-  return path;
-}
+// What of the guest is to be released: all of it where nothing is typed.
+struct Filter {
+  std::vector<TypedPath> paths;
+  std::vector<TypedPackage> packages;
+  PackageIndex index;  // of the guest; empty where no package is typed
+  bool everything() const { return paths.empty() && packages.empty(); }
+};
 
-// Which names the command line means: all of the guest, or those of packages, or paths and what is below
-// them. The package is asked of the guest's own database, for aliases as the index resolved them, so that
-// what dpkg calls /bin/ls is found.
-bool wanted(const NameOfMaster& name, const ReleaseOptions& options, const std::vector<std::string>& owned) {
-  if (options.packages.empty() && options.paths.empty()) return true;
+// Before anything is locked or changed. What is not there is named; if nothing else was typed, that is a
+// usage error.
+Filter find_filter(const PoolInventory& found, const ReleaseOptions& options, Command& command) {
+  Filter filter;
+  const Guests guests = found.guests;
+  const GuestNumber guest = guest_number(guests, options.guest);
+  std::vector<std::string> missing;
   for (const auto& given : options.paths) {
-    const std::string path = relative(given);
-    if (name.path == path || name.path.starts_with(path + "/")) return true;
+    auto path = resolve_typed_path(guests[guest].root, given, LastSymlink::follow);
+    if (path)
+      filter.paths.push_back(std::move(*path));
+    else
+      missing.push_back(path.error().message);
   }
-  return std::binary_search(owned.begin(), owned.end(), name.path);
+  if (!options.packages.empty())
+    filter.index =
+        std::move(load_guest_packages(guests.only(guest), std::nullopt, command.context()).front());
+  for (const auto& given : options.packages)
+    if (TypedPackage package(given); has_package(filter.index, package))
+      filter.packages.push_back(std::move(package));
+    else
+      missing.push_back("no package '" + escaped(given) + "'");
+  if (!missing.empty() && filter.everything())
+    throw Error(options.guest + ": " + fmt::format("{}", fmt::join(missing, "; ")), Exit::usage);
+  for (const auto& one : missing) command.context().log.object_failed(options.guest + ": " + one);
+  return filter;
 }
 
-// Paths of the guest's files that the named packages own, as a scan sees them.
-std::vector<std::string> owned_paths(const Guest& guest, const std::vector<NameOfMaster>& names,
-                                     const std::vector<std::string>& packages, const KeptKnowledge& kept,
-                                     RunContext& context) {
-  std::vector<std::string> owned;
-  if (packages.empty()) return owned;
-  const GuestPackages loaded = load_guest_packages(Guests(&guest, 1), kept.package_cache, context);
-  const PackageIndex& index = loaded.front();
-  for (const auto& name : packages)
-    if (std::none_of(index.packages().begin(), index.packages().end(),
-                     [&](const Package& p) { return p.name == name || p.source == name; }))
-      throw Error(fmt::format("{} has no package '{}'", guest.name, escaped(name)), Exit::usage);
-  for (const auto& name : names) {
-    const auto [parent, base] = split_path(name.path);
-    const auto dir = guest.root.open_dir(parent);
-    const auto stat = dir ? stat_fd(dir->get(), name.path) : Expected<FileStat>(dir.error());
-    if (!stat) continue;
-    const PackageFile* file = index.find(index.dir(stat->ino), base);
-    if (file == nullptr) continue;
-    const Package& package = index.packages()[file->package];
-    if (std::find(packages.begin(), packages.end(), package.name) != packages.end() ||
-        std::find(packages.begin(), packages.end(), package.source) != packages.end())
-      owned.push_back(name.path);
-  }
-  std::sort(owned.begin(), owned.end());
-  return owned;
+// The package that the guest's own database gives a file to; nullptr where none does. The directory is known
+// by its inode number, as the index resolved aliases: what dpkg calls /bin/ls is found.
+const Package* owner(const Guest& guest, const PackageIndex& index, const std::string& path) {
+  const auto [parent, base] = split_path(path);
+  const auto dir = guest.root.open_dir(parent);
+  const auto stat = dir ? stat_fd(dir->get(), path) : Expected<FileStat>(dir.error());
+  const PackageFile* file = stat ? index.find(index.dir(stat->ino), base) : nullptr;
+  return file == nullptr ? nullptr : &index.packages()[file->package];
+}
+
+// The names that one of the filters means. A filter that means none is told: the files may be the guest's own
+// already, or the name was another one than the person thought.
+std::vector<NameOfMaster> chosen(std::vector<NameOfMaster> names, const Guest& guest, const Filter& filter,
+                                 Log& log) {
+  if (filter.everything()) return names;
+  std::vector<bool> path_met(filter.paths.size()), package_met(filter.packages.size());
+  names = select_names(std::move(names), [&](const NameOfMaster& name) {
+    bool wanted = false;
+    for (size_t i = 0; i < filter.paths.size(); ++i)
+      if (is_at_or_below(name.path, filter.paths[i])) wanted = path_met[i] = true;
+    const Package* package = filter.packages.empty() ? nullptr : owner(guest, filter.index, name.path);
+    for (size_t i = 0; package != nullptr && i < filter.packages.size(); ++i)
+      if (fits(filter.packages[i], *package)) wanted = package_met[i] = true;
+    return wanted;
+  });
+  for (size_t i = 0; i < filter.paths.size(); ++i)
+    if (!path_met[i])
+      log.warning(guest.name + ": nothing shared is at or below " + escaped(filter.paths[i].given));
+  for (size_t i = 0; i < filter.packages.size(); ++i)
+    if (!package_met[i])
+      log.warning(guest.name + ": nothing of package " + escaped(filter.packages[i].given()) + " is shared");
+  return names;
 }
 
 // Nothing where there is nothing to give back, and the reason is printed.
-std::optional<std::vector<NameOfMaster>> names_to_release(const OpenedPool& pool, const KeptKnowledge& kept,
+std::optional<std::vector<NameOfMaster>> names_to_release(const OpenedPool& pool, const Filter& filter,
                                                           const ReleaseOptions& options, Command& command) {
   const GuestNumber guest = guest_number(pool.guests(), options.guest);
   if (pool.store() == nullptr) {
@@ -75,16 +99,15 @@ std::optional<std::vector<NameOfMaster>> names_to_release(const OpenedPool& pool
   }
   std::vector<NameOfMaster> names =
       find_names_of_masters(pool.guests().only(guest), pool.masters(), options.state, command.context());
-  const auto owned = owned_paths(pool.guests()[guest], names, options.packages, kept, command.context());
-  names =
-      select_names(std::move(names), [&](const NameOfMaster& name) { return wanted(name, options, owned); });
+  names = chosen(std::move(names), pool.guests()[guest], filter, command.context().log);
   for (auto& name : names) name.guest = guest;
   return names;
 }
 
-Exit show_release(const ReleaseOptions& options, PoolInventory found, Command& command) {
+Exit show_release(const ReleaseOptions& options, const Filter& filter, PoolInventory found,
+                  Command& command) {
   const OpenedPool pool = look_at_pool(std::move(found), command.context());
-  if (const auto names = names_to_release(pool, {}, options, command))
+  if (const auto names = names_to_release(pool, filter, options, command))
     for (const auto& name : *names) command.print("would release " + escaped(name.path));
   return command.exit_code();
 }
@@ -94,10 +117,11 @@ Exit release(const ReleaseOptions& options) {
   RunContext& context = command.context();
   if (!options.dry_run) require_root();
   PoolInventory found = take_inventory(options, context);
-  if (options.dry_run || !found.has_store()) return show_release(options, std::move(found), command);
+  const Filter filter = find_filter(found, options, command);
+  if (options.dry_run || !found.has_store()) return show_release(options, filter, std::move(found), command);
   LockedPool pool = lock_pool(std::move(found), context);
   make_whole(pool, context);
-  const auto names = names_to_release(pool, pool.kept(), options, command);
+  const auto names = names_to_release(pool, filter, options, command);
   if (!names) return command.exit_code();
   const JournalRun run = pool.journal_run("release", new_run_id());
   const auto timed = context.timer.time("release");
@@ -121,13 +145,14 @@ void add_release(CommandLine& line) {
   Verb verb = line.verb("release", "give a vserver private, writable copies back, to upgrade a package say");
   add_shared_options(verb, options);
   verb.flag("-n,--dry-run", options.dry_run, "change nothing, name the files");
-  verb.list("--package", "P", options.packages, "only files of this package (binary or source name)");
+  verb.list("--package", "P", options.packages,
+            "only files of this package (binary or source name, or NAME:ARCH)");
   verb.argument("GUEST", options.guest, "the vserver", true);
   verb.arguments("PATH", options.paths, "only these paths and what is below them", false);
-  verb.footer(
-      exit_codes("0 done, 1 failed, 2 usage, 3 some files changed meanwhile or could not be copied, 11 "
-                 "locked, 130 interrupted",
-                 "vunify release web1 --package libc6"));
+  verb.footer(exit_codes(
+      "0 done, 1 failed, 2 usage, or nothing that was named is there, 3 some of it is not there, or "
+      "some files changed meanwhile or could not be copied, 11 locked, 130 interrupted",
+      "vunify release web1 --package libc6"));
   verb.action([] { return release(options); });
 }
 

@@ -57,6 +57,11 @@ const PackageFile* PackageIndex::find(Dir dir, std::string_view wanted) const {
   return place != dir.end() && name(*place) == wanted ? &*place : nullptr;
 }
 
+bool has_package(const PackageIndex& index, const TypedPackage& typed) {
+  return std::any_of(index.packages().begin(), index.packages().end(),
+                     [&](const Package& package) { return fits(typed, package); });
+}
+
 std::string_view PackageIndex::digest(const PackageFile& file) const {
   return {digests_.data() + file.digest, digest_size(file.algorithm)};
 }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/tree/root_dir.h"
+#include "core/typed_package.h"
 
 namespace vs::unify {
 
@@ -42,6 +43,10 @@ struct Package {
   std::string source;  // source package name ("glibc"); the package's own name when none is recorded
   PackageKind kind = PackageKind::dpkg;
 };
+
+inline bool fits(const TypedPackage& typed, const Package& package) {
+  return typed.fits(package.name, package.source, package.arch);
+}
 
 // Why a recorded file must not be shared whatever its content; bits.
 enum PackageFileFlag : uint8_t {
@@ -103,6 +108,9 @@ class PackageIndex {
   std::string source_;
   bool unknown_ = false;
 };
+
+// Whether the guest has a package of this name, in whatever state.
+bool has_package(const PackageIndex& index, const TypedPackage& typed);
 
 // Collects what a reader finds, one path after the other, and makes the index.
 class PackageIndexBuilder {

@@ -31,6 +31,7 @@ struct GuestSavings {
 struct PackageSavings {
   std::string name;
   std::string source;
+  std::string arch;          // empty in a sum over several
   uint64_t masters = 0;      // shared inodes of it
   uint64_t names = 0;        // their names in guests
   uint64_t guests = 0;       // largest number of guests that hold one of them
@@ -58,6 +59,7 @@ struct Savings {
   std::string host;
   int64_t time = 0;
   std::vector<GuestSavings> guests;      // by name
+  uint64_t guests_not_shown = 0;         // of the pool and in all its figures, without a row in `guests`
   std::vector<PackageSavings> packages;  // by bytes_saved, largest first
   std::vector<HistoryEntry> nights;      // oldest first
   uint64_t masters = 0;
@@ -69,10 +71,17 @@ struct Savings {
                               // if all of it is in use
 };
 
+// Leaves the rows of these guests only. All figures stay what they are: a file that one of them shares with
+// a guest not shown is shared.
+void show_only(Savings& savings, const std::vector<std::string>& names);
+uint64_t guest_count(const Savings& savings);  // of the pool
+
+// Sums `packages` of several architectures.
+std::vector<PackageSavings> by_name(const std::vector<PackageSavings>& packages);
 // Sums `packages` by source package; for --by source.
 std::vector<PackageSavings> by_source(const std::vector<PackageSavings>& packages);
 
-// Only the named ones (binary or source names), in that order; a name nothing is shared of gives a row of
+// Only the named ones (core/typed_package.h), in that order; a name nothing is shared of gives a row of
 // zeros.
 std::vector<PackageSavings> only(const std::vector<PackageSavings>& packages,
                                  const std::vector<std::string>& names);

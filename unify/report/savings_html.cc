@@ -50,8 +50,8 @@ void add_head(std::string& out, const Savings& savings) {
 }
 
 void add_title(std::string& out, const Savings& savings) {
-  add(out, "<h1>Disk shared by {} guest{}</h1>\n", count_text(savings.guests.size()),
-      savings.guests.size() == 1 ? "" : "s");
+  add(out, "<h1>Disk shared by {} guest{}</h1>\n", count_text(guest_count(savings)),
+      guest_count(savings) == 1 ? "" : "s");
   out += "<p class=\"meta\">";
   const auto fact = [&](const char* what, const std::string& value) {
     add(out, "<span>{} <b>{}</b></span>", what, html_escaped(value));
@@ -91,7 +91,7 @@ void add_tiles(std::string& out, const Savings& savings) {
   tile(" good", "Saved", size_text(savings.saved), "disk not needed twice");
   tile(" good", "Saved share", percent_text(savings.saved, unshared(savings)),
        "of what it would take unshared");
-  tile("", "Guests", count_text(savings.guests.size()),
+  tile("", "Guests", count_text(guest_count(savings)),
        savings.guests.empty()
            ? ""
            : fmt::format("median {} exclusive", size_text(median_exclusive(savings.guests))));

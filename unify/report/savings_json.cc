@@ -57,7 +57,7 @@ Json pool_json(const Savings& savings) {
           {"time", savings.time},
           {"guard", escaped(savings.guard)},
           {"scope", escaped(savings.scope)},
-          {"guests", savings.guests.size()},
+          {"guests", guest_count(savings)},
           {"masters", savings.masters},
           {"master_bytes", savings.master_bytes},
           {"names_of_masters", savings.names_of_masters},

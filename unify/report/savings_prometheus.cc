@@ -17,7 +17,7 @@ void pool_metrics(Exposition& out, const Savings& savings) {
   out.metric("info", "Which guard and scope are in force; always 1.");
   out.sample(prometheus_label("guard", savings.guard) + prometheus_label("scope", savings.scope), 1);
   out.single("report_timestamp_seconds", "When these numbers were collected.", savings.time);
-  out.single("guests", "Guests looked at.", savings.guests.size());
+  out.single("guests", "Guests looked at.", guest_count(savings));
   out.single("masters", "Shared inodes in the store.", savings.masters);
   out.single("master_bytes", "Disk taken by the shared inodes, once.", savings.master_bytes);
   out.single("master_names", "Names in guests of the shared inodes.", savings.names_of_masters);

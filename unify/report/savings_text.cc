@@ -6,6 +6,7 @@
 
 #include "core/escape.h"
 #include "core/size_text.h"
+#include "core/typed_package.h"
 #include "unify/report/report_text.h"
 #include "unify/report/savings.h"
 #include "unify/report/text_table.h"
@@ -28,6 +29,24 @@ const std::string& source_of(const PackageSavings& package) {
   return package.source.empty() ? package.name : package.source;
 }
 
+// Rows of one key become one, by bytes saved. `key_of` gives the name and the source of the sum.
+template <class KeyOf>
+std::vector<PackageSavings> summed(const std::vector<PackageSavings>& packages, KeyOf key_of) {
+  std::map<std::string, PackageSavings> sums;
+  for (const PackageSavings& package : packages) {
+    const auto [name, source] = key_of(package);
+    PackageSavings& sum = sums[name];
+    sum.name = name;
+    sum.source = source;
+    add_up(sum, package);
+  }
+  std::vector<PackageSavings> rows;
+  for (auto& [name, sum] : sums) rows.push_back(std::move(sum));
+  // The map gave them by name; equal savings stay in that order.
+  std::ranges::stable_sort(rows, std::ranges::greater{}, &PackageSavings::bytes_saved);
+  return rows;
+}
+
 std::string summary_text(const Savings& savings) {
   std::string out =
       fmt::format("Pool {} on {}, {}; guard {}, scope {}\n", escaped(savings.pool), escaped(savings.host),
@@ -39,7 +58,7 @@ std::string summary_text(const Savings& savings) {
   line("disk used",
        fmt::format("{} ({} if nothing were shared)", size_text(savings.disk_used), size_text(unshared)));
   line("saved", fmt::format("{} ({})", size_text(savings.saved), percent_text(savings.saved, unshared)));
-  line("guests", count_text(savings.guests.size()));
+  line("guests", count_text(guest_count(savings)));
   line("masters", fmt::format("{} ({}, {} names in guests)", count_text(savings.masters),
                               size_text(savings.master_bytes), count_text(savings.names_of_masters)));
   line("memory saved",
@@ -127,31 +146,40 @@ std::string nights_text(const std::vector<HistoryEntry>& nights) {
 
 }  // namespace
 
-std::vector<PackageSavings> by_source(const std::vector<PackageSavings>& packages) {
-  std::map<std::string, PackageSavings> sums;
-  for (const PackageSavings& package : packages) {
-    PackageSavings& sum = sums[source_of(package)];
-    sum.name = sum.source = source_of(package);
-    add_up(sum, package);
-  }
-  std::vector<PackageSavings> sources;
-  for (auto& [name, sum] : sums) sources.push_back(std::move(sum));
-  // The map gave them by name; equal savings stay in that order.
-  std::ranges::stable_sort(sources, std::ranges::greater{}, &PackageSavings::bytes_saved);
-  return sources;
+void show_only(Savings& savings, const std::vector<std::string>& names) {
+  if (names.empty()) return;
+  savings.guests_not_shown += std::erase_if(savings.guests, [&](const GuestSavings& guest) {
+    return std::ranges::find(names, guest.name) == names.end();
+  });
 }
 
-// A name stands for every package of that binary or source name, each once: "glibc" is the rpm glibc and the
-// Debian packages libc6, libc-bin, ... made from the source glibc.
+uint64_t guest_count(const Savings& savings) {
+  return savings.guests.size() + savings.guests_not_shown;
+}
+
+std::vector<PackageSavings> by_name(const std::vector<PackageSavings>& packages) {
+  return summed(packages,
+                [](const PackageSavings& package) { return std::pair(package.name, package.source); });
+}
+
+std::vector<PackageSavings> by_source(const std::vector<PackageSavings>& packages) {
+  return summed(packages, [](const PackageSavings& package) {
+    return std::pair(source_of(package), source_of(package));
+  });
+}
+
+// A name stands for every package that fits it, each once: "glibc" is the rpm glibc and the Debian packages
+// libc6, libc-bin, ... made from the source glibc.
 std::vector<PackageSavings> only(const std::vector<PackageSavings>& packages,
                                  const std::vector<std::string>& names) {
   std::vector<PackageSavings> rows;
   for (const std::string& name : names) {
+    const TypedPackage typed(name);
     PackageSavings row;
     row.name = row.source = name;
     size_t parts = 0;
     for (const PackageSavings& package : packages) {
-      if (package.name != name && package.source != name) continue;
+      if (!typed.fits(package.name, package.source, package.arch)) continue;
       row.source = parts++ == 0 || row.source == source_of(package) ? source_of(package) : name;
       add_up(row, package);
     }
