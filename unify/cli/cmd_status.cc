@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/escape.h"
@@ -11,8 +12,36 @@
 namespace vs::unify {
 namespace {
 
+// What is odd about the package databases: a few of each guest say what kind it is, and all are counted.
+constexpr size_t kOdditiesNamed = 5;
+
+nlohmann::ordered_json oddities_json(Guests guests, const GuestDatabases& databases) {
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (GuestNumber i; i < guests.next_number(); ++i) {
+    const auto& troubles = databases.troubles[i];
+    nlohmann::ordered_json named = nlohmann::ordered_json::array();
+    for (size_t t = 0; t < std::min(troubles.size(), kOdditiesNamed); ++t)
+      named.push_back(troubles[t].file + ": " + troubles[t].detail);
+    if (!troubles.empty())
+      all.push_back({{"guest", guests[i].name}, {"count", troubles.size()}, {"first", named}});
+  }
+  return all;
+}
+
+void print_oddities(Guests guests, const GuestDatabases& databases, Command& command) {
+  for (GuestNumber i; i < guests.next_number(); ++i) {
+    const auto& troubles = databases.troubles[i];
+    for (size_t t = 0; t < std::min(troubles.size(), kOdditiesNamed); ++t)
+      command.print(fmt::format("odd       {}: package database {}: {}", guests[i].name, troubles[t].file,
+                                troubles[t].detail));
+    if (troubles.size() > kOdditiesNamed)
+      command.print(fmt::format("          {}: {} more", guests[i].name, troubles.size() - kOdditiesNamed));
+  }
+}
+
 void show_pool(const Options& options, Command& command) {
   const OpenedPool pool = look_at_pool(take_inventory(options, command.context()), command.context());
+  const GuestDatabases databases = read_guest_databases(pool.guests(), std::nullopt, command.context());
   const auto nights = runs_on_pool(read_history(options.state + "/history.jsonl"), escaped(pool.pool().top));
   const bool unfinished = needs_recovery(pool.store(), options.state);
   const bool locked = pool.store() != nullptr && pool.store()->is_locked();
@@ -31,6 +60,7 @@ void show_pool(const Options& options, Command& command) {
                   {"masters", pool.masters().size()},
                   {"unfinished_run", unfinished},
                   {"locked", locked},
+                  {"oddities", oddities_json(pool.guests(), databases)},
                   {"last_run", nights.empty() ? "" : nights.back().run}});
     return;
   }
@@ -46,6 +76,7 @@ void show_pool(const Options& options, Command& command) {
                               verdict.usable ? "usable, " : "not usable here: ", verdict.why));
   command.print(fmt::format("running   {}", locked ? "yes, the store is locked by a run" : "no"));
   command.print(fmt::format("unfinished {}", unfinished ? "yes: vunify recover makes it whole" : "no"));
+  print_oddities(pool.guests(), databases, command);
   if (nights.empty()) command.print("last run  none recorded");
   for (size_t i = nights.size() > 5 ? nights.size() - 5 : 0; i < nights.size(); ++i)
     command.print(fmt::format("run       {}  {} files linked, {} saved, {:.1f} s", nights[i].run,
@@ -62,7 +93,8 @@ Exit status(const Options& options) {
 
 void add_status(CommandLine& line) {
   static Options options;
-  Verb verb = line.verb("status", "show pool, store, guard in force and why, last runs");
+  Verb verb =
+      line.verb("status", "show pool, store, guard in force and why, odd package databases, last runs");
   add_shared_options(verb, options);
   verb.flag("--each-pool", options.each_pool,
             "where vservers are on several filesystems: one after the other");

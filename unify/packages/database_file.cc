@@ -51,7 +51,7 @@ std::optional<DatabaseDir> DatabaseDir::open(const RootDir& root, std::string_vi
   if (!fd && (fd.error().code == ELOOP || fd.error().code == ENOTDIR))
     fd = root.open_in_root(path, O_PATH | O_DIRECTORY);
   if (!fd) {
-    if (fd.error().code != ENOENT) log.add(path, fd.error().message);
+    if (fd.error().code != ENOENT) log.add_passing(path, fd.error().message);
     return std::nullopt;
   }
   const auto stat = stat_fd(fd->get(), root.path());
@@ -71,7 +71,8 @@ std::optional<DatabaseFile> DatabaseDir::open_file(const std::string& name, uint
                                                    TroubleLog& log) const {
   const UniqueFd pinned(::openat(fd_.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!pinned) {
-    if (errno != ENOENT) log.add(file_path(name), problem_from_errno("open", file_path(name)).message);
+    if (errno != ENOENT)
+      log.add_passing(file_path(name), problem_from_errno("open", file_path(name)).message);
     return std::nullopt;
   }
   const auto stat = stat_fd(pinned.get(), name);
@@ -82,7 +83,7 @@ std::optional<DatabaseFile> DatabaseDir::open_file(const std::string& name, uint
   }
   auto fd = reopen_for_reading(pinned.get(), name);
   if (!fd) {
-    log.add(file_path(name), fd.error().message);
+    log.add_passing(file_path(name), fd.error().message);
     return std::nullopt;
   }
   return DatabaseFile{std::move(*fd), *stat};
@@ -101,31 +102,35 @@ std::optional<std::string_view> DatabaseDir::read(const std::string& name, std::
     const ssize_t got = ::read(file->fd.get(), buffer.data() + filled, buffer.size() - filled);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
-      log.add(file_path(name), problem_from_errno("read", file_path(name)).message);
+      log.add_passing(file_path(name), problem_from_errno("read", file_path(name)).message);
       return std::nullopt;
     }
     const bool at_end = static_cast<size_t>(got) < buffer.size() - filled;
     filled += static_cast<size_t>(got);
     if (at_end && filled <= kMaxTextFile) return std::string_view(buffer.data(), filled);
     if (filled > kMaxTextFile) {
-      log.add(file_path(name), fmt::format("grew above {} bytes while it was read", kMaxTextFile));
+      log.add_passing(file_path(name), fmt::format("grew above {} bytes while it was read", kMaxTextFile));
       return std::nullopt;
     }
   }
+}
+
+bool DatabaseDir::has(const std::string& name) const {
+  return stat_at(fd_.get(), name.c_str(), name).has_value();
 }
 
 std::vector<std::string> DatabaseDir::names(size_t most, TroubleLog& log) const {
   std::vector<std::string> names;
   const UniqueFd fd(::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) {
-    log.add(path_, problem_from_errno("list", path_).message);
+    log.add_passing(path_, problem_from_errno("list", path_).message);
     return names;
   }
   DirReader reader;
   DirEntry entry;
   reader.start(fd.get(), path_);
   while (names.size() < most && reader.next(entry)) names.emplace_back(entry.name);
-  if (reader.problem() != nullptr) log.add(path_, reader.problem()->message);
+  if (reader.problem() != nullptr) log.add_passing(path_, reader.problem()->message);
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -38,6 +38,8 @@ class DatabaseDir {
   std::optional<DatabaseFile> open_file(const std::string& name, uint64_t max_size, TroubleLog& log) const;
   // The whole content in `buffer` (reused by the caller; it never shrinks); nothing as above.
   std::optional<std::string_view> read(const std::string& name, std::string& buffer, TroubleLog& log) const;
+  // Whether anything of that name is there, usable or not.
+  bool has(const std::string& name) const;
   // The names in it, sorted, without "." and ".."; at most `most` of them.
   std::vector<std::string> names(size_t most, TroubleLog& log) const;
 

@@ -58,7 +58,8 @@ void InfoReader::read(const DpkgPackage& package) {
       return;
     }
   }
-  read(stem, ".md5sums", md5sums_, info.md5sums);
+  info.has_md5sums =
+      read(stem, ".md5sums", md5sums_, info.md5sums) || info_.has(stem + ".md5sums");  // unusable ones too
   read(stem, ".conffiles", conffiles_, info.conffiles);
   record_dpkg_package(package, info, builder_, log_);
 }

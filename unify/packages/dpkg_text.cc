@@ -51,9 +51,14 @@ std::string_view whole_lines(DpkgText text, TroubleLog& log) {
 
 // "./usr/bin/x" and "/usr/bin/x" are "usr/bin/x", so that list and digests can be compared.
 std::string_view relative(std::string_view path) {
-  if (path.starts_with("./")) path.remove_prefix(2);
-  while (path.starts_with('/')) path.remove_prefix(1);
-  return path;
+  for (;;) {
+    if (path.starts_with('/'))
+      path.remove_prefix(1);
+    else if (path.starts_with("./"))
+      path.remove_prefix(2);
+    else
+      return path;
+  }
 }
 
 // Names and architectures become file names, so only what dpkg itself allows (deb-control(5)).
@@ -177,20 +182,53 @@ std::vector<std::string_view> parse_dpkg_list(DpkgText list, TroubleLog& log) {
   return paths;
 }
 
-std::vector<DpkgDigest> parse_dpkg_md5sums(DpkgText md5sums, TroubleLog& log) {
-  constexpr size_t kPath = 34;  // 32 digits, a blank, and a blank or '*'
+namespace {
+
+// What md5sum(1) makes of a name with a backslash or the end of a line in it.
+std::string unescaped_name(std::string_view name) {
+  std::string plain;
+  for (size_t i = 0; i < name.size(); ++i) {
+    const char next = name[i] == '\\' && i + 1 < name.size() ? name[i + 1] : '\0';
+    if (next == '\\' || next == 'n' || next == 'r') {
+      plain += next == 'n' ? '\n' : next == 'r' ? '\r' : '\\';
+      ++i;
+    } else {
+      plain += name[i];
+    }
+  }
+  return plain;
+}
+
+bool take_digest(std::string_view line, std::forward_list<std::string>& unescaped, DpkgDigest& digest) {
+  constexpr size_t kDigits = 32;
+  const bool with_escapes = line.starts_with('\\');
+  if (with_escapes) line.remove_prefix(1);
+  if (line.size() <= kDigits || !is_blank(line[kDigits]) ||
+      !hex_to_bytes(line.substr(0, kDigits), digest.md5.data()))
+    return false;
+  std::string_view path = line.substr(kDigits);
+  while (!path.empty() && is_blank(path.front())) path.remove_prefix(1);
+  if (path.starts_with('*'))
+    path.remove_prefix(1);  // read as binary, for systems where that is another thing
+  if (with_escapes) path = unescaped.emplace_front(unescaped_name(path));
+  digest.path = relative(path);
+  return !digest.path.empty();
+}
+
+}  // namespace
+
+std::vector<DpkgDigest> parse_dpkg_md5sums(DpkgText md5sums, std::forward_list<std::string>& unescaped,
+                                           TroubleLog& log) {
   std::vector<DpkgDigest> digests;
   digests.reserve(md5sums.text.size() / 80);
-  std::string_view rest = whole_lines(md5sums, log), line;
+  std::string_view rest = md5sums.text, line;
   while (next_line(rest, line)) {
+    if (line.ends_with('\r')) line.remove_suffix(1);
     DpkgDigest digest;
-    if (line.size() > kPath && line[32] == ' ' && (line[33] == ' ' || line[33] == '*') &&
-        hex_to_bytes(line.substr(0, 32), digest.md5.data())) {
-      digest.path = relative(line.substr(kPath));
+    if (take_digest(line, unescaped, digest))
       digests.push_back(digest);
-    } else if (!line.empty()) {
-      log.add_line(md5sums.file, md5sums.text, line, "an MD5 digest, two blanks and a path");
-    }
+    else if (!line.empty())
+      log.add_line(md5sums.file, md5sums.text, line, "an MD5 digest, a blank or two and a path");
   }
   return digests;
 }
@@ -286,14 +324,15 @@ class FileRecorder {
   uint8_t flags_;
 };
 
+// `without_digest`: the flags of a file that has none.
 void record_listed(std::vector<std::string_view> paths, const std::vector<DpkgDigest>& digests, DpkgText list,
-                   FileRecorder& recorder) {
+                   uint8_t without_digest, FileRecorder& recorder) {
   sort_rows(paths, path_less);
   auto digest = digests.begin();
   for (const std::string_view path : paths) {
     while (digest != digests.end() && digest->path < path) ++digest;
     const bool found = digest != digests.end() && digest->path == path;
-    recorder.add(list, path, found ? &*digest : nullptr);
+    recorder.add(list, path, found ? &*digest : nullptr, found ? uint8_t{0} : without_digest);
   }
 }
 
@@ -302,10 +341,13 @@ void record_listed(std::vector<std::string_view> paths, const std::vector<DpkgDi
 void record_dpkg_package(const DpkgPackage& package, const DpkgInfo& info, PackageIndexBuilder& builder,
                          TroubleLog& log) {
   FileRecorder recorder(package, builder, log);
-  std::vector<DpkgDigest> digests = parse_dpkg_md5sums(info.md5sums, log);
+  std::forward_list<std::string> unescaped;
+  std::vector<DpkgDigest> digests = parse_dpkg_md5sums(info.md5sums, unescaped, log);
+  const bool has_digests = info.has_md5sums || !info.md5sums.text.empty();
   sort_rows(digests, digest_path_less);
   if (info.has_list)
-    record_listed(parse_dpkg_list(info.list, log), digests, info.list, recorder);
+    record_listed(parse_dpkg_list(info.list, log), digests, info.list,
+                  has_digests ? uint8_t{kNoDigest} : uint8_t{0}, recorder);
   else
     for (const DpkgDigest& digest : digests) recorder.add(info.md5sums, digest.path, &digest);
   for (const std::string_view path : parse_dpkg_conffiles(info.conffiles, log))

@@ -6,6 +6,8 @@
 #pragma once
 
 #include <array>
+#include <forward_list>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -42,10 +44,15 @@ std::vector<DpkgPackage> parse_dpkg_status(DpkgText status, DpkgStatusField fiel
 std::vector<std::string_view> parse_dpkg_list(DpkgText list, TroubleLog& log);
 
 struct DpkgDigest {
-  std::string_view path;  // relative to the root
+  std::string_view path;  // relative to the root; in the text, or in what was unescaped
   std::array<char, 16> md5{};
 };
-std::vector<DpkgDigest> parse_dpkg_md5sums(DpkgText md5sums, TroubleLog& log);
+// As debhelper and md5sum(1) write them, and as vendors do: one blank or more, with '*', digits in capitals,
+// "./" or "/" before the path, the end of a line as on DOS, no newline at the end of the file, and the names
+// that md5sum escapes ("\" before the digest, then "\\" and "\n" in the name; unescaped into `unescaped`).
+// A path that is cut off is the path of no file, or has a digest that does not fit: nothing is shared by it.
+std::vector<DpkgDigest> parse_dpkg_md5sums(DpkgText md5sums, std::forward_list<std::string>& unescaped,
+                                           TroubleLog& log);
 
 // The paths of a .conffiles, without flags.
 std::vector<std::string_view> parse_dpkg_conffiles(DpkgText conffiles, TroubleLog& log);
@@ -63,6 +70,9 @@ struct DpkgInfo {
   // Files of a package with a list are those of the list: what is only in .md5sums was taken over by another
   // package since. A distroless image has no lists.
   bool has_list = true;
+  // There is a .md5sums, whatever is in it: what has no digest there is not proved (kNoDigest). Without one
+  // the package was made without digests.
+  bool has_md5sums = false;
 };
 void record_dpkg_package(const DpkgPackage& package, const DpkgInfo& info, PackageIndexBuilder& builder,
                          TroubleLog& log);

@@ -59,6 +59,7 @@ enum PackageFileFlag : uint8_t {
   kMayChange = 32,  // rpm: verify flags without the digest bit: content is expected to change
   kAmbiguous =
       64,  // two packages record different digests for one path and the database does not say which holds
+  kNoDigest = 128,  // dpkg: the package came with digests, but none that can be used of this file
 };
 
 // One path of one package.

@@ -167,6 +167,7 @@ void PackageIndexBuilder::Impl::merge(PackageFile& kept, const PackageFile& othe
     if (kept.package == other.package && kept.algorithm == DigestAlgorithm::none) {
       kept.algorithm = other.algorithm;
       kept.digest = other.digest;
+      if (kept.algorithm != DigestAlgorithm::none) kept.flags &= static_cast<uint8_t>(~kNoDigest);
     } else if (kept.package != other.package || other.algorithm != DigestAlgorithm::none) {
       if (!same_digest(kept, other)) kept.flags |= kAmbiguous;
     }

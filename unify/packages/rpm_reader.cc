@@ -285,7 +285,7 @@ class DatabaseReader {
 
  private:
   bool fail(const std::string& why) {
-    log_.add(database_.path, why);
+    log_.add_passing(database_.path, why);
     return false;
   }
   bool read_copy(const PrivateCopy& copy, PackageIndexBuilder& builder);
@@ -325,7 +325,7 @@ bool DatabaseReader::read_copy(const PrivateCopy& copy, PackageIndexBuilder& bui
   }
   if (!cache_.empty())
     if (const auto stored = store_cached(cache_, copy.key(), outcome.output); !stored)
-      log_.add(cache_, stored.error().message);
+      log_.add_passing(cache_, stored.error().message);
   return true;
 }
 
@@ -348,7 +348,7 @@ std::string read_rpm(const RootDir& root, const RpmOptions& options, PackageInde
       }
     } catch (const Error& error) {  // no pipe, no process: this host's trouble, and the other guests' dpkg
                                     // still is of use
-      log.add(database.path, error.what());
+      log.add_passing(database.path, error.what());
       builder.mark_unknown();
       continue;
     }

@@ -8,7 +8,7 @@
 
 namespace vs::unify {
 
-void TroubleLog::add(std::string_view file, std::string detail) {
+void TroubleLog::add(std::string_view file, std::string detail, bool passing) {
   if (troubles_.size() - start_ >= kMaxInAll) return;
   if (file != last_file_) {
     last_file_ = file;
@@ -16,7 +16,7 @@ void TroubleLog::add(std::string_view file, std::string detail) {
   }
   if (++in_last_file_ > kMaxPerFile + 1) return;
   if (in_last_file_ == kMaxPerFile + 1) detail = "more troubles with this file are not listed";
-  troubles_.push_back({escaped(file), std::move(detail)});
+  troubles_.push_back({escaped(file), std::move(detail), passing});
 }
 
 void TroubleLog::add_line(std::string_view file, std::string_view text, std::string_view line,

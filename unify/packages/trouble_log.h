@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace vs::unify {
@@ -14,6 +15,9 @@ namespace vs::unify {
 struct PackageTrouble {
   std::string file;    // guest-relative file the trouble is in
   std::string detail;  // place (line, record) and what was expected
+  // The system refused, or the database changed meanwhile: another night it may be well. All else is an
+  // oddity of the guest that stays until somebody repairs it.
+  bool passing = false;
 };
 
 class TroubleLog {
@@ -24,13 +28,15 @@ class TroubleLog {
   explicit TroubleLog(std::vector<PackageTrouble>& troubles) : troubles_(troubles), start_(troubles.size()) {}
 
   // `file` guest-relative, any bytes: escaped here. `detail` must be escaped where it quotes the guest.
-  void add(std::string_view file, std::string detail);
+  void add(std::string_view file, std::string detail) { add(file, std::move(detail), false); }
+  void add_passing(std::string_view file, std::string detail) { add(file, std::move(detail), true); }
   size_t count() const { return troubles_.size() - start_; }
   // "line 12: expected a field, found "xyz"": `line` is a part of `text`, which is the file's content.
   void add_line(std::string_view file, std::string_view text, std::string_view line,
                 std::string_view expected);
 
  private:
+  void add(std::string_view file, std::string detail, bool passing);
   std::vector<PackageTrouble>& troubles_;
   size_t start_;
   std::string last_file_;

@@ -22,6 +22,7 @@ constexpr ReasonText kTexts[] = {
     {"not_installed", "its package is not in state installed, or the file not in state normal"},
     {"may_change", "the package says that its content may change"},
     {"ambiguous", "several packages record different contents for this path"},
+    {"no_digest", "its package came with digests of its files, but without a usable one of this file"},
     {"lock_like",
      "its name looks like a lock or pid file, and locks on a shared file would reach other guests"},
     {"empty", "it is empty: nothing to save"},
@@ -34,6 +35,10 @@ constexpr ReasonText kTexts[] = {
      "it is immutable, append-only, encrypted or verity-protected by the guest or the administrator"},
     {"linked_elsewhere",
      "it has more hard links than were found among the files that may be shared; all move together or none"},
+    {"shared_unsealed",
+     "it is one inode of several guests that nobody sealed (cp -al makes such): what one of them writes to "
+     "it, "
+     "the others have"},
     {"no_partner", "no other guest has the same file"},
     {"not_pristine", "its content is not what the guest's package database records"},
     {"unshareable_extents", "its extents cannot be shared"},
@@ -123,7 +128,8 @@ std::optional<Reason> refuse_record(const PackageFile& file) {
   if (file.flags & kOverridden) return Reason::overridden;
   if (file.flags & kNotNormal) return Reason::not_installed;
   if (file.flags & kMayChange) return Reason::may_change;
-  return Reason::ambiguous;
+  if (file.flags & kAmbiguous) return Reason::ambiguous;
+  return Reason::no_digest;
 }
 
 bool refuses_in(Reason record_reason, Scope scope) {

@@ -142,9 +142,11 @@ void GuestFiles::add(const CountsByGuest& more) {
   for (GuestNumber guest; guest < more.next_number(); ++guest) add_counts(counts[guest], more[guest]);
 }
 
-GuestPackages load_guest_packages(Guests guests, const std::optional<std::string>& cache_dir,
-                                  RunContext& context) {
-  GuestPackages packages(guests.size());
+GuestDatabases read_guest_databases(Guests guests, const std::optional<std::string>& cache_dir,
+                                    RunContext& context) {
+  GuestDatabases read;
+  read.packages.resize(guests.size());
+  read.troubles.resize(guests.size());
   if (cache_dir)  // verbs that only look leave what is there
     for (const std::string& dir : {*cache_dir, std::string("/tmp")})
       if (const size_t swept = sweep_private_copies(dir))
@@ -153,16 +155,38 @@ GuestPackages load_guest_packages(Guests guests, const std::optional<std::string
   context.progress.start("packages", "guests", guests.size());
   tbb::parallel_for(size_t{0}, guests.size(), [&](size_t i) {
     if (context.cancel.stop()) return;
-    std::vector<PackageTrouble> troubles;
-    const Guest& guest = guests[GuestNumber(i)];
-    packages[GuestNumber(i)] = load_packages(guest.root, cache_dir, troubles);
-    for (const auto& trouble : troubles)
-      context.log.object_failed(fmt::format("{}: package database {}: {}", guest.name, escaped(trouble.file),
-                                            escaped(trouble.detail)));
+    const GuestNumber guest(i);
+    read.packages[guest] = load_packages(guests[guest].root, cache_dir, read.troubles[guest]);
     context.progress.add();
   });
   context.progress.finish();
-  return packages;
+  return read;
+}
+
+GuestPackages load_guest_packages(Guests guests, const std::optional<std::string>& cache_dir,
+                                  RunContext& context) {
+  GuestDatabases read = read_guest_databases(guests, cache_dir, context);
+  for (GuestNumber i; i < guests.next_number(); ++i) {
+    const auto text = [&](const PackageTrouble& trouble) {
+      return fmt::format("{}: package database {}: {}", guests[i].name, escaped(trouble.file),
+                         escaped(trouble.detail));
+    };
+    const PackageTrouble* first = nullptr;
+    size_t oddities = 0;
+    for (const auto& trouble : read.troubles[i]) {
+      if (trouble.passing) {
+        context.log.object_failed(text(trouble));
+        continue;
+      }
+      ++oddities;
+      if (first == nullptr) first = &trouble;
+    }
+    if (oddities == 1) context.log.warning(text(*first));
+    if (oddities > 1)
+      context.log.warning(
+          fmt::format("{}; {} more of its records are odd, see vunify status", text(*first), oddities - 1));
+  }
+  return std::move(read.packages);
 }
 
 GuestFiles scan_guests(Guests guests, const Rules& rules, const MasterTable& masters, GuestPackages packages,

@@ -13,6 +13,7 @@
 #include "core/run_context.h"
 #include "core/tree/inventory.h"
 #include "unify/packages/package_index.h"
+#include "unify/packages/trouble_log.h"
 #include "unify/plan/eligibility.h"
 #include "unify/plan/master_table.h"
 #include "unify/scan/file_table.h"
@@ -50,8 +51,18 @@ struct GuestFiles {
 };
 inline constexpr uint32_t kNoPackage = 0xffffffff;
 
-// Pass 4, before the scan because it saves the scan most of its work. `cache_dir` as in load_packages(). What
-// is wrong with a database is logged.
+// What the databases of all guests say, and what is wrong with them; nothing is logged. `cache_dir` as in
+// load_packages().
+struct GuestDatabases {
+  GuestPackages packages;
+  TypedVector<GuestNumber, std::vector<PackageTrouble>> troubles;
+};
+GuestDatabases read_guest_databases(Guests guests, const std::optional<std::string>& cache_dir,
+                                    RunContext& context);
+
+// Pass 4, before the scan because it saves the scan most of its work. What is wrong with a database is
+// logged: what may pass as trouble of this run, an oddity that stays as one warning a guest (`vunify status`
+// lists them), for the files that it concerns have their reasons.
 GuestPackages load_guest_packages(Guests guests, const std::optional<std::string>& cache_dir,
                                   RunContext& context);
 

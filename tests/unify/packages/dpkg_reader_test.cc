@@ -221,6 +221,37 @@ TEST_F(DpkgReaderTest, RefusesAHugeFile) {
   EXPECT_THAT(troubles(), HasSubstr("tool.md5sums: expected at most"));
 }
 
+// What is no proof must not be taken for "made without digests": such files are shared by name and version.
+TEST_F(DpkgReaderTest, AFileWithoutADigestInAPackageThatHasDigestsIsMarked) {
+  status(entry("tool"));
+  info("tool.list", "/.\n/usr\n/usr/bin\n/usr/bin/tool\n/usr/bin/other\n/etc\n/etc/tool.conf\n");
+  info("tool.conffiles", "/etc/tool.conf\n");
+  guest_.file("etc/tool.conf", "x");
+  EXPECT_EQ(find("usr/bin/other")->flags, 0) << "made without digests";
+  info("tool.md5sums", kMd5 + "  usr/bin/tool\nMD5 (usr/bin/other) = " + kMd5 + "\n");
+  EXPECT_EQ(find("usr/bin/other")->flags, kNoDigest);
+  EXPECT_EQ(find("usr/bin/tool")->flags, 0);
+  EXPECT_TRUE((find("etc/tool.conf")->flags & kConfig) != 0);
+  for (const char* none : {"", "sha256 of nothing\n"}) {
+    info("tool.md5sums", none);
+    EXPECT_EQ(find("usr/bin/tool")->flags, kNoDigest) << none;
+  }
+  std::filesystem::remove(guest_.path("var/lib/dpkg/info/tool.md5sums"));
+  guest_.symlink("other", "var/lib/dpkg/info/tool.md5sums");
+  EXPECT_EQ(find("usr/bin/tool")->flags, kNoDigest) << "there, and of no use";
+}
+
+TEST_F(DpkgReaderTest, TellsWhatStaysOddFromWhatMayPass) {
+  tool();
+  info("tool.md5sums", "odd\n");
+  find("usr/bin/tool");
+  ASSERT_EQ(troubles_.size(), 1u);
+  EXPECT_FALSE(troubles_[0].passing) << troubles();
+  TroubleLog log(troubles_);
+  log.add_passing("status", "open: Input/output error");
+  EXPECT_TRUE(troubles_.back().passing);
+}
+
 TEST_F(DpkgReaderTest, FindsADatabaseBehindASymlinkInsideTheGuestOnly) {
   VS_NEED_RESOLVE_IN_ROOT();
   tool();

@@ -17,8 +17,12 @@ class DpkgTextTest : public testing::Test {
   std::vector<DpkgPackage> status(std::string_view text, DpkgStatusField field = DpkgStatusField::required) {
     return parse_dpkg_status({"status", text}, field, log_);
   }
+  std::vector<DpkgDigest> md5sums(std::string_view text) {
+    return parse_dpkg_md5sums({"p.md5sums", text}, unescaped_, log_);
+  }
   std::string troubles() const { return all(troubles_); }
 
+  std::forward_list<std::string> unescaped_;
   std::vector<PackageTrouble> troubles_;
   TroubleLog log_{troubles_};
 };
@@ -111,10 +115,9 @@ TEST_F(DpkgTextTest, SaysWhereAListIsNotOne) {
 }
 
 TEST_F(DpkgTextTest, ReadsDigests) {
-  const auto digests = parse_dpkg_md5sums(
-      {"p.md5sums",
-       "d41d8cd98f00b204e9800998ecf8427e  usr/bin/a\nD41D8CD98F00B204E9800998ECF8427E *./usr/bin/b c\n"},
-      log_);
+  const auto digests = md5sums(
+      "d41d8cd98f00b204e9800998ecf8427e  usr/bin/a\n"
+      "D41D8CD98F00B204E9800998ECF8427E *./usr/bin/b c\n");
   ASSERT_THAT(digests, SizeIs(2));
   EXPECT_EQ(digests[0].path, "usr/bin/a");
   EXPECT_EQ(hex({digests[0].md5.data(), 16}), "d41d8cd98f00b204e9800998ecf8427e");
@@ -122,19 +125,51 @@ TEST_F(DpkgTextTest, ReadsDigests) {
   EXPECT_EQ(digests[1].md5, digests[0].md5);
 }
 
+TEST_F(DpkgTextTest, ReadsDigestsInEachWayThatDpkgAndVendorsWriteThem) {
+  for (const char* line : {"d41d8cd98f00b204e9800998ecf8427e  usr/bin/a\n",
+                           "d41d8cd98f00b204e9800998ecf8427e usr/bin/a\n",     // one blank
+                           "d41d8cd98f00b204e9800998ecf8427e\tusr/bin/a\n",    //
+                           "d41d8cd98f00b204e9800998ecf8427e   usr/bin/a\n",   //
+                           "d41d8cd98f00b204e9800998ecf8427e *usr/bin/a\n",    // read as binary
+                           "D41D8CD98F00B204E9800998ECF8427E  usr/bin/a\n",    // capitals
+                           "d41d8cd98f00b204e9800998ecf8427e  /usr/bin/a\n",   //
+                           "d41d8cd98f00b204e9800998ecf8427e /usr/bin/a\n",    // both, as seen in the field
+                           "d41d8cd98f00b204e9800998ecf8427e  ./usr/bin/a\n",  //
+                           "d41d8cd98f00b204e9800998ecf8427e  .//usr/bin/a\n",
+                           "d41d8cd98f00b204e9800998ecf8427e  usr/bin/a\r\n",  // DOS
+                           "d41d8cd98f00b204e9800998ecf8427e  usr/bin/a",      // the end of the file
+                           "\\d41d8cd98f00b204e9800998ecf8427e  usr/bin/a\n"}) {
+    const auto digests = md5sums(line);
+    ASSERT_THAT(digests, SizeIs(1)) << line;
+    EXPECT_EQ(digests[0].path, "usr/bin/a") << line;
+    EXPECT_EQ(hex({digests[0].md5.data(), 16}), "d41d8cd98f00b204e9800998ecf8427e") << line;
+  }
+  EXPECT_THAT(troubles_, IsEmpty()) << troubles();
+}
+
+TEST_F(DpkgTextTest, ReadsNamesThatMd5sumEscapedAndThoseThatDebhelperDidNot) {
+  const auto digests = md5sums(
+      "\\d41d8cd98f00b204e9800998ecf8427e  usr/lib/systemd/a\\\\x2db.slice\n"
+      "d41d8cd98f00b204e9800998ecf8427e  usr/lib/systemd/c\\x2dd.slice\n"
+      "\\d41d8cd98f00b204e9800998ecf8427e  ./usr/two\\nlines\\r\\t\\\n");
+  ASSERT_THAT(digests, SizeIs(3));
+  EXPECT_EQ(digests[0].path, "usr/lib/systemd/a\\x2db.slice");
+  EXPECT_EQ(digests[1].path, "usr/lib/systemd/c\\x2dd.slice");
+  EXPECT_EQ(digests[2].path, "usr/two\nlines\r\\t\\");
+}
+
 TEST_F(DpkgTextTest, LeavesOutBadDigestsAndKeepsTheOthers) {
-  const auto digests = parse_dpkg_md5sums({"p.md5sums",
-                                           "d41d8cd98f00b204e9800998ecf8427  short\n"
-                                           "g41d8cd98f00b204e9800998ecf8427e  usr/bin/a\n"
-                                           "d41d8cd98f00b204e9800998ecf8427e usr/bin/one-blank\n"
-                                           "d41d8cd98f00b204e9800998ecf8427e  \n"
-                                           "d41d8cd98f00b204e9800998ecf8427e  usr/bin/good\n"
-                                           "d41d8cd98f00b204e9800998ecf8427e  usr/bin/cut"},
-                                          log_);
+  const auto digests = md5sums(
+      "d41d8cd98f00b204e9800998ecf8427  short\n"
+      "g41d8cd98f00b204e9800998ecf8427e  usr/bin/a\n"
+      "d41d8cd98f00b204e9800998ecf8427eusr/bin/no-blank\n"
+      "d41d8cd98f00b204e9800998ecf8427e  \n"
+      "d41d8cd98f00b204e9800998ecf8427e  usr/bin/good\n"
+      "d41d8cd98f00b204e9800998ecf84");
   ASSERT_THAT(digests, SizeIs(1));
   EXPECT_EQ(digests[0].path, "usr/bin/good");
   EXPECT_THAT(troubles_, SizeIs(5));
-  EXPECT_THAT(troubles(), HasSubstr("p.md5sums: line 2: expected an MD5 digest, two blanks and a path"));
+  EXPECT_THAT(troubles(), HasSubstr("p.md5sums: line 2: expected an MD5 digest, a blank or two and a path"));
 }
 
 TEST_F(DpkgTextTest, ReadsConffilesWithAndWithoutFlags) {

@@ -40,9 +40,9 @@ TEST(EligibilityTest, WhatThePackageDoesNotVouchForIsNeverShared) {
       {kConfig, Reason::config},           {kGhost, Reason::ghost},
       {kDiverted, Reason::diverted},       {kOverridden, Reason::overridden},
       {kNotNormal, Reason::not_installed}, {kMayChange, Reason::may_change},
-      {kAmbiguous, Reason::ambiguous}};
+      {kAmbiguous, Reason::ambiguous},     {kNoDigest, Reason::no_digest}};
   for (const auto& [flag, reason] : cases) EXPECT_EQ(refuse_record(with_flags(flag)), reason);
-  for (int flags = 1; flags < 128; ++flags) EXPECT_TRUE(refuse_record(with_flags(flags))) << flags;
+  for (int flags = 1; flags < 256; ++flags) EXPECT_TRUE(refuse_record(with_flags(flags))) << flags;
 }
 
 // Package managers chmod the old inode of these when they replace it: on a shared one that must never be
