@@ -179,7 +179,10 @@ void add_holding(Savings& savings, PackageRows& packages, const OpenedPool& pool
     if (holding.guests.size() == 1 && !outside)
       guest.exclusive += holding.blocks * (holding.nlink == 0 ? 1 : inodes);
   }
-  if (!master && holding.nlink != 0) return;
+  if (!master && holding.nlink != 0) {
+    savings.unsealed_shared += holding.guests.size() > 1;
+    return;
+  }
   ++savings.masters;
   savings.master_bytes += holding.blocks;
   savings.names_of_masters += holding.names;

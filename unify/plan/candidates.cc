@@ -39,7 +39,13 @@ void gather_linked(std::vector<std::pair<RowNumber, Key128>>& linked, const Gues
       keyed.push_back({linked[i].second, set.duplicates.next_number()});
       set.duplicates.push_back({begin, set.names.next_number()});
     } else {
-      for (size_t j = i; j < end; ++j) refuse(files, linked[j].first, Reason::linked_elsewhere, set);
+      const bool mixed =
+          std::any_of(linked.begin() + static_cast<long>(i), linked.begin() + static_cast<long>(end),
+                      [&](const auto& one) {
+                        return files.table.guest(rows[one.first]) != files.table.guest(rows[linked[i].first]);
+                      });
+      for (size_t j = i; j < end; ++j)
+        refuse(files, linked[j].first, mixed ? Reason::shared_unsealed : Reason::linked_elsewhere, set);
     }
     i = end;
   }
@@ -117,8 +123,9 @@ class GroupMaker {
             group.masters.push_back(master);
     if (end - begin == 1 && group.masters.empty()) {
       const Duplicate alone = set_.duplicates[keyed[begin].duplicate];
-      for (NameNumber n = alone.begin; n < alone.end; ++n)
-        refuse(files_, set_.names[n], Reason::no_partner, set_);
+      const Reason reason =
+          is_of_several_guests(set_, files_.table, alone) ? Reason::shared_unsealed : Reason::no_partner;
+      for (NameNumber n = alone.begin; n < alone.end; ++n) refuse(files_, set_.names[n], reason, set_);
       return;
     }
     group.begin = sorted_.next_number();
@@ -135,6 +142,13 @@ class GroupMaker {
 };
 
 }  // namespace
+
+bool is_of_several_guests(const CandidateSet& set, const FileTable& table, const Duplicate& duplicate) {
+  const auto guest = [&](NameNumber n) { return table.guest(table.rows()[set.names[n]]); };
+  for (NameNumber n = duplicate.begin; n < duplicate.end; ++n)
+    if (guest(n) != guest(duplicate.begin)) return true;
+  return false;
+}
 
 CandidateSet find_candidates(const GuestFiles& files, const Rules& rules, const MasterTable& masters) {
   CandidateSet set;

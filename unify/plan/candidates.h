@@ -36,7 +36,11 @@ struct CandidateSet {
   CountsByGuest counts;                // names that are in no group, by reason
 };
 
-// A group of one is dropped (no_partner) unless a master waits for it.
+// Whether the names of one inode are in several guests, which nobody but cp -al and the like does: it is
+// shared without a seal.
+bool is_of_several_guests(const CandidateSet& set, const FileTable& table, const Duplicate& duplicate);
+
+// A group of one is dropped (no_partner, or shared_unsealed) unless a master waits for it.
 CandidateSet find_candidates(const GuestFiles& files, const Rules& rules, const MasterTable& masters);
 
 }  // namespace vs::unify

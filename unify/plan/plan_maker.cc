@@ -16,6 +16,9 @@ class PlanMaker {
   }
 
   void refuse(CandidateNumber duplicate, Reason reason) {
+    if (reason == Reason::no_partner &&
+        is_of_several_guests(input_.candidates, input_.table, input_.candidates.duplicates[duplicate]))
+      reason = Reason::shared_unsealed;
     for_names(duplicate, [&](GuestCounts& counts) { ++counts.skipped[static_cast<size_t>(reason)]; });
   }
 

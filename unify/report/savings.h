@@ -67,6 +67,9 @@ struct Savings {
   uint64_t names_of_masters = 0;  // in guests
   uint64_t disk_used = 0;         // blocks of all distinct inodes of all guests
   uint64_t saved = 0;             // sum of on_disk - disk_used
+  // Inodes of several guests that are no masters: nobody sealed them, so each guest may change what the
+  // others have. (cp -al makes such.)
+  uint64_t unsealed_shared = 0;
   uint64_t memory_saved = 0;  // page cache that masters would need once per guest, less once: an upper bound,
                               // if all of it is in use
 };

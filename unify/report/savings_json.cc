@@ -63,6 +63,7 @@ Json pool_json(const Savings& savings) {
           {"names_of_masters", savings.names_of_masters},
           {"disk_used", savings.disk_used},
           {"saved", savings.saved},
+          {"unsealed_shared", savings.unsealed_shared},
           {"memory_saved", savings.memory_saved}};
 }
 

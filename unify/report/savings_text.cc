@@ -63,6 +63,11 @@ std::string summary_text(const Savings& savings) {
                               size_text(savings.master_bytes), count_text(savings.names_of_masters)));
   line("memory saved",
        fmt::format("up to {} of page cache, if all of it is in use", size_text(savings.memory_saved)));
+  if (savings.unsealed_shared != 0)
+    line("unsealed",
+         fmt::format("{} files are one inode of several guests without a seal (cp -al makes such): each "
+                     "guest may change what the others have",
+                     count_text(savings.unsealed_shared)));
   if (savings.scope == "all")
     line("note", "scope all also shares files of no package: for trees of one owner only");
   return out;

@@ -158,7 +158,17 @@ TEST_F(CandidatesTest, ALinkAcrossGuestsIsOneFile) {
   host_.file("a", "x", "same");
   std::filesystem::create_hard_link(host_.path("a", "x"), host_.path("b", "x"));
   EXPECT_THAT(groups(), IsEmpty());
-  EXPECT_EQ(host_.refused(Reason::no_partner), 2u);
+  EXPECT_EQ(host_.refused(Reason::shared_unsealed), 2u);
+  EXPECT_EQ(host_.refused(Reason::no_partner), 0u);
+}
+
+TEST_F(CandidatesTest, ALinkAcrossGuestsAndToAPlaceOutsideIsSaidToBeShared) {
+  host_.file("a", "x", "same");
+  std::filesystem::create_hard_link(host_.path("a", "x"), host_.path("b", "x"));
+  std::filesystem::create_hard_link(host_.path("a", "x"), host_.dir() + "/outside");
+  EXPECT_THAT(groups(), IsEmpty());
+  EXPECT_EQ(host_.refused(Reason::shared_unsealed), 2u);
+  EXPECT_EQ(host_.refused(Reason::linked_elsewhere), 0u);
 }
 
 MasterRecord master_for(const Key128& key) {
