@@ -8,7 +8,7 @@
 namespace vs::backup {
 namespace {
 
-constexpr uint32_t kFree = ~0u;
+constexpr NameNumber kFree{~0u};
 constexpr size_t kMostChunks = 4095;  // the last would hold kFree
 
 }  // namespace
@@ -19,22 +19,22 @@ NameTable::NameTable() : slots_(1024, kFree) {
   add("");
 }
 
-uint32_t& NameTable::slot_of(std::string_view name) {
+NameNumber& NameTable::slot_of(std::string_view name) {
   const size_t mask = slots_.size() - 1;
   for (size_t i = seeded_hash(name) & mask;; i = (i + 1) & mask)
     if (slots_[i] == kFree || at(slots_[i]) == name) return slots_[i];
 }
 
 void NameTable::grow() {
-  std::vector<uint32_t> old(slots_.size() * 2, kFree);
+  std::vector<NameNumber> old(slots_.size() * 2, kFree);
   old.swap(slots_);
-  for (const uint32_t number : old)
+  for (const NameNumber number : old)
     if (number != kFree) slot_of(at(number)) = number;
 }
 
-uint32_t NameTable::add(std::string_view name) {
+NameNumber NameTable::add(std::string_view name) {
   if (used_ * 4 >= slots_.size() * 3) grow();
-  uint32_t& slot = slot_of(name);
+  NameNumber& slot = slot_of(name);
   if (slot != kFree) return slot;
   if (kChunk - end_ < name.size() + 1) {
     if (chunks_.size() == kMostChunks) throw Error("more than 4 GiB of different file names");
@@ -42,7 +42,7 @@ uint32_t NameTable::add(std::string_view name) {
     end_ = 0;
   }
   std::memcpy(chunks_.back().get() + end_, name.data(), name.size());
-  slot = static_cast<uint32_t>((chunks_.size() - 1) << kChunkBits | end_);
+  slot = NameNumber((chunks_.size() - 1) << kChunkBits | end_);
   end_ += static_cast<uint32_t>(name.size() + 1);  // chunks begin as zeros
   ++used_;
   return slot;

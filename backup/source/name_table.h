@@ -10,15 +10,20 @@
 #include <string_view>
 #include <vector>
 
+#include "core/typed_number.h"
+
 namespace vs::backup {
+
+// Where a name begins in the table.
+using NameNumber = TypedNumber<struct NameTag>;
 
 class NameTable {
  public:
-  // The number of this name, the same each time. "" has 0. Throws Error beyond 4 GiB of different names. No
-  // name is longer than NAME_MAX.
-  uint32_t add(std::string_view name);
-  std::string_view at(uint32_t number) const {
-    return chunks_[number >> kChunkBits].get() + (number & (kChunk - 1));
+  // The number of this name, the same each time. "" has NameNumber(). Throws Error beyond 4 GiB of different
+  // names. No name is longer than NAME_MAX.
+  NameNumber add(std::string_view name);
+  std::string_view at(NameNumber number) const {
+    return chunks_[number.value >> kChunkBits].get() + (number.value & (kChunk - 1));
   }
   NameTable();
 
@@ -26,10 +31,10 @@ class NameTable {
   static constexpr unsigned kChunkBits = 20;
   static constexpr uint32_t kChunk = 1u << kChunkBits;
   void grow();
-  uint32_t& slot_of(std::string_view name);
+  NameNumber& slot_of(std::string_view name);
   std::vector<std::unique_ptr<char[]>> chunks_;
-  uint32_t end_ = kChunk;        // in the last chunk
-  std::vector<uint32_t> slots_;  // open addressing, numbers; kFree
+  uint32_t end_ = kChunk;          // in the last chunk
+  std::vector<NameNumber> slots_;  // open addressing; kFree
   size_t used_ = 0;
 };
 

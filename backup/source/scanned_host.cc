@@ -114,7 +114,7 @@ class Walker {
       throw Error("the vservers are on too many filesystems; back them up in several runs", Exit::usage);
     on_overlay_.push_back(filesystem_type(guest.root.fd()) == OVERLAYFS_SUPER_MAGIC);
     const uint32_t inode = add_inode(row_of(guest.root.stat()), g, *slot);
-    host_.dirs.push_back({kNoRow, 0, inode, false, {}});
+    host_.dirs.push_back({kNoRow, {}, inode, false, {}});
     const auto dir = static_cast<uint32_t>(host_.dirs.size() - 1);
     host_.trees[g].root = host_.inodes[inode].dir = dir;
     return {g, dir, ""};
@@ -237,7 +237,7 @@ class Walker {
     ++host_.directories;
     host_.names += found.size();
     for (const auto& one : found) {
-      const uint32_t name = host_.texts->add(one.name);
+      const NameNumber name = host_.texts->add(one.name);
       const bool dir = one.inode == kNoRow && S_ISDIR(one.stat.mode);
       const uint32_t inode = one.inode != kNoRow ? one.inode
                              : dir               ? add_inode(row_of(one.stat), task.guest, one.slot)

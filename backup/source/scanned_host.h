@@ -40,7 +40,7 @@ struct Inode {
   uint32_t mode = 0, uid = 0, gid = 0, nlink = 0;
   uint32_t guest = 0;     // where its first name is, in the order of the archives: guest, directory, name
   uint32_t dir = kNoRow;  // DirNode of that name; for a directory, its own DirNode
-  uint32_t name = 0;      // that name
+  NameNumber name;        // that name
   uint32_t names = 0;     // how many names the walk found
   uint16_t slot = 0;      // which of ScannedHost::filesystems
   bool sealed = false;    // immutable and with several links: a master of vunify, or somebody's own doing
@@ -53,13 +53,13 @@ struct Inode {
 void take_stat(Inode& inode, const FileStat& stat);
 
 struct Child {
-  uint32_t name = 0;  // of ScannedHost::texts
+  NameNumber name;  // of ScannedHost::texts
   uint32_t inode = 0;
 };
 
 struct DirNode {
   uint32_t parent = kNoRow;  // kNoRow: the guest's root
-  uint32_t name = 0;
+  NameNumber name;
   uint32_t inode = 0;
   bool listed = false;          // false: could not be read, or excluded below; its children are not known
   std::vector<Child> children;  // sorted by the bytes of their names
@@ -68,7 +68,7 @@ struct DirNode {
 struct ScannedGuest {
   uint32_t root = kNoRow;
   const NameTable* texts = nullptr;
-  std::string_view name(uint32_t number) const { return texts->at(number); }
+  std::string_view name(NameNumber number) const { return texts->at(number); }
 };
 
 class ScannedHost {

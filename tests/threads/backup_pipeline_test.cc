@@ -51,7 +51,7 @@ class BackupPipelineTest : public testing::Test {
     host.devices.push_back(host.guests[0].root.stat().dev);
     for (uint32_t guest = 0; guest < 2; ++guest) {
       const uint32_t root = add_row(host, guest, host.guests[guest].root.stat());
-      host.trees[guest].root = add_dir(host, root, kNoRow, 0);
+      host.trees[guest].root = add_dir(host, root, kNoRow, {});
       scan_dir(host, rows, guest, host.trees[guest].root, host.guests[guest].root.path());
     }
     return host;
@@ -63,7 +63,7 @@ class BackupPipelineTest : public testing::Test {
     host.inodes.push_back(row);
     return static_cast<uint32_t>(host.inodes.size() - 1);
   }
-  static uint32_t add_dir(ScannedHost& host, uint32_t row, uint32_t parent, uint32_t name) {
+  static uint32_t add_dir(ScannedHost& host, uint32_t row, uint32_t parent, NameNumber name) {
     host.dirs.push_back({parent, name, row, true, {}});
     host.inodes[row].names = 1;
     return host.inodes[row].dir = static_cast<uint32_t>(host.dirs.size() - 1);
@@ -75,7 +75,7 @@ class BackupPipelineTest : public testing::Test {
     std::sort(names.begin(), names.end());
     for (const auto& text : names) {
       const FileStat stat = value_or_throw(stat_at(AT_FDCWD, (at + "/" + text).c_str(), text));
-      const uint32_t name = host.texts->add(text);
+      const NameNumber name = host.texts->add(text);
       const auto [known, fresh] = rows.emplace(stat.ino, 0);
       if (fresh) {
         known->second = add_row(host, guest, stat);

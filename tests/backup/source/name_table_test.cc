@@ -10,12 +10,12 @@ namespace {
 
 TEST(NameTableTest, KeepsEachNameOnceAndNoneMoves) {
   NameTable table;
-  EXPECT_EQ(table.add(""), 0u);
-  std::vector<std::pair<uint32_t, const char*>> first;
+  EXPECT_EQ(table.add(""), NameNumber());
+  std::vector<std::pair<NameNumber, const char*>> first;
   // More than one chunk, of all lengths, and more names than the table begins with.
   const auto name = [](size_t i) { return std::to_string(i) + std::string(i % 240, 'x'); };
   for (size_t i = 0; i < 20'000; ++i) {
-    const uint32_t number = table.add(name(i));
+    const NameNumber number = table.add(name(i));
     first.emplace_back(number, table.at(number).data());
   }
   for (size_t i = 0; i < first.size(); ++i) {
