@@ -13,6 +13,64 @@
 namespace vs::backup {
 namespace {
 
+// Goes through catalogs, entry by entry: what refers to something that is not there is found.
+class CatalogCheck {
+ public:
+  explicit CatalogCheck(ArchiveChecker& checker) : checker_(checker) {}
+
+  // Returns what the archive itself must hold. Those of a set's pool come before those that refer to them.
+  Contents contents_of(const Catalog& catalog) {
+    Contents contents;
+    Members own;  // a single archive has the members that it refers to
+    Members& members = catalog.header.kind == "single" ? own : members_;
+    for (const auto& [number, entry] : catalog.pool) {
+      members.emplace(number, member_mark(entry));  // where two archives have it a restore takes the first
+      if (entry.type == 'f') contents[entry.offset] = {pool_path(number), entry.size, entry.content};
+    }
+    std::vector<Entry> entries;
+    for (const auto& [guest, dirs] : catalog.dirs)
+      for (const auto& [path, bytes] : dirs) {
+        if (!decode_dir(bytes, entries)) {
+          checker_.find("catalog", escaped(guest) + ":" + escaped(path), "its record makes no sense");
+          continue;
+        }
+        for (size_t i = 1; i < entries.size(); ++i)
+          entry(catalog.header, escaped(guest) + ":" + escaped(join_path(path, entries[i].name)), entries[i],
+                members, contents);
+      }
+    return contents;
+  }
+  uint64_t references() const { return references_; }
+
+ private:
+  using Members = std::map<uint64_t, uint32_t>;  // number -> member_mark()
+
+  // Where its bytes are: in the pool, in this archive, or in an earlier one of the chain.
+  void entry(const CatalogHeader& header, const std::string& object, const Entry& entry,
+             const Members& members, Contents& contents) {
+    if (entry.pool != 0) {
+      ++references_;
+      const auto member = members.find(entry.pool);
+      if (member == members.end())
+        checker_.find("reference", object,
+                      fmt::format("is pool member {}, which no pool archive has", entry.pool));
+      else if (entry.member != 0 && entry.member != member->second)
+        checker_.find("reference", object,
+                      fmt::format("was stored as pool member {}, which is another file now", entry.pool));
+    } else if (entry.type == 'f' && entry.archive == header.number) {
+      contents[entry.offset] = {object, entry.size, entry.content};
+    } else if (entry.type == 'f' && entry.archive > header.number) {
+      checker_.find("reference", object,
+                    fmt::format("is in archive {} of the chain of {}, which comes after this one",
+                                entry.archive, header.chain));
+    }
+  }
+
+  ArchiveChecker& checker_;
+  uint64_t references_ = 0;
+  Members members_;
+};
+
 class SetCheck {
  public:
   SetCheck(ArchiveSet& set, std::vector<Finding>& findings, RunContext& context)
@@ -28,13 +86,7 @@ class SetCheck {
     const auto file = set_.open(archive.name);
     if (!file) return checker_.find("missing", archive.name, file.error().message);
     compare_catalogs(archive, **file);
-    Contents contents;
-    for (const auto& [number, entry] : catalog->pool) {
-      members_.emplace(number, member_mark(entry));  // where two archives have it a restore takes the first
-      if (entry.type == 'f') contents[entry.offset] = {pool_path(number), entry.size, entry.content};
-    }
-    for (const auto& [guest, dirs] : catalog->dirs)
-      for (const auto& [path, bytes] : dirs) directory(archive, guest, path, bytes, contents);
+    const Contents contents = catalogs_.contents_of(*catalog);
     const bool in_chain = archive.header.kind == "inc" || archive.header.kind == "full";
     if (in_chain) check_chain(archive, *catalog);
     if (!read) return;
@@ -46,7 +98,7 @@ class SetCheck {
     CheckCounts counts = checker_.counts();
     counts.archives = counts_.archives;
     counts.archives_read = counts_.archives_read;
-    counts.references = counts_.references;
+    counts.references = catalogs_.references();
     return counts;
   }
 
@@ -87,42 +139,10 @@ class SetCheck {
           set_.path() + "/" + archive.name + ".catalog: is not the catalog that its archive has within");
   }
 
-  void directory(const Archive& archive, const std::string& guest, const std::string& path,
-                 const std::string& bytes, Contents& contents) {
-    std::vector<Entry> entries;
-    if (!decode_dir(bytes, entries))
-      return checker_.find("catalog", escaped(guest) + ":" + escaped(path), "its record makes no sense");
-    for (size_t i = 1; i < entries.size(); ++i) {
-      const std::string object = escaped(guest) + ":" + escaped(join_path(path, entries[i].name));
-      entry(archive, object, entries[i], contents);
-    }
-  }
-
-  // Where its bytes are: in the pool, in this archive, or in an earlier one of the chain.
-  void entry(const Archive& archive, const std::string& object, const Entry& entry, Contents& contents) {
-    if (entry.pool != 0) {
-      ++counts_.references;
-      if (archive.header.kind == "single") return;
-      const auto member = members_.find(entry.pool);
-      if (member == members_.end())
-        checker_.find("reference", object,
-                      fmt::format("is pool member {}, which no pool archive has", entry.pool));
-      else if (entry.member != 0 && entry.member != member->second)
-        checker_.find("reference", object,
-                      fmt::format("was stored as pool member {}, which is another file now", entry.pool));
-    } else if (entry.type == 'f' && entry.archive == archive.header.number) {
-      contents[entry.offset] = {object, entry.size, entry.content};
-    } else if (entry.type == 'f' && entry.archive > archive.header.number) {
-      checker_.find("reference", object,
-                    fmt::format("is in archive {} of the chain of {}, which comes after this one",
-                                entry.archive, archive.header.chain));
-    }
-  }
-
   ArchiveSet& set_;
   ArchiveChecker checker_;
   CheckCounts counts_;
-  std::map<uint64_t, uint32_t> members_;        // number -> member_mark()
+  CatalogCheck catalogs_{checker_};
   std::map<std::string, std::string> digests_;  // archive -> Catalog::digest, in hex
 };
 
@@ -190,35 +210,15 @@ CheckCounts check_set(ArchiveSet& set, const std::vector<std::string>& guests, c
 
 CheckCounts check_single(StoredBackups& backups, std::vector<Finding>& findings, RunContext& context) {
   ArchiveChecker checker(findings, context);
+  CatalogCheck catalogs(checker);
   const auto [catalog, file] = backups.single();
-  Contents contents;
-  uint64_t references = 0;
-  for (const auto& [number, entry] : catalog->pool)
-    if (entry.type == 'f') contents[entry.offset] = {pool_path(number), entry.size, entry.content};
-  std::vector<Entry> entries;
-  for (const auto& [guest, dirs] : catalog->dirs)
-    for (const auto& [path, bytes] : dirs) {
-      if (!decode_dir(bytes, entries)) {
-        checker.find("catalog", escaped(guest) + ":" + escaped(path), "its record makes no sense");
-        continue;
-      }
-      for (size_t i = 1; i < entries.size(); ++i) {
-        const std::string object = escaped(guest) + ":" + escaped(join_path(path, entries[i].name));
-        if (entries[i].pool != 0) {
-          ++references;
-          if (const auto member = member_of(entries[i], catalog->pool); !member)
-            checker.find("reference", object, member.error().message);
-        } else if (entries[i].type == 'f') {
-          contents[entries[i].offset] = {object, entries[i].size, entries[i].content};
-        }
-      }
-    }
+  const Contents contents = catalogs.contents_of(*catalog);
   context.progress.start("checking", "files", 0);
   checker.archive(*file, file, contents);
   context.progress.finish();
   CheckCounts counts = checker.counts();
   counts.archives = counts.archives_read = 1;
-  counts.references = references;
+  counts.references = catalogs.references();
   return counts;
 }
 
