@@ -45,12 +45,12 @@ Verdict named(const ArchiveSet& set, const Selection& selection, bool even_newes
 }
 
 // What is to be kept and what is to go, by the names given and by the rules.
-std::vector<Verdict> decide(const ForgetFlags& options, const ArchiveSet& set, const StoredBackups& backups) {
+std::vector<Verdict> decide(const ForgetFlags& options, const ArchiveSet& set) {
   std::vector<Verdict> verdicts;
   bool times = false;
   std::vector<std::string> guests;
   for (const auto& text : options.guests) {
-    const Selection selection = backups.parse(text);
+    const Selection selection = parse_selection(text, set.guests(), set.path());
     if (!selection.path.empty() || is_host_tree(selection.guest))
       throw Error("forget takes NAME or NAME@TIME, not a path", Exit::usage);
     if (!selection.time) {
@@ -82,8 +82,7 @@ Exit forget(ForgetFlags& options) {
   Command command(options);
   ArchiveSet set(only_set(options));
   const auto lock = lock_to_change(set, options.dry_run);
-  const StoredBackups backups(only_set(options));
-  const std::vector<Verdict> verdicts = decide(options, set, backups);
+  const std::vector<Verdict> verdicts = decide(options, set);
   uint64_t gone = 0, bytes = 0;
   for (const auto& verdict : verdicts) {
     print_verdict(command, verdict);
@@ -108,8 +107,7 @@ Exit prune(PruneFlags& options) {
   Command command(options);
   ArchiveSet set(only_set(options));
   const auto lock = lock_to_change(set, options.dry_run);
-  const size_t swept = options.dry_run ? 0 : set.sweep();
-  set.reload();
+  const size_t swept = options.dry_run ? 0 : set.sweep();  // of what no archive of the set is
   const PrunePlan plan = plan_prune(set, options.rules.most_dead);
   for (const auto& pool : plan.unused)
     command.note(fmt::format("remove   {}  {}", pool.name, size_text(pool.size)));

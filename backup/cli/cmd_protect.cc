@@ -17,10 +17,9 @@ Exit protect(ProtectFlags& options) {
   Command command(options);
   ArchiveSet set(only_set(options));
   const auto lock = lock_to_change(set, false);
-  const StoredBackups backups(only_set(options));
   std::vector<Archive> archives;  // all of them first: a name that is wrong changes nothing
   for (const auto& text : options.guests) {
-    const Selection selection = backups.parse(text);
+    const Selection selection = parse_selection(text, set.guests(), set.path());
     if (!selection.time || !selection.path.empty())
       throw Error("protect takes NAME@TIME: one backup of a vserver", Exit::usage);
     archives.push_back(the_one(set, selection));

@@ -12,6 +12,32 @@
 
 namespace vs::backup {
 
+Selection parse_selection(const std::string& text, const std::vector<std::string>& guests,
+                          const std::string& path) {
+  Selection selection;
+  // A name may itself have an '@': the longest that fits.
+  const auto fits = [&](const std::string& name) {
+    return text.starts_with(name) && name.size() > selection.guest.size() &&
+           (text.size() == name.size() || text[name.size()] == '@' || text[name.size()] == ':');
+  };
+  for (const auto& guest : guests)
+    for (const auto& name : {guest, host_tree_of(guest)})
+      if (fits(name)) selection.guest = name;
+  if (selection.guest.empty())
+    throw Error(
+        escaped(path) + " has no backup of '" + escaped(text.substr(0, text.find_first_of("@:"))) + "'",
+        Exit::usage);
+  std::string_view rest = std::string_view(text).substr(selection.guest.size());
+  if (rest.starts_with('@')) {
+    rest.remove_prefix(1);
+    selection.time = take_state_time(rest);
+  }
+  if (rest.starts_with(':')) selection.path = rest.substr(1);
+  while (selection.path.starts_with('/')) selection.path.erase(0, 1);
+  while (selection.path.ends_with('/')) selection.path.pop_back();
+  return selection;
+}
+
 StoredBackups::StoredBackups(const std::string& path) : path_(path) {
   struct ::stat stat;
   if (::stat(path.c_str(), &stat) != 0) throw Error(problem_from_errno("open", path).message, Exit::usage);
@@ -36,31 +62,6 @@ std::vector<std::string> StoredBackups::guests() const {
   for (const auto& [tree, dirs] : single_->dirs)
     if (!is_host_tree(tree)) names.push_back(tree);
   return names;
-}
-
-Selection StoredBackups::parse(const std::string& text) const {
-  Selection selection;
-  // A name may itself have an '@': the longest that fits.
-  const auto fits = [&](const std::string& name) {
-    return text.starts_with(name) && name.size() > selection.guest.size() &&
-           (text.size() == name.size() || text[name.size()] == '@' || text[name.size()] == ':');
-  };
-  for (const auto& guest : guests())
-    for (const auto& name : {guest, host_tree_of(guest)})
-      if (fits(name)) selection.guest = name;
-  if (selection.guest.empty())
-    throw Error(
-        escaped(path_) + " has no backup of '" + escaped(text.substr(0, text.find_first_of("@:"))) + "'",
-        Exit::usage);
-  std::string_view rest = std::string_view(text).substr(selection.guest.size());
-  if (rest.starts_with('@')) {
-    rest.remove_prefix(1);
-    selection.time = take_state_time(rest);
-  }
-  if (rest.starts_with(':')) selection.path = rest.substr(1);
-  while (selection.path.starts_with('/')) selection.path.erase(0, 1);
-  while (selection.path.ends_with('/')) selection.path.pop_back();
-  return selection;
 }
 
 Expected<std::string> StoredBackups::stamp(const std::string& guest, const StampLimit& limit) const {

@@ -24,13 +24,18 @@ struct Selection {
   const std::string& name() const { return as ? *as : guest; }
 };
 
+// The selection of one of these guests, or of what the host has for one. `path` is what they are in, for
+// messages. Throws Error(Exit::usage): unknown guest, malformed.
+Selection parse_selection(const std::string& text, const std::vector<std::string>& guests,
+                          const std::string& path);
+
 class StoredBackups {
  public:
   // A directory is a set, a file a single archive. Throws Error(Exit::usage) for what is neither.
   explicit StoredBackups(const std::string& path);
 
   std::vector<std::string> guests() const;
-  Selection parse(const std::string& text) const;  // throws Error(Exit::usage): unknown guest, malformed
+  Selection parse(const std::string& text) const { return parse_selection(text, guests(), path_); }
   // The newest state within the limit, and only its own stamp, which is cheap. Also of what the host has for
   // a guest (host_tree.h), which guests() does not name, and parse() knows.
   Expected<GuestState> state(const std::string& guest, const StampLimit& limit);
