@@ -1,6 +1,7 @@
 #include "backup/backup.h"
 
 #include <ctime>
+#include <iterator>
 
 #include "backup/archive/archive_set.h"
 #include "backup/known_inodes.h"
@@ -17,7 +18,7 @@ void stop_if_asked(const RunContext& context) {
 
 // --- The passes -------------------------------------------------------------------------------------------
 
-using Mounts = std::vector<std::vector<std::string>>;  // per guest: paths of entered mounts
+using Mounts = TypedVector<GuestNumber, std::vector<std::string>>;  // paths of entered mounts
 
 Mounts reach(std::vector<Guest>& guests, const CreateOptions& options) {
   if (options.cross_mounts) return enter_mounts(guests);
@@ -30,7 +31,7 @@ ScannedHost scan(std::vector<Guest> guests, const Mounts& mounts, const CreateOp
   const auto timed = context.timer.time("scan");
   context.progress.start("scanning", "names", 0);
   ScannedHost host;
-  host.guests = std::move(guests);
+  host.guests.assign(std::make_move_iterator(guests.begin()), std::make_move_iterator(guests.end()));
   walk(host, {options.exclusion, options.filesystems, mounts, options.subvolumes}, context);
   context.progress.finish();
   return host;
@@ -64,9 +65,9 @@ void write_shared(WritePasses& passes, RunContext& context) {
   passes.write_shared();
 }
 
-void write_guests(WritePasses& passes, size_t guests, Pipeline& pipeline, RunContext& context) {
+void write_guests(WritePasses& passes, GuestNumber end, Pipeline& pipeline, RunContext& context) {
   const auto timed = context.timer.time("guests");
-  for (uint32_t guest = 0; guest < guests; ++guest) {
+  for (GuestNumber guest; guest < end; ++guest) {
     stop_if_asked(context);
     passes.write_guest(guest);
   }
@@ -136,7 +137,7 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
   count(result, host, known);
 
   ReadInodes read(host, known.details);
-  std::vector<bool> gone(host.inodes.size());
+  TypedBits<InodeNumber> gone(host.inodes.size());
   const RunView run{
       host, known.details, read, gone, result.stamp, options.consistency, options.host_files, context.log};
   Learner learner(index.get(), options.moment_ns, context.log);
@@ -157,7 +158,7 @@ CreateResult create_backup(std::vector<Guest> guests, std::vector<std::unique_pt
 
     // 6. Guest by guest, depth first. After each its archive is complete, durable and named before the
     //    next one's.
-    write_guests(passes, host.guests.size(), pipeline, context);
+    write_guests(passes, host.guests.next_number(), pipeline, context);
 
     // 7. What a target has left to do: a single archive gets its catalog and its name here.
     pipeline.each_target([](Target& target) { target.finish(); });

@@ -26,6 +26,7 @@
 #include "backup/archive/target.h"
 #include "backup/pipeline.h"
 #include "backup/write_passes.h"
+#include "core/typed_number.h"
 
 namespace vs::backup {
 
@@ -34,9 +35,9 @@ struct CreateOptions {
   std::optional<std::string> state;      // directory of the index; without one nothing is remembered
   uint64_t verify_sample = 64;           // one in so many of what is believed is read again; 0 none
   std::string consistency = "live";
-  bool cross_mounts = false;          // into disk filesystems that are mounted in a guest's tree
-  bool subvolumes = true;             // into subvolumes of btrfs below a guest's root
-  std::vector<uint64_t> filesystems;  // see WalkOptions
+  bool cross_mounts = false;                       // into disk filesystems that are mounted in a guest's tree
+  bool subvolumes = true;                          // into subvolumes of btrfs below a guest's root
+  TypedVector<GuestNumber, uint64_t> filesystems;  // see WalkOptions
   int64_t moment_ns =
       0;  // of the snapshot that the guests' roots are in; 0: what is read is what is there now
   HostFiles host_files;  // of the guests, to be stored with them

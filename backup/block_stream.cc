@@ -12,7 +12,7 @@ void BlockStream::add(Item item, uint64_t bytes) {
   block_.items.push_back(std::move(item));
 }
 
-void BlockStream::add_gone(uint32_t inode) {
+void BlockStream::add_gone(InodeNumber inode) {
   block_.gone.push_back(inode);
 }
 

@@ -14,7 +14,7 @@ class BlockStream {
   // `bytes`: about as many as it will add to its block.
   void add(Item item, uint64_t bytes);
   // The planner itself found that this inode is gone.
-  void add_gone(uint32_t inode);
+  void add_gone(InodeNumber inode);
   // Ends the block. `then` is called when everything added so far was taken, in the order of the plan.
   void end_block(std::function<void()> then = {});
   // Ends the block and waits until everything added so far was taken.

@@ -24,7 +24,7 @@ void archive_frozen(FrozenResult& one, std::unique_ptr<FrozenGuest> frozen, Cloc
   limited.limit_runtime(freeze.budget -
                         std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin));
   RunContext within{context.log, context.progress, context.timer, limited, context.jobs};
-  options.before_finish.was_read = [&](uint32_t) {
+  options.before_finish.was_read = [&](GuestNumber) {
     if (!frozen->holds_still()) throw Error("somebody let it run on while it was read");
     thaw();
     one.frozen = true;

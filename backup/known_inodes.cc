@@ -14,11 +14,11 @@ bool in_sample(uint64_t ino, const std::string& stamp, uint64_t one_in) {
 }
 
 // In the order of the index: neighbours are on one page of it.
-std::vector<uint32_t> by_inode_number(const ScannedHost& host) {
-  std::vector<uint32_t> order(host.inodes.size());
-  for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
+std::vector<InodeNumber> by_inode_number(const ScannedHost& host) {
+  TypedVector<InodeNumber, InodeNumber> order(host.inodes.size());
+  for (InodeNumber i; i < order.next_number(); ++i) order[i] = i;
   std::sort(order.begin(), order.end(),
-            [&](uint32_t a, uint32_t b) { return host.inodes[a].ino < host.inodes[b].ino; });
+            [&](InodeNumber a, InodeNumber b) { return host.inodes[a].ino < host.inodes[b].ino; });
   return order;
 }
 
@@ -28,7 +28,7 @@ KnownInodes find_known(const ScannedHost& host, const InodeIndex* index, const s
                        uint64_t one_in) {
   KnownInodes known{DetailsTable(host.inodes.size()), 0, {}};
   if (index == nullptr) return known;
-  for (const uint32_t i : by_inode_number(host)) {
+  for (const InodeNumber i : by_inode_number(host)) {
     const Inode& inode = host.inodes[i];
     auto found = index->known(host.filesystems[inode.slot], inode);
     if (!found) continue;

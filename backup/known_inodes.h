@@ -11,9 +11,9 @@
 namespace vs::backup {
 
 struct KnownInodes {
-  DetailsTable details;                 // of the inodes that are as they were
-  uint64_t count = 0;                   // of these
-  std::unordered_set<uint32_t> sample;  // files among them that are read and compared all the same
+  DetailsTable details;                    // of the inodes that are as they were
+  uint64_t count = 0;                      // of these
+  std::unordered_set<InodeNumber> sample;  // files among them that are read and compared all the same
 };
 
 // `index` may be null: nothing is known then. One in `one_in` of the known files is in the sample, others in

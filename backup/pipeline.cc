@@ -313,7 +313,7 @@ void Pipeline::take(BlockResult& result) {
 void Pipeline::merge(BlockResult& result) {
   counts_.add(result.counts);
   for (const auto& found : result.read) read_.merge(found);
-  for (const uint32_t inode : result.block.gone) read_.merge({inode, true, {}, {}});
+  for (const InodeNumber inode : result.block.gone) read_.merge({inode, true, {}, {}});
   for (auto& item : result.block.items)
     if (item.large && item.part + 1 == item.large->parts.size()) merge_large(item, result);
 }

@@ -40,8 +40,8 @@ inline constexpr size_t kBlockItems = 4096;
 
 struct Block {
   std::vector<Item> items;
-  std::vector<uint32_t> gone;  // inodes that the planner found to be gone
-  std::function<void()> then;  // called by the sink after this block was taken
+  std::vector<InodeNumber> gone;  // inodes that the planner found to be gone
+  std::function<void()> then;     // called by the sink after this block was taken
 };
 
 struct PipelineCounts {

@@ -23,8 +23,8 @@ size_t most_held() {
 
 }  // namespace
 
-WritePasses::WritePasses(const RunView& run, ScannedHost& host, std::vector<bool>& gone,
-                         const std::unordered_set<uint32_t>& sample, const std::vector<Target*>& targets,
+WritePasses::WritePasses(const RunView& run, ScannedHost& host, TypedBits<InodeNumber>& gone,
+                         const std::unordered_set<InodeNumber>& sample, const std::vector<Target*>& targets,
                          Pipeline& pipeline, const BeforeFinish& before_finish, RunContext& context)
     : run_(run),
       host_(host),
@@ -39,8 +39,9 @@ WritePasses::WritePasses(const RunView& run, ScannedHost& host, std::vector<bool
       large_files_(run, targets, pipeline, blocks_, context) {}
 
 void WritePasses::write_shared() {
-  std::unordered_map<uint32_t, uint32_t> wanted;  // by inode with other names, what is read: by which targets
-  for (uint32_t i = 0; i < host_.inodes.size(); ++i) {
+  std::unordered_map<InodeNumber, uint32_t>
+      wanted;  // by inode with other names, what is read: by which targets
+  for (InodeNumber i; i < host_.inodes.next_number(); ++i) {
     const Inode& inode = host_.inodes[i];
     if (!inode.shared || is_dir(inode)) continue;
     Item item = item_of(Item::Kind::shared, i);
@@ -66,17 +67,17 @@ void WritePasses::write_shared() {
   // planned.
   pipeline_.drain();
   gone_.resize(host_.inodes.size());
-  for (uint32_t i = 0; i < gone_.size(); ++i) gone_[i] = pipeline_.read_inodes().gone(i);
+  for (InodeNumber i; i < gone_.next_number(); ++i) gone_[i] = pipeline_.read_inodes().gone(i);
 }
 
 // What its first name did not lead to, guests move their directories, is read by another; what no name leads
 // to any more is one file a name now, if it is there at all.
-void WritePasses::try_other_names(const std::unordered_map<uint32_t, uint32_t>& wanted) {
-  const auto missed = [&](uint32_t i) { return pipeline_.read_inodes().gone(i) && wanted.contains(i); };
+void WritePasses::try_other_names(const std::unordered_map<InodeNumber, uint32_t>& wanted) {
+  const auto missed = [&](InodeNumber i) { return pipeline_.read_inodes().gone(i) && wanted.contains(i); };
   if (std::none_of(wanted.begin(), wanted.end(), [&](const auto& one) { return missed(one.first); })) return;
-  const OtherNames names(host_, 0, static_cast<uint32_t>(host_.guests.size()), missed);
-  std::vector<uint32_t> nowhere;
-  for (uint32_t i = 0; i < host_.inodes.size(); ++i) {
+  const OtherNames names(host_, {}, host_.guests.next_number(), missed);
+  std::vector<InodeNumber> nowhere;
+  for (InodeNumber i; i < host_.inodes.next_number(); ++i) {
     if (names.of(i).empty()) continue;
     Item item = item_of(Item::Kind::shared, i);
     item.wanted = wanted.at(i);
@@ -95,7 +96,7 @@ void WritePasses::try_other_names(const std::unordered_map<uint32_t, uint32_t>& 
   }
   large_files_.settle_all();
   blocks_.drain();
-  for (const uint32_t inode : nowhere) split_names(host_, names.of(inode));
+  for (const InodeNumber inode : nowhere) split_names(host_, names.of(inode));
 }
 
 void WritePasses::limit_held() {
@@ -104,10 +105,10 @@ void WritePasses::limit_held() {
   held_ = 0;
 }
 
-void WritePasses::write_guest(uint32_t guest) {
+void WritePasses::write_guest(GuestNumber guest) {
   names_.reset();
   pipeline_.each_target([&](Target& target) { target.begin_guest(guest); });
-  std::vector<std::pair<uint32_t, std::string>> stack{{host_.trees[guest].root, ""}};
+  std::vector<std::pair<DirNumber, std::string>> stack{{host_.trees[guest].root, ""}};
   while (!stack.empty()) {
     const auto [dir, path] = std::move(stack.back());
     stack.pop_back();
@@ -125,7 +126,7 @@ void WritePasses::write_guest(uint32_t guest) {
   });
 }
 
-Item WritePasses::item_of(Item::Kind kind, uint32_t inode) const {
+Item WritePasses::item_of(Item::Kind kind, InodeNumber inode) const {
   Item item;
   item.kind = kind;
   item.inode = inode;
@@ -134,7 +135,8 @@ Item WritePasses::item_of(Item::Kind kind, uint32_t inode) const {
   return item;
 }
 
-std::vector<DirectoryWants> WritePasses::ask_targets(uint32_t guest, uint32_t dir, const std::string& path) {
+std::vector<DirectoryWants> WritePasses::ask_targets(GuestNumber guest, DirNumber dir,
+                                                     const std::string& path) {
   std::vector<DirectoryWants> wants(targets_.size());
   for (auto& none : wants) none.children.assign(host_.dirs[dir].children.size(), DirectoryWants::no);
   for (size_t t = 0; t < targets_.size(); ++t)
@@ -143,7 +145,7 @@ std::vector<DirectoryWants> WritePasses::ask_targets(uint32_t guest, uint32_t di
   return wants;
 }
 
-void WritePasses::plan_directory(uint32_t guest, uint32_t dir, const std::string& path) {
+void WritePasses::plan_directory(GuestNumber guest, DirNumber dir, const std::string& path) {
   const DirNode& node = host_.dirs[dir];
   const std::vector<DirectoryWants> wants = ask_targets(guest, dir, path);
   Item self = item_of(Item::Kind::directory, node.inode);
@@ -158,7 +160,7 @@ void WritePasses::plan_directory(uint32_t guest, uint32_t dir, const std::string
   for (size_t child = 0; child < node.children.size(); ++child) plan_child(guest, dir, path, child, wants);
 }
 
-void WritePasses::plan_child(uint32_t guest, uint32_t dir, const std::string& path, size_t number,
+void WritePasses::plan_child(GuestNumber guest, DirNumber dir, const std::string& path, size_t number,
                              const std::vector<DirectoryWants>& wants) {
   const Child& child = host_.dirs[dir].children[number];
   const Inode& inode = host_.inodes[child.inode];
@@ -188,7 +190,7 @@ bool WritePasses::hold(Item& item) {
     return true;
   }
   if (!names_) {
-    const auto linked = [&](uint32_t i) { return !host_.inodes[i].shared && host_.inodes[i].names > 1; };
+    const auto linked = [&](InodeNumber i) { return !host_.inodes[i].shared && host_.inodes[i].names > 1; };
     names_ = std::make_unique<OtherNames>(host_, item.guest, item.guest + 1, linked);
   }
   auto by_other = names_->open(item.inode);

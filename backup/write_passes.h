@@ -12,6 +12,7 @@
 #include "backup/block_stream.h"
 #include "backup/large_files.h"
 #include "backup/source/other_names.h"
+#include "core/typed_table.h"
 
 namespace vs::backup {
 
@@ -19,7 +20,7 @@ namespace vs::backup {
 // archive gets no name and the run ends, for all targets.
 struct BeforeFinish {
   std::function<void()> must_hold;
-  std::function<void(uint32_t guest)> was_read;
+  std::function<void(GuestNumber guest)> was_read;
 };
 
 class WritePasses {
@@ -28,32 +29,32 @@ class WritePasses {
   // `sample`: inodes whose bytes are read and compared though they seem unchanged. All but `host` and `gone`
   // is fixed for as long as this object lives. These two are run.host and run.gone; they change only here,
   // and only while nothing is under way in the pipeline: `host` gains inodes by split_names (other_names.h).
-  WritePasses(const RunView& run, ScannedHost& host, std::vector<bool>& gone,
-              const std::unordered_set<uint32_t>& sample, const std::vector<Target*>& targets,
+  WritePasses(const RunView& run, ScannedHost& host, TypedBits<InodeNumber>& gone,
+              const std::unordered_set<InodeNumber>& sample, const std::vector<Target*>& targets,
               Pipeline& pipeline, const BeforeFinish& before_finish, RunContext& context);
 
   // What several guests share. When this returns all of it was stored, by whichever name led to it, and it is
   // known what of it is gone.
   void write_shared();
   // One guest, depth first. Its archive is finished by the sink, maybe after this returned.
-  void write_guest(uint32_t guest);
+  void write_guest(GuestNumber guest);
 
  private:
-  Item item_of(Item::Kind kind, uint32_t inode) const;
-  void try_other_names(const std::unordered_map<uint32_t, uint32_t>& wanted);
+  Item item_of(Item::Kind kind, InodeNumber inode) const;
+  void try_other_names(const std::unordered_map<InodeNumber, uint32_t>& wanted);
   bool hold(Item& item);
   void limit_held();
   bool will_read(const Item& item) const;
-  std::vector<DirectoryWants> ask_targets(uint32_t guest, uint32_t dir, const std::string& path);
-  void plan_directory(uint32_t guest, uint32_t dir, const std::string& path);
-  void plan_child(uint32_t guest, uint32_t dir, const std::string& path, size_t child,
+  std::vector<DirectoryWants> ask_targets(GuestNumber guest, DirNumber dir, const std::string& path);
+  void plan_directory(GuestNumber guest, DirNumber dir, const std::string& path);
+  void plan_child(GuestNumber guest, DirNumber dir, const std::string& path, size_t child,
                   const std::vector<DirectoryWants>& wants);
   void plan_item(Item item);
 
   const RunView& run_;
   ScannedHost& host_;
-  std::vector<bool>& gone_;
-  const std::unordered_set<uint32_t>& sample_;
+  TypedBits<InodeNumber>& gone_;
+  const std::unordered_set<InodeNumber>& sample_;
   const std::vector<Target*>& targets_;
   Pipeline& pipeline_;
   RunContext& context_;

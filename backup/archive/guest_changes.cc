@@ -31,17 +31,17 @@ LinkGroups link_groups(const Dirs& dirs) {
 
 }  // namespace
 
-GuestChanges::GuestChanges(const RunView& run, const PoolMembers& members, uint32_t guest, Dirs previous,
+GuestChanges::GuestChanges(const RunView& run, const PoolMembers& members, GuestNumber guest, Dirs previous,
                            bool incremental)
     : run_(run), members_(members), guest_(guest), previous_(std::move(previous)), incremental_(incremental) {
   if (!previous_.empty()) compare_link_groups();
 }
 
 // Inodes with several names in this guest alone, and these names.
-std::unordered_map<uint32_t, GuestChanges::Paths> GuestChanges::linked_inodes() const {
-  std::unordered_map<uint32_t, Paths> found;
+std::unordered_map<InodeNumber, GuestChanges::Paths> GuestChanges::linked_inodes() const {
+  std::unordered_map<InodeNumber, Paths> found;
   const ScannedGuest& tree = run_.host.trees[guest_];
-  std::vector<std::pair<uint32_t, std::string>> stack{{tree.root, ""}};
+  std::vector<std::pair<DirNumber, std::string>> stack{{tree.root, ""}};
   while (!stack.empty()) {
     const auto [dir, path] = std::move(stack.back());
     stack.pop_back();
@@ -71,7 +71,7 @@ void GuestChanges::compare_link_groups() {
   }
 }
 
-DirectoryWants::Want GuestChanges::compare(uint32_t inode, const Entry* old, bool linked) {
+DirectoryWants::Want GuestChanges::compare(InodeNumber inode, const Entry* old, bool linked) {
   const Inode& row = run_.host.inodes[inode];
   if (old == nullptr || old->pool != 0 || old->linked != linked || old->type != type_letter(row.mode))
     return DirectoryWants::yes;
@@ -85,7 +85,7 @@ DirectoryWants::Want GuestChanges::compare(uint32_t inode, const Entry* old, boo
   return same_object(entry, *old) ? DirectoryWants::no : DirectoryWants::yes;
 }
 
-DirectoryWants::Want GuestChanges::compare_child(uint32_t inode, const Entry* old) {
+DirectoryWants::Want GuestChanges::compare_child(InodeNumber inode, const Entry* old) {
   const Inode& row = run_.host.inodes[inode];
   if (row.shared)
     return old != nullptr && old->pool == members_.of(inode) ? DirectoryWants::no : DirectoryWants::yes;
@@ -93,7 +93,7 @@ DirectoryWants::Want GuestChanges::compare_child(uint32_t inode, const Entry* ol
   return same_groups_.contains(inode) ? compare(inode, old, true) : DirectoryWants::yes;
 }
 
-DirectoryWants GuestChanges::plan_directory(uint32_t dir, const std::string& path) {
+DirectoryWants GuestChanges::plan_directory(DirNumber dir, const std::string& path) {
   const DirNode& node = run_.host.dirs[dir];
   const auto previous = previous_.find(path);
   before_.clear();
@@ -136,14 +136,14 @@ std::string GuestChanges::list_of(const DirNode& node, const std::vector<Directo
   return list;
 }
 
-bool GuestChanges::may_have(uint32_t inode, const Inode& row) const {
+bool GuestChanges::may_have(InodeNumber inode, const Inode& row) const {
   const std::lock_guard lock(mutex_);
   const auto it = unread_.find(inode);
   return it != unread_.end() && it->second.type == 'f' && it->second.size == row.size &&
          it->second.mtime_ns == row.mtime_ns;
 }
 
-bool GuestChanges::has(uint32_t inode, Entry entry) const {
+bool GuestChanges::has(InodeNumber inode, Entry entry) const {
   const std::lock_guard lock(mutex_);
   const auto it = unread_.find(inode);
   if (it == unread_.end()) return false;

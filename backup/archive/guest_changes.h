@@ -24,32 +24,32 @@ namespace vs::backup {
 class GuestChanges {
  public:
   // `previous` empty: all is new. `incremental`: directories that are written have a list of what is in them.
-  GuestChanges(const RunView& run, const PoolMembers& members, uint32_t guest, Dirs previous,
+  GuestChanges(const RunView& run, const PoolMembers& members, GuestNumber guest, Dirs previous,
                bool incremental);
 
-  DirectoryWants plan_directory(uint32_t dir, const std::string& path);
-  bool may_have(uint32_t inode, const Inode& row) const;
-  bool has(uint32_t inode, Entry entry) const;
+  DirectoryWants plan_directory(DirNumber dir, const std::string& path);
+  bool may_have(InodeNumber inode, const Inode& row) const;
+  bool has(InodeNumber inode, Entry entry) const;
   const Dirs& previous() const { return previous_; }
 
  private:
   using Paths = std::vector<std::string>;
-  std::unordered_map<uint32_t, Paths> linked_inodes() const;
+  std::unordered_map<InodeNumber, Paths> linked_inodes() const;
   void compare_link_groups();
-  DirectoryWants::Want compare(uint32_t inode, const Entry* old, bool linked);
-  DirectoryWants::Want compare_child(uint32_t inode, const Entry* old);
+  DirectoryWants::Want compare(InodeNumber inode, const Entry* old, bool linked);
+  DirectoryWants::Want compare_child(InodeNumber inode, const Entry* old);
   std::string list_of(const DirNode& node, const std::vector<DirectoryWants::Want>& wants) const;
 
   const RunView& run_;
   const PoolMembers& members_;
-  uint32_t guest_;
+  GuestNumber guest_;
   Dirs previous_;
   bool incremental_;
-  std::unordered_set<uint32_t>
+  std::unordered_set<InodeNumber>
       same_groups_;            // inodes with several names of this guest that are what they were
   std::vector<Entry> before_;  // scratch: of the directory being planned
   mutable std::mutex mutex_;   // guards unread_
-  std::unordered_map<uint32_t, Entry>
+  std::unordered_map<InodeNumber, Entry>
       unread_;  // inode -> what it was: stored only if it differs when it is read
 };
 

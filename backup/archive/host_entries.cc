@@ -70,8 +70,8 @@ TarEntry tar_entry(const Entry& entry, const std::string& path) {
 
 }  // namespace
 
-void store_host_files(const RunView& run, uint32_t guest, uint32_t number, int level, ArchiveWriter& writer,
-                      Catalog& catalog) {
+void store_host_files(const RunView& run, GuestNumber guest, uint32_t number, int level,
+                      ArchiveWriter& writer, Catalog& catalog) {
   const auto found = run.host_files.find(run.host.guests[guest].name);
   if (found == run.host_files.end()) return;
   const std::string top = host_tree_of(found->first);

@@ -11,7 +11,7 @@ namespace vs::backup {
 
 // Appends those of `guest` and records them as stored in archive `number` of its chain. Nothing for one that
 // has none.
-void store_host_files(const RunView& run, uint32_t guest, uint32_t number, int level, ArchiveWriter& writer,
-                      Catalog& catalog);
+void store_host_files(const RunView& run, GuestNumber guest, uint32_t number, int level,
+                      ArchiveWriter& writer, Catalog& catalog);
 
 }  // namespace vs::backup

@@ -29,7 +29,7 @@ PoolMembers::PoolMembers(size_t inodes, std::map<uint64_t, Entry> stored, uint64
   for (const auto& [number, entry] : stored_) by_hash_.emplace(hash_of(entry), number);
 }
 
-bool PoolMembers::claim(uint32_t inode, const Entry& entry, uint64_t ino) {
+bool PoolMembers::claim(InodeNumber inode, const Entry& entry, uint64_t ino) {
   const std::lock_guard lock(mutex_);
   uint64_t found = 0;
   const auto [begin, end] = by_hash_.equal_range(hash_of(entry));
@@ -47,12 +47,12 @@ bool PoolMembers::claim(uint32_t inode, const Entry& entry, uint64_t ino) {
   return true;
 }
 
-uint32_t PoolMembers::mark_of(uint32_t inode, const std::function<Entry()>& entry) {
+uint32_t PoolMembers::mark_of(InodeNumber inode, const std::function<Entry()>& entry) {
   if (mark_[inode] == 0) mark_[inode] = member_mark(entry());
   return mark_[inode];
 }
 
-void PoolMembers::make_new(uint32_t inode) {
+void PoolMembers::make_new(InodeNumber inode) {
   const std::lock_guard lock(mutex_);
   number_[inode] = next_++;
 }

@@ -18,6 +18,8 @@
 #include <vector>
 
 #include "backup/archive/catalog.h"
+#include "backup/source/numbers.h"
+#include "core/typed_number.h"
 
 namespace vs::backup {
 
@@ -28,19 +30,19 @@ class PoolMembers {
 
   // Makes the inode a member that is stored, is just this, and that no other inode of this run is; the one
   // that had its inode number if there is a choice. False if there is none.
-  bool claim(uint32_t inode, const Entry& entry, uint64_t ino);
-  void make_new(uint32_t inode);
-  uint64_t of(uint32_t inode) const { return number_[inode]; }
+  bool claim(InodeNumber inode, const Entry& entry, uint64_t ino);
+  void make_new(InodeNumber inode);
+  uint64_t of(InodeNumber inode) const { return number_[inode]; }
   // member_mark() of what `entry` makes, once an inode. Called by the sink only.
-  uint32_t mark_of(uint32_t inode, const std::function<Entry()>& entry);
+  uint32_t mark_of(InodeNumber inode, const std::function<Entry()>& entry);
   bool any_stored(const std::function<bool(const Entry&)>& alike) const;
   // Names refer to members by number: what the stored ones are, 150 bytes each, is not asked for any more.
   void forget_stored();
 
  private:
-  std::vector<uint64_t> number_;  // by inode
-  std::vector<uint32_t> mark_;    // by inode, 0 until it is asked for; the sink's
-  mutable std::mutex mutex_;      // guards the rest
+  TypedVector<InodeNumber, uint64_t> number_;
+  TypedVector<InodeNumber, uint32_t> mark_;  // 0 until it is asked for; the sink's
+  mutable std::mutex mutex_;                 // guards the rest
   std::map<uint64_t, Entry> stored_;
   std::unordered_multimap<size_t, uint64_t> by_hash_;  // of what it is
   std::unordered_set<uint64_t> claimed_;

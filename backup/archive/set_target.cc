@@ -63,7 +63,7 @@ void SetTarget::begin(const RunView& run) {
 
 // --- What several guests share ----------------------------------------------------------------------------
 
-DirectoryWants::Want SetTarget::wants_shared(uint32_t inode) {
+DirectoryWants::Want SetTarget::wants_shared(InodeNumber inode) {
   const bool known = run_->known.known(inode);
   const Inode& row = run_->host.inodes[inode];
   if (known && members_->claim(inode, entry_of(row, run_->known.get(inode)), row.ino))
@@ -99,7 +99,7 @@ void SetTarget::end_shared() {
 
 // --- A guest ----------------------------------------------------------------------------------------------
 
-void SetTarget::begin_guest(uint32_t guest) {
+void SetTarget::begin_guest(GuestNumber guest) {
   const std::string& name = run_->host.guests[guest].name;
   CatalogHeader header = header_of(*run_, "full", set_.id());
   header.guest = name;
@@ -129,16 +129,16 @@ void SetTarget::begin_guest(uint32_t guest) {
   guests_[guest] = std::move(archive);
 }
 
-std::shared_ptr<SetTarget::GuestArchive> SetTarget::guest_archive(uint32_t guest) const {
+std::shared_ptr<SetTarget::GuestArchive> SetTarget::guest_archive(GuestNumber guest) const {
   const std::lock_guard lock(mutex_);
   return guests_.at(guest);
 }
 
-DirectoryWants SetTarget::plan_directory(uint32_t guest, uint32_t dir, const std::string& path) {
+DirectoryWants SetTarget::plan_directory(GuestNumber guest, DirNumber dir, const std::string& path) {
   return guest_archive(guest)->changes.plan_directory(dir, path);
 }
 
-void SetTarget::end_guest(uint32_t guest) {
+void SetTarget::end_guest(GuestNumber guest) {
   const auto archive = guest_archive(guest);
   Catalog catalog;
   catalog.header = archive->header;

@@ -31,17 +31,17 @@ class SetTarget : public Target {
 
   std::string describe() const override { return shown_; }
   void begin(const RunView& run) override;
-  DirectoryWants::Want wants_shared(uint32_t inode) override;
+  DirectoryWants::Want wants_shared(InodeNumber inode) override;
   void end_shared() override;
-  void begin_guest(uint32_t guest) override;
-  DirectoryWants plan_directory(uint32_t guest, uint32_t dir, const std::string& path) override;
+  void begin_guest(GuestNumber guest) override;
+  DirectoryWants plan_directory(GuestNumber guest, DirNumber dir, const std::string& path) override;
   bool may_have(const Item& item, const Inode& inode) const override;
   bool has(const Item& item, const Inode& inode, const InodeDetails& details) override;
   bool append(const Item& item, const Inode& inode, const InodeDetails& details, const Content& content,
               std::string& out) override;
   int level() const override { return options_.level; }
   void take(const std::vector<Item>& items, Encoded&& encoded) override;
-  void end_guest(uint32_t guest) override;
+  void end_guest(GuestNumber guest) override;
   void finish() override {}
   void abandon() override;
   Counts counts() const override { return stored_ ? stored_->counts : Counts{}; }
@@ -51,7 +51,7 @@ class SetTarget : public Target {
 
  private:
   struct GuestArchive;
-  std::shared_ptr<GuestArchive> guest_archive(uint32_t guest) const;
+  std::shared_ptr<GuestArchive> guest_archive(GuestNumber guest) const;
   ArchiveWriter& pool_writer();
 
   std::string shown_;
@@ -70,7 +70,7 @@ class SetTarget : public Target {
   Catalog pool_catalog_;  // members that are new
 
   mutable std::mutex mutex_;  // guards guests_: the planner is ahead of the sink
-  std::map<uint32_t, std::shared_ptr<GuestArchive>> guests_;
+  std::map<GuestNumber, std::shared_ptr<GuestArchive>> guests_;
 };
 
 }  // namespace vs::backup

@@ -29,7 +29,7 @@ void SingleTarget::begin(const RunView& run) {
   catalog_.header = header_of(run, "single", "");
 }
 
-DirectoryWants::Want SingleTarget::wants_shared(uint32_t inode) {
+DirectoryWants::Want SingleTarget::wants_shared(InodeNumber inode) {
   members_->make_new(inode);
   return run_->known.known(inode) ? DirectoryWants::yes : DirectoryWants::if_changed;
 }
@@ -40,7 +40,7 @@ void SingleTarget::end_shared() {
   catalog_.header.last_pool = pool.empty() ? 0 : pool.rbegin()->first;
 }
 
-DirectoryWants SingleTarget::plan_directory(uint32_t, uint32_t dir, const std::string&) {
+DirectoryWants SingleTarget::plan_directory(GuestNumber, DirNumber dir, const std::string&) {
   const auto& children = run_->host.dirs[dir].children;
   DirectoryWants wants;
   wants.self = DirectoryWants::yes;
@@ -64,7 +64,7 @@ void SingleTarget::take(const std::vector<Item>& items, Encoded&& encoded) {
   stored_->record_members(*run_, *members_, items, 0, catalog_.pool);
 }
 
-void SingleTarget::end_guest(uint32_t guest) {
+void SingleTarget::end_guest(GuestNumber guest) {
   static const Dirs kNothing;
   record_guest({*run_, *members_, *stored_, guest, 0, kNothing}, catalog_.dirs[run_->host.guests[guest].name],
                catalog_.header);

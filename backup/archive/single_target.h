@@ -21,10 +21,10 @@ class SingleTarget : public Target {
 
   std::string describe() const override { return shown_; }
   void begin(const RunView& run) override;
-  DirectoryWants::Want wants_shared(uint32_t inode) override;
+  DirectoryWants::Want wants_shared(InodeNumber inode) override;
   void end_shared() override;
-  void begin_guest(uint32_t) override {}
-  DirectoryWants plan_directory(uint32_t guest, uint32_t dir, const std::string& path) override;
+  void begin_guest(GuestNumber) override {}
+  DirectoryWants plan_directory(GuestNumber guest, DirNumber dir, const std::string& path) override;
   // It begins empty: it has nothing.
   bool may_have(const Item&, const Inode&) const override { return false; }
   bool has(const Item&, const Inode&, const InodeDetails&) override { return false; }
@@ -32,7 +32,7 @@ class SingleTarget : public Target {
               std::string& out) override;
   int level() const override { return level_; }
   void take(const std::vector<Item>& items, Encoded&& encoded) override;
-  void end_guest(uint32_t guest) override;
+  void end_guest(GuestNumber guest) override;
   void finish() override;
   void abandon() override { writer_.reset(); }
   Counts counts() const override { return stored_ ? stored_->counts : Counts{}; }

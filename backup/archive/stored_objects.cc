@@ -38,7 +38,7 @@ TarEntry tar_entry(const Entry& entry, const std::string& path) {
   return tar;
 }
 
-Entry named_entry(const GuestRecord& record, uint32_t inode, const std::string& name) {
+Entry named_entry(const GuestRecord& record, InodeNumber inode, const std::string& name) {
   const Inode& row = record.run.read.row(inode);
   Entry entry;
   if (is_dir(row)) {
@@ -58,7 +58,8 @@ Entry named_entry(const GuestRecord& record, uint32_t inode, const std::string& 
 }
 
 // Where a file's bytes are. False if they are nowhere, which cannot be: what is not stored is as before.
-bool place_file(const GuestRecord& record, uint32_t inode, const std::vector<Entry>& before, Entry& entry) {
+bool place_file(const GuestRecord& record, InodeNumber inode, const std::vector<Entry>& before,
+                Entry& entry) {
   entry.archive = record.number;
   entry.offset = record.stored.offset(inode);
   if (entry.offset != kNowhere) return true;
@@ -142,7 +143,7 @@ void StoredObjects::append(ArchiveWriter& writer, const std::vector<Item>& items
     const Item& item = items[placed.item];
     ++counts.objects_stored;
     if (item.kind != Item::Kind::shared && item.kind != Item::Kind::object) continue;
-    if (item.inode >= offset_.size()) offset_.resize(item.inode + 1, kNowhere);
+    if (item.inode >= offset_.next_number()) offset_.resize(item.inode.value + size_t{1}, kNowhere);
     offset_[item.inode] = base + placed.offset;
   }
 }
@@ -167,7 +168,7 @@ void StoredObjects::record_members(const RunView& run, const PoolMembers& member
 void record_guest(const GuestRecord& record, Dirs& dirs, CatalogHeader& header) {
   const ScannedHost& host = record.run.host;
   std::vector<Entry> before;
-  std::vector<std::pair<uint32_t, std::string>> stack{{host.trees[record.guest].root, ""}};
+  std::vector<std::pair<DirNumber, std::string>> stack{{host.trees[record.guest].root, ""}};
   while (!stack.empty()) {
     const auto [dir, path] = std::move(stack.back());
     stack.pop_back();

@@ -9,6 +9,7 @@
 #include "backup/archive/archive_writer.h"
 #include "backup/archive/pool_members.h"
 #include "backup/archive/target.h"
+#include "core/typed_number.h"
 
 namespace vs::backup {
 
@@ -32,11 +33,13 @@ class StoredObjects {
   // `archive`.
   void record_members(const RunView& run, const PoolMembers& members, const std::vector<Item>& items,
                       uint32_t archive, std::map<uint64_t, Entry>& pool) const;
-  uint64_t offset(uint32_t inode) const { return inode < offset_.size() ? offset_[inode] : kNowhere; }
+  uint64_t offset(InodeNumber inode) const {
+    return inode < offset_.next_number() ? offset_[inode] : kNowhere;
+  }
   Target::Counts counts;
 
  private:
-  std::vector<uint64_t> offset_;  // by inode
+  TypedVector<InodeNumber, uint64_t> offset_;
 };
 
 using Dirs = std::map<std::string, std::string>;  // path -> encoded directory (catalog.h)
@@ -48,7 +51,8 @@ struct GuestRecord {
   const RunView& run;
   PoolMembers& members;
   const StoredObjects& stored;
-  uint32_t guest = 0, number = 0;
+  GuestNumber guest;
+  uint32_t number = 0;  // of the archive
   const Dirs& previous;
 };
 void record_guest(const GuestRecord& record, Dirs& dirs, CatalogHeader& header);

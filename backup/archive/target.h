@@ -25,6 +25,7 @@
 #include "backup/source/read_inodes.h"
 #include "backup/source/scanned_host.h"
 #include "core/log.h"
+#include "core/typed_table.h"
 
 namespace vs::backup {
 
@@ -67,7 +68,9 @@ struct Item {
     shared,  // a shared inode itself
   };
   Kind kind = Kind::object;
-  uint32_t guest = 0, dir = kNoRow, inode = 0;
+  GuestNumber guest;
+  DirNumber dir = kNoDir;
+  InodeNumber inode;
   std::string path;     // relative to the guest's root; of a shared inode its first name
   uint32_t wanted = 0;  // bit i: target i
   bool read = false;    // its details are not known, or its bytes are wanted
@@ -105,10 +108,10 @@ struct Encoded {
 
 // What a target may look at, for as long as the run lasts.
 struct RunView {
-  const ScannedHost& host;        // fixed
-  const DetailsTable& known;      // of inodes that are as they were before this run; fixed
-  const ReadInodes& read;         // what this run read: for calls from the sink only
-  const std::vector<bool>& gone;  // by inode, the planner's: what it need not plan any more
+  const ScannedHost& host;             // fixed
+  const DetailsTable& known;           // of inodes that are as they were before this run; fixed
+  const ReadInodes& read;              // what this run read: for calls from the sink only
+  const TypedBits<InodeNumber>& gone;  // the planner's: what it need not plan any more
   const std::string& stamp;
   const std::string& consistency;
   const HostFiles& host_files;
@@ -120,10 +123,10 @@ class Target {
   virtual ~Target() = default;
   virtual std::string describe() const = 0;
   virtual void begin(const RunView& run) = 0;
-  virtual DirectoryWants::Want wants_shared(uint32_t inode) = 0;
+  virtual DirectoryWants::Want wants_shared(InodeNumber inode) = 0;
   virtual void end_shared() = 0;
-  virtual void begin_guest(uint32_t guest) = 0;
-  virtual DirectoryWants plan_directory(uint32_t guest, uint32_t dir, const std::string& path) = 0;
+  virtual void begin_guest(GuestNumber guest) = 0;
+  virtual DirectoryWants plan_directory(GuestNumber guest, DirNumber dir, const std::string& path) = 0;
   // True if the target has a file of this size and modification time. For a large file whose details are not
   // known: hashing it first may then save storing it again.
   virtual bool may_have(const Item& item, const Inode& inode) const = 0;
@@ -135,7 +138,7 @@ class Target {
                       const Content& content, std::string& out) = 0;
   virtual int level() const = 0;
   virtual void take(const std::vector<Item>& items, Encoded&& encoded) = 0;
-  virtual void end_guest(uint32_t guest) = 0;
+  virtual void end_guest(GuestNumber guest) = 0;
   // Everything is durable and visible when this returns.
   virtual void finish() = 0;
   virtual void abandon() = 0;  // removes what is not finished

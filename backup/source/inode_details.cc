@@ -126,11 +126,11 @@ Expected<std::string> read_target(int path_fd, const std::string& object) {
   return target;
 }
 
-void DetailsTable::put(uint32_t inode, InodeDetails details) {
-  if (inode / kChunk >= chunks_.size()) chunks_.resize(inode / kChunk + 1);
-  auto& chunk = chunks_[inode / kChunk];
+void DetailsTable::put(InodeNumber inode, InodeDetails details) {
+  if (inode.value / kChunk >= chunks_.size()) chunks_.resize(inode.value / kChunk + 1);
+  auto& chunk = chunks_[inode.value / kChunk];
   if (!chunk) chunk = std::make_unique<std::array<Row, kChunk>>();
-  Row& row = (*chunk)[inode % kChunk];
+  Row& row = (*chunk)[inode.value % kChunk];
   row.content = details.content;
   row.flags = details.flags;
   row.inconsistent = details.inconsistent;
@@ -141,14 +141,14 @@ void DetailsTable::put(uint32_t inode, InodeDetails details) {
   row.known = true;
 }
 
-InodeDetails DetailsTable::get(uint32_t inode) const {
+InodeDetails DetailsTable::get(InodeNumber inode) const {
   InodeDetails details;
   if (!known(inode)) return details;
-  const Row& row = (*chunks_[inode / kChunk])[inode % kChunk];
+  const Row& row = (*chunks_[inode.value / kChunk])[inode.value % kChunk];
   details.content = row.content;
   details.flags = row.flags;
   details.inconsistent = row.inconsistent;
-  if (row.aside == kNoRow) return details;
+  if (row.aside == kNoAside) return details;
   details.target = aside_[row.aside].target;
   details.xattrs = aside_[row.aside].xattrs;
   details.project = aside_[row.aside].project;

@@ -60,19 +60,20 @@ Expected<std::string> read_target(int path_fd, const std::string& object);
 class DetailsTable {
  public:
   explicit DetailsTable(size_t inodes) : chunks_((inodes + kChunk - 1) / kChunk) {}
-  void put(uint32_t inode, InodeDetails details);
-  bool known(uint32_t inode) const {
-    if (inode / kChunk >= chunks_.size()) return false;  // split off another one since (other_names.h)
-    const auto& chunk = chunks_[inode / kChunk];
-    return chunk && (*chunk)[inode % kChunk].known;
+  void put(InodeNumber inode, InodeDetails details);
+  bool known(InodeNumber inode) const {
+    if (inode.value / kChunk >= chunks_.size()) return false;  // split off another one since (other_names.h)
+    const auto& chunk = chunks_[inode.value / kChunk];
+    return chunk && (*chunk)[inode.value % kChunk].known;
   }
-  InodeDetails get(uint32_t inode) const;  // empty if it is not known
+  InodeDetails get(InodeNumber inode) const;  // empty if it is not known
 
  private:
+  static constexpr uint32_t kNoAside = ~0u;
   struct Row {
     Sha256 content{};
     uint32_t flags = 0;
-    uint32_t aside = kNoRow;
+    uint32_t aside = kNoAside;
     bool known = false;
     bool inconsistent = false;
   };

@@ -8,6 +8,7 @@
 #include <shared_mutex>
 #include <unordered_map>
 
+#include "backup/source/numbers.h"
 #include "core/seeded_hash.h"
 
 namespace vs::backup {
@@ -30,14 +31,14 @@ struct InodeKeyHash {
 class LinkTable {
  public:
   // `sealed_only`: what may be known without a stat.
-  std::optional<uint32_t> find(InodeKey key, bool sealed_only) const {
+  std::optional<InodeNumber> find(InodeKey key, bool sealed_only) const {
     const Shard& shard = shards_[key.ino % kShards];
     const std::shared_lock lock(shard.mutex);
     const auto it = shard.rows.find(key);
     if (it == shard.rows.end() || (sealed_only && !it->second.sealed)) return std::nullopt;
     return it->second.inode;
   }
-  void add(InodeKey key, uint32_t inode, bool sealed) {
+  void add(InodeKey key, InodeNumber inode, bool sealed) {
     Shard& shard = shards_[key.ino % kShards];
     const std::unique_lock lock(shard.mutex);
     shard.rows.emplace(key, Row{inode, sealed});
@@ -46,7 +47,7 @@ class LinkTable {
  private:
   static constexpr size_t kShards = 64;
   struct Row {
-    uint32_t inode;
+    InodeNumber inode;
     bool sealed;
   };
   struct Shard {

@@ -15,7 +15,7 @@
 namespace vs::backup {
 
 // Where a name begins in the table.
-using NameNumber = TypedNumber<struct NameTag>;
+using NameNumber = TypedNumber<struct NameTextTag>;
 
 class NameTable {
  public:

@@ -26,18 +26,19 @@ void see_through_private_mounts(std::vector<Guest>& guests) {
   }
 }
 
-std::vector<std::vector<std::string>> enter_mounts(std::vector<Guest>& guests) {
-  std::vector<std::vector<std::string>> all(guests.size());
+TypedVector<GuestNumber, std::vector<std::string>> enter_mounts(std::vector<Guest>& guests) {
+  TypedVector<GuestNumber, std::vector<std::string>> all(guests.size());
   const auto table = mount_table();
-  for (size_t g = 0; g < guests.size(); ++g) {
-    const std::string top = path_of_fd(guests[g].root.fd()) + "/";
+  for (GuestNumber g; g < all.next_number(); ++g) {
+    RootDir& root = guests[g.value].root;
+    const std::string top = path_of_fd(root.fd()) + "/";
     std::vector<uint64_t> ids;
     for (const auto& mount : table) {
       if (!mount.point.starts_with(top) || !is_disk_filesystem(mount.type)) continue;
       ids.push_back(mount.id);
       all[g].push_back(mount.point.substr(top.size()));
     }
-    guests[g].root.enter_mounts(ids);
+    root.enter_mounts(ids);
     std::sort(all[g].begin(), all[g].end());
     all[g].erase(std::unique(all[g].begin(), all[g].end()), all[g].end());
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/tree/inventory.h"
+#include "core/typed_number.h"
 
 namespace vs::backup {
 
@@ -15,6 +16,6 @@ void see_through_private_mounts(std::vector<Guest>& guests);
 
 // Lets each guest's root lead into the disk filesystems that are mounted in its tree. Returns, per guest,
 // their paths there, in order.
-std::vector<std::vector<std::string>> enter_mounts(std::vector<Guest>& guests);
+TypedVector<GuestNumber, std::vector<std::string>> enter_mounts(std::vector<Guest>& guests);
 
 }  // namespace vs::backup

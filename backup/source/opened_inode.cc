@@ -14,7 +14,7 @@ bool is_gone(const Problem& problem) {
   return problem.code == ENOENT || problem.code == ENOTDIR || problem.code == ELOOP || problem.code == EXDEV;
 }
 
-Expected<OpenedInode> open_inode(const ScannedHost& host, const Inode& inode, uint32_t guest,
+Expected<OpenedInode> open_inode(const ScannedHost& host, const Inode& inode, GuestNumber guest,
                                  const std::string& path) {
   const RootDir& root = host.guests[guest].root;
   OpenedInode opened{{}, {}, root.host_path(path)};

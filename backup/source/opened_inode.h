@@ -21,7 +21,7 @@ struct OpenedInode {
 };
 
 // By one of its names. ESTALE: that name is of another inode now, or of another kind of thing.
-Expected<OpenedInode> open_inode(const ScannedHost& host, const Inode& inode, uint32_t guest,
+Expected<OpenedInode> open_inode(const ScannedHost& host, const Inode& inode, GuestNumber guest,
                                  const std::string& path);
 // Whether a failure means that there is no such name any more: no error, the guest may remove its files.
 bool is_gone(const Problem& problem);

@@ -14,17 +14,17 @@ std::string path_of(const ScannedHost& host, const ScannedName& name) {
 
 }  // namespace
 
-OtherNames::OtherNames(const ScannedHost& host, uint32_t first, uint32_t last,
-                       const std::function<bool(uint32_t inode)>& wanted)
+OtherNames::OtherNames(const ScannedHost& host, GuestNumber first, GuestNumber last,
+                       const std::function<bool(InodeNumber inode)>& wanted)
     : host_(host) {
-  for (uint32_t guest = first; guest < last; ++guest) {
-    std::vector<uint32_t> stack{host.trees[guest].root};
+  for (GuestNumber guest = first; guest < last; ++guest) {
+    std::vector<DirNumber> stack{host.trees[guest].root};
     while (!stack.empty()) {
-      const uint32_t dir = stack.back();
+      const DirNumber dir = stack.back();
       stack.pop_back();
       const auto& children = host.dirs[dir].children;
       for (size_t child = 0; child < children.size(); ++child) {
-        const uint32_t inode = children[child].inode;
+        const InodeNumber inode = children[child].inode;
         if (is_dir(host.inodes[inode]))
           stack.push_back(host.inodes[inode].dir);
         else if (wanted(inode))
@@ -34,13 +34,13 @@ OtherNames::OtherNames(const ScannedHost& host, uint32_t first, uint32_t last,
   }
 }
 
-const std::vector<ScannedName>& OtherNames::of(uint32_t inode) const {
+const std::vector<ScannedName>& OtherNames::of(InodeNumber inode) const {
   static const std::vector<ScannedName> none;
   const auto it = names_.find(inode);
   return it == names_.end() ? none : it->second;
 }
 
-Expected<OtherNames::Found> OtherNames::open(uint32_t inode) const {
+Expected<OtherNames::Found> OtherNames::open(InodeNumber inode) const {
   Problem problem{ESTALE, "none of its names leads to it"};
   for (const auto& name : of(inode)) {
     std::string path = path_of(host_, name);
@@ -60,8 +60,8 @@ void split_names(ScannedHost& host, const std::vector<ScannedName>& names) {
     own.name = child.name;
     own.names = 1;
     own.sealed = own.shared = false;
+    child.inode = host.inodes.next_number();
     host.inodes.push_back(own);
-    child.inode = static_cast<uint32_t>(host.inodes.size() - 1);
   }
 }
 

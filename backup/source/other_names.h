@@ -8,7 +8,6 @@
 // for all inodes that were missed together.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <unordered_map>
@@ -20,29 +19,30 @@ namespace vs::backup {
 
 // Where a name stands in the scan.
 struct ScannedName {
-  uint32_t guest = 0, dir = 0;
+  GuestNumber guest;
+  DirNumber dir;
   size_t child = 0;  // of that DirNode
 };
 
 class OtherNames {
  public:
   // Of the inodes for which `wanted` is true; in guests `first` to `last` - 1.
-  OtherNames(const ScannedHost& host, uint32_t first, uint32_t last,
-             const std::function<bool(uint32_t inode)>& wanted);
-  const std::vector<ScannedName>& of(uint32_t inode) const;
+  OtherNames(const ScannedHost& host, GuestNumber first, GuestNumber last,
+             const std::function<bool(InodeNumber inode)>& wanted);
+  const std::vector<ScannedName>& of(InodeNumber inode) const;
 
   struct Found {
-    uint32_t guest = 0;
+    GuestNumber guest;
     std::string path;
     std::shared_ptr<OpenedInode> opened;
   };
   // The inode held open, and the first of its names that leads to it. If none does: ESTALE, or what went
   // wrong otherwise with one of them (EIO, say).
-  Expected<Found> open(uint32_t inode) const;
+  Expected<Found> open(InodeNumber inode) const;
 
  private:
   const ScannedHost& host_;
-  std::unordered_map<uint32_t, std::vector<ScannedName>> names_;
+  std::unordered_map<InodeNumber, std::vector<ScannedName>> names_;
 };
 
 // Makes each of these names an inode of its own, with that one name: it is then read, or found to be gone, by

@@ -3,7 +3,7 @@
 namespace vs::backup {
 
 void ReadInodes::merge(const ReadInode& found) {
-  if (found.inode >= gone_.size()) gone_.resize(host_.inodes.size());
+  if (found.inode >= gone_.next_number()) gone_.resize(host_.inodes.size());
   gone_[found.inode] = found.gone;
   if (found.gone) return;
   Inode row = found.row;
@@ -17,11 +17,11 @@ void ReadInodes::merge(const ReadInode& found) {
   read_.put(found.inode, found.details);
 }
 
-InodeDetails ReadInodes::details(uint32_t inode) const {
+InodeDetails ReadInodes::details(InodeNumber inode) const {
   return read_.known(inode) ? read_.get(inode) : known_.get(inode);
 }
 
-const Inode& ReadInodes::row(uint32_t inode) const {
+const Inode& ReadInodes::row(InodeNumber inode) const {
   const auto it = changed_.find(inode);
   return it == changed_.end() ? host_.inodes[inode] : it->second;
 }

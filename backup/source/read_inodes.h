@@ -6,18 +6,18 @@
 // table while the pipeline runs; it is what catalogs are written from.
 #pragma once
 
-#include <cstdint>
 #include <unordered_map>
 #include <vector>
 
 #include "backup/source/inode_details.h"
 #include "backup/source/scanned_host.h"
+#include "core/typed_table.h"
 
 namespace vs::backup {
 
 // What a worker found when it read one inode.
 struct ReadInode {
-  uint32_t inode = 0;
+  InodeNumber inode;
   bool gone = false;  // it vanished, became something else, or could not be read; the rest is then empty
   Inode row;
   InodeDetails details;
@@ -30,19 +30,19 @@ class ReadInodes {
 
   void merge(const ReadInode& found);
 
-  bool gone(uint32_t inode) const { return inode < gone_.size() && gone_[inode]; }
-  bool has_details(uint32_t inode) const { return read_.known(inode) || known_.known(inode); }
+  bool gone(InodeNumber inode) const { return inode < gone_.next_number() && gone_[inode]; }
+  bool has_details(InodeNumber inode) const { return read_.known(inode) || known_.known(inode); }
   // As it was read in this run, else as it was known before, else empty.
-  InodeDetails details(uint32_t inode) const;
+  InodeDetails details(InodeNumber inode) const;
   // As it was when it was read, else when it was scanned.
-  const Inode& row(uint32_t inode) const;
+  const Inode& row(InodeNumber inode) const;
 
  private:
   const ScannedHost& host_;
   const DetailsTable& known_;
   DetailsTable read_;
-  std::vector<bool> gone_;                       // may be shorter than the host's inodes: false
-  std::unordered_map<uint32_t, Inode> changed_;  // rows that are not what the scan saw: few
+  TypedBits<InodeNumber> gone_;                     // may be shorter than the host's inodes: false
+  std::unordered_map<InodeNumber, Inode> changed_;  // rows that are not what the scan saw: few
 };
 
 }  // namespace vs::backup

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include "backup/source/device_slots.h"
 #include "backup/source/link_table.h"
@@ -48,7 +49,7 @@ constexpr uint64_t kUsualPath = 512, kLongPathsBytes = 512 << 20;
 
 struct Found {
   std::string name;
-  uint32_t inode = kNoRow;  // known without a stat
+  InodeNumber inode = kNoInode;  // known without a stat
   uint16_t slot = 0;
   bool enter = false;  // a directory that is to be walked
   FileStat stat;
@@ -91,8 +92,8 @@ class Walker {
 
   void run() {
     std::vector<DirectoryTask> roots;
-    for (uint32_t g = 0; g < host_.guests.size(); ++g) roots.push_back(add_root(g));
-    for (uint32_t g = 0; g < options_.mounts.size(); ++g)
+    for (GuestNumber g; g < host_.guests.next_number(); ++g) roots.push_back(add_root(g));
+    for (GuestNumber g; g < options_.mounts.next_number(); ++g)
       for (const auto& path : options_.mounts[g]) add_mount(g, path);
     walk_directories(roots, context_.cancel, [&](const DirectoryTask& task, DirReader& reader) {
       Listing listing;
@@ -105,22 +106,28 @@ class Walker {
   }
 
  private:
-  DirectoryTask add_root(uint32_t g) {
+  static DirectoryTask task_of(GuestNumber guest, DirNumber dir, std::string path) {
+    return {guest.value, dir.value, std::move(path)};
+  }
+  static GuestNumber guest_of(const DirectoryTask& task) { return GuestNumber(task.guest); }
+  static DirNumber dir_of(const DirectoryTask& task) { return DirNumber(task.number); }
+
+  DirectoryTask add_root(GuestNumber g) {
     const Guest& guest = host_.guests[g];
-    const uint64_t given = g < options_.filesystems.size() ? options_.filesystems[g] : 0;
+    const uint64_t given = g < options_.filesystems.next_number() ? options_.filesystems[g] : 0;
     const auto slot = devices_.slot_of(guest.root.stat().dev,
                                        [&] { return given != 0 ? given : filesystem_id(guest.root.fd()); });
     if (!slot)
       throw Error("the vservers are on too many filesystems; back them up in several runs", Exit::usage);
     on_overlay_.push_back(filesystem_type(guest.root.fd()) == OVERLAYFS_SUPER_MAGIC);
-    const uint32_t inode = add_inode(row_of(guest.root.stat()), g, *slot);
-    host_.dirs.push_back({kNoRow, {}, inode, false, {}});
-    const auto dir = static_cast<uint32_t>(host_.dirs.size() - 1);
+    const InodeNumber inode = add_inode(row_of(guest.root.stat()), g, *slot);
+    const DirNumber dir = host_.dirs.next_number();
+    host_.dirs.push_back({kNoDir, {}, inode, false, {}});
     host_.trees[g].root = host_.inodes[inode].dir = dir;
-    return {g, dir, ""};
+    return task_of(g, dir, "");
   }
 
-  void add_mount(uint32_t g, const std::string& path) {
+  void add_mount(GuestNumber g, const std::string& path) {
     const Guest& guest = host_.guests[g];
     const auto fd = guest.root.open(path, O_PATH);
     const auto stat = fd ? stat_fd(fd->get(), path) : Expected<FileStat>(fd.error());
@@ -129,7 +136,7 @@ class Walker {
     devices_.slot_of(stat->dev, [&] { return filesystem_id(fd->get()); });
   }
 
-  bool ours(uint32_t guest, const FileStat& stat) const {
+  bool ours(GuestNumber guest, const FileStat& stat) const {
     return host_.guests[guest].root.enters(stat.mount_id);
   }
 
@@ -141,12 +148,12 @@ class Walker {
   }
 
   bool list(const DirectoryTask& task, DirReader& reader, Listing& listing) {
-    const RootDir& root = host_.guests[task.guest].root;
+    const RootDir& root = host_.guests[guest_of(task)].root;
     if (depth_of(task.path) > kDeepestDirectory) return failed(too_deep(root, task.path, kDeepestDirectory));
     if (task.path.size() > kLongestDirectory) return failed(too_long(root, task.path));
     const auto dir = open_to_list(root, task.path);
     if (!dir) return is_trouble(dir.error()) ? failed(dir.error()) : false;
-    if (!ours(task.guest, dir->stat)) return false;
+    if (!ours(guest_of(task), dir->stat)) return false;
     const std::string shown = root.host_path(task.path);
     const auto slot = devices_.slot_of(dir->stat.dev, [&] { return filesystem_id(dir->fd.get()); });
     if (!slot) return failed({ENOSPC, "more subvolumes than one run takes: " + escaped(shown)});
@@ -156,11 +163,11 @@ class Walker {
         options_.exclusion != nullptr ? tag_in(dir->fd.get(), *options_.exclusion) : nullptr;
     for (DirEntry entry; reader.next(entry);) {
       if ((tag != nullptr && entry.name != tag) || excluded(task.path, entry.name)) continue;
-      Found one{std::string(entry.name), kNoRow, *slot, false, {}};
+      Found one{std::string(entry.name), kNoInode, *slot, false, {}};
       // Not on overlayfs, where the number in a directory is not always that of the inode.
-      if (entry.type == DT_REG && !on_overlay_[task.guest])
-        one.inode = links_.find({entry.ino, *slot}, true).value_or(kNoRow);
-      if (one.inode == kNoRow && !look_at(task, *dir, entry, one)) continue;
+      if (entry.type == DT_REG && !on_overlay_[guest_of(task)])
+        one.inode = links_.find({entry.ino, *slot}, true).value_or(kNoInode);
+      if (one.inode == kNoInode && !look_at(task, *dir, entry, one)) continue;
       listing.found.push_back(std::move(one));
     }
     if (reader.problem() != nullptr && is_trouble(*reader.problem())) failed(*reader.problem());
@@ -178,7 +185,7 @@ class Walker {
     const uint64_t bytes = (task.path.size() - kUsualPath) * listing.found.size();
     {
       const std::lock_guard lock(mutex_);
-      uint64_t& taken = long_paths_[task.guest];
+      uint64_t& taken = long_paths_[guest_of(task)];
       if (bytes <= kLongPathsBytes - taken) {
         taken += bytes;
         return true;
@@ -186,15 +193,15 @@ class Walker {
     }
     listing.found.clear();
     return failed(
-        {ENAMETOOLONG,
-         fmt::format("the long paths of this vserver take more than {} MiB, not entered: {}",
-                     kLongPathsBytes >> 20, escaped(shown_path(host_.guests[task.guest].root, task.path)))});
+        {ENAMETOOLONG, fmt::format("the long paths of this vserver take more than {} MiB, not entered: {}",
+                                   kLongPathsBytes >> 20,
+                                   escaped(shown_path(host_.guests[guest_of(task)].root, task.path)))});
   }
 
   // False: it is gone, or not the guest's own.
   bool look_at(const DirectoryTask& task, const OpenDirectory& dir, const DirEntry& entry, Found& one) {
     const auto shown = [&] {
-      return host_.guests[task.guest].root.host_path(join_path(task.path, entry.name));
+      return host_.guests[guest_of(task)].root.host_path(join_path(task.path, entry.name));
     };
     const auto stat = stat_at(dir.fd.get(), entry.name.data(), shown());
     if (!stat) {
@@ -204,7 +211,7 @@ class Walker {
     one.stat = *stat;
     // A mount inside of a guest, a file mounted over a file included, is not the guest's own; a directory
     // stands as an empty one.
-    if (!ours(task.guest, *stat)) return S_ISDIR(stat->mode);
+    if (!ours(guest_of(task), *stat)) return S_ISDIR(stat->mode);
     if (S_ISDIR(stat->mode)) {
       const bool subvolume = stat->ino == kSubvolumeRoot && stat->dev != dir.stat.dev;
       one.enter = options_.subvolumes || !subvolume;
@@ -229,8 +236,9 @@ class Walker {
     auto& found = listing.found;
     std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.name < b.name; });
     std::vector<DirectoryTask> subdirs;
+    const GuestNumber guest = guest_of(task);
     const std::lock_guard lock(mutex_);
-    DirNode& node = host_.dirs[task.number];
+    DirNode& node = host_.dirs[dir_of(task)];
     node.listed = listing.whole;
     host_.inodes[node.inode].slot = listing.slot;  // of a subvolume's root another than its parent's
     node.children.reserve(found.size());
@@ -238,50 +246,51 @@ class Walker {
     host_.names += found.size();
     for (const auto& one : found) {
       const NameNumber name = host_.texts->add(one.name);
-      const bool dir = one.inode == kNoRow && S_ISDIR(one.stat.mode);
-      const uint32_t inode = one.inode != kNoRow ? one.inode
-                             : dir               ? add_inode(row_of(one.stat), task.guest, one.slot)
-                                                 : inode_of(one.stat, task.guest, one.slot);
+      const bool dir = one.inode == kNoInode && S_ISDIR(one.stat.mode);
+      const InodeNumber inode = one.inode != kNoInode ? one.inode
+                                : dir                 ? add_inode(row_of(one.stat), guest, one.slot)
+                                                      : inode_of(one.stat, guest, one.slot);
       Inode& row = host_.inodes[inode];
       ++row.names;
-      if (row.guest != task.guest) row.shared = true;
+      if (row.guest != guest) row.shared = true;
       node.children.push_back({name, inode});
       if (!dir) continue;
-      host_.dirs.push_back({task.number, name, inode, false, {}});
-      row.dir = static_cast<uint32_t>(host_.dirs.size() - 1);
-      if (one.enter) subdirs.push_back({task.guest, row.dir, join_path(task.path, one.name)});
+      row.dir = host_.dirs.next_number();
+      host_.dirs.push_back({dir_of(task), name, inode, false, {}});
+      if (one.enter) subdirs.push_back(task_of(guest, row.dir, join_path(task.path, one.name)));
     }
     return subdirs;
   }
 
-  uint32_t inode_of(const FileStat& stat, uint32_t guest, uint16_t slot) {
+  InodeNumber inode_of(const FileStat& stat, GuestNumber guest, uint16_t slot) {
     if (stat.nlink <= 1) return add_inode(row_of(stat), guest, slot);
-    const uint32_t known = links_.find({stat.ino, slot}, false).value_or(kNoRow);
+    const InodeNumber known = links_.find({stat.ino, slot}, false).value_or(kNoInode);
     // A socket is nothing but its name, and the pool cannot hold it: those of several guests are told apart.
-    const bool apart = known != kNoRow && S_ISSOCK(stat.mode) && host_.inodes[known].guest != guest;
+    const bool apart = known != kNoInode && S_ISSOCK(stat.mode) && host_.inodes[known].guest != guest;
     if (apart) return add_inode(row_of(stat), guest, slot);
-    if (known != kNoRow) return known;
-    const uint32_t inode = add_inode(row_of(stat), guest, slot);
+    if (known != kNoInode) return known;
+    const InodeNumber inode = add_inode(row_of(stat), guest, slot);
     links_.add({stat.ino, slot}, inode, host_.inodes[inode].sealed);
     return inode;
   }
 
   // What is mounted in a guest and not entered has a place in the list of its directory, and no content: that
   // it has its directory's slot does not matter.
-  uint32_t add_inode(Inode inode, uint32_t guest, uint16_t slot) {
+  InodeNumber add_inode(Inode inode, GuestNumber guest, uint16_t slot) {
     inode.guest = guest;
     inode.slot = slot;
     inode.shared = inode.sealed;
+    const InodeNumber number = host_.inodes.next_number();
     host_.inodes.push_back(inode);
-    return static_cast<uint32_t>(host_.inodes.size() - 1);
+    return number;
   }
 
   ScannedHost& host_;
   const WalkOptions& options_;
   RunContext& context_;
   DeviceSlots devices_{host_.devices, host_.filesystems};
-  std::vector<bool> on_overlay_;             // by guest
-  std::map<uint32_t, uint64_t> long_paths_;  // by guest: bytes of paths beyond kUsualPath
+  TypedBits<GuestNumber> on_overlay_;
+  std::map<GuestNumber, uint64_t> long_paths_;  // bytes of paths beyond kUsualPath
   LinkTable links_;
   std::atomic<uint64_t> left_out_ = 0;
   std::mutex mutex_;
@@ -290,11 +299,11 @@ class Walker {
 // Where each inode's first name is, in the order in which archives are written; the walk met them in any
 // order.
 void find_first_names(ScannedHost& host) {
-  std::vector<bool> seen(host.inodes.size());
-  for (uint32_t g = 0; g < host.guests.size(); ++g) {
-    std::vector<uint32_t> stack{host.trees[g].root};
+  TypedBits<InodeNumber> seen(host.inodes.size());
+  for (GuestNumber g; g < host.guests.next_number(); ++g) {
+    std::vector<DirNumber> stack{host.trees[g].root};
     while (!stack.empty()) {
-      const uint32_t dir = stack.back();
+      const DirNumber dir = stack.back();
       stack.pop_back();
       const auto& children = host.dirs[dir].children;
       for (const auto& child : children) {
@@ -343,10 +352,10 @@ char type_letter(uint32_t mode) {
                           : 'b';
 }
 
-std::string ScannedHost::dir_path(uint32_t guest, uint32_t dir) const {
+std::string ScannedHost::dir_path(GuestNumber guest, DirNumber dir) const {
   std::string path;
-  std::vector<uint32_t> chain;
-  for (; dir != kNoRow && dirs[dir].parent != kNoRow; dir = dirs[dir].parent) chain.push_back(dir);
+  std::vector<DirNumber> chain;
+  for (; dir != kNoDir && dirs[dir].parent != kNoDir; dir = dirs[dir].parent) chain.push_back(dir);
   for (auto it = chain.rbegin(); it != chain.rend(); ++it)
     path = join_path(path, trees[guest].name(dirs[*it].name));
   return path;
@@ -367,7 +376,7 @@ uint64_t ScannedHost::group_of(const Inode& inode) const {
 }
 
 void walk(ScannedHost& host, const WalkOptions& options, RunContext& context) {
-  host.trees.assign(host.guests.size(), {kNoRow, host.texts.get()});
+  host.trees.assign(host.guests.size(), {kNoDir, host.texts.get()});
   Walker(host, options, context).run();
   find_first_names(host);
 }

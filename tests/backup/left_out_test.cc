@@ -27,10 +27,10 @@ class FailingTarget : public Target {
     run_.emplace(run);
     fail("begin");
   }
-  DirectoryWants::Want wants_shared(uint32_t) override { return in("wants_shared", DirectoryWants::yes); }
+  DirectoryWants::Want wants_shared(InodeNumber) override { return in("wants_shared", DirectoryWants::yes); }
   void end_shared() override { fail("end_shared"); }
-  void begin_guest(uint32_t) override { fail("begin_guest"); }
-  DirectoryWants plan_directory(uint32_t, uint32_t dir, const std::string&) override {
+  void begin_guest(GuestNumber) override { fail("begin_guest"); }
+  DirectoryWants plan_directory(GuestNumber, DirNumber dir, const std::string&) override {
     DirectoryWants wants;
     wants.self = DirectoryWants::yes;
     wants.children.assign(run_->host.dirs[dir].children.size(), DirectoryWants::yes);
@@ -44,7 +44,7 @@ class FailingTarget : public Target {
   }
   int level() const override { return 1; }
   void take(const std::vector<Item>&, Encoded&&) override { fail("take"); }
-  void end_guest(uint32_t) override { fail("end_guest"); }
+  void end_guest(GuestNumber) override { fail("end_guest"); }
   void finish() override { fail("finish"); }
   void abandon() override {}
   Counts counts() const override { return {}; }

@@ -42,41 +42,43 @@ class BackupPipelineTest : public testing::Test {
 
   ScannedHost scan() const {
     ScannedHost host;
-    std::map<uint64_t, uint32_t> rows;  // by inode number
+    std::map<uint64_t, InodeNumber> rows;  // by inode number
     for (const char* name : {"a", "b"}) {
       host.guests.push_back({name, "--tree", RootDir(scratch_ / (std::string("trees/") + name))});
-      host.trees.push_back({kNoRow, host.texts.get()});
+      host.trees.push_back({kNoDir, host.texts.get()});
     }
     host.filesystems.push_back(1);
-    host.devices.push_back(host.guests[0].root.stat().dev);
-    for (uint32_t guest = 0; guest < 2; ++guest) {
-      const uint32_t root = add_row(host, guest, host.guests[guest].root.stat());
-      host.trees[guest].root = add_dir(host, root, kNoRow, {});
+    host.devices.push_back(host.guests[GuestNumber()].root.stat().dev);
+    for (GuestNumber guest; guest < host.guests.next_number(); ++guest) {
+      const InodeNumber root = add_row(host, guest, host.guests[guest].root.stat());
+      host.trees[guest].root = add_dir(host, root, kNoDir, {});
       scan_dir(host, rows, guest, host.trees[guest].root, host.guests[guest].root.path());
     }
     return host;
   }
-  static uint32_t add_row(ScannedHost& host, uint32_t guest, const FileStat& stat) {
+  static InodeNumber add_row(ScannedHost& host, GuestNumber guest, const FileStat& stat) {
     Inode row;
     take_stat(row, stat);
     row.guest = guest;
+    const InodeNumber number = host.inodes.next_number();
     host.inodes.push_back(row);
-    return static_cast<uint32_t>(host.inodes.size() - 1);
+    return number;
   }
-  static uint32_t add_dir(ScannedHost& host, uint32_t row, uint32_t parent, NameNumber name) {
-    host.dirs.push_back({parent, name, row, true, {}});
+  static DirNumber add_dir(ScannedHost& host, InodeNumber row, DirNumber parent, NameNumber name) {
     host.inodes[row].names = 1;
-    return host.inodes[row].dir = static_cast<uint32_t>(host.dirs.size() - 1);
+    host.inodes[row].dir = host.dirs.next_number();
+    host.dirs.push_back({parent, name, row, true, {}});
+    return host.inodes[row].dir;
   }
-  static void scan_dir(ScannedHost& host, std::map<uint64_t, uint32_t>& rows, uint32_t guest, uint32_t dir,
-                       const std::string& at) {
+  static void scan_dir(ScannedHost& host, std::map<uint64_t, InodeNumber>& rows, GuestNumber guest,
+                       DirNumber dir, const std::string& at) {
     std::vector<std::string> names;
     for (const auto& entry : fs::directory_iterator(at)) names.push_back(entry.path().filename());
     std::sort(names.begin(), names.end());
     for (const auto& text : names) {
       const FileStat stat = value_or_throw(stat_at(AT_FDCWD, (at + "/" + text).c_str(), text));
       const NameNumber name = host.texts->add(text);
-      const auto [known, fresh] = rows.emplace(stat.ino, 0);
+      const auto [known, fresh] = rows.emplace(stat.ino, InodeNumber());
       if (fresh) {
         known->second = add_row(host, guest, stat);
         if (S_ISDIR(stat.mode)) {
@@ -107,7 +109,7 @@ class BackupPipelineTest : public testing::Test {
     RunContext context{log_, progress_, timer_, cancel, jobs};
     const std::string stamp = "20260102T030405Z", consistency = "live";
     ReadInodes read(host, known);
-    std::vector<bool> gone(host.inodes.size());
+    TypedBits<InodeNumber> gone(host.inodes.size());
     const HostFiles host_files;
     const RunView view{host, known, read, gone, stamp, consistency, host_files, log_};
     SetTarget set(scratch_ / (name + ".set"), ArchiveOptions{.init = true});
@@ -115,8 +117,8 @@ class BackupPipelineTest : public testing::Test {
     const std::vector<Target*> targets{&set, &single};
     for (Target* target : targets) target->begin(view);
     if (!removed.empty()) fs::remove(removed);
-    std::unordered_set<uint32_t> sample;
-    for (uint32_t i = 0; i < host.inodes.size(); ++i)
+    std::unordered_set<InodeNumber> sample;
+    for (InodeNumber i; i < host.inodes.next_number(); ++i)
       if (known.known(i) && is_file(host.inodes[i])) sample.insert(i);
     Outcome outcome;
     {
@@ -129,7 +131,7 @@ class BackupPipelineTest : public testing::Test {
           context);
       WritePasses passes(view, host, gone, sample, targets, pipeline, nothing, context);
       passes.write_shared();
-      for (uint32_t guest = 0; guest < host.guests.size(); ++guest) passes.write_guest(guest);
+      for (GuestNumber guest; guest < host.guests.next_number(); ++guest) passes.write_guest(guest);
       pipeline.drain();
       outcome.counts = pipeline.counts();
     }
@@ -165,7 +167,7 @@ TEST_F(BackupPipelineTest, PlannerAndWorkersShareWhatWasKnownWhileTheSinkMergesW
   std::map<uint64_t, InodeDetails> by_number;
   for (const auto& learned : first.learned) by_number[learned.inode.ino] = learned.details;
   DetailsTable known(host.inodes.size());
-  for (uint32_t i = 0; i < host.inodes.size(); i += 2)
+  for (InodeNumber i; i < host.inodes.next_number(); i = i + 2)
     if (by_number.contains(host.inodes[i].ino)) known.put(i, by_number[host.inodes[i].ino]);
   const Outcome second = run(8, host, known, "second");
   EXPECT_TRUE(second.archive == first.archive) << "what is known stands in the archive as what is read";
