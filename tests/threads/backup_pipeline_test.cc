@@ -14,6 +14,7 @@
 #include "backup/archive/set_target.h"
 #include "backup/archive/single_target.h"
 #include "backup/write_passes.h"
+#include "tests/backup/quiet_run.h"
 #include "tests/core/scratch.h"
 
 namespace vs::backup {
@@ -21,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class BackupPipelineTest : public testing::Test {
+class BackupPipelineTest : public testing::Test, protected test::QuietRun {
  protected:
   // Two guests: small files, some of them shared, links within one guest, symlinks, and a file that is read
   // in parts.
@@ -105,8 +106,7 @@ class BackupPipelineTest : public testing::Test {
   // One run into a set and a single archive. What `known` has is not read again but for the sample.
   Outcome run(unsigned jobs, ScannedHost& host, const DetailsTable& known, const std::string& name,
               const std::string& removed = "") {
-    Cancel cancel;
-    RunContext context{log_, progress_, timer_, cancel, jobs};
+    RunContext context{log_, progress_, timer_, cancel_, jobs};
     const std::string stamp = "20260102T030405Z", consistency = "live";
     ReadInodes read(host, known);
     TypedBits<InodeNumber> gone(host.inodes.size());
@@ -141,9 +141,6 @@ class BackupPipelineTest : public testing::Test {
   }
 
   unit::ScratchDir scratch_;
-  Log log_{Verbosity::quiet};
-  Progress progress_{log_, ProgressMode::never};
-  PhaseTimer timer_;
 };
 
 TEST_F(BackupPipelineTest, OneThreadAndManyWriteTheSameBytes) {
