@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/escape.h"
+#include "unify/holds.h"
 #include "unify/packages/package_work.h"
 #include "unify/plan/candidates.h"
 #include "unify/plan/plan_maker.h"
@@ -20,10 +21,11 @@ GuestPackages read_packages(const OpenedPool& pool, const KeptKnowledge& kept, R
   return load_guest_packages(pool.guests(), kept.package_cache, context);
 }
 
-GuestFiles scan_files(const OpenedPool& pool, GuestPackages packages, const GuestsLeftAlone& left_alone,
+GuestFiles scan_files(const OpenedPool& pool, GuestPackages packages, GuestsLeftAlone left_alone,
                       RunContext& context) {
   const auto timed = context.timer.time("scan");
-  return scan_guests(pool.guests(), pool.rules(), pool.masters(), std::move(packages), context, left_alone);
+  return scan_guests(pool.guests(), pool.rules(), pool.masters(), std::move(packages), context,
+                     std::move(left_alone));
 }
 
 // Whose packages are being changed, or are about to.
@@ -31,7 +33,9 @@ GuestsLeftAlone leave_alone(const OpenedPool& pool, RunContext& context) {
   GuestsLeftAlone left_alone;
   for (const auto& guest : pool.guests()) {
     left_alone.emplace_back();
-    if (const auto work = package_work(guest.root)) {
+    if (is_held(pool.options().state, guest.name)) {
+      left_alone.back() = Reason::held;
+    } else if (const auto work = package_work(guest.root)) {
       left_alone.back() = Reason::package_work;
       context.log.remember_first(reason_name(Reason::package_work), guest.name + ": " + *work);
       context.log.verbose(fmt::format("{}: {}; nothing of it is shared", escaped(guest.name), *work));

@@ -25,6 +25,11 @@ struct Options {
     if (!vunify_config.empty()) command.insert(command.end(), {"--config", vunify_config});
     return command;
   }
+  std::vector<std::string> vunify_unhold(const std::string& name) const {
+    std::vector<std::string> command = vunify("release");
+    command.insert(command.end(), {"--quiet", "--unhold", name});
+    return command;
+  }
 };
 
 // NAME... -- WORD...; ALL are those that run.
@@ -53,7 +58,8 @@ std::vector<std::string> inside(const PackageTool& tool, const std::string& name
 
 int release(const PackageTool& tool, const std::string& name, const Options& options) {
   std::vector<std::string> command = options.vunify("release");
-  command.push_back(name);
+  // No nightly run shares again what is just being replaced, as long as we live.
+  command.insert(command.end(), {"--hold-while", std::to_string(::getpid()), name});
   if (const auto simulation = tool.simulation(options.words); !simulation.empty()) {
     std::string simulated;
     // A command that cannot even be simulated will say itself what is wrong with it.
@@ -131,6 +137,8 @@ int run_package_tool(const PackageTool& tool, int argc, char** argv) {
     for (const auto& name : options.names)
       if (const int status = run_in(tool, name, options); first == 0) first = status;
     if (!options.unify) return first;
+    if (!options.keep_shared)
+      for (const auto& name : options.names) status_of(options.vunify_unhold(name));
     const int status = status_of(options.vunify("run"));
     return first != 0 ? first : status;
   });

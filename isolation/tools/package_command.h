@@ -2,8 +2,8 @@
 //
 // What unify shares cannot be replaced inside a guest where the guard seals it. So before a command that
 // changes packages `vunify release` gives the guest private copies: of the packages that apt says it will
-// replace, else of all. That program knows which guard is in force, and does nothing where guests may write
-// by themselves.
+// replace, else of all, and shares nothing of it again as long as the command runs. That program knows which
+// guard is in force, and does nothing where guests may write by themselves.
 #pragma once
 
 #include <string>

@@ -59,7 +59,7 @@ _vunify() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
       --config | --tree | --pool | --state | --store | --guard | --scope | --mtime | --exclude | --min-size | -j | --jobs | --progress | \
-        --package | --by | --html | --prometheus | --against | --max-runtime | -o | --output)
+        --package | --hold-while | --by | --html | --prometheus | --against | --max-runtime | --hold-while | -o | --output)
         [[ ${COMP_WORDS[i + 1]:-} == = ]] && ((i++))
         ((i++))
         [[ ${COMP_WORDS[i + 1]:-} == = ]] && ((i += 2)) ;;
@@ -77,7 +77,7 @@ _vunify() {
     --against) mapfile -t COMPREPLY < <(compgen -W "$(_vunify_guests)" -- "$cur"); return ;;
     --tree | --state | --store | --pool) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
     --config | --html | --prometheus | -o | --output) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-    --exclude | --min-size | -j | --jobs | --max-runtime | --package) return ;;
+    --exclude | --min-size | -j | --jobs | --max-runtime | --hold-while | --package) return ;;
   esac
 
   if [[ -z $verb ]]; then
@@ -94,7 +94,7 @@ _vunify() {
       recover) own='--dry-run --each-pool' ;;
       report) own='--by --package --html --prometheus' ;;
       check) own='--against' ;;
-      release) own='--dry-run --package' ;;
+      release) own='--dry-run --hold --hold-while --unhold --package' ;;
       undo | gc) own='--dry-run' ;;
       forget) own='--dry-run --yes' ;;
     esac

@@ -48,6 +48,20 @@ TEST_F(PackageWorkRunTest, IsLeftAloneNamedAndSharedTheNextNight) {
   EXPECT_TRUE(shared("beta"));
 }
 
+TEST_F(PackageWorkRunTest, AHeldGuestIsLeftAloneUntilTheHoldEnds) {
+  ASSERT_EQ(host_->vunify("run").exit_code, 0);
+  EXPECT_EQ(host_->vunify("release", {"--hold", "beta"}).exit_code, 0);
+  const auto ran = host_->vunify("run");
+  EXPECT_EQ(ran.exit_code, 0) << shown(ran);
+  EXPECT_THAT(ran.out, HasSubstr("held "));
+  EXPECT_FALSE(shared("beta"));
+  EXPECT_THAT(host_->vunify("status").out, HasSubstr("held      beta"));
+  EXPECT_THAT(host_->vunify("explain", {"beta", "usr/share/tool/tool-3"}).out, HasSubstr("held"));
+  EXPECT_EQ(host_->vunify("release", {"--unhold", "beta"}).exit_code, 0);
+  EXPECT_EQ(host_->vunify("run").exit_code, 0);
+  EXPECT_TRUE(shared("beta"));
+}
+
 TEST_F(PackageWorkRunTest, AnUpgradeThatWasInterruptedIsWaitedFor) {
   write_file(host_->guest("beta") / "var/lib/dpkg/updates/0003", "");
   const auto ran = host_->vunify("run");

@@ -127,6 +127,7 @@ class Explainer {
   // Asks in the order of the passes; the first 'no' is the answer. Nothing: it goes to the candidates.
   std::optional<Answer> by_rule(GuestNumber guest, const TypedPath& typed) const {
     if (excluded(pool_.rules(), typed.path)) return answer(Reason::excluded);
+    if (files_.left_alone[guest]) return answer(*files_.left_alone[guest]);
     if (files_.packages[guest].unknown()) return answer(Reason::unknown_packages);
     const PackageFile* file = record_of(guest, typed);
     if (file != nullptr) {

@@ -5,6 +5,7 @@
 #include "core/typed_package.h"
 #include "unify/change/release.h"
 #include "unify/cli/command.h"
+#include "unify/holds.h"
 #include "unify/typed_path.h"
 
 namespace vs::unify {
@@ -13,6 +14,8 @@ namespace {
 struct ReleaseOptions : Options {
   std::string guest;
   std::vector<std::string> packages, paths;
+  uint64_t hold_while = 0;  // the process
+  bool hold = false, unhold = false;
 };
 
 // What of the guest is to be released: all of it where nothing is typed.
@@ -112,15 +115,35 @@ Exit show_release(const ReleaseOptions& options, const Filter& filter, PoolInven
   return command.exit_code();
 }
 
+Exit unhold(const ReleaseOptions& options, const PoolInventory& found, Command& command) {
+  guest_number(Guests(found.guests), options.guest);
+  command.print(options.guest +
+                (is_held(options.state, options.guest) ? " is held no more" : " was not held"));
+  if (!options.dry_run) end_hold(options.state, options.guest);
+  return command.exit_code();
+}
+
+// Before anything is released, so that no run comes in between.
+void hold(const ReleaseOptions& options, const LockedPool& pool) {
+  guest_number(pool.guests(), options.guest);
+  if (options.hold_while != 0)
+    hold_guest(options.state, options.guest, static_cast<pid_t>(options.hold_while));
+  else if (options.hold)
+    hold_guest(options.state, options.guest, std::nullopt);
+}
+
 Exit release(const ReleaseOptions& options) {
   Command command(options);
   RunContext& context = command.context();
   if (!options.dry_run) require_root();
   PoolInventory found = take_inventory(options, context);
+  if (options.unhold) return unhold(options, found, command);
   const Filter filter = find_filter(found, options, command);
-  if (options.dry_run || !found.has_store()) return show_release(options, filter, std::move(found), command);
+  if (options.dry_run || (!found.has_store() && !options.hold && options.hold_while == 0))
+    return show_release(options, filter, std::move(found), command);
   LockedPool pool = lock_pool(std::move(found), context);
   make_whole(pool, context);
+  hold(options, pool);
   const auto names = names_to_release(pool, filter, options, command);
   if (!names) return command.exit_code();
   const JournalRun run = pool.journal_run("release", new_run_id());
@@ -147,6 +170,10 @@ void add_release(CommandLine& line) {
   verb.flag("-n,--dry-run", options.dry_run, "change nothing, name the files");
   verb.list("--package", "P", options.packages,
             "only files of this package (binary or source name, or NAME:ARCH)");
+  verb.flag("--hold", options.hold, "and share nothing of it again until --unhold");
+  verb.option("--hold-while", "PID", options.hold_while,
+              "and share nothing of it again while this process lives");
+  verb.flag("--unhold", options.unhold, "end a hold; release nothing");
   verb.argument("GUEST", options.guest, "the vserver", true);
   verb.arguments("PATH", options.paths, "only these paths and what is below them", false);
   verb.footer(exit_codes(

@@ -7,6 +7,7 @@
 #include "core/size_text.h"
 #include "unify/cli/command.h"
 #include "unify/cli/each_pool.h"
+#include "unify/holds.h"
 #include "unify/report/savings.h"
 
 namespace vs::unify {
@@ -60,6 +61,7 @@ void show_pool(const Options& options, Command& command) {
                   {"masters", pool.masters().size()},
                   {"unfinished_run", unfinished},
                   {"locked", locked},
+                  {"held", held_guests(options.state)},
                   {"oddities", oddities_json(pool.guests(), databases)},
                   {"last_run", nights.empty() ? "" : nights.back().run}});
     return;
@@ -74,6 +76,9 @@ void show_pool(const Options& options, Command& command) {
   for (const auto& verdict : pool.guards_considered())
     command.print(fmt::format("          {}: {}{}", verdict.name,
                               verdict.usable ? "usable, " : "not usable here: ", verdict.why));
+  for (const auto& guest : held_guests(options.state))
+    command.print(fmt::format("held      {}: nothing of it is shared (vunify release --unhold {})",
+                              escaped(guest), escaped(guest)));
   command.print(fmt::format("running   {}", locked ? "yes, the store is locked by a run" : "no"));
   command.print(fmt::format("unfinished {}", unfinished ? "yes: vunify recover makes it whole" : "no"));
   print_oddities(pool.guests(), databases, command);

@@ -45,6 +45,7 @@ constexpr ReasonText kTexts[] = {
     {"running",
      "a program of its guest runs it or has it open, and that guest could not be made to stand still for a "
      "moment; it is shared in a night in which it does not run"},
+    {"held", "its guest is held: vunify release --hold, or vapt or vrpm at work in it"},
     {"busy", "a process has it open for writing or mapped writable"},
     {"changed_meanwhile", "it changed while it was looked at"},
     {"unreadable", "it could not be read"},

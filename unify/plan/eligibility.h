@@ -40,6 +40,7 @@ enum class Reason : uint8_t {
   not_pristine,
   unshareable_extents,
   running,
+  held,
   // By trouble: it could have been shared, another run will try again. These make exit code 3.
   busy,
   changed_meanwhile,

@@ -190,14 +190,15 @@ GuestPackages load_guest_packages(Guests guests, const std::optional<std::string
 }
 
 GuestFiles scan_guests(Guests guests, const Rules& rules, const MasterTable& masters, GuestPackages packages,
-                       RunContext& context, const GuestsLeftAlone& left_alone) {
+                       RunContext& context, GuestsLeftAlone left_alone) {
   GuestFiles files;
   files.packages = std::move(packages);
   files.packages.resize(guests.size());
   files.counts.resize(guests.size());
   for (const auto& guest : guests) files.devices.push_back(guest.root.stat().dev);
   Sums sums{{}, files.counts, files.sightings};
-  UnifyVisitor visitor(rules, files.packages, masters, left_alone, sums);
+  files.left_alone = std::move(left_alone);
+  UnifyVisitor visitor(rules, files.packages, masters, files.left_alone, sums);
   context.progress.start("scan", "entries", 0);
   scan_trees(guests, visitor, files.table, context);
   context.progress.finish();

@@ -39,7 +39,11 @@ using CountsByGuest = TypedVector<GuestNumber, GuestCounts>;
 using GuestPackages = TypedVector<GuestNumber, PackageIndex>;
 using GuestDevices = TypedVector<GuestNumber, uint64_t>;  // st_dev of each guest's tree
 
+// Guests of which nothing may be shared just now, and why; empty: there are none.
+using GuestsLeftAlone = TypedVector<GuestNumber, std::optional<Reason>>;
+
 struct GuestFiles {
+  GuestsLeftAlone left_alone;
   GuestPackages packages;
   CountsByGuest counts;
   GuestDevices devices;  // they differ between btrfs subvolumes only
@@ -66,11 +70,8 @@ GuestDatabases read_guest_databases(Guests guests, const std::optional<std::stri
 GuestPackages load_guest_packages(Guests guests, const std::optional<std::string>& cache_dir,
                                   RunContext& context);
 
-// Guests of which nothing may be shared just now, and why; empty: there are none.
-using GuestsLeftAlone = TypedVector<GuestNumber, std::optional<Reason>>;
-
 // Passes 3 and 5 in one walk.
 GuestFiles scan_guests(Guests guests, const Rules& rules, const MasterTable& masters, GuestPackages packages,
-                       RunContext& context, const GuestsLeftAlone& left_alone = {});
+                       RunContext& context, GuestsLeftAlone left_alone = {});
 
 }  // namespace vs::unify
