@@ -1,10 +1,18 @@
 // DISK: a vserver's own files are counted and limited, what it shares is not.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <linux/quota.h>
+#include <sys/ioctl.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <filesystem>
 
+#include "core/unique_fd.h"
 #include "isolation/trees/project_quota.h"
 #include "tests/isolation/root/attempts.h"
 #include "tests/isolation/root/isolation_host.h"
@@ -34,6 +42,24 @@ class DiskTest : public testing::TestWithParam<const char*> {
   }
   std::string project_of(const std::string& path) {
     return must_run({"sh", "-c", "lsattr -p -d \"$1\" | awk '{print $1}'", "sh", path});
+  }
+  static uint32_t project_of(const UniqueFd& file) {
+    fsxattr attributes{};
+    EXPECT_EQ(::ioctl(file.get(), FS_IOC_FSGETXATTR, &attributes), 0);
+    return attributes.fsx_projid;
+  }
+  // Directories and files that the filesystem counts as a project's.
+  uint64_t inodes_of(uint32_t project) const {
+    const UniqueFd top(::open(disk_->path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if_dqblk found{};
+    EXPECT_EQ(::syscall(SYS_quotactl_fd, top.get(), QCMD(Q_GETQUOTA, PRJQUOTA), project, &found), 0);
+    return found.dqb_curinodes;
+  }
+  // What a directory with one short name in it takes: a block of ext4; xfs keeps the name in the inode.
+  uint64_t bytes_of_directory() const {
+    struct statvfs disk {};
+    EXPECT_EQ(::statvfs(disk_->path().c_str(), &disk), 0);
+    return GetParam() == std::string("ext4") ? disk.f_frsize : 0;
   }
   std::unique_ptr<LoopFilesystem> disk_;
   std::unique_ptr<IsolationHost> host_;
@@ -68,13 +94,31 @@ TEST_P(DiskTest, LimitsWhatIsItsOwnAndLeavesWhatIsShared) {
 TEST_P(DiskTest, ATreeOfAnyDepthIsLimited) {
   const std::string tree = disk_->path() + "/deep";
   fs::create_directory(tree);
-  make_nested(tree);
+  const UniqueFd last = make_nested(tree, kDeep, "d");
   const FewDescriptors few;
   const auto limited = isolation::limit_disk(tree, "deep", 64 << 20);
   ASSERT_TRUE(limited) << limited.error().message;
+  const uint32_t project = isolation::project_of_vserver("deep");
+  EXPECT_EQ(project_of(last), project) << "the deepest counts";
+  EXPECT_EQ(inodes_of(project), 1 + kDeep + kDeep / 100) << "the top, all below it, a file in each hundredth";
   const auto use = isolation::disk_use(tree, "deep");
   ASSERT_TRUE(use);
-  EXPECT_GE(use->used, GetParam() == std::string("ext4") ? kDeep * 4096 : 1) << "the directories count";
+  EXPECT_EQ(use->used, (1 + kDeep) * bytes_of_directory()) << "the files are empty";
+  EXPECT_EQ(use->limit, 64u << 20);
+}
+
+TEST_P(DiskTest, AGuestOfAnyDepthStartsAndIsDeleted) {
+  const auto guest = host_->add("guest", "DISK=64M\n");
+  UniqueFd last = make_nested(host_->tree(guest) + "/tmp", kDeep, "d");
+  const FewDescriptors few;  // for vserver, too
+  const auto started = host_->vserver(guest, {"start"});
+  ASSERT_EQ(started.exit_code, 0) << shown(started);
+  EXPECT_EQ(project_of(last), isolation::project_of_vserver(guest)) << "the deepest counts";
+  last = UniqueFd();
+  ASSERT_EQ(host_->vserver(guest, {"stop"}).exit_code, 0);
+  const auto deleted = host_->vserver(guest, {"delete"});
+  EXPECT_EQ(deleted.exit_code, 0) << shown(deleted);
+  EXPECT_FALSE(fs::exists(host_->tree(guest)));
 }
 
 TEST_P(DiskTest, RootInsideCannotLeaveIt) {
