@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <ctime>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "core/escape.h"
 #include "core/store/reflinker.h"
@@ -29,24 +31,27 @@ class Reflinker {
   Reflinker(const ApplyInput& input, Log& log) : input_(input), log_(log) {}
 
   // The stage body: one group. The first duplicate is the donor; whoever cannot be opened any more is passed
-  // over.
+  // over. One that no donor so far can share with (one of them is NOCOW, say) is the donor of the others of
+  // its kind: what one guest did to its file keeps nobody else from sharing.
   Shared share(const PlanGroup& group) const {
     Shared result;
-    UniqueFd donor;
-    DuplicateNumber donor_duplicate;
+    std::vector<Donor> donors;
     const uint64_t id = group.shared_with != 0 ? group.shared_with : group.keys[0].low | 1;
     for (DuplicateNumber v = group.begin; v < group.end; ++v) {
       auto fd = open(v);
-      if (!fd) {
+      if (!fd)
         refuse(v, reason_of_errno(fd.error().code), fd.error().message, result);
-      } else if (!donor) {
-        donor = std::move(*fd);
-        donor_duplicate = v;
-      } else {
-        share_one(group, donor.get(), fd->get(), v, id, result);
-      }
+      else if (std::none_of(donors.begin(), donors.end(),
+                            [&](Donor& donor) { return share_one(group, donor, fd->get(), v, result); }))
+        add_donor(donors, std::move(*fd), v, id, result);
     }
-    if (result.files != 0 && group.shared_with == 0) learn(group, donor_duplicate, id, result);
+    for (const Donor& donor : donors) {
+      const bool shared_before = donor.duplicate == group.begin && group.shared_with != 0;
+      if (donor.used && !shared_before)
+        learn(group, donor.duplicate, donor.id, result);
+      else if (!donor.used && !shared_before && donors.size() > 1)
+        refuse(donor.duplicate, Reason::unshareable_extents, "", result);
+    }
     return result;
   }
 
@@ -73,22 +78,40 @@ class Reflinker {
     return fd;
   }
 
-  void share_one(const PlanGroup& group, int donor, int target, DuplicateNumber v, uint64_t id,
+  struct Donor {
+    UniqueFd fd;
+    DuplicateNumber duplicate;
+    uint64_t id = 0;  // of who shares with it
+    bool used = false;
+  };
+  // How many kinds of files that cannot share with one another are looked for in a group.
+  static constexpr size_t kDonors = 4;
+
+  void add_donor(std::vector<Donor>& donors, UniqueFd fd, DuplicateNumber v, uint64_t id,
                  Shared& result) const {
-    const auto shared = share_extents(donor, target, 0, group.size);
+    if (donors.size() < kDonors)
+      donors.push_back({std::move(fd), v, id + 2 * donors.size()});
+    else
+      refuse(v, Reason::unshareable_extents, "", result);
+  }
+
+  // False: these two cannot share. True: they do, or why not was said.
+  bool share_one(const PlanGroup& group, Donor& donor, int target, DuplicateNumber v, Shared& result) const {
+    const auto shared = share_extents(donor.fd.get(), target, 0, group.size);
+    if (!shared && (shared.error().code == EINVAL || shared.error().code == EOPNOTSUPP)) return false;
     if (!shared) {
-      const Reason reason = shared.error().code == EINVAL || shared.error().code == EOPNOTSUPP
-                                ? Reason::unshareable_extents
-                                : reason_of_errno(shared.error().code);
+      const Reason reason = reason_of_errno(shared.error().code);
       if (reason == Reason::io_error) log_.object_failed(shared.error().message + " (" + shown(v) + ")");
       refuse(v, reason, shared.error().message, result);
     } else if (*shared < group.size) {
       refuse(v, Reason::changed_meanwhile, "", result);
     } else {
+      donor.used = true;
       result.files += input_.files.plan.duplicates[v].end - input_.files.plan.duplicates[v].begin;
       result.bytes += *shared;
-      learn(group, v, id, result);
+      learn(group, v, donor.id, result);
     }
+    return true;
   }
 
   // Sharing leaves times as they are, so the scanned identity stays the key.

@@ -58,13 +58,12 @@ class PlanMaker {
       const FileRow& row = row_of_duplicate(input_, v);
       const auto known =
           index_ == nullptr ? std::nullopt : index_->known(input_.devices[input_.table.guest(row)], row);
-      const bool shares = known && known->shared_with != 0 && known->content == content.content &&
-                          (shared_with == 0 || known->shared_with == shared_with);
-      if (!shares) {
+      if (!known || known->shared_with == 0 || known->content != content.content) {
         rest.push_back(v);
         continue;
       }
-      shared_with = known->shared_with;
+      // Of several kinds that cannot share with one another (reflink_apply.cc) the first gives the donor.
+      if (shared_with == 0) shared_with = known->shared_with;
       for_names(v, [](GuestCounts& counts) { ++counts.unified; });
       if (donor.empty()) donor.push_back(v);
     }
