@@ -1,5 +1,6 @@
 #include "core/store/reflinker.h"
 
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
@@ -36,6 +37,29 @@ Expected<uint64_t> share_extents(int source, int target, uint64_t offset, uint64
     shared += range->info[0].bytes_deduped;
   }
   return shared;
+}
+
+Expected<uint64_t> exclusive_bytes(int fd) {
+  constexpr size_t kAtOnce = 256;
+  std::vector<uint64_t> raw((sizeof(fiemap) + kAtOnce * sizeof(fiemap_extent)) / sizeof(uint64_t) + 1);
+  auto* map = reinterpret_cast<fiemap*>(raw.data());
+  uint64_t sum = 0, from = 0;
+  for (bool last = false; !last;) {
+    std::fill(raw.begin(), raw.end(), 0);
+    map->fm_start = from;
+    map->fm_length = FIEMAP_MAX_OFFSET - from;
+    map->fm_flags = FIEMAP_FLAG_SYNC;
+    map->fm_extent_count = kAtOnce;
+    if (::ioctl(fd, FS_IOC_FIEMAP, map) != 0) return problem_from_errno("ask for the extents of", "a file");
+    last = map->fm_mapped_extents == 0;
+    for (uint32_t i = 0; i < map->fm_mapped_extents; ++i) {
+      const fiemap_extent& extent = map->fm_extents[i];
+      if ((extent.fe_flags & FIEMAP_EXTENT_SHARED) == 0) sum += extent.fe_length;
+      from = extent.fe_logical + extent.fe_length;
+      last = last || (extent.fe_flags & FIEMAP_EXTENT_LAST) != 0;
+    }
+  }
+  return sum;
 }
 
 }  // namespace vs

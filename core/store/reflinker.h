@@ -13,4 +13,8 @@ namespace vs {
 // read-only for root.
 Expected<uint64_t> share_extents(int source, int target, uint64_t offset, uint64_t length);
 
+// Bytes on disk that no other file shares (FIEMAP), of a file open for reading: what is freed when it shares
+// the extents of another. What was written and has no place on disk yet gets one before.
+Expected<uint64_t> exclusive_bytes(int fd);
+
 }  // namespace vs

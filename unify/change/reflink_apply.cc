@@ -97,6 +97,7 @@ class Reflinker {
 
   // False: these two cannot share. True: they do, or why not was said.
   bool share_one(const PlanGroup& group, Donor& donor, int target, DuplicateNumber v, Shared& result) const {
+    const auto before = exclusive_bytes(target);
     const auto shared = share_extents(donor.fd.get(), target, 0, group.size);
     if (!shared && (shared.error().code == EINVAL || shared.error().code == EOPNOTSUPP)) return false;
     if (!shared) {
@@ -108,7 +109,8 @@ class Reflinker {
     } else {
       donor.used = true;
       result.files += input_.files.plan.duplicates[v].end - input_.files.plan.duplicates[v].begin;
-      result.bytes += *shared;
+      // Clones and snapshots shared all of it before.
+      result.bytes += before ? *before : *shared;
       learn(group, v, donor.id, result);
     }
     return true;

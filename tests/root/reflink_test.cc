@@ -1,4 +1,4 @@
-// Guests whose files cannot share extents with those of others (NOCOW on btrfs) keep nobody else from it.
+// What the guard reflink shares, and with whom; and what it calls saved.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -46,6 +46,36 @@ TEST(ReflinkDonorTest, OneGuestKeepsNobodyElseFromSharing) {
       << "two of one kind and two of the other, less two donors";
   EXPECT_EQ(summary_number(two.vunify("run", {"--json"}), "files_linked"), 0u);
 }
+
+class ReflinkSavingTest : public testing::TestWithParam<std::string> {};
+
+// Copies are saved, on disk; what a clone shares already is not.
+TEST_P(ReflinkSavingTest, IsWhatWasNotSharedBefore) {
+  VS_NEEDS_FILESYSTEM(GetParam());
+  HostOptions options;
+  options.filesystem = GetParam();
+  options.guests = {"alpha", "beta", "gamma"};
+  FakePackage package;
+  package.name = "tool";
+  for (int i = 0; i < 4; ++i)
+    package.files.push_back(
+        {"usr/share/tool/tool-" + std::to_string(i), tagged_bytes("tool" + std::to_string(i), 40'000)});
+  options.packages = {package};
+  options.prepare = [](const FakeGuest& guest) {
+    if (guest.name() == "gamma")
+      must_run({"sh", "-c",
+                "cd \"$1\" && for f in tool-*; do cp -p --reflink=always ../../../../alpha/usr/share/tool/$f "
+                "$f; done",
+                "sh", guest / "usr/share/tool"});
+  };
+  TestHost host(options);
+  const auto ran = host.vunify("run", {"--json"});
+  EXPECT_EQ(summary_number(ran, "files_linked"), 2 * 4u) << shown(ran);
+  EXPECT_EQ(summary_number(ran, "bytes_saved"), 4 * 40'960u) << "of beta: ten blocks each; gamma is a clone";
+}
+
+INSTANTIATE_TEST_SUITE_P(Filesystems, ReflinkSavingTest, testing::Values("xfs", "btrfs"),
+                         [](const auto& tested) { return tested.param; });
 
 }  // namespace
 }  // namespace vs::test
