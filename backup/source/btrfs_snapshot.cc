@@ -8,6 +8,7 @@
 #include "backup/source/scanned_host.h"
 #include "backup/source/snapshot_tree.h"
 #include "core/escape.h"
+#include "core/tree/filesystem_id.h"
 #include "core/tree/nodev_mount.h"
 
 namespace vs::backup {

@@ -18,6 +18,7 @@
 #include "backup/source/device_slots.h"
 #include "backup/source/link_table.h"
 #include "core/escape.h"
+#include "core/tree/filesystem_id.h"
 #include "core/tree/listing.h"
 #include "core/tree/parallel_walk.h"
 
@@ -321,16 +322,6 @@ void find_first_names(ScannedHost& host) {
 }
 
 }  // namespace
-
-uint64_t filesystem_id(int fd) {
-  struct statfs fs;
-  uint64_t id = 0;
-  static_assert(sizeof fs.f_fsid == sizeof id);
-  if (::fstatfs(fd, &fs) == 0) std::memcpy(&id, &fs.f_fsid, sizeof id);
-  if (id != 0) return id;
-  const auto stat = stat_fd(fd, "");
-  return stat ? stat->dev : 0;
-}
 
 bool is_dir(const Inode& inode) {
   return S_ISDIR(inode.mode);

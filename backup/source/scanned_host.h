@@ -75,7 +75,7 @@ class ScannedHost {
   TypedVector<GuestNumber, Guest> guests;
   TypedVector<GuestNumber, ScannedGuest> trees;
   std::unique_ptr<NameTable> texts = std::make_unique<NameTable>();
-  // By Inode::slot: f_fsid, the same as long as the filesystem lives, unlike st_dev.
+  // By Inode::slot: filesystem_id(), the same as long as the filesystem lives, unlike st_dev.
   std::vector<uint64_t> filesystems;
   std::vector<uint64_t> devices;  // by Inode::slot: st_dev, as long as the run lasts
   TypedDeque<DirNumber, DirNode> dirs;
@@ -102,9 +102,6 @@ struct WalkOptions {
   // Into subvolumes of btrfs below a tree. If not they stand as empty directories, counted.
   bool subvolumes = true;
 };
-
-// f_fsid, or where there is none the device number.
-uint64_t filesystem_id(int fd);
 
 // Fills everything. Directories that could not be read are logged and stand with `listed` false.
 void walk(ScannedHost& host, const WalkOptions& options, RunContext& context);

@@ -9,6 +9,7 @@
 
 #include "backup/source/lvm_snapshot.h"
 #include "backup/source/scanned_host.h"
+#include "core/tree/filesystem_id.h"
 
 namespace vs::backup {
 namespace {

@@ -76,7 +76,7 @@ void apply_to(LockedPool& pool, const ParsedPlan& parsed, RunSummary& summary, R
   const JournalRun run = pool.journal_run("apply", new_run_id());
   summary.run = run.run;
   PlannedLinks links{parsed.plan, parsed.table, {}, parsed.header.ignore_mtime};
-  for (const auto& guest : pool.guests()) links.devices.push_back(guest.root.stat().dev);
+  links.devices = devices_of(pool.guests());
   add_applied(summary, apply_links(pool, links, run, context), pool);
   record_run(pool, summary, context);
   prune_old_runs(pool, context);

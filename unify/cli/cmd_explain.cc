@@ -174,7 +174,8 @@ class Explainer {
     if (typed.stat.nlink < 2) return "";
     std::set<GuestNumber> others;
     for (const auto& row : files_.table.rows())
-      if (row.ino == typed.stat.ino && files_.devices[files_.table.guest(row)] == typed.stat.dev)
+      if (row.ino == typed.stat.ino &&
+          pool_.guests()[files_.table.guest(row)].root.stat().dev == typed.stat.dev)
         others.insert(files_.table.guest(row));
     for (GuestNumber other; other < pool_.guests().next_number(); ++other) {
       const auto there = resolve_typed_path(pool_.guests()[other].root, typed.path, LastSymlink::keep);

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "core/escape.h"
+#include "core/tree/filesystem_id.h"
 #include "unify/packages/load_packages.h"
 #include "unify/packages/rpm_database.h"
 #include "unify/scan/scanner.h"
@@ -132,6 +133,12 @@ class UnifyVisitor final : public ScanVisitor {
 
 }  // namespace
 
+GuestDevices devices_of(Guests guests) {
+  GuestDevices devices;
+  for (const auto& guest : guests) devices.push_back(filesystem_id(guest.root.fd()));
+  return devices;
+}
+
 GuestCounts GuestFiles::total() const {
   GuestCounts sum;
   for (const auto& part : counts) add_counts(sum, part);
@@ -195,7 +202,7 @@ GuestFiles scan_guests(Guests guests, const Rules& rules, const MasterTable& mas
   files.packages = std::move(packages);
   files.packages.resize(guests.size());
   files.counts.resize(guests.size());
-  for (const auto& guest : guests) files.devices.push_back(guest.root.stat().dev);
+  files.devices = devices_of(guests);
   Sums sums{{}, files.counts, files.sightings};
   files.left_alone = std::move(left_alone);
   UnifyVisitor visitor(rules, files.packages, masters, files.left_alone, sums);

@@ -37,7 +37,9 @@ struct Sighting {
 
 using CountsByGuest = TypedVector<GuestNumber, GuestCounts>;
 using GuestPackages = TypedVector<GuestNumber, PackageIndex>;
-using GuestDevices = TypedVector<GuestNumber, uint64_t>;  // st_dev of each guest's tree
+// filesystem_id() of each guest's tree: what the index knows a file by, with its inode number.
+using GuestDevices = TypedVector<GuestNumber, uint64_t>;
+GuestDevices devices_of(Guests guests);
 
 // Guests of which nothing may be shared just now, and why; empty: there are none.
 using GuestsLeftAlone = TypedVector<GuestNumber, std::optional<Reason>>;
