@@ -7,7 +7,6 @@
 #include <chrono>
 #include <deque>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
@@ -16,7 +15,7 @@
 #include "core/escape.h"
 #include "core/store/seal_keeper.h"
 #include "unify/change/linker.h"
-#include "unify/packages/package_work.h"
+#include "unify/change/package_watch.h"
 
 namespace vs::unify {
 namespace {
@@ -34,34 +33,6 @@ constexpr auto kSettle = std::chrono::milliseconds(10);
 // Names that are exchanged while a guest stands still, some milliseconds.
 constexpr uint32_t kNamesStandingStill = 256;
 constexpr auto kStandStillLimit = std::chrono::milliseconds(1000);
-
-// Whether the package manager of a guest is at work, looked at once a second: a run takes longer than that,
-// and one may begin in the midst of it.
-class PackageWatch {
- public:
-  PackageWatch(Guests guests, Log& log) : guests_(guests), log_(log), seen_(guests.size()) {}
-  bool at_work(GuestNumber guest) {
-    const std::lock_guard lock(mutex_);
-    Seen& seen = seen_[guest];
-    const auto now = std::chrono::steady_clock::now();
-    if (seen.at && now - *seen.at < kLookAgain) return seen.at_work;
-    const auto work = package_work(guests_[guest].root);
-    if (work) log_.remember_first(reason_name(Reason::package_work), guests_[guest].name + ": " + *work);
-    seen = {now, work.has_value()};
-    return seen.at_work;
-  }
-
- private:
-  static constexpr auto kLookAgain = std::chrono::seconds(1);
-  struct Seen {
-    std::optional<std::chrono::steady_clock::time_point> at;
-    bool at_work = false;
-  };
-  const Guests guests_;
-  Log& log_;
-  std::mutex mutex_;
-  TypedVector<GuestNumber, Seen> seen_;
-};
 
 class Applier {
  public:
@@ -201,8 +172,11 @@ class Applier {
         works.push_back(work_for(group, duplicate, duplicate + 1));
         works.back().processes = processes.value_or(Processes::running);
       }
-      while (!works.empty() && processes && !context_.cancel.stop()) link_in_use(guest, take_in_use(works));
-      for (const auto& work : works) processes ? leave_for_next_run(work) : refuse_all(work, Reason::running);
+      bool stands_still = processes.has_value();
+      while (!works.empty() && stands_still && !context_.cancel.stop())
+        stands_still = link_in_use(guest, take_in_use(works));
+      for (const auto& work : works)
+        stands_still ? leave_for_next_run(work) : refuse_all(work, Reason::running);
     }
   }
 
@@ -237,37 +211,46 @@ class Applier {
     return batch;
   }
 
-  void link_in_use(GuestNumber guest, Batch batch) {
+  // False: the guest did not stand still in time, and is not asked again in this run.
+  bool link_in_use(GuestNumber guest, Batch batch) {
     std::vector<GroupWork*> works;
     for (auto& work : batch) works.push_back(&work);
     each(batch, [&](GroupWork& work) { linker_.prepare(work); });
-    if (keep_new_masters(works)) link_batch(batch, &input_.files.guests[guest]);
+    return !keep_new_masters(works) || link_batch(batch, &input_.files.guests[guest]);
   }
 
   // All that reads is done before the guest stands still.
-  void link_standing_still(Batch& batch, const Guest& guest) {
+  bool link_standing_still(Batch& batch, const Guest& guest) {
     each(batch, [&](GroupWork& work) { linker_.compare(work); });
     const auto frozen = input_.freezer->freeze(guest, kStandStillLimit);
-    if (frozen) return each(batch, [&](GroupWork& work) { linker_.exchange(work); });
+    if (frozen) {
+      each(batch, [&](GroupWork& work) { linker_.exchange(work); });
+      return true;
+    }
     context_.log.remember_first(reason_name(Reason::running), frozen.error().message);
     for (auto& work : batch)
       for (auto& one : work.checked) work.refused.emplace_back(one.duplicate, Reason::running);
+    return false;
   }
 
-  // `guest`: whose names these are, in the order of their `processes`.
-  void link_batch(Batch& batch, const Guest* guest = nullptr) {
+  // `guest`: of whom all these names are, where it shall stand still. False: it did not.
+  bool link_batch(Batch& batch, const Guest* guest = nullptr) {
     JournalBatch intent;
     intent.number = ++batch_number_;
     for (const auto& work : batch)
       if (work.ready) linker_.announce(work, intent);
-    if (intent.steps.empty()) return account(batch);
+    if (intent.steps.empty()) {
+      account(batch);
+      return true;
+    }
     ok_or_throw(journal_.intend(intent));
     std::vector<int> fds;
     for (const auto& work : batch)
       if (work.ready) fds.push_back(work.master.fd.get());
     ok_or_throw(keeper_.hand_over(fds));
+    bool done = true;
     if (guest != nullptr && batch.front().processes == Processes::standing_still)
-      link_standing_still(batch, *guest);
+      done = link_standing_still(batch, *guest);
     else
       each(batch, [&](GroupWork& work) { linker_.link(work); });
     std::this_thread::sleep_for(kSettle);
@@ -277,6 +260,7 @@ class Applier {
     stop_if_left_for_recovery(batch, linker_.strays(), input_.store);
     ok_or_throw(keeper_.forget());
     ok_or_throw(journal_.done(batch_number_));
+    return done;
   }
 
   template <class Do>

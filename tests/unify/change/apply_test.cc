@@ -135,6 +135,7 @@ TEST_F(ApplyInUseTest, AreLeftWhereItCannotStandStill) {
     EXPECT_FALSE(unit::is_sealed(path(7)));
     expect_tidy();
   }
+  EXPECT_THAT(slow.frozen, SizeIs(1)) << "who does not stand still is not waited for again and again";
   EXPECT_THAT(impossible.frozen, IsEmpty())
       << "who cannot be frozen is not tried, and nothing compared for it";
 }
