@@ -66,8 +66,8 @@ void hold(fuse_req_t request, fuse_file_info* info, const std::shared_ptr<Held>&
 
 template <class Held>
 std::shared_ptr<Held>* held_by(const fuse_file_info* info) {
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): FUSE keeps a number for us, which is what hold() made of the
-  // pointer
+  // FUSE keeps a number for us: what hold() made of the pointer.
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
   return reinterpret_cast<std::shared_ptr<Held>*>(info->fh);
 }
 

@@ -1,8 +1,10 @@
 #include "unify/packages/load_packages.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include "unify/packages/dpkg_reader.h"
+#include "unify/packages/recorded_dirs.h"
 #include "unify/packages/rpm_reader.h"
 
 namespace vs::unify {
@@ -33,7 +35,13 @@ PackageIndex load_packages(const RootDir& root, const std::optional<std::string>
   if (const std::string backends = read_rpm(root, options, builder, log); !backends.empty())
     source += (source.empty() ? "rpm (" : " + rpm (") + backends + ")";
   if (source.empty()) source = unread_databases(root);
-  return std::move(builder).build(root, std::move(source));
+  PackageIndex index = std::move(builder).build(root, std::move(source));
+  if (index.too_many_links())
+    log.add(index.source(),
+            fmt::format("it names directories through more than {} symbolic links; nothing of what it "
+                        "says is used",
+                        RecordedDirs::kMaxLinks));
+  return index;
 }
 
 }  // namespace vs::unify

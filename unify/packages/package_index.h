@@ -80,6 +80,8 @@ class PackageIndex {
   // A database is there that could not be used as a whole: what it says of any file, "configuration" say, is
   // not known.
   bool unknown() const { return unknown_; }
+  // Why it is: more directories than are looked up are named through symlinks.
+  bool too_many_links() const { return too_many_links_; }
   const std::vector<Package>& packages() const { return packages_; }
   size_t file_count() const { return files_.size(); }
   // All files; a file's position in here is how a row of the file table refers to it.
@@ -107,7 +109,7 @@ class PackageIndex {
   std::vector<char> digests_;
   std::unordered_map<uint64_t, std::pair<uint32_t, uint32_t>> dirs_;  // ino -> begin, end in files_
   std::string source_;
-  bool unknown_ = false;
+  bool unknown_ = false, too_many_links_ = false;
 };
 
 // Whether the guest has a package of this name, in whatever state.

@@ -25,7 +25,8 @@ struct PackageIndexBuilder::Impl {
   RecordedDirs dirs;
 
   bool add(std::string_view path, PackageFile file, std::string_view digest);
-  std::vector<uint32_t> group_by_inode(const RootDir& root, std::vector<uint64_t>& group_inos) const;
+  std::vector<uint32_t> group_by_inode(const RootDir& root, std::vector<uint64_t>& group_inos,
+                                       bool& all_known) const;
   void sort_by_name(std::span<PackageFile> group) const;
   size_t merge_equal_names(std::span<PackageFile> group) const;
   void merge(PackageFile& kept, const PackageFile& other) const;
@@ -77,7 +78,8 @@ void PackageIndexBuilder::mark_unknown() {
 PackageIndex PackageIndexBuilder::build(const RootDir& root, std::string source) && {
   Impl& in = *impl_;
   std::vector<uint64_t> inos;
-  const std::vector<uint32_t> group_of = in.group_by_inode(root, inos);
+  bool all_known = true;
+  const std::vector<uint32_t> group_of = in.group_by_inode(root, inos, all_known);
 
   // Counting sort into groups; what lies in no directory of the guest (group_of: inos.size()) goes last and
   // is cut.
@@ -89,7 +91,8 @@ PackageIndex PackageIndexBuilder::build(const RootDir& root, std::string source)
   for (size_t i = 0; i < in.files.size(); ++i) grouped[next[group_of[in.dir_of[i]]]++] = in.files[i];
 
   PackageIndex index;
-  index.unknown_ = in.unknown;
+  index.unknown_ = in.unknown || !all_known;
+  index.too_many_links_ = !all_known;
   index.dirs_.reserve(inos.size());
   index.files_.reserve(begin[inos.size()]);
   for (size_t i = 0; i < inos.size(); ++i) {
@@ -114,8 +117,9 @@ PackageIndex PackageIndexBuilder::build(const RootDir& root, std::string source)
 
 // For each recorded directory the number of its group. Several spellings (/bin, /usr/bin) may be one inode.
 std::vector<uint32_t> PackageIndexBuilder::Impl::group_by_inode(const RootDir& root,
-                                                                std::vector<uint64_t>& group_inos) const {
-  const std::vector<uint64_t> inos = dirs.resolve(root);
+                                                                std::vector<uint64_t>& group_inos,
+                                                                bool& all_known) const {
+  const std::vector<uint64_t> inos = dirs.resolve(root, all_known);
   std::unordered_map<uint64_t, uint32_t> known;
   known.reserve(inos.size());
   std::vector<uint32_t> group_of(inos.size());

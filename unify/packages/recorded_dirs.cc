@@ -118,12 +118,13 @@ std::string_view RecordedDirs::store(std::string_view path) {
 class DirResolver {
  public:
   DirResolver(const RecordedDirs& dirs, const RootDir& root);
-  std::vector<uint64_t> run() &&;
+  std::vector<uint64_t> run(bool& all) &&;
 
  private:
   void below(uint32_t node, int fd);
   uint64_t leaf(uint32_t node, int parent_fd);
-  UniqueFd open(uint32_t node) const;
+  UniqueFd open(uint32_t node, int parent_fd);
+  UniqueFd open_through_link(uint32_t node);
   uint64_t ino_of(const UniqueFd& fd) const;
   uint64_t accept(const FileStat& stat) const;
 
@@ -133,6 +134,7 @@ class DirResolver {
   std::vector<uint32_t> children_;
   std::vector<uint64_t> inos_;
   std::string name_;
+  size_t links_ = 0;
 };
 
 DirResolver::DirResolver(const RecordedDirs& dirs, const RootDir& root)
@@ -147,9 +149,10 @@ DirResolver::DirResolver(const RecordedDirs& dirs, const RootDir& root)
   for (uint32_t i = 1; i < nodes_.size(); ++i) children_[next[nodes_[i].parent]++] = i;
 }
 
-std::vector<uint64_t> DirResolver::run() && {
+std::vector<uint64_t> DirResolver::run(bool& all) && {
   inos_[0] = root_.stat().ino;
   below(0, root_.fd());
+  all = links_ <= RecordedDirs::kMaxLinks;
   return std::move(inos_);
 }
 
@@ -160,7 +163,7 @@ void DirResolver::below(uint32_t node, int fd) {
       inos_[child] = leaf(child, fd);
       continue;
     }
-    const UniqueFd dir = open(child);
+    const UniqueFd dir = open(child, fd);
     if (!dir) continue;  // not there: nor is anything below it
     inos_[child] = ino_of(dir);
     if (inos_[child] != 0) below(child, dir.get());
@@ -172,17 +175,24 @@ uint64_t DirResolver::leaf(uint32_t node, int parent_fd) {
   const auto stat = stat_at(parent_fd, name_.c_str(), name_);
   if (!stat) return 0;
   if (S_ISLNK(stat->mode)) {
-    const UniqueFd dir = open(node);
+    const UniqueFd dir = open_through_link(node);
     return dir ? ino_of(dir) : 0;
   }
   return accept(*stat);
 }
 
-// Without symlinks first: that is nearly always so, and works where the kernel cannot resolve in a root.
-UniqueFd DirResolver::open(uint32_t node) const {
-  auto plain = root_.open_dir(nodes_[node].path);
-  if (plain) return std::move(*plain);
-  if (plain.error().code != ELOOP && plain.error().code != ENOTDIR) return {};
+// One name in its parent, which is the guest's: that is nearly always no symlink. What lies on another mount
+// is opened, and not accepted.
+UniqueFd DirResolver::open(uint32_t node, int parent_fd) {
+  name_ = split_path(nodes_[node].path).second;
+  UniqueFd plain(::openat(parent_fd, name_.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (plain || (errno != ELOOP && errno != ENOTDIR)) return plain;
+  const auto stat = stat_at(parent_fd, name_.c_str(), name_);
+  return stat && S_ISLNK(stat->mode) ? open_through_link(node) : UniqueFd();
+}
+
+UniqueFd DirResolver::open_through_link(uint32_t node) {
+  if (++links_ > RecordedDirs::kMaxLinks) return {};
   auto followed = root_.open_in_root(nodes_[node].path, O_PATH | O_DIRECTORY);
   return followed ? std::move(*followed) : UniqueFd();
 }
@@ -197,8 +207,8 @@ uint64_t DirResolver::accept(const FileStat& stat) const {
   return ours && S_ISDIR(stat.mode) ? stat.ino : 0;
 }
 
-std::vector<uint64_t> RecordedDirs::resolve(const RootDir& root) const {
-  return DirResolver(*this, root).run();
+std::vector<uint64_t> RecordedDirs::resolve(const RootDir& root, bool& all) const {
+  return DirResolver(*this, root).run(all);
 }
 
 }  // namespace vs::unify

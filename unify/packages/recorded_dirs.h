@@ -22,6 +22,9 @@ class RecordedDirs {
   static constexpr uint32_t kMaxDepth = 64;
   static constexpr size_t kMaxDirs = 2'000'000;  // a database that names more wants our memory
   static constexpr size_t kMaxName = 255;        // NAME_MAX
+  // Names of directories that are symlinks; one can cost the kernel milliseconds. A guest has some ten (/bin,
+  // /lib).
+  static constexpr size_t kMaxLinks = 1000;
 
   RecordedDirs();
 
@@ -31,8 +34,9 @@ class RecordedDirs {
   uint32_t add(std::string_view path);
 
   // The inode number of each directory in the guest (index: what add() gave), 0 where there is no such
-  // directory or it lies on another mount. Symlinks are resolved inside the guest.
-  std::vector<uint64_t> resolve(const RootDir& root) const;
+  // directory or it lies on another mount. Symlinks are resolved inside the guest; `all` is false
+  // when there were more than kMaxLinks, and the others are 0.
+  std::vector<uint64_t> resolve(const RootDir& root, bool& all) const;
 
  private:
   friend class DirResolver;

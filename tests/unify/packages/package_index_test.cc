@@ -204,6 +204,28 @@ TEST_F(PackageIndexTest, AppliesFlagsToOwnedPathsOnlyAndThroughAliases) {
   EXPECT_EQ(index_.file_count(), 1u);
 }
 
+// Each can cost the kernel milliseconds. What is not known of some is not guessed of the others.
+TEST_F(PackageIndexTest, LooksUpSoManySymlinksAndNoMore) {
+  VS_NEED_RESOLVE_IN_ROOT();
+  guest_.dir("usr/target");
+  guest_.dir("usr/plain/sub");
+  const auto with_links = [&](size_t count) {
+    const uint32_t owner = package("links");
+    for (size_t i = 0; i < count; ++i) {
+      const std::string name = fmt::format("usr/link-{}", i);
+      if (!std::filesystem::is_symlink(guest_.path(name))) guest_.symlink("target", name);
+      add("/" + name + "/file", owner);
+    }
+    add("/usr/plain/sub/file", owner);
+    return find("usr/plain/sub/file");
+  };
+  EXPECT_NE(with_links(RecordedDirs::kMaxLinks), nullptr);
+  EXPECT_FALSE(index_.unknown());
+  EXPECT_NE(look_up(index_, guest_, "usr/target/file"), nullptr);
+  with_links(RecordedDirs::kMaxLinks + 1);
+  EXPECT_TRUE(index_.unknown() && index_.too_many_links());
+}
+
 TEST_F(PackageIndexTest, CopesWithManyDirectories) {
   // Beyond the first table and the first block of names.
   const uint32_t owner = package("many");
