@@ -1,9 +1,11 @@
 #include "core/guest_freezer.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -104,11 +106,21 @@ std::string common_top(const std::vector<const ProcessSeen*>& processes) {
   return top;
 }
 
+// Without it the roots of other processes cannot be looked at, and a sandbox may hide them (ProtectProc= of
+// systemd): then nobody seems to run anywhere.
+bool may_see_processes() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[2]{};
+  return ::syscall(SYS_capget, &header, sets) == 0 && (sets[0].effective & (1u << CAP_SYS_PTRACE)) != 0;
+}
+
 // The guest's cgroup, or why it has none that could be frozen.
 Expected<std::string> cgroup_of(const Guest& guest) {
   const auto all = all_processes();
   const auto host = directory_of(open_root("self"));
   if (!host) return problem_from_errno("look at", "/proc/self/root");
+  if (!may_see_processes())
+    return Problem{ENOTSUP, "whether " + escaped(guest.name) + " runs cannot be seen without CAP_SYS_PTRACE"};
   const Directory tree{guest.root.stat().dev, guest.root.stat().ino};
   std::vector<const ProcessSeen*> inside;
   for (const auto& process : all)

@@ -29,8 +29,8 @@ class GuestFreezer {
   // Whether freeze() would be tried, without stopping anybody. Fails as freeze() does with ESRCH and ENOTSUP.
   virtual Result can_freeze(const Guest& guest) = 0;
   // Returns when every process of the guest stands still; fails with ETIMEDOUT if that takes longer than
-  // `limit`, after which it is thawed in any case. ESRCH: it does not run. ENOTSUP: it cannot be frozen; the
-  // message says why.
+  // `limit`, after which it is thawed in any case. ESRCH: it does not run. ENOTSUP: it cannot be frozen (or
+  // whether it runs cannot be seen); the message says why.
   virtual Expected<std::unique_ptr<FrozenGuest>> freeze(const Guest& guest,
                                                         std::chrono::milliseconds limit) = 0;
 };

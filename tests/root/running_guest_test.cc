@@ -113,6 +113,21 @@ TEST_F(RunningGuestTest, AProgramThatCannotStandStillIsLeftAlone) {
   EXPECT_TRUE(shared());
 }
 
+// A sandbox that hides whose processes are a guest's is no reason to think that nobody runs.
+TEST_F(RunningGuestTest, WhoCannotSeeProcessesLeavesWhatIsOpenAlone) {
+  VS_NEEDS_PROGRAM("setpriv", "util-linux");
+  start_daemon(Cgroup::own);
+  Command blind = host_->command("run");
+  blind.insert(blind.begin(), {"setpriv", "--bounding-set", "-sys_ptrace"});
+  const auto ran = run(blind);
+  EXPECT_EQ(ran.exit_code, 0) << shown(ran);
+  EXPECT_THAT(ran.out, HasSubstr("running 1"));
+  EXPECT_EQ(runs_as(), program());
+  Command forget = host_->command("forget", {"--yes", "alpha"});
+  forget.insert(forget.begin(), {"setpriv", "--bounding-set", "-sys_ptrace"});
+  EXPECT_EQ(run(forget).exit_code, 1) << "nor to take its files away";
+}
+
 TEST_F(RunningGuestTest, NobodyIsStoppedWhereTheAdministratorSaysSo) {
   start_daemon(Cgroup::own);
   EXPECT_THAT(host_->vunify("run", {"--no-freeze"}).out, HasSubstr("running 1"));

@@ -18,14 +18,16 @@ struct ForgetOptions : Options {
 
 // Its programs would lose their files under their feet.
 void refuse_who_runs(const Guest& guest, RunContext& context) {
+  Result found = Ok{};
   try {
-    const Result found = make_cgroup_freezer()->can_freeze(guest);
-    if (!found && found.error().code == ESRCH) return;
+    found = make_cgroup_freezer()->can_freeze(guest);
   } catch (const Error& error) {
     context.log.warning(std::string(error.what()) + "; whether " + guest.name + " runs is not known");
     return;
   }
-  throw Error(escaped(guest.name) + " runs; stop it first");
+  if (!found && found.error().code == ESRCH) return;
+  throw Error(escaped(guest.name) + " runs; stop it first" +
+              (found ? "" : " (" + found.error().message + ")"));
 }
 
 std::vector<NameOfMaster> names_of(const OpenedPool& pool, GuestNumber guest, RunContext& context) {
