@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "backup/archive/set_target.h"
 #include "backup/archive/single_target.h"
@@ -237,17 +238,19 @@ void note(RunMetrics& run, const CreateReport& report, const RunContext& context
   run.failed_objects = context.log.failed_objects();
 }
 
+Exit show_create(std::span<const Guest> guests, Command& command) {
+  for (const auto& guest : guests)
+    command.print(fmt::format("would back up {} ({})", guest.name, escaped(guest.root.path())));
+  return command.finish("create", {{"guests", guests.size()}, {"dry_run", true}}, "");
+}
+
 Exit create(CreateFlags& options, RunMetrics& metrics) {
   Command command(options);
   auto& context = command.context();
   check_flags(options);
   const Exclusion exclusion = exclusion_of(options);
   auto guests = chosen_guests(options, context);
-  if (options.dry_run) {
-    for (const auto& guest : guests)
-      command.print(fmt::format("would back up {} ({})", guest.name, escaped(guest.root.path())));
-    return command.finish("create", {{"guests", guests.size()}, {"dry_run", true}}, "");
-  }
+  if (options.dry_run) return show_create(guests, command);
   CreateTargets targets = open_targets(options, context);
   OpenedTargets& opened = targets.opened;
   const UniqueFd state = value_or_throw(open_private_dir(options.state, true));

@@ -60,17 +60,7 @@ std::vector<Selection> chosen(const RestoreFlags& options, StoredBackups& backup
   return selections;
 }
 
-Exit run_restore(RestoreFlags& options) {
-  Command command(options);
-  if (options.target.empty())
-    throw Error("where to? --target DIR; a vserver is restored to DIR/NAME", Exit::usage);
-  StoredBackups backups(source_of(options));
-  std::vector<Selection> selections = chosen(options, backups, command.context().log);
-  for (const auto& one : selections)
-    command.say_state(one.guest, value_or_throw(backups.stamp(one.guest, one.limit()), Exit::usage));
-  if (options.include.empty()) selections = with_host_trees(backups, std::move(selections));
-  for (const auto& problem : backups.problems()) command.context().log.warning(problem);
-  const PathGlobs include(options.include), exclude(options.exclude);
+RestoreOptions options_of(const RestoreFlags& options, const PathGlobs& include, const PathGlobs& exclude) {
   RestoreOptions restore_options;
   restore_options.include = &include;
   restore_options.exclude = &exclude;
@@ -82,11 +72,10 @@ Exit run_restore(RestoreFlags& options) {
       throw Error(problem_from_errno("create directory", options.target).message, Exit::usage);
     restore_options.link_store = options.store.empty() ? default_store(options.target) : options.store;
   }
-  const RestoreCounts counts = restore(backups, selections, restore_options, command.context());
-  for (const auto& glob : include.unused())
-    command.context().log.object_failed("--include " + escaped(glob) + " fits nothing");
-  for (const auto& glob : exclude.unused())
-    command.context().log.warning("--exclude " + escaped(glob) + " fits nothing");
+  return restore_options;
+}
+
+Exit finish(const RestoreFlags& options, const RestoreCounts& counts, Command& command) {
   const std::string text = fmt::format(
       "{} vservers{}: {} directories, {} files ({}), {} links, {} special files{}{}{}", counts.guests,
       options.dry_run ? " would be restored" : "", counts.directories, counts.files, size_text(counts.bytes),
@@ -108,6 +97,26 @@ Exit run_restore(RestoreFlags& options) {
                          {"damaged", counts.damaged},
                          {"dry_run", options.dry_run}},
                         text);
+}
+
+Exit run_restore(RestoreFlags& options) {
+  Command command(options);
+  if (options.target.empty())
+    throw Error("where to? --target DIR; a vserver is restored to DIR/NAME", Exit::usage);
+  StoredBackups backups(source_of(options));
+  std::vector<Selection> selections = chosen(options, backups, command.context().log);
+  for (const auto& one : selections)
+    command.say_state(one.guest, value_or_throw(backups.stamp(one.guest, one.limit()), Exit::usage));
+  if (options.include.empty()) selections = with_host_trees(backups, std::move(selections));
+  for (const auto& problem : backups.problems()) command.context().log.warning(problem);
+  const PathGlobs include(options.include), exclude(options.exclude);
+  const RestoreCounts counts =
+      restore(backups, selections, options_of(options, include, exclude), command.context());
+  for (const auto& glob : include.unused())
+    command.context().log.object_failed("--include " + escaped(glob) + " fits nothing");
+  for (const auto& glob : exclude.unused())
+    command.context().log.warning("--exclude " + escaped(glob) + " fits nothing");
+  return finish(options, counts, command);
 }
 
 }  // namespace

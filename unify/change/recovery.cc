@@ -85,15 +85,7 @@ class Recovery {
       ++result_.unfinished;
       return false;
     }
-    give_host_project(master);
-    for (const auto& step : batch.steps)
-      if (concerns(batch, step, master)) exchanger_.settle_replace(step.staged, step.old_ino);
-    for (auto& [_, entries] : entries_by_inode(batch, master)) {
-      if (batch.kind == StepKind::link)
-        finish_link(master, entries, intact);
-      else
-        finish_release(master, entries);
-    }
+    finish_steps(batch, master, intact);
     const auto verdict = window.close();
     if (verdict == UnsealedWindow::Verdict::unsealed) {
       ++result_.unfinished;
@@ -104,6 +96,19 @@ class Recovery {
       retired_.push_back(masters_[*index]);
     }
     return true;
+  }
+
+  // Within the master's window.
+  void finish_steps(const JournalBatch& batch, const OpenMaster& master, bool intact) {
+    give_host_project(master);
+    for (const auto& step : batch.steps)
+      if (concerns(batch, step, master)) exchanger_.settle_replace(step.staged, step.old_ino);
+    for (auto& [_, entries] : entries_by_inode(batch, master)) {
+      if (batch.kind == StepKind::link)
+        finish_link(master, entries, intact);
+      else
+        finish_release(master, entries);
+    }
   }
 
   // A master that was changed while it was unsealed gets no names; said once.

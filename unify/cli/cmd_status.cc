@@ -40,52 +40,75 @@ void print_oddities(Guests guests, const GuestDatabases& databases, Command& com
   }
 }
 
-void show_pool(const Options& options, Command& command) {
-  const OpenedPool pool = look_at_pool(take_inventory(options, command.context()), command.context());
-  const GuestDatabases databases = read_guest_databases(pool.guests(), std::nullopt, command.context());
-  const auto nights = runs_on_pool(read_history(options.state + "/history.jsonl"), escaped(pool.pool().top));
+// What there is to show of a pool.
+struct PoolStatus {
+  const OpenedPool pool;
+  const GuestDatabases databases;
+  const std::vector<HistoryEntry> nights;
+  const std::vector<std::string> held;
+  const bool unfinished, locked;
+};
+
+PoolStatus look(const Options& options, RunContext& context) {
+  OpenedPool pool = look_at_pool(take_inventory(options, context), context);
+  GuestDatabases databases = read_guest_databases(pool.guests(), std::nullopt, context);
+  auto nights = runs_on_pool(read_history(options.state + "/history.jsonl"), escaped(pool.pool().top));
   const bool unfinished = needs_recovery(pool.store(), options.state);
   const bool locked = pool.store() != nullptr && pool.store()->is_locked();
-  if (options.json) {
-    nlohmann::ordered_json guards = nlohmann::ordered_json::array();
-    for (const auto& verdict : pool.guards_considered())
-      guards.push_back({{"name", verdict.name}, {"usable", verdict.usable}, {"why", verdict.why}});
-    command.line({{"type", "status"},
-                  {"pool", escaped(pool.pool().top)},
-                  {"filesystem", pool.pool().filesystem},
-                  {"store", escaped(pool.store_path())},
-                  {"store_exists", pool.store() != nullptr},
-                  {"guard", pool.guard().name()},
-                  {"guards", guards},
-                  {"guests", pool.guests().size()},
-                  {"masters", pool.masters().size()},
-                  {"unfinished_run", unfinished},
-                  {"locked", locked},
-                  {"held", held_guests(options.state)},
-                  {"oddities", oddities_json(pool.guests(), databases)},
-                  {"last_run", nights.empty() ? "" : nights.back().run}});
-    return;
-  }
+  return {std::move(pool), std::move(databases), std::move(nights), held_guests(options.state), unfinished,
+          locked};
+}
+
+void print_json(const PoolStatus& status, Command& command) {
+  const OpenedPool& pool = status.pool;
+  nlohmann::ordered_json guards = nlohmann::ordered_json::array();
+  for (const auto& verdict : pool.guards_considered())
+    guards.push_back({{"name", verdict.name}, {"usable", verdict.usable}, {"why", verdict.why}});
+  command.line({{"type", "status"},
+                {"pool", escaped(pool.pool().top)},
+                {"filesystem", pool.pool().filesystem},
+                {"store", escaped(pool.store_path())},
+                {"store_exists", pool.store() != nullptr},
+                {"guard", pool.guard().name()},
+                {"guards", guards},
+                {"guests", pool.guests().size()},
+                {"masters", pool.masters().size()},
+                {"unfinished_run", status.unfinished},
+                {"locked", status.locked},
+                {"held", status.held},
+                {"oddities", oddities_json(pool.guests(), status.databases)},
+                {"last_run", status.nights.empty() ? "" : status.nights.back().run}});
+}
+
+void print_text(const PoolStatus& status, const std::string& state_dir, Command& command) {
+  const OpenedPool& pool = status.pool;
+  const auto& nights = status.nights;
   command.print(fmt::format("pool      {} ({}), {} vservers", escaped(pool.pool().top),
                             pool.pool().filesystem, pool.guests().size()));
   command.print(fmt::format(
       "store     {}{}", escaped(pool.store_path()),
       pool.store() == nullptr ? " (not made yet)" : fmt::format(", {} masters", pool.masters().size())));
-  command.print(fmt::format("state     {}", escaped(options.state)));
+  command.print(fmt::format("state     {}", escaped(state_dir)));
   command.print(fmt::format("guard     {}", pool.guard().name()));
   for (const auto& verdict : pool.guards_considered())
     command.print(fmt::format("          {}: {}{}", verdict.name,
                               verdict.usable ? "usable, " : "not usable here: ", verdict.why));
-  for (const auto& guest : held_guests(options.state))
+  for (const auto& guest : status.held)
     command.print(fmt::format("held      {}: nothing of it is shared (vunify release --unhold {})",
                               escaped(guest), escaped(guest)));
-  command.print(fmt::format("running   {}", locked ? "yes, the store is locked by a run" : "no"));
-  command.print(fmt::format("unfinished {}", unfinished ? "yes: vunify recover makes it whole" : "no"));
-  print_oddities(pool.guests(), databases, command);
+  command.print(fmt::format("running   {}", status.locked ? "yes, the store is locked by a run" : "no"));
+  command.print(
+      fmt::format("unfinished {}", status.unfinished ? "yes: vunify recover makes it whole" : "no"));
+  print_oddities(pool.guests(), status.databases, command);
   if (nights.empty()) command.print("last run  none recorded");
   for (size_t i = nights.size() > 5 ? nights.size() - 5 : 0; i < nights.size(); ++i)
     command.print(fmt::format("run       {}  {} files linked, {} saved, {:.1f} s", nights[i].run,
                               nights[i].files_linked, size_text(nights[i].bytes_saved), nights[i].seconds));
+}
+
+void show_pool(const Options& options, Command& command) {
+  const PoolStatus status = look(options, command.context());
+  options.json ? print_json(status, command) : print_text(status, options.state, command);
 }
 
 Exit status(const Options& options) {
