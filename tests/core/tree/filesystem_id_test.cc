@@ -7,6 +7,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "core/unique_fd.h"
 #include "tests/support/run.h"
@@ -22,26 +23,36 @@ uint64_t id_of(const std::string& path) {
   return filesystem_id(UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)).get());
 }
 
-// Mounted again from another device: another number, the same filesystem. Each filesystem has its own.
+// Mounted again by another device: another number, the same filesystem. Each filesystem has its own.
 TEST_P(FilesystemIdTest, OutlivesTheDeviceNumber) {
   VS_NEEDS_FILESYSTEM(GetParam());
   const test::TempDir dir;
-  const std::string image = dir / "image", first = dir / "first", again = dir / "again";
-  test::must_run({"sh", "-c", "mkdir \"$1\" \"$2\" && truncate -s 400M \"$3\" && mkfs.\"$4\" -q \"$3\"", "sh",
-                  first, again, image, GetParam()});
-  test::must_run({"mount", "-o", "loop", image, first});
-  const uint64_t id = id_of(first);
-  struct stat before {
-  }, after{};
-  EXPECT_EQ(::stat(first.c_str(), &before), 0);
-  test::must_run({"umount", first});
-  const test::LoopFilesystem other(GetParam(), 400);  // takes the loop device that was free
-  test::must_run({"mount", "-o", "loop", image, again});
-  EXPECT_EQ(::stat(again.c_str(), &after), 0);
-  EXPECT_NE(before.st_dev, after.st_dev);
-  EXPECT_EQ(id_of(again), id);
-  EXPECT_NE(id_of(other.path()), id);
-  test::must_run({"umount", again});
+  const std::string image = dir / "image", place = dir / "place";
+  test::must_run({"sh", "-c", "mkdir \"$1\" && truncate -s 400M \"$2\" && mkfs.\"$3\" -q \"$2\"", "sh", place,
+                  image, GetParam()});
+  std::vector<uint64_t> ids;
+  std::vector<dev_t> numbers;
+  // Both are there at once, so that they are two.
+  std::vector<std::string> devices;
+  for (int i = 0; i < 2; ++i) {
+    devices.push_back(test::must_run({"losetup", "-f", "--show", image}));
+    devices.back().pop_back();
+  }
+  for (const auto& device : devices) {
+    test::must_run({"mount", device, place});
+    struct stat stat {};
+    EXPECT_EQ(::stat(place.c_str(), &stat), 0);
+    numbers.push_back(stat.st_dev);
+    ids.push_back(id_of(place));
+    test::must_run({"umount", place});
+  }
+  for (const auto& device : devices) test::must_run({"losetup", "-d", device});
+  if (GetParam() != "btrfs") {  // it gives out numbers of its own, which may come again
+    EXPECT_NE(numbers[0], numbers[1]);
+  }
+  EXPECT_EQ(ids[0], ids[1]);
+  const test::LoopFilesystem other(GetParam(), 400);
+  EXPECT_NE(id_of(other.path()), ids[0]);
 }
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, FilesystemIdTest, testing::Values("ext4", "xfs", "btrfs"),
