@@ -13,7 +13,8 @@ namespace {
 
 // Address space only; an inode takes about 150 bytes.
 constexpr size_t kMapSize = size_t{32} << 30;
-constexpr uint32_t kVersion = 2;  // 1 believed what was written through mappings without a look
+// 1 believed what was written through mappings without a look, 2 had no checksums.
+constexpr uint32_t kVersion = 3;
 
 std::string key_of(uint64_t filesystem, uint64_t ino) {
   std::string key;
@@ -33,6 +34,18 @@ std::string identity(const Inode& inode) {
   put_u64(out, inode.rdev);
   put_u32(out, inode.mode & S_IFMT);
   return out;
+}
+
+// Of the key as well, so that an entry is not taken for that of another inode.
+uint64_t checksum_of(const std::string& key, std::string_view body) {
+  return checksum(body, checksum(key));
+}
+
+// Without its checksum; "" for what is damaged.
+std::string_view checked(const std::string& key, std::string_view bytes) {
+  if (bytes.size() < sizeof(uint64_t)) return {};
+  const std::string_view body = bytes.substr(0, bytes.size() - sizeof(uint64_t));
+  return FieldReader(bytes.substr(body.size())).u64() == checksum_of(key, body) ? body : std::string_view();
 }
 
 // The file has one table.
@@ -67,9 +80,10 @@ InodeIndex::~InodeIndex() = default;
 
 std::optional<InodeDetails> InodeIndex::known(uint64_t filesystem, const Inode& inode) const {
   if (!impl_->reader) return std::nullopt;
-  const auto found = impl_->reader->get(kInodes, key_of(filesystem, inode.ino));
+  const std::string key = key_of(filesystem, inode.ino);
+  const auto found = impl_->reader->get(kInodes, key);
   if (!found) return std::nullopt;
-  const std::string_view bytes = *found;
+  const std::string_view bytes = checked(key, *found);
   const std::string wanted = identity(inode);
   if (!bytes.starts_with(wanted)) return std::nullopt;
   FieldReader in(bytes.substr(wanted.size()));
@@ -114,7 +128,9 @@ void InodeIndex::put(const std::vector<Learned>& learned) {
     put_string(bytes, one.details.xattrs);
     put_u32(bytes, one.details.flags);
     put_u32(bytes, one.details.project);
-    transaction.put(kInodes, key_of(one.filesystem, one.inode.ino), bytes);
+    const std::string key = key_of(one.filesystem, one.inode.ino);
+    put_u64(bytes, checksum_of(key, bytes));
+    transaction.put(kInodes, key, bytes);
   }
   transaction.commit();
 }

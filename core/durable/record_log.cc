@@ -34,6 +34,10 @@ uint64_t checksum(uint32_t type, std::string_view body) {
 
 }  // namespace
 
+uint64_t checksum(std::string_view bytes, uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+}
+
 void put_u32(std::string& out, uint32_t value) {
   put(out, value, 4);
 }

@@ -50,6 +50,9 @@ RecordLog parse_record_log(std::string_view bytes);
 // Reads and parses; a missing file is an empty log.
 Expected<RecordLog> read_record_log(const std::string& path);
 
+// XXH3: tells what rotted on a disk, not what somebody forged.
+uint64_t checksum(std::string_view bytes, uint64_t seed = 0);
+
 // Building and taking apart of bodies: fixed-width little-endian numbers and length-prefixed strings.
 void put_u32(std::string& out, uint32_t value);
 void put_u64(std::string& out, uint64_t value);
