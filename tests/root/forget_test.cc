@@ -4,12 +4,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
-#include <memory>
 
-#include "tests/support/skip.h"
-#include "tests/support/test_cgroup.h"
-#include "tests/support/test_host.h"
+#include "tests/root/unified_host.h"
+#include "tests/support/within.h"
 
 namespace vs::test {
 namespace {
@@ -18,21 +17,7 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-class ForgetTest : public testing::Test {
- protected:
-  void SetUp() override {
-    VS_NEEDS_FILESYSTEM("ext4");
-    HostOptions options;
-    options.packages = {shared_package("tool", "usr/share/tool", 6)};
-    host_ = std::make_unique<TestHost>(options);
-    ASSERT_EQ(host_->vunify("run").exit_code, 0);
-    before_ = host_->snapshots();
-    ASSERT_TRUE(is_immutable(file("gamma")));
-  }
-  std::string file(const std::string& guest) const { return host_->guest(guest) / "usr/share/tool/tool-3"; }
-  std::unique_ptr<TestHost> host_;
-  std::vector<TreeSnapshot> before_;
-};
+class ForgetTest : public UnifiedHostTest {};
 
 TEST_F(ForgetTest, TheTreeCanBeDeletedOnAFullDiskAndTheOthersAreAsBefore) {
   EXPECT_NE(run({"rm", "-rf", file("gamma")}).exit_code, 0) << "it is sealed";

@@ -3,10 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <memory>
-
-#include "tests/support/skip.h"
-#include "tests/support/test_host.h"
+#include "tests/root/unified_host.h"
 
 namespace vs::test {
 namespace {
@@ -15,20 +12,14 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
-class LostSealTest : public testing::Test {
+class LostSealTest : public UnifiedHostTest {
  protected:
   void SetUp() override {
-    VS_NEEDS_FILESYSTEM("ext4");
-    HostOptions options;
-    options.packages = {shared_package("tool", "usr/share/tool", 6)};
-    host_ = std::make_unique<TestHost>(options);
-    ASSERT_EQ(host_->vunify("run").exit_code, 0);
-    before_ = host_->snapshots();
-    ASSERT_TRUE(is_immutable(file("beta")));
+    UnifiedHostTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
     take_seals_off_gamma();
     ASSERT_FALSE(is_immutable(file("beta"))) << "for all of them";
   }
-  std::string file(const std::string& guest) const { return host_->guest(guest) / "usr/share/tool/tool-3"; }
   void take_seals_off_gamma() const {
     must_run({"find", host_->guest("gamma").root(), "-type", "f", "-exec", "chattr", "-i", "{}", "+"});
   }
@@ -39,8 +30,6 @@ class LostSealTest : public testing::Test {
               "touch -r /tmp/time.$$ \"$1\" && rm /tmp/time.$$",
               "sh", file("alpha")});
   }
-  std::unique_ptr<TestHost> host_;
-  std::vector<TreeSnapshot> before_;
 };
 
 TEST_F(LostSealTest, IsPutOnAgainByTheNextRun) {
