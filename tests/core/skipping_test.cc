@@ -35,5 +35,17 @@ TEST(SkippingTest, AMissingPackageIsNoReason) {
   EXPECT_FALSE(without_program("sh", "dash"));
 }
 
+TEST(SkippingTest, AMachineSaysWhatItDoesWithout) {
+  ::setenv("VS_MACHINE_LACKS", "some no-such-program", 1);
+  const auto said = without_program("no-such-program", "its-package"),
+             unsaid = without_program("no-such", "its-package");
+  const auto present = without_program("sh", "dash");
+  ::unsetenv("VS_MACHINE_LACKS");
+  ASSERT_TRUE(said && unsaid);
+  EXPECT_EQ(said->reason, Skip::kMachine);
+  EXPECT_FALSE(unsaid->reason) << "a part of a word is another program";
+  EXPECT_FALSE(present);
+}
+
 }  // namespace
 }  // namespace vs::test

@@ -86,6 +86,7 @@ TEST_F(Loopback6Test, NeitherTheHostsLoopbackNorAnotherGuestsIsReached) {
 }
 
 TEST_F(Loopback6Test, NginxOfDebianStartsWithItsConfigurationUnchanged) {
+  VS_NEEDS_PROGRAM("mmdebstrap", "mmdebstrap");
   const auto web = host_->add_debian("web", "IPROOT=10.99.0.7\nIPROOTDEV=lo\nINIT=plain\n", "nginx-light");
   ASSERT_EQ(host_->vserver(web, {"start"}).exit_code, 0);
   EXPECT_THAT(read_file(host_->tree(web) + "/etc/nginx/sites-available/default"),

@@ -38,6 +38,7 @@ class PackageTest : public testing::Test {
 };
 
 TEST_F(PackageTest, VaptReinstallsAPackageOfAUnifiedGuestAndTheRestStaysShared) {
+  VS_NEEDS_PROGRAM("mmdebstrap", "mmdebstrap");
   // Package sets of the demo, so they come from its cache.
   const std::string conf = "GUARD=\"!abstract-sockets\"\nINIT=plain\n";
   const auto web = host_->add_debian("web", conf, "perl binutils bash less"),
