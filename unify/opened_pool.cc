@@ -89,8 +89,7 @@ void OpenedPool::open(bool writing, RunContext& context) {
   store_ = Store::open(store_path(), pool(), guests(), writing, std::move(store_parent));
   if (writing) store_lock_.emplace(store_->lock());
   index_ = std::make_unique<Index>(state, !writing, [&](const std::string& damage) {
-    context.log.warning(damage + "; it is " + (writing ? "begun anew" : "not used") +
-                        ", what it knew is found again in the store and by reading");
+    context.log.warning(damage + "; what is lost of it is found again in the store and by reading");
   });
   masters_ = MasterTable::load(store_.get(), *index_);
 }

@@ -36,18 +36,6 @@ std::string identity(const Inode& inode) {
   return out;
 }
 
-// Of the key as well, so that an entry is not taken for that of another inode.
-uint64_t checksum_of(const std::string& key, std::string_view body) {
-  return checksum(body, checksum(key));
-}
-
-// Without its checksum; "" for what is damaged.
-std::string_view checked(const std::string& key, std::string_view bytes) {
-  if (bytes.size() < sizeof(uint64_t)) return {};
-  const std::string_view body = bytes.substr(0, bytes.size() - sizeof(uint64_t));
-  return FieldReader(bytes.substr(body.size())).u64() == checksum_of(key, body) ? body : std::string_view();
-}
-
 // The file has one table.
 constexpr size_t kInodes = 0;
 
@@ -57,7 +45,7 @@ struct InodeIndex::Impl {
   Impl(const std::string& in, bool read_only, Log& log)
       : dir(in), options{kMapSize, {}, read_only, "inode index", [&log](const std::string& message) {
                            log.warning(message +
-                                       "; what it knew is lost, so files are read that have not changed");
+                                       "; what is lost of it is read again, though it has not changed");
                          }} {
     open();
   }
@@ -80,13 +68,10 @@ InodeIndex::~InodeIndex() = default;
 
 std::optional<InodeDetails> InodeIndex::known(uint64_t filesystem, const Inode& inode) const {
   if (!impl_->reader) return std::nullopt;
-  const std::string key = key_of(filesystem, inode.ino);
-  const auto found = impl_->reader->get(kInodes, key);
-  if (!found) return std::nullopt;
-  const std::string_view bytes = checked(key, *found);
+  const auto bytes = impl_->reader->get(kInodes, key_of(filesystem, inode.ino));
   const std::string wanted = identity(inode);
-  if (!bytes.starts_with(wanted)) return std::nullopt;
-  FieldReader in(bytes.substr(wanted.size()));
+  if (!bytes || !bytes->starts_with(wanted)) return std::nullopt;
+  FieldReader in(bytes->substr(wanted.size()));
   const auto ctime_ns = static_cast<int64_t>(in.u64());
   const auto believed_before_ns = static_cast<int64_t>(in.u64());
   const bool was_sealed = in.u32() != 0;
@@ -128,9 +113,7 @@ void InodeIndex::put(const std::vector<Learned>& learned) {
     put_string(bytes, one.details.xattrs);
     put_u32(bytes, one.details.flags);
     put_u32(bytes, one.details.project);
-    const std::string key = key_of(one.filesystem, one.inode.ino);
-    put_u64(bytes, checksum_of(key, bytes));
-    transaction.put(kInodes, key, bytes);
+    transaction.put(kInodes, key_of(one.filesystem, one.inode.ino), bytes);
   }
   transaction.commit();
 }

@@ -21,9 +21,9 @@
 //
 // The index holds no knowledge about targets: which of them has which content is in their own catalogs.
 // Losing it costs time, nothing else; so a damaged one is told, set aside and begun anew, when it is opened
-// and when it is written to. What it says of a file goes into an archive unread, so each entry has a
-// checksum: one in which a bit rotted is none. LMDB (core/durable/lmdb_file.h): readers and the one writer do
-// not block each other.
+// and when it is written to. What it says of a file goes into an archive unread, so it matters that
+// an entry in which a bit rotted is none (core/durable/lmdb_file.h). LMDB: readers and the one writer do not
+// block each other.
 #pragma once
 
 #include <memory>

@@ -11,6 +11,7 @@
 
 #include "core/durable/durable_file.h"
 #include "core/durable/lmdb_pages.h"
+#include "core/durable/record_log.h"
 
 namespace vs {
 namespace {
@@ -23,6 +24,18 @@ std::string_view view_of(const MDB_val& value) {
 }
 MDB_txn* raw(void* transaction) {
   return static_cast<MDB_txn*>(transaction);
+}
+
+uint64_t checksum_of(std::string_view key, std::string_view value) {
+  return checksum(value, checksum(key));
+}
+
+// Without its checksum; nothing for what is damaged.
+std::optional<std::string_view> checked(std::string_view key, std::string_view bytes) {
+  if (bytes.size() < sizeof(uint64_t)) return std::nullopt;
+  const std::string_view value = bytes.substr(0, bytes.size() - sizeof(uint64_t));
+  if (FieldReader(bytes.substr(value.size())).u64() != checksum_of(key, value)) return std::nullopt;
+  return value;
 }
 
 // LMDB calls a write that was cut short EIO. What the filesystem has to say to the next one is the reason.
@@ -59,6 +72,7 @@ struct LmdbFile::Impl {
   MDB_env* env = nullptr;
   std::vector<MDB_dbi> tables;
   std::string shown, path;
+  std::function<std::optional<std::string>(size_t, std::string_view)> of_before;
   ~Impl() { close(); }
   void close() {
     if (env != nullptr) mdb_env_close(std::exchange(env, nullptr));
@@ -117,6 +131,7 @@ LmdbFile::LmdbFile(const std::string& dir, const std::string& name, const LmdbOp
     : impl_(std::make_unique<Impl>()) {
   impl_->shown = options.shown;
   impl_->path = dir + "/" + name;
+  impl_->of_before = options.of_before;
   struct ::stat found;
   if (options.read_only && ::stat(impl_->path.c_str(), &found) != 0) return;
   if (!options.read_only) value_or_throw(open_private_dir(dir, true));
@@ -126,7 +141,8 @@ LmdbFile::LmdbFile(const std::string& dir, const std::string& name, const LmdbOp
     if (!options.damaged) throw;
     impl_->close();
     if (!options.read_only) set_aside(impl_->path);
-    options.damaged(damage.what());
+    options.damaged(std::string(damage.what()) +
+                    (options.read_only ? "; it is not used" : "; it is begun anew"));
     if (!options.read_only) open(options);
   }
 }
@@ -139,6 +155,31 @@ void LmdbFile::open(const LmdbOptions& options) {
   for (const char* table : options.tables)
     impl_->open_table(raw(opening.transaction_), table, !options.read_only);
   opening.commit();
+  look_at_entries(options);
+}
+
+void LmdbFile::look_at_entries(const LmdbOptions& options) {
+  const bool writing = !options.read_only;
+  LmdbTransaction::Mended all;
+  try {
+    LmdbTransaction transaction(*this,
+                                writing ? LmdbTransaction::Mode::writing : LmdbTransaction::Mode::reading);
+    for (size_t table = 0; table < impl_->tables.size(); ++table) {
+      const auto mended = transaction.mend(table, writing);
+      all.erased += mended.erased;
+      all.rewritten += mended.rewritten;
+    }
+    if (writing && all.erased + all.rewritten != 0) transaction.commit();
+  } catch (const LmdbDamaged&) {
+    throw;
+  } catch (const Error&) {
+    // No room for it. They stay, and are not used either way.
+  }
+  if (all.erased != 0 && options.damaged)
+    options.damaged(
+        fmt::format("{} {}: {} entries have no right checksum: bits in them rotted, or they are of "
+                    "an earlier version, which wrote none",
+                    impl_->shown, impl_->path, all.erased));
 }
 
 LmdbFile::~LmdbFile() = default;
@@ -181,11 +222,13 @@ LmdbTransaction::~LmdbTransaction() {
 std::optional<std::string_view> LmdbTransaction::get(size_t table, std::string_view key) const {
   MDB_val k = value_of(key), value;
   if (mdb_get(raw(transaction_), file_.tables.at(table), &k, &value) != MDB_SUCCESS) return std::nullopt;
-  return view_of(value);
+  return checked(key, view_of(value));
 }
 
 void LmdbTransaction::put(size_t table, std::string_view key, std::string_view value) {
-  MDB_val k = value_of(key), v = value_of(value);
+  std::string bytes(value);
+  put_u64(bytes, checksum_of(key, value));
+  MDB_val k = value_of(key), v = value_of(bytes);
   file_.check(mdb_put(raw(transaction_), file_.tables.at(table), &k, &v, 0), "write");
 }
 
@@ -204,7 +247,30 @@ size_t LmdbTransaction::size(size_t table) const {
 void LmdbTransaction::each(
     size_t table, std::string_view prefix,
     const std::function<void(std::string_view key, std::string_view value)>& visit) const {
-  Cursor(*this, table).each(prefix, visit);
+  Cursor(*this, table).each(prefix, [&](std::string_view key, std::string_view bytes) {
+    if (const auto value = checked(key, bytes)) return visit(key, *value);
+    if (!file_.of_before) return;
+    if (const auto value = file_.of_before(table, bytes)) visit(key, *value);
+  });
+}
+
+LmdbTransaction::Mended LmdbTransaction::mend(size_t table, bool writing) {
+  Mended mended;
+  std::vector<std::pair<std::string, std::string>> rewritten;
+  Cursor entries(*this, table);
+  entries.each("", [&](std::string_view key, std::string_view bytes) {
+    if (checked(key, bytes)) return;
+    if (auto value = file_.of_before ? file_.of_before(table, bytes) : std::nullopt) {
+      rewritten.emplace_back(key, std::move(*value));
+    } else {
+      ++mended.erased;
+      if (writing) file_.check(mdb_cursor_del(entries.cursor, 0), "erase");
+    }
+  });
+  mended.rewritten = rewritten.size();
+  if (writing)
+    for (const auto& [key, value] : rewritten) put(table, key, value);
+  return mended;
 }
 
 size_t LmdbTransaction::erase_if(size_t table, std::string_view prefix,

@@ -1,6 +1,10 @@
 // One LMDB database in one file: opening it, transactions, and errors that say which file and what was tried.
 // The only code of the toolkit that knows LMDB.
 //
+// LMDB has no checksums of its own, so each entry has one here, over its key as well: behind the value stand
+// 8 bytes, little-endian, the XXH3-64 of the value seeded with the XXH3-64 of the key. An entry in which a
+// bit rotted, or that is found under the key of another, is as if it had never been.
+//
 // Readers and the one writer do not block each other. A transaction may be used by another thread than the
 // one that began it (MDB_NOTLS), by one thread at a time. All transactions end before their LmdbFile does.
 #pragma once
@@ -26,7 +30,12 @@ struct LmdbOptions {
   std::string shown;       // how messages call it: "index"
   // Set for what may be lost: a damaged file is told here and is an empty database. Unless `read_only` it
   // becomes NAME.damaged, in place of an earlier one, and a new one is begun.
+  // So are entries without a right checksum: they are counted when the file is opened, and are erased unless
+  // `read_only`.
   std::function<void(const std::string& message)> damaged = {};
+  // For files that an earlier version wrote, without checksums: what such an entry is in the form of now.
+  // Nothing: it is none. each() calls it as well; get() knows no such entries.
+  std::function<std::optional<std::string>(size_t table, std::string_view value)> of_before = {};
 };
 
 // The file is not, or not any more, what LMDB wrote.
@@ -49,6 +58,7 @@ class LmdbFile {
   friend class LmdbTransaction;
   struct Impl;
   void open(const LmdbOptions& options);
+  void look_at_entries(const LmdbOptions& options);
   std::unique_ptr<Impl> impl_;
 };
 
@@ -61,11 +71,12 @@ class LmdbTransaction {
   ~LmdbTransaction();
   LmdbTransaction(const LmdbTransaction&) = delete;
 
-  // The value is valid until the transaction ends or writes. Nothing for what cannot be read, too.
+  // The value is valid until the transaction ends or writes. Nothing for what cannot be read or has no right
+  // checksum, too.
   std::optional<std::string_view> get(size_t table, std::string_view key) const;
   void put(size_t table, std::string_view key, std::string_view value);
   void erase(size_t table, std::string_view key);  // one that is missing is no error
-  size_t size(size_t table) const;
+  size_t size(size_t table) const;                 // with those that have no right checksum
   // Calls `visit` for all entries whose key begins with `prefix`, in the order of their keys.
   void each(size_t table, std::string_view prefix,
             const std::function<void(std::string_view key, std::string_view value)>& visit) const;
@@ -77,6 +88,12 @@ class LmdbTransaction {
  private:
   friend class LmdbFile;
   struct Cursor;
+  struct Mended {
+    size_t erased = 0, rewritten = 0;
+  };
+  // What has no right checksum is erased, or written again in the form of now; counted only, unless
+  // `writing`.
+  Mended mend(size_t table, bool writing);
   const LmdbFile::Impl& file_;
   void* transaction_ = nullptr;
 };

@@ -201,14 +201,19 @@ Expected<FileStat> Store::stat_master(const std::string& name) const {
   return stat_at(masters_.get(), name.c_str(), shown_master(name));
 }
 
-Expected<std::string> Store::name_master(int fd, const std::string& sha256,
-                                         const FileClass& file_class) const {
+std::string name_without_serial(const std::string& sha256, const FileClass& file_class) {
   const std::string digits = hex(sha256);
   const std::string key = fmt::format("{}:{}:{:o}:{}:{:x}", file_class.uid, file_class.gid, file_class.mode,
                                       file_class.mtime_ns, file_class.xattrs);
+  return fmt::format("{}/{}-{:016x}-", digits.substr(0, 2), digits.substr(2),
+                     XXH3_128bits(key.data(), key.size()).low64);
+}
+
+Expected<std::string> Store::name_master(int fd, const std::string& sha256,
+                                         const FileClass& file_class) const {
+  const std::string begin = name_without_serial(sha256, file_class);
   for (unsigned serial = 0;; ++serial) {
-    const std::string name = fmt::format("{}/{}-{:016x}-{}", digits.substr(0, 2), digits.substr(2),
-                                         XXH3_128bits(key.data(), key.size()).low64, serial);
+    const std::string name = begin + std::to_string(serial);
     if (::linkat(fd, "", masters_.get(), name.c_str(), AT_EMPTY_PATH) == 0) return name;
     if (errno != EEXIST) return problem_from_errno("name master", shown_master(name));
   }

@@ -25,6 +25,9 @@ struct StoredName {
   uint64_t ino = 0;
 };
 
+// What a master of this content and class is called, up to its serial: "ab/<rest>-<class>-".
+std::string name_without_serial(const std::string& sha256, const FileClass& file_class);
+
 class Store {
  public:
   // Where the store of this pool is or will be.

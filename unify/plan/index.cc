@@ -4,12 +4,17 @@
 
 #include "core/durable/lmdb_file.h"
 #include "core/durable/record_log.h"
+#include "core/store/store.h"
 
 namespace vs::unify {
 namespace {
 
 // Address space only; the file grows as it is filled. 10^7 contents take about 2 GiB.
 constexpr size_t kMapSize = size_t{16} << 30;
+
+// Of what is told of a master. Layout 1 is the same, but without a checksum behind it
+// (core/durable/lmdb_file.h).
+constexpr uint32_t kVersion = 2, kWithoutChecksum = 1;
 
 void put_key(std::string& out, const Key128& key) {
   put_u64(out, key.low);
@@ -24,7 +29,7 @@ Key128 take_key(FieldReader& in) {
 
 std::string master_bytes(const MasterRecord& record) {
   std::string out;
-  put_u32(out, 1);  // version of this layout
+  put_u32(out, kVersion);
   put_string(out, record.name);
   put_u64(out, record.ino);
   put_u64(out, record.size);
@@ -48,9 +53,9 @@ std::string master_bytes(const MasterRecord& record) {
   return out;
 }
 
-std::optional<MasterRecord> master_of(std::string_view bytes) {
+std::optional<MasterRecord> master_of(std::string_view bytes, uint32_t version = kVersion) {
   FieldReader in(bytes);
-  if (in.u32() != 1) return std::nullopt;
+  if (in.u32() != version) return std::nullopt;
   MasterRecord record;
   record.name = in.string();
   record.ino = in.u64();
@@ -71,8 +76,22 @@ std::optional<MasterRecord> master_of(std::string_view bytes) {
   for (uint32_t n = in.u32(); n > 0 && in.ok(); --n) record.answers.push_back(take_key(in));
   for (auto* text : {&record.package, &record.version, &record.arch, &record.source}) *text = in.string();
   record.retired = in.u32() != 0;
-  if (!in.ok()) return std::nullopt;
+  if (!in.ok() || !in.at_end()) return std::nullopt;
   return record;
+}
+
+// Tables of the file, in this order.
+constexpr size_t kMasters = 0, kContents = 1;
+
+// An entry of a version without checksums. What is told of a master is believed if the master's name says the
+// same, which holds hashes of the content and of the class; contents are read again.
+std::optional<std::string> of_before(size_t table, std::string_view bytes) {
+  if (table != kMasters) return std::nullopt;
+  const auto record = master_of(bytes, kWithoutChecksum);
+  if (!record || record->sha256.size() != 32 || xattr_hash(record->xattrs) != record->file_class.xattrs ||
+      !record->name.starts_with(name_without_serial(record->sha256, record->file_class)))
+    return std::nullopt;
+  return master_bytes(*record);
 }
 
 std::string identity_bytes(const FileRow& row) {
@@ -107,9 +126,6 @@ std::string master_key(const std::string& store_id, uint64_t ino) {
   return key;
 }
 
-// Tables of the file, in this order.
-constexpr size_t kMasters = 0, kContents = 1;
-
 }  // namespace
 
 struct Index::Impl {
@@ -120,7 +136,8 @@ using Mode = LmdbTransaction::Mode;
 
 Index::Index(const std::string& dir, bool read_only,
              const std::function<void(const std::string& message)>& damaged)
-    : impl_(new Impl{{dir, "index.mdb", {kMapSize, {"masters", "contents"}, read_only, "index", damaged}}}) {}
+    : impl_(new Impl{
+          {dir, "index.mdb", {kMapSize, {"masters", "contents"}, read_only, "index", damaged, of_before}}}) {}
 
 Index::~Index() = default;
 

@@ -1,5 +1,8 @@
 // What earlier runs learned, in LMDB below the state directory, host-only. Losing it costs time, never
-// safety: masters are adopted again from the store, contents are read again.
+// safety: masters are adopted again from the store, contents are read again. What it says of a master is put
+// on masters and on the private copies of guests, so an entry in which a bit rotted is none
+// (core/durable/lmdb_file.h). The first writer after a version without checksums takes its masters over, if
+// they are what their names say, and forgets its contents.
 //
 // Threads: one Index, used by one thread at a time for writing; reads may come from several (each opens a
 // read transaction).

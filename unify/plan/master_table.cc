@@ -111,6 +111,7 @@ Expected<MasterRecord> record_from_inode(const Store& store, const StoredName& s
   record.file_class = class_of(*stat, xattr_hash(*xattrs));
   record.xattrs = std::move(*xattrs);
   record.sha256 = digests->sha256;
+  record.retired = !stored.name.starts_with(name_without_serial(record.sha256, record.file_class));
   // Whatever kind of digest a guest's database records, its file finds this master again.
   for (const auto& [algorithm, digest] : {std::pair(DigestAlgorithm::md5, &digests->recorded),
                                           std::pair(DigestAlgorithm::sha256, &digests->sha256)})
@@ -128,6 +129,10 @@ std::vector<MasterRecord> adopt_unknown(const Store& store, MasterTable& table, 
       context.log.object_failed(record.error().message);
       continue;
     }
+    if (record->retired)
+      context.log.object_failed(store.shown_master(stored.name) +
+                                " has another owner, mode, time or attributes than it was made with, and the "
+                                "index does not know which; it gets no names any more");
     adopted.push_back(*record);
     table.add(std::move(*record));
   }

@@ -50,7 +50,8 @@ class MasterTable {
 };
 
 // Makes records for masters that have none, from their inodes; returns them (also added to the table). Names
-// that are no regular file or whose content is not what the name says are told in the log and left alone.
+// that are no regular file or whose content is not what the name says are told in the log and left alone;
+// those whose class is another are told and retired.
 std::vector<MasterRecord> adopt_unknown(const Store& store, MasterTable& table, RunContext& context);
 
 // Which digest a file has, read through a descriptor. Empty Problem-free result for the empty file.

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <lmdb.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -113,6 +114,21 @@ class DamagedLmdbFileTest : public LmdbFileTest {
     return all;
   }
   std::string path() const { return dir_ + "/x.mdb"; }
+  // Into the first table, as LMDB itself does it.
+  void put_raw(std::string key, std::string value) const {
+    MDB_env* env = nullptr;
+    MDB_txn* transaction = nullptr;
+    MDB_dbi table = 0;
+    MDB_val k{key.size(), key.data()}, v{value.size(), value.data()};
+    ASSERT_EQ(mdb_env_create(&env), 0);
+    EXPECT_EQ(mdb_env_set_maxdbs(env, 2), 0);
+    EXPECT_EQ(mdb_env_open(env, path().c_str(), MDB_NOSUBDIR, 0600), 0);
+    EXPECT_EQ(mdb_txn_begin(env, nullptr, 0, &transaction), 0);
+    EXPECT_EQ(mdb_dbi_open(transaction, "first", 0, &table), 0);
+    EXPECT_EQ(mdb_put(transaction, table, &k, &v, 0), 0);
+    EXPECT_EQ(mdb_txn_commit(transaction), 0);
+    mdb_env_close(env);
+  }
   // Reads and changes all there is.
   static void use(const LmdbFile& file) {
     for (const size_t table : {0, 1}) EXPECT_LE(keys(file, table, "").size(), 100'000u);
@@ -176,6 +192,72 @@ TEST_F(DamagedLmdbFileTest, RandomBytesInItEndNoProcess) {
     }
   }
   EXPECT_GT(damaged, 15u);
+}
+
+// A bit of an entry rots: of its key, its value, its checksum. Nothing of it is seen, by nobody.
+class RottenEntryTest : public DamagedLmdbFileTest {
+ protected:
+  void SetUp() override {
+    LmdbFile file(dir_, "x.mdb", options());
+    LmdbTransaction transaction(file, Mode::writing);
+    transaction.put(0, "rotten key", kValue);
+    transaction.put(0, "whole key", "whole value");
+    transaction.put(1, "rotten key", "of another table");
+    transaction.commit();
+  }
+  // Only what is whole, whoever looks.
+  void expect_the_rest(const LmdbFile& file, const std::string& when) {
+    EXPECT_THAT(keys(file, 0, ""), ElementsAre("whole key")) << when;
+    const LmdbTransaction transaction(file, Mode::reading);
+    EXPECT_EQ(transaction.get(0, "rotten key"), std::nullopt) << when;
+    EXPECT_EQ(transaction.get(0, "whole key"), "whole value") << when;
+    EXPECT_EQ(transaction.get(1, "rotten key"), "of another table") << when;
+  }
+  const std::string kValue = "a value that is read by somebody who believes it";
+};
+
+TEST_F(RottenEntryTest, IsNone) {
+  const std::string whole = unit::read_file(path());
+  const size_t value = whole.find(kValue), key = value - std::string("rotten key").size();
+  ASSERT_NE(value, std::string::npos);
+  for (size_t at = key; at < value + kValue.size() + 8; ++at)
+    for (const int bit : {0, 5}) {
+      const std::string when = std::to_string(at - key) + " " + std::to_string(bit);
+      std::string rotten = whole;
+      rotten[at] = static_cast<char>(rotten[at] ^ (1 << bit));
+      unit::write_file(path(), rotten);
+      told_.clear();
+      expect_the_rest(LmdbFile(dir_, "x.mdb", options_with_damage(true)), when);
+      expect_the_rest(LmdbFile(dir_, "x.mdb", options_with_damage()), when + ", the writer erases it");
+      EXPECT_THAT(told_, ElementsAre(HasSubstr(": 1 entries"), HasSubstr(": 1 entries"))) << when;
+      LmdbFile file(dir_, "x.mdb", options_with_damage());
+      EXPECT_EQ(told_.size(), 2u) << "told once; " << when;
+      EXPECT_EQ(LmdbTransaction(file, Mode::reading).size(0), 1u) << when;
+    }
+}
+
+// What an earlier version wrote has no checksums.
+TEST_F(RottenEntryTest, OneOfAnEarlierVersionIsReadInItsOldFormIfItHasOne) {
+  put_raw("old key", "old value");
+  put_raw("older key", "older value");
+  LmdbOptions all = options_with_damage(true);
+  all.of_before = [](size_t table, std::string_view value) -> std::optional<std::string> {
+    if (table != 0 || value != "old value") return std::nullopt;
+    return "new value";
+  };
+  const auto seen = [&](const LmdbOptions& how) {
+    std::vector<std::string> values;
+    const LmdbFile file(dir_, "x.mdb", how);
+    LmdbTransaction(file, Mode::reading).each(0, "old", [&](std::string_view, std::string_view value) {
+      values.emplace_back(value);
+    });
+    return values;
+  };
+  EXPECT_THAT(seen(all), ElementsAre("new value"));
+  all.read_only = false;
+  EXPECT_THAT(seen(all), ElementsAre("new value"));
+  EXPECT_THAT(told_, ElementsAre(HasSubstr(": 1 entries"), HasSubstr(": 1 entries")));
+  EXPECT_THAT(seen(options()), ElementsAre("new value")) << "written again";
 }
 
 TEST_F(LmdbFileTest, WithoutNamesThereIsOneTable) {

@@ -329,6 +329,22 @@ TEST_F(SpoiledMasterTest, IsARetiredOneOfAnotherClass) {
       << "nobody has a name of it any more";
 }
 
+// Its name in the store tells that it is another by now, and nothing tells what it was.
+TEST_F(SpoiledMasterTest, IsRetiredWhereTheIndexKnowsNothingOfIt) {
+  const MasterNumber master = master_of_x();
+  const auto adopted_again = [&] {
+    host().index->erase_masters(host().store->id(), {host().masters[master].ino});
+    MasterTable table = MasterTable::load(host().store.get(), *host().index);
+    const auto adopted = adopt_unknown(*host().store, table, host().context.run);
+    return adopted.size() == 1 ? adopted.front() : MasterRecord();
+  };
+  EXPECT_FALSE(adopted_again().retired);
+  spoil(master, false);
+  const MasterRecord adopted = adopted_again();
+  EXPECT_EQ(adopted.name, host().masters[master].name);
+  EXPECT_TRUE(adopted.retired);
+}
+
 TEST_F(SpoiledMasterTest, LosesAllItsNamesWhenTheNextSessionOpens) {
   if (::unshare(CLONE_NEWNS) != 0) VS_SKIP(kRoot) << "a private view of the mount needs root";
   spoil(master_of_x(), true);

@@ -2,11 +2,16 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <lmdb.h>
 #include <sys/stat.h>
 
+#include <cstring>
 #include <filesystem>
+#include <functional>
+#include <map>
 
 #include "core/error.h"
+#include "core/store/store.h"
 #include "tests/core/scratch.h"
 
 namespace vs::unify {
@@ -154,6 +159,127 @@ TEST_F(IndexTest, KeepsTheMastersOfStoresApart) {
   index.erase_masters(a, {1, 99});
   EXPECT_THAT(index.masters(a), SizeIs(1));
   EXPECT_THAT(index.masters(b), SizeIs(1));
+}
+
+// A bit rots in what is told of a master (its owner, its mode, an attribute) or of a content.
+TEST_F(IndexTest, AnEntryInWhichABitRottedIsNone) {
+  const std::string store(32, 's');
+  {
+    Index index = open();
+    index.put_masters(store, {some_master(5)});
+    index.learn({{7, some_row(), some_content()}});
+  }
+  const std::string path = dir_ / "state/index.mdb", whole = unit::read_file(path);
+  const auto flip_all = [&](size_t begin, size_t end, const std::function<bool()>& known, const char* what) {
+    for (size_t at = begin; at < end; ++at) {
+      std::string rotten = whole;
+      rotten[at] = static_cast<char>(rotten[at] ^ (1 << at % 8));
+      unit::write_file(path, rotten);
+      EXPECT_FALSE(known()) << what << " " << at - begin;
+    }
+    unit::write_file(path, whole);
+    EXPECT_TRUE(known()) << what;
+  };
+  const size_t name = whole.find("ab/5"), source = whole.find("glibc", name);
+  ASSERT_NE(name, std::string::npos);
+  ASSERT_NE(source, std::string::npos);
+  flip_all(
+      name - 8, source + 9, [&] { return !open(true).masters(store).empty(); }, "master");
+  // From birth time, size and the other times to the group that shares its extents.
+  const std::string begin = [] {
+    const uint64_t times[] = {300, 200, 400, 500};
+    return std::string(reinterpret_cast<const char*>(times), sizeof times);
+  }();
+  const size_t content = whole.find(begin);
+  ASSERT_NE(content, std::string::npos);
+  flip_all(
+      content, content + 80, [&] { return open(true).known(7, some_row()).has_value(); }, "content");
+}
+
+// An index of a version without checksums.
+class OldIndexTest : public IndexTest {
+ protected:
+  void SetUp() override {
+    Index index = open();
+    index.put_masters(kStore, {right_master(5), right_master(6)});
+    index.learn({{7, some_row(), some_content()}});
+  }
+  static MasterRecord right_master(uint64_t ino) {
+    MasterRecord record = some_master(ino);
+    record.file_class.xattrs = xattr_hash(record.xattrs);
+    record.name = name_without_serial(record.sha256, record.file_class) + std::to_string(ino);
+    return record;
+  }
+  // Every value loses its checksum; masters are of layout 1; `spoil` may change one.
+  void make_old(const std::function<void(std::string& value)>& spoil = {}) const {
+    MDB_env* env = nullptr;
+    MDB_txn* transaction = nullptr;
+    ASSERT_EQ(mdb_env_create(&env), 0);
+    EXPECT_EQ(mdb_env_set_maxdbs(env, 2), 0);
+    EXPECT_EQ(mdb_env_open(env, (dir_ / "state/index.mdb").c_str(), MDB_NOSUBDIR, 0600), 0);
+    EXPECT_EQ(mdb_txn_begin(env, nullptr, 0, &transaction), 0);
+    for (const char* name : {"masters", "contents"}) {
+      MDB_dbi table = 0;
+      MDB_cursor* cursor = nullptr;
+      EXPECT_EQ(mdb_dbi_open(transaction, name, 0, &table), 0);
+      EXPECT_EQ(mdb_cursor_open(transaction, table, &cursor), 0);
+      std::map<std::string, std::string> old;
+      MDB_val key, value;
+      while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0)
+        old[{static_cast<const char*>(key.mv_data), key.mv_size}] = {static_cast<const char*>(value.mv_data),
+                                                                     value.mv_size - 8};
+      mdb_cursor_close(cursor);
+      for (auto& [name_of, bytes] : old) {
+        if (std::strcmp(name, "masters") == 0) bytes[0] = 1;
+        if (spoil) spoil(bytes);
+        std::string at = name_of;
+        key = {at.size(), at.data()};
+        value = {bytes.size(), bytes.data()};
+        EXPECT_EQ(mdb_put(transaction, table, &key, &value, 0), 0);
+      }
+    }
+    EXPECT_EQ(mdb_txn_commit(transaction), 0);
+    mdb_env_close(env);
+  }
+  Index open_telling(bool read_only) {
+    return Index(dir_ / "state", read_only, [this](const std::string& text) { told_.push_back(text); });
+  }
+  const std::string kStore = std::string(32, 's');
+  std::vector<std::string> told_;
+};
+
+TEST_F(OldIndexTest, ItsMastersAreTakenOverAndItsContentsForgotten) {
+  make_old();
+  bool written = false;
+  for (const bool read_only : {true, false, true}) {
+    told_.clear();
+    const Index index = open_telling(read_only);
+    const auto masters = index.masters(kStore);
+    ASSERT_THAT(masters, SizeIs(2));
+    EXPECT_EQ(masters[0].name, right_master(5).name);
+    EXPECT_EQ(masters[0].package, "libc6");
+    EXPECT_TRUE(masters[0].retired);
+    EXPECT_FALSE(index.known(7, some_row()));
+    EXPECT_THAT(told_, SizeIs(written ? 0 : 1)) << "by the writer for the last time";
+    written = !read_only;
+  }
+}
+
+TEST_F(OldIndexTest, AMasterThatIsNotWhatItsNameSaysIsNotTakenOver) {
+  make_old();
+  ASSERT_THAT(open(true).masters(kStore), SizeIs(2));
+  SetUp();
+  // The name, owner, group, mode, modification time, the attributes and their hash, the digest.
+  const MasterRecord record = right_master(5);
+  const size_t file_class = 4 + 4 + record.name.size() + 16;
+  for (const size_t at : {size_t{9}, file_class, file_class + 4, file_class + 8, file_class + 12,
+                          file_class + 20, file_class + 40, file_class + 60, file_class + 70}) {
+    make_old([&](std::string& value) {
+      if (value[0] == 1 && value.size() > at) value[at] = static_cast<char>(value[at] ^ 1);
+    });
+    EXPECT_THAT(open_telling(false).masters(kStore), IsEmpty()) << at;
+    SetUp();
+  }
 }
 
 TEST_F(IndexTest, LookingMakesNothing) {
