@@ -10,7 +10,7 @@
 
 #include "backup/archive/archive_set.h"
 #include "core/escape.h"
-#include "core/full_read.h"
+#include "core/full_io.h"
 
 namespace vs::backup {
 namespace {

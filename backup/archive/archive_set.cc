@@ -13,7 +13,7 @@
 #include "backup/archive/readme_text.h"
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
-#include "core/full_read.h"
+#include "core/full_io.h"
 #include "core/tree/dir_reader.h"
 #include "core/tree/file_time.h"
 

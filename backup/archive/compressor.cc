@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "core/full_read.h"
+#include "core/full_io.h"
 
 namespace vs::backup {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
-#include "core/full_read.h"
+#include "core/full_io.h"
 #include "core/unique_fd.h"
 
 namespace vs::backup {

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "core/full_read.h"
+#include "core/full_io.h"
 #include "core/unique_fd.h"
 
 namespace vs::backup {

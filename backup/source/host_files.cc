@@ -7,7 +7,7 @@
 #include <cerrno>
 
 #include "core/escape.h"
-#include "core/full_read.h"
+#include "core/full_io.h"
 #include "core/tree/nodev_mount.h"
 
 namespace vs::backup {

@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "core/full_read.h"
+#include "core/full_io.h"
 #include "core/tree/root_dir.h"
 
 namespace vs {

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/full_read.h"
+#include "core/full_io.h"
 
 namespace vs {
 namespace {

@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "core/escape.h"
-#include "core/full_read.h"
+#include "core/full_io.h"
 
 namespace vs::unify {
 namespace {

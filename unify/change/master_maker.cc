@@ -9,7 +9,7 @@
 
 #include "core/durable/durable_file.h"
 #include "core/escape.h"
-#include "core/full_read.h"
+#include "core/full_io.h"
 #include "core/store/guard.h"
 #include "core/store/project.h"
 #include "unify/plan/candidate_key.h"

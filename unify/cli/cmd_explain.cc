@@ -12,7 +12,7 @@
 #include <set>
 
 #include "core/escape.h"
-#include "core/full_read.h"
+#include "core/full_io.h"
 #include "core/hex.h"
 #include "core/store/file_class.h"
 #include "unify/cli/command.h"

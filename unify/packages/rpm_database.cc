@@ -16,7 +16,7 @@
 #include <filesystem>
 #include <memory>
 
-#include "core/full_read.h"
+#include "core/full_io.h"
 
 namespace vs::unify {
 namespace {

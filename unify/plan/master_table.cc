@@ -8,7 +8,7 @@
 #include <functional>
 #include <iterator>
 
-#include "core/full_read.h"
+#include "core/full_io.h"
 #include "core/hex.h"
 #include "unify/plan/candidate_key.h"
 

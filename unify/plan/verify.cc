@@ -12,7 +12,7 @@
 #include <variant>
 
 #include "core/escape.h"
-#include "core/full_read.h"
+#include "core/full_io.h"
 
 namespace vs::unify {
 namespace {

@@ -16,7 +16,7 @@
 
 #include "core/durable/durable_file.h"
 #include "core/error.h"
-#include "core/full_read.h"
+#include "core/full_io.h"
 #include "core/unique_fd.h"
 #include "unify/report/savings.h"
 

@@ -1,4 +1,4 @@
-#include "core/full_read.h"
+#include "core/full_io.h"
 
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-#include "core/full_read.h"
+#include "core/full_io.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -26,7 +26,7 @@ struct Pipe {
   }
 };
 
-TEST(FullReadTest, PutsTogetherWhatComesInPieces) {
+TEST(FullIoTest, PutsTogetherWhatComesInPieces) {
   Pipe pipe;
   // Without SA_RESTART, so that the read below is interrupted.
   struct sigaction action {};
@@ -50,7 +50,7 @@ TEST(FullReadTest, PutsTogetherWhatComesInPieces) {
   ::sigaction(SIGUSR1, &before, nullptr);
 }
 
-TEST(FullReadTest, ReadsAtAnOffsetAndStopsAtTheEndOfTheFile) {
+TEST(FullIoTest, ReadsAtAnOffsetAndStopsAtTheEndOfTheFile) {
   const UniqueFd file(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
   char magic[4];
   ASSERT_EQ(pread_full(file.get(), magic, sizeof magic, 0), 4);
@@ -63,7 +63,7 @@ TEST(FullReadTest, ReadsAtAnOffsetAndStopsAtTheEndOfTheFile) {
   EXPECT_EQ(pread_full(file.get(), tail, sizeof tail, static_cast<uint64_t>(size)), 0);
 }
 
-TEST(FullReadTest, SaysWhyReadingFailed) {
+TEST(FullIoTest, SaysWhyReadingFailed) {
   char byte;
   EXPECT_EQ(read_full(-1, &byte, 1), -1);
   EXPECT_EQ(errno, EBADF);
