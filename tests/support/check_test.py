@@ -177,6 +177,17 @@ class MarkdownTest(unittest.TestCase):
         text = ("a" * 100) + " `vunify run --jobs 2` b"
         self.assertIn("`vunify run --jobs 2`", markdown.wrap(text).split("\n")[1])
 
+    # What clang-format makes of them, when it is called for "name.*".
+    def test_a_file_that_was_laid_out_as_a_source_is_refused(self):
+        sound = "# A title\n\n- one point\n- another one\n\n    # a comment of a shell\n    ./check\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+        self.assertEqual(list(markdown.wrong_with(sound)), [])
+        for broken in ("#A title\n\nText.\n",
+                       "## A title\n\n#Another : title\n",
+                       "# A title\n\n- one point;\n  - two;\n    end of it.Next\n        one\n",
+                       "Text that goes on,\n    and on;\n",
+                       "# A title\n\n```\ncode ```\n"):
+            self.assertNotEqual(list(markdown.wrong_with(broken)), [], broken)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -71,6 +71,11 @@ def markdown_width(files):
     return found
 
 
+def markdown_layout(files):
+    return [f"{name}: {what}" for name in files if name.endswith(".md") and not name.startswith(WRITTEN)
+            for what in markdown.wrong_with((ROOT / name).read_text(encoding="utf-8"))]
+
+
 def files_are_sane(files):
     return [f"{name}: {what}" for name in files for what in wrong_with(name)]
 
@@ -106,7 +111,8 @@ def sourced(name):
     return name.startswith(("packaging/debian/", "tests/vm/"))
 
 
-CHECKS = {"form.clang_format": clang_format, "form.markdown_width": markdown_width, "form.files": files_are_sane}
+CHECKS = {"form.clang_format": clang_format, "form.markdown_width": markdown_width, "form.markdown_layout": markdown_layout,
+          "form.files": files_are_sane}
 
 
 def run():

@@ -15,6 +15,7 @@ WIDTH = 110
 LONG_SPAN = 60
 FENCE = re.compile(r" *(```|~~~)")
 LIST = re.compile(r"( *)([-*+]|\d+[.)]) +")
+RUN_TOGETHER = re.compile(r"(#+)[^#\s]")
 # What at the beginning of a line would no longer be text.
 MARK = re.compile(r"([-*+>|]|#+|\d+[.)]|```|~~~|={2,}|-{2,})(\s|$)|[|>]")
 
@@ -113,6 +114,17 @@ def too_wide(text):
                 result.append(number)
             number += 1
     return result
+
+
+def wrong_with(text):
+    """What a program that takes the file for a source, or a slip of the hand, made of it."""
+    if sum(bool(FENCE.match(line)) for line in text.split("\n")) % 2:
+        yield "a code block has no end"
+    for block in blocks(text.split("\n")):
+        if block.kind != "code" and (title := RUN_TOGETHER.match(block.first + block.lines[0])):
+            yield f"a title without a blank behind its {title[1]}"
+    if wrap(text) != text:
+        yield "its lists, tables or paragraphs are not laid out as markdown.py --wrap does it"
 
 
 def main():
