@@ -28,8 +28,10 @@ class Lease {
   // Whether at this moment nobody else has the file open in any way: nobody reads it, runs it or has mapped
   // it. The lease is a write lease for that moment, which the kernel grants only then; an open in these
   // microseconds waits.
-  // False as well when the lease is broken.
-  bool nobody_else() const;
+  // False as well when the lease is broken. Problem: the kernel could not say, or did not give the read lease
+  // back, so that this is none any more: code EAGAIN when somebody opened the file for writing in that
+  // moment.
+  Expected<bool> nobody_else(const std::string& object);
   void release();
 
  private:

@@ -74,6 +74,13 @@ bool names_trouble(const RunResult& result, const std::string& error) {
   return result.err.find(error_text(error)) != std::string::npos && result.err.find('/') != std::string::npos;
 }
 
+// LMDB and libc call fcntl too, and turn what it answers into words of their own: only leases are ours.
+// EAGAIN for a write lease is no failure but the answer that somebody has the file open.
+bool is_failing_lease(const std::string& call, const std::string& error) {
+  return call.find("F_SETLEASE") != std::string::npos &&
+         !(error == "EAGAIN" && call.find("F_WRLCK") != std::string::npos);
+}
+
 // Without the lines that say that a hard link is none any more.
 std::string without_link_lines(const std::string& changes) {
   std::istringstream lines(changes);
@@ -93,13 +100,13 @@ TEST_P(FailingCallTest, IsToldAndLosesNothing) {
   VS_STOP_IF(injection_impossible());
   const Task& task = test::task(GetParam());
   TestHost host(small_host("ext4"));
+  const TempDir logs;
   unsigned told = 0, failed = 0;
   for (const auto& [syscall, errors, sampled] : failures()) {
     if (left_out(syscall)) continue;
     host.reset();
     task.prepare(host);
     const Command command = host.command(task.verb, task.options);
-    // LMDB and libc call fcntl too, and turn what it answers into words of their own: only leases are ours.
     const bool leases = std::string_view(syscall) == "fcntl";
     const auto ordinals =
         call_ordinals(command, syscall, leases ? Command{"F_SETLEASE"} : host.trace_marks());
@@ -114,11 +121,12 @@ TEST_P(FailingCallTest, IsToldAndLosesNothing) {
       host.reset();
       task.prepare(host);
       const auto before = host.snapshots();
-      const auto result = run(with_injection(command, syscall, "error=" + error, at));
+      const auto result = run(with_injection(command, syscall, "error=" + error, at, logs / "log"));
       EXPECT_FALSE(result.killed() || result.timed_out) << what << ": " << shown(result);
       // 2: a tree that cannot be opened is one that was named wrongly.
       EXPECT_TRUE(result.exit_code >= 0 && result.exit_code <= 3) << what << ": " << shown(result);
-      const bool silent = result.exit_code != 0 && !names_trouble(result, error);
+      const bool must_tell = !leases || is_failing_lease(first_injected(logs / "log"), error);
+      const bool silent = must_tell && result.exit_code != 0 && !names_trouble(result, error);
       EXPECT_FALSE(silent) << what << ": " << shown(result);
       told += result.exit_code != 0;
       // Exit 1 may be a stop in the middle of a group of hard links, when neither going on nor back was
@@ -131,6 +139,36 @@ TEST_P(FailingCallTest, IsToldAndLosesNothing) {
     }
   }
   EXPECT_TRUE(told > 10U || anything_left_out()) << "hardly any failure was told: " << told;
+}
+
+// A read lease that is a write lease for a moment, to see whether somebody has the file open, may not be had
+// back. Those are few of all calls: each is tried here, in which the sample above may have none.
+TEST(FailingRunTest, SaysThatALeaseWasNotGivenBack) {
+  VS_NEEDS_FILESYSTEM("ext4");
+  VS_STOP_IF(injection_impossible());
+  const Task& task = test::task("run_masters_gain_names");
+  TestHost host(small_host("ext4"));
+  const TempDir logs;
+  task.prepare(host);
+  const Command command = host.command(task.verb, task.options);
+  const auto write_leases = call_ordinals(command, "fcntl", {"F_SETLEASE, F_WRLCK"});
+  unsigned tried = 0;
+  for (const unsigned write_lease : sample(write_leases, most_steps(4)))
+    for (const char* error : {"EAGAIN", "ENOMEM"}) {
+      host.reset();
+      task.prepare(host);
+      const auto before = host.snapshots();
+      const auto result = run(with_injection(command, "fcntl", std::string("error=") + error,
+                                             std::to_string(write_lease + 1), logs / "log"));
+      // On a busy machine a run takes more turns, and makes more calls.
+      if (first_injected(logs / "log").find("F_SETLEASE, F_RDLCK") == std::string::npos) continue;
+      ++tried;
+      EXPECT_EQ(result.exit_code, 3) << error << " at " << write_lease + 1 << ": " << shown(result);
+      EXPECT_TRUE(names_trouble(result, error))
+          << error << " at " << write_lease + 1 << ": " << shown(result);
+      EXPECT_EQ(host.changes_since(before), "") << shown(result);
+    }
+  EXPECT_GT(tried, 0u);
 }
 
 // A run that could not do all of it (exit 3) says why on stderr: each kind once, with an example and a

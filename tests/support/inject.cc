@@ -19,12 +19,12 @@ std::optional<Obstacle> injection_impossible() {
 }
 
 Command with_injection(const Command& command, const std::string& syscall, const std::string& action,
-                       const std::string& when) {
+                       const std::string& when, const std::string& log) {
   Command traced{"strace",
                  "-f",
                  "-qqq",
                  "-o",
-                 "/dev/null",
+                 log,
                  "-e",
                  "trace=" + syscall,
                  "-e",
@@ -35,6 +35,13 @@ Command with_injection(const Command& command, const std::string& syscall, const
   if (!action.starts_with("signal=")) traced.insert(traced.begin() + 2, "--seccomp-bpf");
   traced.insert(traced.end(), command.begin(), command.end());
   return traced;
+}
+
+std::string first_injected(const std::string& log) {
+  std::istringstream lines(read_file(log));
+  for (std::string line; std::getline(lines, line);)
+    if (line.ends_with("(INJECTED)")) return line;
+  return {};
 }
 
 std::vector<unsigned> call_ordinals(const Command& command, const std::string& syscall,

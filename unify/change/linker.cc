@@ -67,8 +67,10 @@ bool Linker::all_in_use(const GroupWork& work) const {
     const RowNumber r = files_.plan.names[files_.plan.duplicates[v].begin];
     const auto fd = guest(r).root.open_regular(files_.table.path(row(r)), nullptr);
     if (!fd) return false;
-    const auto lease = Lease::take(fd->get(), "");
-    if (!lease || lease->nobody_else()) return false;
+    auto lease = Lease::take(fd->get(), "");
+    if (!lease) return false;
+    const auto alone = lease->nobody_else("");
+    if (!alone || *alone) return false;
   }
   return true;
 }
@@ -161,8 +163,11 @@ Expected<SwappedDuplicate> Linker::check_duplicate(GroupWork& work, DuplicateNum
   auto lease = Lease::take(duplicate.fd.get(), shown(r));
   if (!lease) return lease.error();
   duplicate.lease = std::move(*lease);
-  if (work.processes == Processes::running && !duplicate.lease.nobody_else())
-    return duplicate.lease.unbroken() ? in_use() : Problem{EAGAIN, ""};
+  if (work.processes == Processes::running) {
+    const auto alone = duplicate.lease.nobody_else(shown(r));
+    if (!alone) return alone.error();
+    if (!*alone) return duplicate.lease.unbroken() ? in_use() : Problem{EAGAIN, ""};
+  }
   const MasterRecord& master = work.master.record;
   FileClass wanted = master.file_class;
   if (ignore_mtime_) wanted.mtime_ns = duplicate.before.mtime_ns;
@@ -395,8 +400,11 @@ void Linker::exchange(GroupWork& work) {
 void Linker::settle(GroupWork& work) {
   std::vector<SwappedDuplicate*> to_return;
   for (auto& duplicate : work.swapped) {
-    const bool used = !duplicate.lease.nobody_else();
-    if (work.verdict >= UnsealedWindow::Verdict::tainted || !unchanged(duplicate, work.master.record)) {
+    const auto alone = duplicate.lease.nobody_else(shown(duplicate.names[0].row));
+    const bool used = alone && !*alone;
+    if (!alone) duplicate.refused = alone.error();
+    if (!alone || work.verdict >= UnsealedWindow::Verdict::tainted ||
+        !unchanged(duplicate, work.master.record)) {
       to_return.push_back(&duplicate);
       continue;
     }
@@ -422,6 +430,10 @@ void Linker::return_duplicates(GroupWork& work, const std::vector<SwappedDuplica
   for (SwappedDuplicate* duplicate : to_return) {
     const bool unbroken = duplicate->lease.unbroken();
     take_back(work, *duplicate);
+    if (duplicate->refused && duplicate->refused->code != ETXTBSY) {
+      refuse(work, duplicate->duplicate, *duplicate->refused);
+      continue;
+    }
     // What was begun in the midst of it is not tried again in this run: it is not what was scanned any more
     // (ctime).
     const bool begun = unbroken && duplicate->refused;

@@ -21,8 +21,10 @@ size_t end_of_group(const MasterRelease& one, size_t begin) {
 }
 
 bool somebody_has_open(const OpenMaster& master) {
-  const auto lease = Lease::take(master.fd.get(), master.shown);
-  return !lease || !lease->nobody_else();
+  auto lease = Lease::take(master.fd.get(), master.shown);
+  if (!lease) return true;
+  const auto alone = lease->nobody_else(master.shown);
+  return !alone || !*alone;
 }
 
 }  // namespace

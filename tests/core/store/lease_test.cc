@@ -63,21 +63,21 @@ TEST_F(LeaseTest, ReadersDoNotMatter) {
 
 // Open, mapped or run by somebody else; not by who asks. It is a read lease before and after.
 TEST_F(LeaseTest, KnowsWhetherSomebodyElseHasItOpen) {
-  const auto lease = take();
+  auto lease = take();
   ASSERT_TRUE(lease);
-  EXPECT_TRUE(lease->nobody_else());
+  EXPECT_TRUE(value_or_throw(lease->nobody_else("f")));
   UniqueFd other = open(O_RDONLY);
-  EXPECT_FALSE(lease->nobody_else());
+  EXPECT_FALSE(value_or_throw(lease->nobody_else("f")));
   void* mapping = ::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, other.get(), 0);
   ASSERT_NE(mapping, MAP_FAILED);
   other.reset();
-  EXPECT_FALSE(lease->nobody_else()) << "mapped, and closed";
+  EXPECT_FALSE(value_or_throw(lease->nobody_else("f"))) << "mapped, and closed";
   ::munmap(mapping, 4096);
-  EXPECT_TRUE(lease->nobody_else());
+  EXPECT_TRUE(value_or_throw(lease->nobody_else("f")));
   EXPECT_TRUE(lease->unbroken());
   EXPECT_TRUE(open(O_RDONLY)) << "readers do not wait";
   EXPECT_FALSE(open(O_RDWR | O_NONBLOCK));
-  EXPECT_FALSE(lease->nobody_else());
+  EXPECT_FALSE(value_or_throw(lease->nobody_else("f")));
   EXPECT_FALSE(lease->unbroken());
 }
 
