@@ -255,7 +255,7 @@ class Applier {
       each(batch, [&](GroupWork& work) { linker_.link(work); });
     std::this_thread::sleep_for(kSettle);
     each(batch, [&](GroupWork& work) { linker_.settle(work); });
-    linker_.put_directory_times_back();
+    linker_.finish_directories();
     account(batch);
     stop_if_left_for_recovery(batch, linker_.strays(), input_.store);
     ok_or_throw(keeper_.forget());

@@ -24,37 +24,52 @@ void set_mtime(int dir, timespec mtime) {
 
 }  // namespace
 
+class DirectoryTimes::Directory {
+ public:
+  UniqueFd fd;
+  int watch = -1;
+  int64_t mtime_ns = 0;
+  std::atomic<unsigned> expected{0};
+  std::atomic<bool> given_up{false};
+  unsigned seen = 0;
+};
+
 DirectoryTimes::DirectoryTimes() : inotify_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {}
+DirectoryTimes::~DirectoryTimes() = default;
 
 DirectoryTimes::Directory* DirectoryTimes::find(int dir) {
   const auto stat = stat_fd(dir, "");
   const auto found = stat ? directories_.find({stat->dev, stat->ino}) : directories_.end();
-  return found == directories_.end() ? nullptr : &found->second;
+  return found == directories_.end() ? nullptr : found->second.get();
 }
 
-void DirectoryTimes::before(int dir) {
+DirectoryTimes::Directory* DirectoryTimes::before(int dir) {
   const std::lock_guard lock(mutex_);
-  if (!inotify_ || find(dir) != nullptr) return;
-  Directory directory;
-  directory.fd.reset(::fcntl(dir, F_DUPFD_CLOEXEC, 3));
+  if (!inotify_) return nullptr;
+  if (Directory* known = find(dir)) return known;
+  auto directory = std::make_unique<Directory>();
+  directory->fd.reset(::fcntl(dir, F_DUPFD_CLOEXEC, 3));
   const std::string path = "/proc/self/fd/" + std::to_string(dir);
-  directory.watch = ::inotify_add_watch(inotify_.get(), path.c_str(), kNames | kItself | IN_ONLYDIR);
+  directory->watch = ::inotify_add_watch(inotify_.get(), path.c_str(), kNames | kItself | IN_ONLYDIR);
   const auto stat = stat_fd(dir, "");  // after the watch: what comes between them is told
-  if (!directory.fd || directory.watch < 0 || !stat) return;
-  directory.mtime_ns = stat->mtime_ns;
+  if (!directory->fd || directory->watch < 0 || !stat) return nullptr;
+  directory->mtime_ns = stat->mtime_ns;
   auto& kept = directories_[{stat->dev, stat->ino}];
   kept = std::move(directory);
-  by_watch_[kept.watch] = &kept;
+  return by_watch_[kept->watch] = kept.get();
 }
 
-void DirectoryTimes::changed(int dir, unsigned events) {
-  const std::lock_guard lock(mutex_);
-  if (Directory* directory = find(dir)) directory->expected += events;
+void DirectoryTimes::changed(Directory* directory, unsigned events) {
+  if (directory != nullptr) directory->expected += events;
+}
+
+void DirectoryTimes::give_up(Directory* directory) {
+  if (directory != nullptr) directory->given_up = true;
 }
 
 void DirectoryTimes::give_up(int dir) {
   const std::lock_guard lock(mutex_);
-  if (Directory* directory = find(dir)) directory->given_up = true;
+  give_up(find(dir));
 }
 
 void DirectoryTimes::read_events() {
@@ -65,7 +80,7 @@ void DirectoryTimes::read_events() {
     for (char* at = buffer; at < buffer + got; at += sizeof event + event.len) {
       std::memcpy(&event, at, sizeof event);
       if ((event.mask & IN_Q_OVERFLOW) != 0)
-        for (auto& [_, directory] : directories_) directory.given_up = true;
+        for (const auto& [_, directory] : directories_) directory->given_up = true;
       const auto found = by_watch_.find(event.wd);
       if (found == by_watch_.end()) continue;
       if ((event.mask & kNames) != 0 || ((event.mask & kItself) != 0 && event.len == 0))
@@ -78,20 +93,20 @@ void DirectoryTimes::put_back() {
   const std::lock_guard lock(mutex_);
   constexpr timespec kNow{0, UTIME_NOW};
   read_events();
-  for (auto& [_, directory] : directories_) {
-    const int64_t mtime = directory.mtime_ns;
+  for (const auto& [_, directory] : directories_) {
+    const int64_t mtime = directory->mtime_ns;
     const int64_t nanoseconds = (mtime % kSecond + kSecond) % kSecond;
-    if (directory.given_up || directory.expected == 0 || directory.seen != directory.expected) {
-      directory.given_up = true;
+    if (directory->given_up || directory->expected == 0 || directory->seen != directory->expected) {
+      directory->given_up = true;
       continue;
     }
-    set_mtime(directory.fd.get(), {(mtime - nanoseconds) / kSecond, nanoseconds});
-    ++directory.expected;  // that was an event as well
+    set_mtime(directory->fd.get(), {(mtime - nanoseconds) / kSecond, nanoseconds});
+    ++directory->expected;  // that was an event as well
   }
   read_events();
-  for (auto& [_, directory] : directories_) {
-    if (!directory.given_up && directory.seen != directory.expected) set_mtime(directory.fd.get(), kNow);
-    ::inotify_rm_watch(inotify_.get(), directory.watch);
+  for (const auto& [_, directory] : directories_) {
+    if (!directory->given_up && directory->seen != directory->expected) set_mtime(directory->fd.get(), kNow);
+    ::inotify_rm_watch(inotify_.get(), directory->watch);
   }
   directories_.clear();
   by_watch_.clear();

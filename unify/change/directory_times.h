@@ -8,7 +8,9 @@
 // the exchange: too new, never too old.
 #pragma once
 
+#include <atomic>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -20,31 +22,29 @@ namespace vs::unify {
 // Of one batch; may be used by several threads.
 class DirectoryTimes {
  public:
+  class Directory;
   DirectoryTimes();
+  ~DirectoryTimes();
   // Before a name in this directory (O_PATH, not owned) is changed for the first time, and whenever one is.
-  void before(int dir);
+  // What it returns stands for the directory until put_back(); nullptr: its changes are not told, its time
+  // stays.
+  Directory* before(int dir);
   // We made so many events in it: an exchange makes two, a rename over a name one.
-  void changed(int dir, unsigned events);
+  static void changed(Directory* directory, unsigned events);
   // We changed it in a way that is not counted: its time stays.
+  static void give_up(Directory* directory);
   void give_up(int dir);
   // Puts the times back, and forgets all directories.
   void put_back();
 
  private:
-  struct Directory {
-    UniqueFd fd;
-    int watch = -1;
-    int64_t mtime_ns = 0;
-    unsigned expected = 0, seen = 0;
-    bool given_up = false;
-  };
   using Key = std::pair<uint64_t, uint64_t>;  // device and inode
   Directory* find(int dir);
   void read_events();
 
   std::mutex mutex_;
   UniqueFd inotify_;
-  std::map<Key, Directory> directories_;
+  std::map<Key, std::unique_ptr<Directory>> directories_;
   std::map<int, Directory*> by_watch_;
 };
 

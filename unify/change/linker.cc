@@ -121,11 +121,29 @@ void Linker::announce(const GroupWork& work, JournalBatch& batch) const {
     }
 }
 
-Expected<GuestName> Linker::locate(RowNumber r, UniqueFd& dir) const {
-  auto opened = guest(r).root.open_dir(files_.table.dir_path(row(r).dir));
-  if (!opened) return opened.error();
-  dir = std::move(*opened);
-  return GuestName{dir.get(), std::string(files_.table.name(row(r))), shown(r)};
+Expected<UniqueFd> Linker::open_dir_of(RowNumber r) const {
+  return guest(r).root.open_dir(files_.table.dir_path(row(r).dir));
+}
+
+GuestName Linker::name_in(int dir, RowNumber r) const {
+  return {dir, std::string(files_.table.name(row(r))), shown(r)};
+}
+
+Expected<const Linker::BatchDirectory*> Linker::directory_of(RowNumber r) {
+  {
+    const std::lock_guard lock(directories_mutex_);
+    if (const auto known = directories_.find(row(r).dir); known != directories_.end()) return &known->second;
+  }
+  auto fd = open_dir_of(r);
+  if (!fd) return fd.error();
+  DirectoryTimes::Directory* const watched = directory_times_.before(fd->get());
+  const std::lock_guard lock(directories_mutex_);
+  return &directories_.try_emplace(row(r).dir, BatchDirectory{std::move(*fd), watched}).first->second;
+}
+
+void Linker::finish_directories() {
+  directories_.clear();
+  directory_times_.put_back();
 }
 
 Result Linker::same_bytes(int duplicate_fd, const GroupWork& work, const std::string& bytes,
@@ -189,16 +207,16 @@ void Linker::take_back(GroupWork& work, SwappedDuplicate& duplicate) {
     const State state = std::exchange(name.state, State::planned);
     if (state == State::staged) remove_staged(work, name);
     if (state != State::exchanged && state != State::unexpected) continue;
-    UniqueFd dir;
-    const auto place = locate(name.row, dir);
-    if (!place) {
+    const auto dir = open_dir_of(name.row);
+    if (!dir) {
       // Its directory is gone or moved: the inode has to wait where the administrator finds it.
       work.left_in_staging =
           !exchanger_.keep_as_lost(name.staged, shown(name.row), window) || work.left_in_staging;
       continue;
     }
-    directory_times_.give_up(place->dir);
-    const auto back = exchanger_.put_back(name.staged, *place, work.master.record.ino, window);
+    directory_times_.give_up(dir->get());
+    const auto back =
+        exchanger_.put_back(name.staged, name_in(dir->get(), name.row), work.master.record.ino, window);
     if (back == Exchange::put_back) remove_staged(work, name);
     work.left_in_staging = work.left_in_staging || back == Exchange::stuck;
   }
@@ -302,15 +320,17 @@ std::vector<Linker::NextName> Linker::next_names(std::vector<SwappedDuplicate>& 
       one.refused = one.lease.unbroken() ? changed() : Problem{EAGAIN, ""};  // somebody begins to write
     for (; name < one.names.size() && !one.refused; ++name) {
       if (next.size() == kNamesInWindow) return next;
-      NextName add{&one, &one.names[name], {}, {}};
-      auto place = locate(add.name->row, add.dir);
-      if (place && !stat_at(place->dir, place->name.c_str(), place->shown)) place = changed();
-      if (!place) {
-        one.refused = place.error();
+      const auto directory = directory_of(one.names[name].row);
+      if (!directory) {
+        one.refused = directory.error();
         break;
       }
-      add.place = std::move(*place);
-      directory_times_.before(add.place.dir);
+      NextName add{&one, &one.names[name], (*directory)->watched,
+                   name_in((*directory)->fd.get(), one.names[name].row)};
+      if (!stat_at(add.place.dir, add.place.name.c_str(), add.place.shown)) {
+        one.refused = changed();
+        break;
+      }
       next.push_back(std::move(add));
     }
   }
@@ -336,16 +356,16 @@ Result Linker::exchange_name(GroupWork& work, NextName& next) {
 
 void Linker::note_changed(const GroupWork& work, const NextName& next) {
   if (next.name->state == StagedName::State::exchanged)
-    directory_times_.changed(next.place.dir, work.processes == Processes::standing_still ? 1 : 2);
+    DirectoryTimes::changed(next.directory, work.processes == Processes::standing_still ? 1 : 2);
   else if (next.name->state == StagedName::State::unexpected)
-    directory_times_.give_up(next.place.dir);
+    DirectoryTimes::give_up(next.directory);
 }
 
 // Nothing in here takes a time that a guest can choose. Returns how many of the names were done.
 size_t Linker::exchange_in_window(GroupWork& work, std::vector<NextName>& names) {
   // Where the master may have been unsealed before, one that is in the way of another exchange may have a
   // window of its own just now.
-  const auto alone = work.opened ? strays().alone() : std::unique_lock<std::recursive_mutex>();
+  const auto beside = work.opened ? strays().beside_others() : std::shared_lock<std::shared_mutex>();
   const auto until = std::chrono::steady_clock::now() + kWindowTime;
   const Result opened = work.opened ? work.window->unseal_again() : work.window->open();
   size_t done = 0;

@@ -22,6 +22,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -123,8 +124,8 @@ class Linker {
     exchange(work);
   }
   void settle(GroupWork& work);
-  // After the works of a batch are settled.
-  void put_directory_times_back() { directory_times_.put_back(); }
+  // After the works of a batch are settled: closes its directories and puts their times back.
+  void finish_directories();
   StrayMasters& strays() { return exchanger_.strays(); }
 
  private:
@@ -140,11 +141,17 @@ class Linker {
                                              const std::string& bytes);
   Result same_bytes(int duplicate_fd, const GroupWork& work, const std::string& bytes,
                     const std::string& object) const;
+  // Open until the batch is done. One that a guest moves meanwhile is still the guest's, and what comes out
+  // of an exchange in it is looked at.
+  struct BatchDirectory {
+    UniqueFd fd;
+    DirectoryTimes::Directory* watched = nullptr;
+  };
   // A name that is to be exchanged in the next window; its directory is open.
   struct NextName {
     SwappedDuplicate* duplicate = nullptr;
     StagedName* name = nullptr;
-    UniqueFd dir;
+    DirectoryTimes::Directory* directory = nullptr;
     GuestName place;
   };
   void exchange_all(GroupWork& work);
@@ -160,7 +167,10 @@ class Linker {
   void return_duplicates(GroupWork& work, const std::vector<SwappedDuplicate*>& to_return);
   void remove_staged(GroupWork& work, const StagedName& name);
   bool unchanged(const SwappedDuplicate& duplicate, const MasterRecord& master) const;
-  Expected<GuestName> locate(RowNumber r, UniqueFd& dir) const;
+  Expected<UniqueFd> open_dir_of(RowNumber r) const;
+  GuestName name_in(int dir, RowNumber r) const;
+  // The directory of this row, opened once a batch.
+  Expected<const BatchDirectory*> directory_of(RowNumber r);
 
   const Store& store_;
   const Guard& guard_;
@@ -171,6 +181,8 @@ class Linker {
   Log& log_;
   Exchanger exchanger_;
   DirectoryTimes directory_times_;
+  std::mutex directories_mutex_;
+  std::map<DirNumber, BatchDirectory> directories_;
   std::function<bool(GuestNumber)> left_alone_ = [](GuestNumber) { return false; };
 };
 

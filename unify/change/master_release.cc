@@ -113,7 +113,7 @@ void MasterReleaser::swap(MasterRelease& one) {
   bool was_open = false;
   const InWindow in_window = [&](const std::function<Result()>& step) -> Result {
     // After its first window the master may have another because it is in the way of some exchange.
-    const auto alone = was_open ? strays().alone() : std::unique_lock<std::recursive_mutex>();
+    const auto alone = was_open ? strays().alone() : StrayMasters::Alone();
     if (const Result opened = was_open ? window.unseal_again() : window.open(); !opened) return opened;
     was_open = true;
     Result done = step();
@@ -149,7 +149,7 @@ Result MasterReleaser::stage_copies(MasterRelease& one, size_t begin, size_t end
   for (size_t i = begin; i < end; ++i) {
     auto place = locate(one, i);
     if (!place) return place.error();
-    directory_times_.before(place->dir.get());
+    place->watched = directory_times_.before(place->dir.get());
     places.push_back(std::move(*place));
   }
   for (size_t i = begin; i < end; ++i)
@@ -196,11 +196,12 @@ Expected<Exchange> MasterReleaser::give(MasterRelease& one, size_t i, const Gues
   return replaced ? Expected<Exchange>(Exchange::done) : Expected<Exchange>(replaced.error());
 }
 
-void MasterReleaser::note_changed(const MasterRelease& one, int dir, const Expected<Exchange>& result) {
+void MasterReleaser::note_changed(const MasterRelease& one, const Place& place,
+                                  const Expected<Exchange>& result) {
   if (result && *result == Exchange::done)
-    directory_times_.changed(dir, one.in_use ? 1 : 2);
+    DirectoryTimes::changed(place.watched, one.in_use ? 1 : 2);
   else if (result)
-    directory_times_.give_up(dir);
+    DirectoryTimes::give_up(place.watched);
 }
 
 // All names or none: what is refused is taken back.
@@ -211,7 +212,7 @@ Result MasterReleaser::swap_group(MasterRelease& one, size_t begin, size_t end, 
   if (auto staged = stage_copies(one, begin, end, places, lease); !staged) return staged;
   if (end - begin == 1) {
     const auto exchanged = exchange_one(one, begin, places[0].name, in_window);
-    note_changed(one, places[0].dir.get(), exchanged);
+    note_changed(one, places[0], exchanged);
     if (!exchanged) return exchanged.error();
     one.stuck[begin] = *exchanged == Exchange::stuck;
     released = *exchanged == Exchange::done ? 1 : 0;
@@ -219,7 +220,7 @@ Result MasterReleaser::swap_group(MasterRelease& one, size_t begin, size_t end, 
   }
   for (size_t i = begin; i < end; ++i) {
     const auto exchanged = give(one, i, places[i - begin].name, in_window);
-    note_changed(one, places[i - begin].dir.get(), exchanged);
+    note_changed(one, places[i - begin], exchanged);
     if (exchanged && *exchanged == Exchange::done) continue;
     one.stuck[i] = exchanged && *exchanged == Exchange::stuck;
     released = take_back(one, lease, places, begin, i, in_window);
@@ -235,7 +236,7 @@ Expected<MasterReleaser::Place> MasterReleaser::locate(const MasterRelease& one,
   const auto [parent, name] = split_path(one.names[i].path);
   auto dir = root.open_dir(parent);
   if (!dir) return dir.error();
-  Place place{std::move(*dir), {}};
+  Place place{std::move(*dir), {}, nullptr};
   place.name = {place.dir.get(), std::string(name), shown(one.names[i])};
   const auto now = stat_at(place.name.dir, place.name.name.c_str(), place.name.shown);
   if (!now) return now.error();
@@ -256,7 +257,7 @@ uint64_t MasterReleaser::take_back(MasterRelease& one, const Lease& lease, const
                     escaped(places[0].name.shown)));
     return end - begin;
   }
-  for (size_t i = begin; i < end; ++i) directory_times_.give_up(places[i - begin].dir.get());
+  for (size_t i = begin; i < end; ++i) DirectoryTimes::give_up(places[i - begin].watched);
   std::vector<size_t> taken;
   uint64_t stay = 0;
   for (size_t i = begin; i < end; ++i) {

@@ -68,6 +68,7 @@ class MasterReleaser {
   struct Place {
     UniqueFd dir;
     GuestName name;
+    DirectoryTimes::Directory* watched = nullptr;
   };
 
   Expected<UniqueFd> copy_of(MasterRelease& one) const;
@@ -75,7 +76,7 @@ class MasterReleaser {
   Result swap_group(MasterRelease& one, size_t begin, size_t end, const InWindow& in_window,
                     uint64_t& released);
   Expected<Exchange> give(MasterRelease& one, size_t i, const GuestName& name, const InWindow& in_window);
-  void note_changed(const MasterRelease& one, int dir, const Expected<Exchange>& result);
+  void note_changed(const MasterRelease& one, const Place& place, const Expected<Exchange>& result);
   Expected<Exchange> exchange_one(MasterRelease& one, size_t i, const GuestName& name,
                                   const InWindow& in_window);
   Result stage_copies(MasterRelease& one, size_t begin, size_t end, std::vector<Place>& places, Lease& lease);

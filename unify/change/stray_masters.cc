@@ -9,6 +9,17 @@ struct StrayMasters::Stray {
   std::unique_ptr<UnsealedWindow> window;
 };
 
+StrayMasters::Alone::Alone(StrayMasters& strays) : strays_(&strays) {
+  strays.mutex_.lock();
+  if (strays.depth_++ == 0) strays.windows_.lock();
+}
+
+StrayMasters::Alone::~Alone() {
+  if (strays_ == nullptr) return;
+  if (--strays_->depth_ == 0) strays_->windows_.unlock();
+  strays_->mutex_.unlock();
+}
+
 std::optional<OpenMaster> StrayMasters::find(uint64_t ino) const {
   const auto index = masters_.find(ino);
   if (!index) return std::nullopt;

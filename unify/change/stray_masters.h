@@ -8,14 +8,19 @@
 // Argument. M can have been renamed only after it was unsealed in this batch, so its batch is in the journal
 // and names it: killed in here, the seal keeper seals it, and so does recovery. No other thread has M
 // unsealed then: that the name is refused proves that M's first window is over, windows in here come one
-// after the other, and who unseals a master again after its first window holds alone() for it. What a window
+// after the other, and who unseals a master again after its first window keeps those in here away for it
+// (alone(), beside_others()). What a window
 // in here did to a master is told by changed() and left_unsealed(), as UnsealedWindow's verdict is. No lease
 // (somebody waits with an open for writing): nothing is unsealed, EAGAIN.
 #pragma once
 
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <utility>
 #include <vector>
 
 #include "core/store/guard.h"
@@ -38,9 +43,22 @@ class StrayMasters {
   Result with_unsealed(std::initializer_list<uint64_t> inos, const std::function<Result()>& step);
   // Whose inode this is, open; nothing when it is no master's.
   std::optional<OpenMaster> find(uint64_t ino) const;
-  // Held while a master is unsealed that was unsealed in this batch before. May be held already by the
-  // caller's thread.
-  std::unique_lock<std::recursive_mutex> alone() { return std::unique_lock(mutex_); }
+  // Held while a master is unsealed that was unsealed in this batch before, by who may need with_unsealed()
+  // meanwhile. May be held already by the caller's thread.
+  class Alone {
+   public:
+    Alone() = default;
+    explicit Alone(StrayMasters& strays);
+    Alone(Alone&& other) noexcept : strays_(std::exchange(other.strays_, nullptr)) {}
+    Alone& operator=(Alone&&) = delete;
+    ~Alone();
+
+   private:
+    StrayMasters* strays_ = nullptr;
+  };
+  Alone alone() { return Alone(*this); }
+  // The same by who never needs it: any number of these at a time, each for a master of its own.
+  std::shared_lock<std::shared_mutex> beside_others() { return std::shared_lock(windows_); }
 
   // Between batches. Masters that are not what they were since changed() was called last: to be retired.
   std::vector<MasterNumber> changed() { return std::exchange(changed_, {}); }
@@ -59,6 +77,8 @@ class StrayMasters {
   WindowCounts& counts_;
   Log& log_;
   std::recursive_mutex mutex_;
+  std::shared_mutex windows_;  // after mutex_
+  int depth_ = 0;              // of alone(), in the thread that has mutex_
   std::vector<MasterNumber> changed_;
   bool left_unsealed_ = false;
 };

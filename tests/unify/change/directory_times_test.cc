@@ -25,11 +25,11 @@ class DirectoryTimesTest : public testing::Test {
     }
     fd_.reset(::open((dir_ / "guest").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     unit::set_mtime(dir_ / "guest", kOld);
-    times_.before(fd_.get());
+    watched_ = times_.before(fd_.get());
   }
   void rename(unsigned flags) {
     ASSERT_EQ(::syscall(SYS_renameat2, AT_FDCWD, (dir_ / "staging/f").c_str(), fd_.get(), "f", flags), 0);
-    times_.changed(fd_.get(), flags == RENAME_EXCHANGE ? 2 : 1);
+    DirectoryTimes::changed(watched_, flags == RENAME_EXCHANGE ? 2 : 1);
   }
   int64_t mtime() const {
     const auto time = unit::lstat_of(dir_ / "guest").st_mtim;
@@ -38,6 +38,7 @@ class DirectoryTimesTest : public testing::Test {
   const unit::ScratchDir dir_;
   UniqueFd fd_;
   DirectoryTimes times_;
+  DirectoryTimes::Directory* watched_ = nullptr;
 };
 
 TEST_F(DirectoryTimesTest, AreAsBeforeAnExchangeAndARename) {
@@ -45,9 +46,9 @@ TEST_F(DirectoryTimesTest, AreAsBeforeAnExchangeAndARename) {
   ASSERT_NE(mtime(), kOld);
   times_.put_back();
   EXPECT_EQ(mtime(), kOld);
-  times_.before(fd_.get());
+  watched_ = times_.before(fd_.get());
   rename(RENAME_EXCHANGE);
-  times_.before(fd_.get());
+  EXPECT_EQ(times_.before(fd_.get()), watched_);
   rename(0);
   times_.put_back();
   EXPECT_EQ(mtime(), kOld);
@@ -69,7 +70,7 @@ TEST_F(DirectoryTimesTest, StayNewWhereSomebodyElseChangedTheDirectory) {
       for (const char* file : {"guest/old", "guest/f", "staging/f"}) unit::write_file(dir_ / file, "");
       unit::set_mtime(dir_ / "guest", kOld);
       times_.put_back();  // of the last round, and of SetUp()
-      times_.before(fd_.get());
+      watched_ = times_.before(fd_.get());
       if (first) change();
       rename(RENAME_EXCHANGE);
       if (!first) change();
@@ -83,7 +84,7 @@ TEST_F(DirectoryTimesTest, StayNewWhereSomebodyElseChangedTheDirectory) {
 TEST_F(DirectoryTimesTest, StayAsTheyAreWhereNothingWasDoneOrItIsNotCounted) {
   times_.put_back();
   EXPECT_EQ(mtime(), kOld);
-  times_.before(fd_.get());
+  watched_ = times_.before(fd_.get());
   rename(RENAME_EXCHANGE);
   times_.give_up(fd_.get());
   times_.put_back();
