@@ -301,10 +301,13 @@ void Linker::compare(GroupWork& work) {
 }
 
 // Cheap, and again right before its names are exchanged: reading the others took time.
-bool Linker::unchanged_so_far(const SwappedDuplicate& duplicate) const {
-  const auto now = stat_fd(duplicate.fd.get(), "");
-  return now && now->ctime_ns == duplicate.before.ctime_ns && now->nlink == duplicate.before.nlink &&
-         duplicate.lease.unbroken();
+Result Linker::unchanged_so_far(const SwappedDuplicate& duplicate) const {
+  const auto now = stat_fd(duplicate.fd.get(), shown(duplicate.names[0].row));
+  if (!now) return now.error();
+  if (!duplicate.lease.unbroken()) return Problem{EAGAIN, ""};  // somebody begins to write
+  return now->ctime_ns == duplicate.before.ctime_ns && now->nlink == duplicate.before.nlink
+             ? Result(Ok{})
+             : Result(changed());
 }
 
 // Names of one guest, from this one on, each with its directory open and looked up: what a guest can make
@@ -316,8 +319,8 @@ std::vector<Linker::NextName> Linker::next_names(std::vector<SwappedDuplicate>& 
     SwappedDuplicate& one = checked[duplicate];
     const bool same_guest = next.empty() || &guest(one.names[0].row) == &guest(next[0].name->row);
     if (!same_guest) return next;
-    if (name == 0 && !one.refused && !unchanged_so_far(one))
-      one.refused = one.lease.unbroken() ? changed() : Problem{EAGAIN, ""};  // somebody begins to write
+    if (name == 0 && !one.refused)
+      if (const auto same = unchanged_so_far(one); !same) one.refused = same.error();
     for (; name < one.names.size() && !one.refused; ++name) {
       if (next.size() == kNamesInWindow) return next;
       const auto directory = directory_of(one.names[name].row);
@@ -327,8 +330,9 @@ std::vector<Linker::NextName> Linker::next_names(std::vector<SwappedDuplicate>& 
       }
       NextName add{&one, &one.names[name], (*directory)->watched,
                    name_in((*directory)->fd.get(), one.names[name].row)};
-      if (!stat_at(add.place.dir, add.place.name.c_str(), add.place.shown)) {
-        one.refused = changed();
+      if (const auto there = stat_at(add.place.dir, add.place.name.c_str(), add.place.shown); !there) {
+        const bool gone = there.error().code == ENOENT || there.error().code == ENOTDIR;
+        one.refused = gone ? changed() : there.error();
         break;
       }
       next.push_back(std::move(add));

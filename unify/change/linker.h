@@ -159,7 +159,7 @@ class Linker {
   size_t exchange_in_window(GroupWork& work, std::vector<NextName>& names);
   Result exchange_name(GroupWork& work, NextName& next);
   void note_changed(const GroupWork& work, const NextName& next);
-  bool unchanged_so_far(const SwappedDuplicate& duplicate) const;
+  Result unchanged_so_far(const SwappedDuplicate& duplicate) const;
   InWindow in_window(GroupWork& work);
   // For what stood in the way; where that is the number of links of this master, it waits for another.
   void refuse(GroupWork& work, DuplicateNumber duplicate, const Problem& problem);
