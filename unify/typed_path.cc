@@ -18,28 +18,17 @@ namespace {
 // them lead through thousands of directories shall not keep us busy.
 constexpr size_t kMaxTargets = 16 * 1024;
 
-std::vector<std::string> parts_of(std::string_view path) {
-  std::vector<std::string> parts;
-  for (size_t at = 0; at < path.size();) {
-    const size_t slash = std::min(path.find('/', at), path.size());
-    const std::string_view part = path.substr(at, slash - at);
-    at = slash + 1;
-    if (!part.empty() && part != ".") parts.emplace_back(part);
-  }
-  return parts;
-}
-
 // The parts behind the tree's own, if `given` is a host path of the tree at `tree`.
 std::optional<std::vector<std::string>> behind(const std::vector<std::string>& given,
                                                const std::string& tree) {
-  const auto top = parts_of(tree);
+  const auto top = path_parts(tree);
   if (top.empty() || given.size() < top.size() || !std::equal(top.begin(), top.end(), given.begin()))
     return std::nullopt;
   return std::vector<std::string>(given.begin() + static_cast<long>(top.size()), given.end());
 }
 
 std::vector<std::string> guest_parts(const RootDir& root, const std::string& given) {
-  auto parts = parts_of(given);
+  auto parts = path_parts(given);
   if (!given.starts_with('/')) return parts;
   // The tree's path is the administrator's own, so the host may resolve it; what was typed is the guest's.
   std::error_code error;
@@ -105,7 +94,7 @@ class TypedWalk {
     length_ += target->size();
     if (++followed_ > kMaxSymlinks || length_ > kMaxTargets) return problem_from(ELOOP, "look for", given_);
     if (target->starts_with('/')) done_.clear();
-    const auto parts = parts_of(*target);
+    const auto parts = path_parts(*target);
     todo_.insert(todo_.end(), parts.rbegin(), parts.rend());
     return Ok{};
   }

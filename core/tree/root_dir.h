@@ -100,5 +100,7 @@ Expected<UniqueFd> open_above(int dir);
 // Splits "a/b/c" into "a/b" and "c"; the directory is "" for a name without a slash.
 std::pair<std::string_view, std::string_view> split_path(std::string_view path);
 std::string join_path(std::string_view dir, std::string_view name);
+// "a", "b" and "c" of "/a//b/./c/".
+std::vector<std::string> path_parts(std::string_view path);
 
 }  // namespace vs

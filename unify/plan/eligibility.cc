@@ -1,5 +1,6 @@
 #include "unify/plan/eligibility.h"
 
+#include <fmt/format.h>
 #include <fnmatch.h>
 #include <linux/stat.h>
 
@@ -84,14 +85,33 @@ bool is_trouble(Reason reason) {
 
 void ExcludeList::add(std::string pattern) {
   const std::string given = pattern;
-  while (pattern.starts_with('/')) pattern.erase(0, 1);
+namespace {
+
+// What is said of bin, sbin and lib* is meant of usr/bin, usr/sbin and usr/lib* as well, and the other way
+// round: in most guests one is a link to the other, and in which, who writes a pattern for all does not know.
+std::optional<std::string> merged_usr_twin(const std::string& pattern) {
+  const bool in_usr = pattern.starts_with("usr/");
+  const std::string rest = in_usr ? pattern.substr(4) : pattern;
+  const std::string first = rest.substr(0, rest.find('/'));
+  if (first != "bin" && first != "sbin" && !first.starts_with("lib")) return std::nullopt;
+  if (first == "libexec") return std::nullopt;
+  return in_usr ? rest : "usr/" + rest;
+}
+
+}  // namespace
+
+  pattern = fmt::format("{}", fmt::join(path_parts(pattern), "/"));
   if (pattern.ends_with("/**")) pattern.resize(pattern.size() - 3);
-  while (pattern.ends_with('/')) pattern.pop_back();
   if (pattern.empty())
     throw Error("--exclude '" + given + "': expected a path or glob relative to the guest's root",
                 Exit::usage);
   auto& list = is_glob(pattern) ? globs_ : literals_;
   list.insert(std::upper_bound(list.begin(), list.end(), pattern), pattern);
+  insert(pattern);
+  if (const auto twin = merged_usr_twin(pattern)) insert(*twin);
+}
+
+void ExcludeList::insert(const std::string& pattern) {
 }
 
 bool ExcludeList::matches(std::string_view path) const {

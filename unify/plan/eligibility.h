@@ -67,7 +67,8 @@ enum class Scope { packages, all };
 // Paths as globs relative to a guest's root; a matching directory is left out with everything below.
 class ExcludeList {
  public:
-  // Takes "etc", "/etc", "etc/" and "etc/**" alike. Throws Error(Exit::usage) for an empty pattern.
+  // Takes "etc", "/etc", "./etc//", "etc/" and "etc/**" alike, and "lib/x" and "usr/lib/x". Throws
+  // Error(Exit::usage) for an empty pattern.
   void add(std::string pattern);
   bool matches(std::string_view path) const;
   // Base names that literal patterns exclude in this directory, and whether any wildcard pattern exists: lets
@@ -77,6 +78,7 @@ class ExcludeList {
 
  private:
   std::vector<std::string> literals_;  // sorted
+  void insert(const std::string& pattern);
   std::vector<std::string> globs_;
 };
 

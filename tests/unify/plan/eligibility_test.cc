@@ -133,7 +133,7 @@ ExcludeList excludes(std::initializer_list<const char*> patterns) {
 }
 
 TEST(ExcludeListTest, TakesTheSpellingsOfADirectoryAlike) {
-  for (const char* pattern : {"etc", "/etc", "etc/", "/etc/", "etc/**", "//etc//"}) {
+  for (const char* pattern : {"etc", "/etc", "etc/", "/etc/", "etc/**", "//etc//", "./etc", "/./etc/."}) {
     const ExcludeList list = excludes({pattern});
     EXPECT_TRUE(list.matches("etc")) << pattern;
     EXPECT_FALSE(list.matches("etcetera")) << pattern;
@@ -143,6 +143,17 @@ TEST(ExcludeListTest, TakesTheSpellingsOfADirectoryAlike) {
 }
 
 TEST(ExcludeListTest, GlobsMatchWithinOneDirectory) {
+// Whether lib is a link to usr/lib is each guest's own affair.
+TEST(ExcludeListTest, KnowsMergedUsr) {
+  const ExcludeList list =
+      excludes({"lib/firmware", "/usr/sbin/x", "lib64/*.so", "usr/libexec/y", "usr/share/z"});
+  for (const char* path : {"lib/firmware", "usr/lib/firmware", "usr/sbin/x", "sbin/x", "lib64/a.so",
+                           "usr/lib64/a.so", "usr/libexec/y", "usr/share/z"})
+    EXPECT_TRUE(list.matches(path)) << path;
+  for (const char* path : {"libexec/y", "share/z", "usr/share/lib/firmware"})
+    EXPECT_FALSE(list.matches(path)) << path;
+}
+
   const ExcludeList list = excludes({"usr/share/*/x.[ab]", "opt/?"});
   EXPECT_TRUE(list.has_wildcards());
   EXPECT_TRUE(list.matches("usr/share/doc/x.a"));
