@@ -81,6 +81,7 @@ void OpenedPool::open(bool writing, RunContext& context) {
     auto dir = value_or_throw(open_private_dir(state, true), Exit::usage);
     state_lock_.emplace(dir.get(), "lock", state + "/lock");
   }
+  found_.rules.bytes_only = !guard().shares_inodes();
   UniqueFd store_parent;
   const std::string parent_path(split_path(store_path()).first);
   view_ = look_through_private_mount(pool(), found_.guests, store_parent,

@@ -19,6 +19,8 @@ void add_shared_options(Verb& verb, Options& options) {
   verb.list("--exclude", "GLOB", options.excludes, "leave these paths out, relative to each tree");
   verb.flag("--no-default-excludes", options.no_default_excludes,
             "do not leave out etc, home, var and the like");
+  verb.option("--max-read", "BYTES", options.max_read,
+              "read no more of one vserver's files in one run [1 TiB]");
   verb.option("--min-size", "BYTES", options.min_size, "leave smaller files alone [1]");
   add_frame_options(verb, options);
 }
@@ -33,6 +35,7 @@ Rules rules_of(const Options& options) {
     rules.ignore_mtime = true;
   else if (options.mtime != "exact")
     throw Error("--mtime: expected exact or ignore, found '" + options.mtime + "'", Exit::usage);
+  rules.max_read = options.max_read;
   rules.min_size = std::max<uint64_t>(options.min_size, 1);
   if (!options.no_default_excludes)
     for (const auto& path : default_excludes()) rules.excludes.add(path);

@@ -22,7 +22,9 @@ void record_run(const LockedPool& pool, const RunSummary& summary, RunContext& c
   row.bytes_saved = summary.bytes_saved;
   row.seconds = context.timer.total();
   row.problems = context.log.failed_objects();
-  // All sharing: every name of a master beyond the first stands for a copy that is not there.
+  // All sharing: every name of a master beyond the first stands for a copy that is not there, and so does
+  // every file whose extents are another's.
+  row.bytes_saved_total = summary.bytes_in_extents;
   const uint64_t block = pool.pool().block_size;
   for (const auto& master : pool.masters().records()) {
     const auto stat = pool.store().stat_master(master.name);

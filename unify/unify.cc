@@ -104,6 +104,7 @@ RunSummary run_unify(LockedPool& pool, RunContext& context) {
   const PlannedLinks links{planned.plan, planned.files.table, planned.files.devices,
                            pool.rules().ignore_mtime};
   add_applied(summary, apply_links(pool, links, run, context), pool);
+  summary.bytes_in_extents += planned.bytes_shared_before;
 
   // After apply, so that a run that is killed forgets nothing that it still needs.
   forget_unseen(pool, planned.files, context);
@@ -128,7 +129,12 @@ PlannedRun plan_run(const OpenedPool& pool, const KeptKnowledge& kept, RunContex
   MadePlan made = make_plan(input, std::move(verdicts), !pool.guard().shares_inodes(), kept.index);
   files.add(candidates.counts);
   files.add(made.counts);
-  return {std::move(files), std::move(made.plan)};
+  return {std::move(files), std::move(made.plan), made.bytes_shared_before};
+}
+
+uint64_t bytes_to_save(const OpenedPool& pool, const PlannedRun& planned, RunContext& context) {
+  if (pool.guard().shares_inodes()) return planned.plan.bytes_to_save(pool.pool().block_size);
+  return bytes_not_shared({pool.guests(), planned.plan, planned.files.table, &context.cancel});
 }
 
 GuestFiles find_files(const OpenedPool& pool, const KeptKnowledge& kept, RunContext& context) {
@@ -199,6 +205,7 @@ void add_applied(RunSummary& summary, const ApplyResult& applied, const OpenedPo
   summary.files_linked += applied.files_linked;
   summary.bytes_saved += applied.bytes_saved;
   summary.bytes_held += applied.bytes_held;
+  summary.bytes_in_extents += applied.bytes_in_extents;
   summary.put_back += applied.put_back;
   summary.classes_restored += applied.classes_restored;
   summary.longest_window_us = std::max(summary.longest_window_us, applied.longest_window_us);

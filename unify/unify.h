@@ -18,9 +18,10 @@ struct RunSummary {
   std::optional<std::string> run;  // none: nothing was changed, so there is nothing to undo
   uint64_t guests = 0, files_seen = 0, files_considered = 0, files_unified_before = 0, files_linked = 0,
            masters = 0;
-  uint64_t bytes_saved = 0;   // by this run, on disk
-  uint64_t bytes_held = 0;    // will be saved as well when the programs end that hold the old files open
-  uint64_t bytes_shared = 0;  // on disk, of all masters: held once for all guests
+  uint64_t bytes_saved = 0;       // by this run, on disk
+  uint64_t bytes_held = 0;        // will be saved as well when the programs end that hold the old files open
+  uint64_t bytes_shared = 0;      // on disk, of all masters: held once for all guests
+  uint64_t bytes_in_extents = 0;  // reflink: of all copies that are not there, as of the end of the run
   uint64_t put_back = 0, classes_restored = 0, leases_broken = 0;
   uint64_t longest_window_us = 0;  // in which a master was unsealed
   ReasonCounts skipped{};
@@ -31,12 +32,15 @@ struct RunSummary {
 struct PlannedRun {
   GuestFiles files;
   LinkPlan plan;
+  uint64_t bytes_shared_before = 0;  // MadePlan
 };
 
 // The nightly run, of a pool that is whole: passes 3 to 9.
 RunSummary run_unify(LockedPool& pool, RunContext& context);
 // Passes 3 to 8: what a run would do. Changes no guest.
 PlannedRun plan_run(const OpenedPool& pool, const KeptKnowledge& kept, RunContext& context);
+// Bytes on disk that apply_links() would free.
+uint64_t bytes_to_save(const OpenedPool& pool, const PlannedRun& planned, RunContext& context);
 // Passes 3 to 5.
 GuestFiles find_files(const OpenedPool& pool, const KeptKnowledge& kept, RunContext& context);
 

@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <vector>
 
 namespace vs {
@@ -16,11 +17,13 @@ constexpr uint64_t kChunk = 16u << 20;
 
 }  // namespace
 
-Expected<uint64_t> share_extents(int source, int target, uint64_t offset, uint64_t length) {
+Expected<uint64_t> share_extents(int source, int target, uint64_t offset, uint64_t length,
+                                 const Cancel* cancel) {
   alignas(file_dedupe_range) char raw[sizeof(file_dedupe_range) + sizeof(file_dedupe_range_info)] = {};
   auto* range = reinterpret_cast<file_dedupe_range*>(raw);
   uint64_t shared = 0;
   while (shared < length) {
+    if (cancel != nullptr && cancel->stop()) return Problem{ECANCELED, ""};
     *range = {};
     range->src_offset = offset + shared;
     range->src_length = std::min(kChunk, length - shared);

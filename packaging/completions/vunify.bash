@@ -45,7 +45,7 @@ _vunify_runs() {
 
 _vunify() {
   local cur prev verb='' i words=0
-  local shared='--config --tree --pool --state --store --guard --scope --mtime --exclude --no-default-excludes --min-size
+  local shared='--config --tree --pool --state --store --guard --scope --mtime --exclude --no-default-excludes --max-read --min-size
     --jobs --json --quiet --verbose --progress --stats --timings --help'
   COMPREPLY=()
   cur=${COMP_WORDS[COMP_CWORD]}
@@ -58,7 +58,7 @@ _vunify() {
   # The verb is the first word that is no option and no value of one; `words` counts those after it.
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
-      --config | --tree | --pool | --state | --store | --guard | --scope | --mtime | --exclude | --min-size | -j | --jobs | --progress | \
+      --config | --tree | --pool | --state | --store | --guard | --scope | --mtime | --exclude | --max-read | --min-size | -j | --jobs | --progress | \
         --package | --hold-while | --by | --html | --prometheus | --against | --max-runtime | --hold-while | -o | --output)
         [[ ${COMP_WORDS[i + 1]:-} == = ]] && ((i++))
         ((i++))
@@ -77,7 +77,7 @@ _vunify() {
     --against) mapfile -t COMPREPLY < <(compgen -W "$(_vunify_guests)" -- "$cur"); return ;;
     --tree | --state | --store | --pool) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
     --config | --html | --prometheus | -o | --output) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-    --exclude | --min-size | -j | --jobs | --max-runtime | --hold-while | --package) return ;;
+    --exclude | --max-read | --min-size | -j | --jobs | --max-runtime | --hold-while | --package) return ;;
   esac
 
   if [[ -z $verb ]]; then

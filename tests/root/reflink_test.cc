@@ -69,9 +69,42 @@ TEST_P(ReflinkSavingTest, IsWhatWasNotSharedBefore) {
                 "sh", guest / "usr/share/tool"});
   };
   TestHost host(options);
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+  const auto planned = host.vunify("run", {"-n"});
+  EXPECT_THAT(planned.out, HasSubstr("saving 163.8 kB")) << "what the run saves";
   const auto ran = host.vunify("run", {"--json"});
   EXPECT_EQ(summary_number(ran, "files_linked"), 2 * 4u) << shown(ran);
   EXPECT_EQ(summary_number(ran, "bytes_saved"), 4 * 40'960u) << "of beta: ten blocks each; gamma is a clone";
+  EXPECT_THAT(read_file(host.state() + "/history.jsonl"), HasSubstr("\"bytes_saved_total\":320000,"))
+      << "of beta and gamma, whoever made them share";
+  EXPECT_EQ(summary_number(host.vunify("run", {"--json"}), "files_linked"), 0u);
+  const std::string history = read_file(host.state() + "/history.jsonl");
+  EXPECT_THAT(history.substr(history.find('\n')), HasSubstr("\"bytes_saved_total\":320000,"))
+      << "they still do";
+}
+
+// Guests with id ranges of their own: as SECURITY.md says, bytes are shared, and each keeps what else it has.
+TEST_P(ReflinkSavingTest, FilesOfOtherOwnersTimesAndModesShareTheirBytes) {
+  VS_NEEDS_FILESYSTEM(GetParam());
+  HostOptions options;
+  options.filesystem = GetParam();
+  options.guests = {"alpha", "beta"};
+  options.packages = {shared_package("tool", "usr/share/tool", 8)};
+  options.prepare = [](const FakeGuest& guest) {
+    if (guest.name() == "beta")
+      must_run({"sh", "-c",
+                "cd \"$1\" && chown 100000:100000 tool-* && touch -d @1000000000 tool-* && setfattr -n "
+                "user.x -v y tool-1",
+                "sh", guest / "usr/share/tool"});
+  };
+  TestHost host(options);
+  const auto before = host.snapshots();
+  const auto ran = host.vunify("run", {"--json"});
+  EXPECT_EQ(ran.exit_code, 0) << shown(ran);
+  EXPECT_GT(summary_number(ran, "bytes_saved"), 0u) << shown(ran);
+  EXPECT_EQ(host.changes_since(before), "");
+  const auto explained = host.vunify("explain", {"beta", "/usr/share/tool/tool-1"});
+  EXPECT_THAT(explained.out, testing::Not(HasSubstr("no_partner"))) << shown(explained);
 }
 
 INSTANTIATE_TEST_SUITE_P(Filesystems, ReflinkSavingTest, testing::Values("xfs", "btrfs"),

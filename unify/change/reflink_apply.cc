@@ -1,6 +1,7 @@
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <ctime>
 #include <mutex>
@@ -23,7 +24,7 @@ int64_t now_ns() {
 struct Shared {
   std::vector<Index::Learned> learned;
   std::vector<std::pair<DuplicateNumber, Reason>> refused;
-  uint64_t files = 0, bytes = 0;
+  uint64_t files = 0, bytes = 0, in_extents = 0;  // bytes: freed on disk
 };
 
 class Reflinker {
@@ -98,7 +99,7 @@ class Reflinker {
   // False: these two cannot share. True: they do, or why not was said.
   bool share_one(const PlanGroup& group, Donor& donor, int target, DuplicateNumber v, Shared& result) const {
     const auto before = exclusive_bytes(target);
-    const auto shared = share_extents(donor.fd.get(), target, 0, group.size);
+    const auto shared = share_extents(donor.fd.get(), target, 0, group.size, input_.files.cancel);
     if (!shared && (shared.error().code == EINVAL || shared.error().code == EOPNOTSUPP)) return false;
     if (!shared) {
       const Reason reason = reason_of_errno(shared.error().code);
@@ -111,6 +112,7 @@ class Reflinker {
       result.files += input_.files.plan.duplicates[v].end - input_.files.plan.duplicates[v].begin;
       // Clones and snapshots shared all of it before.
       result.bytes += before ? *before : *shared;
+      result.in_extents += group.size;
       learn(group, v, donor.id, result);
     }
     return true;
@@ -151,6 +153,7 @@ ApplyResult apply_reflinks(const ApplyInput& input, RunContext& context) {
     const std::lock_guard guard(mutex);
     result.files_linked += shared.files;
     result.bytes_saved += shared.bytes;
+    result.bytes_in_extents += shared.in_extents;
     for (const auto& [v, reason] : shared.refused) {
       const GuestNumber guest =
           input.files.table.guest(input.files.table.rows()[plan.names[plan.duplicates[v].begin]]);
@@ -162,6 +165,20 @@ ApplyResult apply_reflinks(const ApplyInput& input, RunContext& context) {
   context.progress.finish();
   input.index.learn(learned);
   return result;
+}
+
+uint64_t bytes_not_shared(const PlannedFiles& files) {
+  std::atomic<uint64_t> sum{0};
+  tbb::parallel_for(size_t{0}, files.plan.groups.size(), [&](size_t g) {
+    const PlanGroup& group = files.plan.groups[GroupNumber(g)];
+    for (DuplicateNumber v = group.begin + 1; v < group.end && !files.cancel->stop(); ++v) {
+      const FileRow& row = files.table.rows()[files.plan.names[files.plan.duplicates[v].begin]];
+      const auto fd = files.guests[files.table.guest(row)].root.open_regular(files.table.path(row), nullptr);
+      const auto bytes = fd ? exclusive_bytes(fd->get()) : Expected<uint64_t>(0);
+      if (bytes) sum += *bytes;
+    }
+  });
+  return sum;
 }
 
 }  // namespace vs::unify

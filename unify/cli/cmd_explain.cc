@@ -82,19 +82,21 @@ void compare_xattrs(const std::vector<Xattr>& a, const std::vector<Xattr>& b,
   if (part(a, false) != part(b, false)) found.push_back("attributes");
 }
 
-// What two files differ in, of all that must be equal in files that become one. Empty: in nothing.
-std::vector<std::string> differences(const ComparedFile& a, const ComparedFile& b, bool ignore_mtime) {
+// What two files differ in, of all that must be equal in files that share. Empty: in nothing.
+std::vector<std::string> differences(const ComparedFile& a, const ComparedFile& b, const Rules& rules) {
   std::vector<std::string> found;
-  if (a.stat.uid != b.stat.uid || a.stat.gid != b.stat.gid) found.push_back("owner");
-  if (a.stat.mode != b.stat.mode) found.push_back("mode");
-  if (!ignore_mtime && a.stat.mtime_ns != b.stat.mtime_ns) found.push_back("mtime");
+  if (!rules.bytes_only) {
+    if (a.stat.uid != b.stat.uid || a.stat.gid != b.stat.gid) found.push_back("owner");
+    if (a.stat.mode != b.stat.mode) found.push_back("mode");
+    if (!rules.ignore_mtime && a.stat.mtime_ns != b.stat.mtime_ns) found.push_back("mtime");
+  }
   const auto mine = a.root.open_regular(a.path), theirs = b.root.open_regular(b.path);
   if (!mine || !theirs) {
     found.push_back((mine ? theirs : mine).error().message);
     return found;
   }
   const auto xattrs = read_xattrs(mine->get(), a.path), their_xattrs = read_xattrs(theirs->get(), b.path);
-  if (xattrs && their_xattrs) compare_xattrs(*xattrs, *their_xattrs, found);
+  if (xattrs && their_xattrs && !rules.bytes_only) compare_xattrs(*xattrs, *their_xattrs, found);
   const auto same = a.stat.size == b.stat.size
                         ? same_bytes(mine->get(), theirs->get(), a.stat.size, a.root.host_path(a.path))
                         : Expected<bool>(false);
@@ -197,9 +199,8 @@ class Explainer {
       if (other == guest) continue;
       const auto there = resolve_typed_path(pool_.guests()[other].root, typed.path, LastSymlink::keep);
       if (!there || !S_ISREG(there->stat.mode)) continue;
-      auto differing =
-          differences({pool_.guests()[guest].root, typed.path, typed.stat},
-                      {pool_.guests()[other].root, there->path, there->stat}, pool_.rules().ignore_mtime);
+      auto differing = differences({pool_.guests()[guest].root, typed.path, typed.stat},
+                                   {pool_.guests()[other].root, there->path, there->stat}, pool_.rules());
       if (differing.empty()) differing = {in_record(other, *there)};
       if (!least.empty() && least.size() <= differing.size()) continue;
       least = std::move(differing);

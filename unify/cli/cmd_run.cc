@@ -29,8 +29,7 @@ RunSummary plan_one_pool(const Options& options, Command& command) {
   const OpenedPool pool = look_at_pool(take_inventory(options, context), context);
   const PlannedRun planned = plan_run(pool, {}, context);
   command.print(fmt::format("would link {} files in {} groups, saving {}", planned.plan.file_count(),
-                            planned.plan.groups.size(),
-                            size_text(planned.plan.bytes_to_save(pool.pool().block_size))));
+                            planned.plan.groups.size(), size_text(bytes_to_save(pool, planned, context))));
   return summarize(pool, "run", planned.files);
 }
 

@@ -18,6 +18,7 @@ std::string class_bytes(uint64_t size, const FileClass& file_class, bool ignore_
 }
 
 std::string class_bytes(const FileRow& row, const Rules& rules) {
+  if (rules.bytes_only) return class_bytes(row.size, {}, true);
   return class_bytes(row.size, {row.uid, row.gid, row.mode, row.mtime_ns, 0}, rules.ignore_mtime);
 }
 

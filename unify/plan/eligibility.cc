@@ -59,6 +59,8 @@ constexpr ReasonText kTexts[] = {
     {"other_project", "a quota project keeps the master out of its directory"},
     {"io_error", "the system refused a step"},
     {"lease_refused", "the filesystem gives no leases, so writers cannot be noticed"},
+    {"read_budget",
+     "its guest's files took up what is read of one guest in one run (--max-read); the next run goes on"},
     {"out_of_time", "the run was stopped before its turn came"},
 };
 static_assert(std::size(kTexts) == kReasons);
@@ -83,8 +85,6 @@ bool is_trouble(Reason reason) {
   return reason >= Reason::busy;
 }
 
-void ExcludeList::add(std::string pattern) {
-  const std::string given = pattern;
 namespace {
 
 // What is said of bin, sbin and lib* is meant of usr/bin, usr/sbin and usr/lib* as well, and the other way
@@ -100,18 +100,20 @@ std::optional<std::string> merged_usr_twin(const std::string& pattern) {
 
 }  // namespace
 
+void ExcludeList::add(std::string pattern) {
+  const std::string given = pattern;
   pattern = fmt::format("{}", fmt::join(path_parts(pattern), "/"));
   if (pattern.ends_with("/**")) pattern.resize(pattern.size() - 3);
   if (pattern.empty())
     throw Error("--exclude '" + given + "': expected a path or glob relative to the guest's root",
                 Exit::usage);
-  auto& list = is_glob(pattern) ? globs_ : literals_;
-  list.insert(std::upper_bound(list.begin(), list.end(), pattern), pattern);
   insert(pattern);
   if (const auto twin = merged_usr_twin(pattern)) insert(*twin);
 }
 
 void ExcludeList::insert(const std::string& pattern) {
+  auto& list = is_glob(pattern) ? globs_ : literals_;
+  list.insert(std::upper_bound(list.begin(), list.end(), pattern), pattern);
 }
 
 bool ExcludeList::matches(std::string_view path) const {

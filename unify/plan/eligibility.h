@@ -52,6 +52,7 @@ enum class Reason : uint8_t {
   other_project,
   io_error,
   lease_refused,
+  read_budget,
   out_of_time,
   count_
 };
@@ -77,8 +78,8 @@ class ExcludeList {
   bool has_wildcards() const { return !globs_.empty(); }
 
  private:
-  std::vector<std::string> literals_;  // sorted
   void insert(const std::string& pattern);
+  std::vector<std::string> literals_;  // sorted
   std::vector<std::string> globs_;
 };
 
@@ -87,6 +88,9 @@ struct Rules {
   ExcludeList excludes;
   uint64_t min_size = 1;      // bytes
   bool ignore_mtime = false;  // masters take the oldest mtime of their first group
+  // Files that share extents keep inodes of their own: owner, mode, times and attributes need not be equal.
+  bool bytes_only = false;
+  uint64_t max_read = uint64_t{1} << 40;  // bytes of one guest's files that one run reads to compare them
 };
 
 // What holds local state or secrets, is mounted over, or is not a package's to begin with.

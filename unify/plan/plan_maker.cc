@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "unify/plan/candidate_key.h"
 
@@ -54,6 +55,7 @@ class PlanMaker {
   // One that shares already comes first, as the donor; nothing is left when all share with one another.
   std::vector<CandidateNumber> not_yet_shared(const VerifiedContent& content, uint64_t& shared_with) {
     std::vector<CandidateNumber> donor, rest;
+    std::set<uint64_t> groups;
     for (const CandidateNumber v : content.duplicates) {
       const FileRow& row = row_of_duplicate(input_, v);
       const auto known =
@@ -65,6 +67,8 @@ class PlanMaker {
       // Of several kinds that cannot share with one another (reflink_apply.cc) the first gives the donor.
       if (shared_with == 0) shared_with = known->shared_with;
       for_names(v, [](GuestCounts& counts) { ++counts.unified; });
+      // Each group of those that share has one copy.
+      if (groups.insert(known->shared_with).second == false) made_.bytes_shared_before += row.size;
       if (donor.empty()) donor.push_back(v);
     }
     if (rest.empty()) return {};
@@ -127,7 +131,10 @@ class Learner {
     if (index_ == nullptr) return;
     // A re-read reflink group must not forget that it shares.
     const auto known = index_->known(learned.dev, learned.row);
-    if (known && known->shared_with != 0) return;
+    if (known && known->shared_with != 0 && known->content == learned.content.content) {
+      if (known->recorded == learned.content.recorded) return;
+      learned.content.shared_with = known->shared_with;
+    }
     waiting_.push_back(std::move(learned));
     if (waiting_.size() >= kAtOnce) flush();
   }

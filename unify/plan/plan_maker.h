@@ -10,7 +10,8 @@ namespace vs::unify {
 
 struct MadePlan {
   LinkPlan plan;
-  CountsByGuest counts;  // names that are not in the plan: skipped, by reason, or unified already
+  CountsByGuest counts;              // names that are not in the plan: skipped, by reason, or unified already
+  uint64_t bytes_shared_before = 0;  // with `reflink`: copies that are not there, of what is shared already
 };
 
 // Turns verdicts into the plan. What was learned goes to the index (unless that is null). With `reflink`,

@@ -107,7 +107,9 @@ struct GroupVerifier::Impl {
     const auto xattrs = read_xattrs(fd->get(), shown(duplicate));
     if (!xattrs) return Refusal{Reason::unreadable, xattrs.error().message};
     if (has_file_capability(*xattrs)) return Refusal{Reason::capability};
-    return Member{duplicate, std::nullopt, xattr_hash(*xattrs), std::move(*fd)};
+    if (input.budget != nullptr && !input.budget->take(input.table.guest(expected), expected.size))
+      return Refusal{Reason::read_budget, escaped(shown(duplicate))};
+    return Member{duplicate, std::nullopt, input.rules.bytes_only ? 0 : xattr_hash(*xattrs), std::move(*fd)};
   }
 
   std::vector<Member> open_part(const CandidateGroup& group, CandidateNumber begin, CandidateNumber end,
@@ -232,7 +234,8 @@ struct GroupVerifier::Impl {
       for (auto& content : contents)
         if (content.hashed) content.update(content.sample);
     }
-    if (whole_group) drop_lonely(contents, verdict);
+    // What is known wholly of one that is alone is remembered, where being alone is common.
+    if (whole_group && !(input.rules.bytes_only && size <= kBlock)) drop_lonely(contents, verdict);
     std::vector<VerifiedContent> results;
     for (auto& content : contents) results.push_back(verified(content, size, algorithms));
     // Whoever was stopped has read a part only, and knows nothing.
@@ -267,6 +270,18 @@ std::pair<DigestAlgorithm, std::string_view> recorded_digest(const VerifyInput& 
   const PackageFile& file = packages.files()[row.tag];
   if (file.algorithm == DigestAlgorithm::none) return {DigestAlgorithm::none, {}};
   return {file.algorithm, packages.digest(file)};
+}
+
+ReadBudget::ReadBudget(size_t guests, uint64_t each) : left_(guests) {
+  for (auto& left : left_) left = each;
+}
+
+bool ReadBudget::take(GuestNumber guest, uint64_t bytes) {
+  std::atomic<uint64_t>& left = left_[guest.value];
+  uint64_t now = left;
+  while (now >= bytes)
+    if (left.compare_exchange_weak(now, now - bytes)) return true;
+  return false;
 }
 
 GroupVerifier::GroupVerifier(const VerifyInput& input) : impl_(std::make_unique<Impl>(input)) {}
@@ -337,7 +352,10 @@ std::vector<GroupVerdict> verify_candidates(const VerifyInput& input, const Inde
                                             RunContext& context) {
   const auto& groups = input.candidates.groups;
   std::vector<GroupVerdict> verdicts(groups.size());
-  tbb::enumerable_thread_specific<GroupVerifier> verifiers([&] { return GroupVerifier(input); });
+  ReadBudget budget(input.guests.size(), input.rules.max_read);
+  VerifyInput limited = input;
+  limited.budget = &budget;
+  tbb::enumerable_thread_specific<GroupVerifier> verifiers([&] { return GroupVerifier(limited); });
   context.progress.start("verify", "groups", groups.size());
   tbb::parallel_for(size_t{0}, groups.size(), [&](size_t g) {
     if (context.cancel.stop()) {

@@ -7,6 +7,9 @@
 // planting a guess what another guest has changed).
 #pragma once
 
+#include <atomic>
+#include <vector>
+
 #include "core/store/store.h"
 #include "core/tree/inventory.h"
 #include "unify/plan/candidates.h"
@@ -33,6 +36,18 @@ struct GroupVerdict {
   bool from_index = false;  // nothing was read
 };
 
+// How many bytes of each guest's files are read in one run: a guest can make files that take no room (extents
+// that it shares with itself, zeros that the filesystem compresses) and many days to read. By several
+// threads; where it runs out, which of the guest's files are left depends on them.
+class ReadBudget {
+ public:
+  ReadBudget(size_t guests, uint64_t each);
+  bool take(GuestNumber guest, uint64_t bytes);  // false: so much is not left, and nothing is taken
+
+ private:
+  std::vector<std::atomic<uint64_t>> left_;
+};
+
 struct VerifyInput {
   Guests guests;
   const FileTable& table;
@@ -43,6 +58,7 @@ struct VerifyInput {
   const Store* store;  // nullptr: no masters
   const Rules& rules;
   const Cancel* cancel = nullptr;  // asked at every block; what it stops is out_of_time
+  ReadBudget* budget = nullptr;    // of verify_candidates(), by the rules
 };
 // The first name's row.
 const FileRow& row_of_duplicate(const VerifyInput& input, CandidateNumber duplicate);

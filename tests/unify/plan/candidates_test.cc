@@ -179,6 +179,16 @@ MasterRecord master_for(const Key128& key) {
   return record;
 }
 
+// Extents are shared, inodes are not: each guest keeps owner, mode and times of its own.
+TEST_F(CandidatesTest, WhereBytesAloneAreSharedTheClassDoesNotMatter) {
+  host_.rules.bytes_only = true;
+  host_.everywhere("x", "1234");
+  host_.everywhere("longer", "12345");
+  ::chmod(host_.path("b", "x").c_str(), 0600);
+  unit::set_mtime(host_.path("b", "longer"), unit::kMtime + 1);
+  EXPECT_THAT(groups(), ElementsAre("a:longer b:longer", "a:x b:x"));
+}
+
 TEST_F(CandidatesTest, AFileAloneIsACandidateWhenAMasterWaitsForIt) {
   host_.file("a", "usr/x", "same");
   host_.record("a", "usr/x", "same", md5);

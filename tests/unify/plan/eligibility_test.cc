@@ -107,9 +107,10 @@ TEST(ReasonTest, EachHasANameAndAnExplanationOfItsOwn) {
 
 // A rule is as it should be (exit code 0); trouble is tried again and makes exit code 3.
 TEST(ReasonTest, TroubleIsToldFromRules) {
-  for (const Reason reason : {Reason::busy, Reason::changed_meanwhile, Reason::unreadable, Reason::no_space,
-                              Reason::too_many_links, Reason::other_project, Reason::io_error,
-                              Reason::lease_refused, Reason::out_of_time, Reason::unknown_packages})
+  for (const Reason reason :
+       {Reason::busy, Reason::changed_meanwhile, Reason::unreadable, Reason::no_space, Reason::too_many_links,
+        Reason::other_project, Reason::io_error, Reason::lease_refused, Reason::read_budget,
+        Reason::out_of_time, Reason::unknown_packages})
     EXPECT_TRUE(is_trouble(reason)) << reason_name(reason);
   for (const Reason reason :
        {Reason::excluded, Reason::unowned, Reason::config, Reason::set_id, Reason::no_partner,
@@ -142,7 +143,6 @@ TEST(ExcludeListTest, TakesTheSpellingsOfADirectoryAlike) {
   }
 }
 
-TEST(ExcludeListTest, GlobsMatchWithinOneDirectory) {
 // Whether lib is a link to usr/lib is each guest's own affair.
 TEST(ExcludeListTest, KnowsMergedUsr) {
   const ExcludeList list =
@@ -154,6 +154,7 @@ TEST(ExcludeListTest, KnowsMergedUsr) {
     EXPECT_FALSE(list.matches(path)) << path;
 }
 
+TEST(ExcludeListTest, GlobsMatchWithinOneDirectory) {
   const ExcludeList list = excludes({"usr/share/*/x.[ab]", "opt/?"});
   EXPECT_TRUE(list.has_wildcards());
   EXPECT_TRUE(list.matches("usr/share/doc/x.a"));

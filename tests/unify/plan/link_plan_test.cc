@@ -202,6 +202,30 @@ TEST_F(ReflinkPlanTest, NothingIsPlannedForFilesThatAllShareAlready) {
   EXPECT_EQ(host_.files.total().unified, 3u);
 }
 
+TEST_F(ReflinkPlanTest, CountsTheCopiesThatAreNotThere) {
+  host_.everywhere("x", "same");
+  look();
+  for (const size_t v : {0, 1, 2}) shares(CandidateNumber(v), 77);
+  const auto made =
+      make_plan(host_.verify_input(), one_verdict({0, 1, 2}, {}, std::nullopt), true, host_.index.get());
+  EXPECT_EQ(made.bytes_shared_before, 2 * 4u);
+}
+
+// Another key (rules that changed, say) has it read again; what it shares stays known, for that key.
+TEST_F(ReflinkPlanTest, WhatIsReadAgainIsLearnedForItsNewKeyAndStillShares) {
+  host_.everywhere("x", "same");
+  look();
+  shares(CandidateNumber(0), 77);
+  auto verdicts = one_verdict({0, 1}, {}, std::nullopt);
+  verdicts[0].read_at_ns = INT64_MAX;
+  make_plan(host_.verify_input(), std::move(verdicts), true, host_.index.get());
+  const auto known = host_.index->known(host_.files.devices.front(),
+                                        row_of_duplicate(host_.verify_input(), CandidateNumber(0)));
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->shared_with, 77u);
+  EXPECT_EQ(known->recorded, host_.candidates.groups[0].key);
+}
+
 TEST_F(ReflinkPlanTest, OneThatSharesIsTheDonorForThoseThatDoNot) {
   host_.everywhere("x", "same");
   look();

@@ -64,6 +64,34 @@ class VerifyTest : public testing::Test {
   uint64_t bytes_read_ = 0;
 };
 
+TEST_F(VerifyTest, ReadsNoMoreOfAGuestThanItsBudget) {
+  for (const char* guest : {"a", "b", "c"}) host_->file(guest, "x", std::string(kBlock, 'x'));
+  for (const char* path : {"y", "z"}) host_->file("c", path, std::string(2 * kBlock, 'y'));
+  look();
+  ASSERT_THAT(host_->candidates.groups, SizeIs(2));
+  ReadBudget budget(4, 3 * kBlock);
+  VerifyInput input = host_->verify_input();
+  input.budget = &budget;
+  GroupVerifier verifier(input);
+  const auto first = verifier.verify(host_->candidates.groups[0]);
+  ASSERT_THAT(first.contents, SizeIs(1));
+  EXPECT_THAT(names(first.contents[0].duplicates), ElementsAre("a", "b", "c"));
+  const auto second = verifier.verify(host_->candidates.groups[1]);
+  EXPECT_THAT(refused(second), ElementsAre(std::pair("c", "no_partner"), std::pair("c", "read_budget")));
+  ASSERT_THAT(second.troubles, SizeIs(1));
+  EXPECT_THAT(second.troubles[0].second, testing::EndsWith("/z")) << "named";
+}
+
+TEST_F(VerifyTest, WhereBytesAloneAreSharedAttributesDoNotMatter) {
+  host_->rules.bytes_only = true;
+  for (const char* guest : {"a", "b"}) host_->file(guest, "x", "same");
+  if (::setxattr(host_->path("b", "x").c_str(), "user.of", "b", 1, 0) != 0)
+    VS_SKIP(kFilesystem) << "no user attributes here";
+  const auto verdict = verify();
+  ASSERT_THAT(verdict.contents, SizeIs(1));
+  EXPECT_THAT(names(verdict.contents[0].duplicates), ElementsAre("a", "b"));
+}
+
 TEST_F(VerifyTest, IsStoppedInTheMidstOfAFile) {
   for (const char* guest : {"a", "b"}) host_->file(guest, "x", std::string(3 * kBlock, 'x'));
   look();
