@@ -7,6 +7,7 @@
 
 #include "core/escape.h"
 #include "unify/holds.h"
+#include "unify/own_project.h"
 #include "unify/packages/package_work.h"
 #include "unify/plan/candidates.h"
 #include "unify/plan/plan_maker.h"
@@ -105,6 +106,10 @@ RunSummary run_unify(LockedPool& pool, RunContext& context) {
                            pool.rules().ignore_mtime};
   add_applied(summary, apply_links(pool, links, run, context), pool);
   summary.bytes_in_extents += planned.bytes_shared_before;
+
+  // What one guest alone has by now counts for its quota again (own_project.h). After apply, which may have
+  // given others names of it.
+  give_back_uncounted(pool, planned.files, context);
 
   // After apply, so that a run that is killed forgets nothing that it still needs.
   forget_unseen(pool, planned.files, context);

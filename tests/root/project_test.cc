@@ -20,10 +20,13 @@ using testing::Not;
 class ProjectTest : public testing::Test {
  protected:
   void SetUp() override {
-    VS_NEEDS_FILESYSTEM("ext4");
     HostOptions options;
-    options.guests = {"alpha", "beta"};
     options.packages = {shared_package("tool", "usr/share/tool", 20)};
+    begin(std::move(options));
+  }
+  void begin(HostOptions options) {
+    VS_NEEDS_FILESYSTEM("ext4");
+    options.guests = {"alpha", "beta"};
     options.mkfs_options = "-O quota,project -E quotatype=prjquota";
     try {
       host_ = std::make_unique<TestHost>(options);
@@ -95,6 +98,67 @@ TEST_F(ProjectTest, AFileThatFitsNoMoreStaysSharedAndIsNamed) {
   EXPECT_EQ(host_->changes_since(before), "") << shown(released);
   EXPECT_THAT(projects(host_->masters()), Each("0"));
   EXPECT_THAT(host_->store_defects(), IsEmpty());
+}
+
+// Files that a guest has for itself alone.
+class OwnProjectTest : public ProjectTest {
+ protected:
+  void SetUp() override {
+    HostOptions options;
+    options.scope = "all";
+    options.prepare = [](const FakeGuest& guest) {
+      put(guest / kOne, guest.name() + " twice");
+      put(guest / kTwo, guest.name() + " twice");
+      put(guest / kBoth, "all");
+    };
+    begin(std::move(options));
+  }
+  // Of one modification time, so of one class.
+  static void put(const std::string& path, const std::string& content) {
+    write_file(path, content);
+    set_mtime(path, 1'700'000'000'000'000'000);
+  }
+  std::string mine(const std::string& name) const { return alpha() / name; }
+  std::string beta(const std::string& name) const { return host_->guest("beta") / name; }
+  std::string project(const std::string& path) const { return projects({path}).front(); }
+  RunResult run_vunify() const {
+    auto ran = host_->vunify("run", {"--json"});
+    EXPECT_EQ(ran.exit_code, 0) << shown(ran);
+    EXPECT_EQ(host_->vunify("check").exit_code, 0);
+    return ran;
+  }
+  static inline const std::string kOne = "usr/share/one", kTwo = "usr/share/two", kBoth = "usr/share/both";
+};
+
+TEST_F(OwnProjectTest, WhatOneGuestAloneHasCountsForIt) {
+  const auto ran = run_vunify();
+  EXPECT_THAT(ran.out, HasSubstr("\"own_project\":2"));
+  for (const auto& name : {kOne, kTwo}) {
+    EXPECT_FALSE(is_immutable(mine(name))) << "it has a quota";
+    EXPECT_EQ(project(mine(name)), "4711");
+    EXPECT_TRUE(is_immutable(beta(name))) << "it has none";
+  }
+  EXPECT_TRUE(is_immutable(mine(kBoth)));
+  EXPECT_THAT(host_->vunify("explain", {"alpha", kOne}).out, HasSubstr("own_project"));
+  EXPECT_THAT(run_vunify().out, HasSubstr("\"own_project\":2")) << "the next night, by what the index knows";
+}
+
+TEST_F(OwnProjectTest, WhatOthersDroppedCountsForTheOneThatStillHasIt) {
+  run_vunify();
+  ASSERT_TRUE(is_immutable(mine(kBoth)));
+  ASSERT_EQ(project(mine(kBoth)), "0");
+  ASSERT_EQ(host_->vunify("release", {"beta", kBoth}).exit_code, 0);
+  must_run({"rm", beta(kBoth)});
+  run_vunify();
+  EXPECT_FALSE(is_immutable(mine(kBoth)));
+  EXPECT_EQ(project(mine(kBoth)), "4711");
+  EXPECT_EQ(read_file(mine(kBoth)), "all");
+  run_vunify();  // its master is in the store still
+  EXPECT_FALSE(is_immutable(mine(kBoth)));
+  // The other one has it again.
+  put(beta(kBoth), "all");
+  run_vunify();
+  EXPECT_TRUE(is_immutable(mine(kBoth)));
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "core/hex.h"
 #include "core/store/file_class.h"
 #include "unify/cli/command.h"
+#include "unify/plan/plan_maker.h"
 #include "unify/plan/verify.h"
 #include "unify/typed_path.h"
 
@@ -251,6 +252,9 @@ class Explainer {
     for (const auto& content : verdict.contents) {
       if (in(content.changed)) return answer(Reason::not_pristine, package);
       if (!in(content.duplicates) || (content.duplicates.size() == 1 && !content.master)) continue;
+      if (pool_.guard().shares_inodes() &&
+          is_of_own_project(input, guests_with_project(pool_.guests()), content))
+        return answer(Reason::own_project, package);
       if (auto shared = by_extents(input, content, duplicate, package)) return shared;
       return Answer{"will_be_unified", fmt::format("equal to {} other files{}; the next run shares it ({})",
                                                    content.duplicates.size() - 1,

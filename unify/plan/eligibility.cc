@@ -41,6 +41,8 @@ constexpr ReasonText kTexts[] = {
      "it, "
      "the others have"},
     {"no_partner", "no other guest has the same file"},
+    {"own_project",
+     "no other guest has the same file, and its own has a quota, for which a shared file would not count"},
     {"not_pristine", "its content is not what the guest's package database records"},
     {"unshareable_extents", "its extents cannot be shared"},
     {"running",

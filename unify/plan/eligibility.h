@@ -37,6 +37,7 @@ enum class Reason : uint8_t {
   linked_elsewhere,
   shared_unsealed,
   no_partner,
+  own_project,
   not_pristine,
   unshareable_extents,
   running,

@@ -1,9 +1,13 @@
 #include "unify/plan/plan_maker.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
+#include "core/store/project.h"
 #include "unify/plan/candidate_key.h"
 
 namespace vs::unify {
@@ -11,7 +15,8 @@ namespace {
 
 class PlanMaker {
  public:
-  PlanMaker(const VerifyInput& input, const Index* index) : input_(input), index_(index) {
+  PlanMaker(const VerifyInput& input, const Index* index)
+      : input_(input), index_(index), counted_(guests_with_project(input.guests)) {
     made_.counts.resize(input.guests.size());
     made_.plan.packages.emplace_back();
   }
@@ -31,8 +36,14 @@ class PlanMaker {
     const bool lonely = todo.size() == 1 && !content.master && shared_with == 0;
     if (lonely)
       refuse(todo[0], Reason::no_partner);
+    else if (!reflink && of_own_project(content))
+      for (const CandidateNumber v : todo) refuse(v, Reason::own_project);
     else if (!todo.empty())
       add_group(group, content, shared_with, todo, read_at_ns);
+  }
+
+  bool of_own_project(const VerifiedContent& content) const {
+    return is_of_own_project(input_, counted_, content);
   }
 
   // The key of one duplicate: of its own in a mixed group.
@@ -117,6 +128,7 @@ class PlanMaker {
 
   const VerifyInput& input_;
   const Index* index_;
+  const TypedBits<GuestNumber> counted_;
   MadePlan made_;
   std::map<std::string, PlanPackageNumber> numbers_;
 };
@@ -152,6 +164,33 @@ class Learner {
 
 }  // namespace
 
+TypedBits<GuestNumber> guests_with_project(Guests guests) {
+  TypedBits<GuestNumber> counted;
+  for (const auto& guest : guests) {
+    const auto top = guest.root.open_dir("");
+    // That is a descriptor of the place only, which answers no questions.
+    const UniqueFd open(top ? ::openat(top->get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1);
+    counted.push_back(open && inherited_project(open.get()) != 0);
+  }
+  return counted;
+}
+
+bool is_of_own_project(const VerifyInput& input, const TypedBits<GuestNumber>& counted,
+                       const VerifiedContent& content) {
+  std::optional<GuestNumber> owner;
+  for (const CandidateNumber duplicate : content.duplicates) {
+    const Duplicate& v = input.candidates.duplicates[duplicate];
+    for (NameNumber n = v.begin; n < v.end; ++n) {
+      const GuestNumber guest = input.table.guest(input.table.rows()[input.candidates.names[n]]);
+      if (!counted[guest] || (owner && *owner != guest)) return false;
+      owner = guest;
+    }
+  }
+  if (!owner || !content.master || input.store == nullptr) return owner.has_value();
+  const auto master = input.store->stat_master(input.masters[*content.master].name);
+  return master && master->nlink == 1;  // the store's own name
+}
+
 MadePlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index) {
   PlanMaker maker(input, index);
   Learner learner(index);
@@ -172,7 +211,8 @@ MadePlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts,
       };
       // What gets a master's inode now need not be known: the seal is the cache. (A run that ends early
       // remembers the rest, apply.cc.)
-      const bool stays = reflink || (content.duplicates.size() == 1 && !content.master);
+      const bool stays =
+          reflink || (content.duplicates.size() == 1 && !content.master) || maker.of_own_project(content);
       if (stays)
         for (const CandidateNumber v : content.duplicates) learn(v, true);
       for (const CandidateNumber v : content.changed) learn(v, false);

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "core/typed_table.h"
 #include "unify/plan/link_plan.h"
 #include "unify/plan/verify.h"
 
@@ -16,6 +17,14 @@ struct MadePlan {
 
 // Turns verdicts into the plan. What was learned goes to the index (unless that is null). With `reflink`,
 // duplicates whose extents are shared already count as unified and only one of them is kept, as the donor.
+// Where inodes are shared, what only one guest has and that has a project stays as it is (own_project.h).
 MadePlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts, bool reflink, Index* index);
+
+// By number: whether what is made in this guest's tree counts for a quota project.
+TypedBits<GuestNumber> guests_with_project(Guests guests);
+
+// Whether nobody has this content but one of these guests, no master that somebody else may have neither.
+bool is_of_own_project(const VerifyInput& input, const TypedBits<GuestNumber>& counted,
+                       const VerifiedContent& content);
 
 }  // namespace vs::unify

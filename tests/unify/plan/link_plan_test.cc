@@ -102,6 +102,24 @@ TEST_F(LinkPlanTest, ADuplicateAloneIsLeftUnlessAMasterIsThere) {
   EXPECT_EQ(plan.groups.front().master, "ab/cd");
 }
 
+// What a project counts for, and nobody else has, would count for nobody.
+TEST_F(LinkPlanTest, AContentIsOfItsOwnProjectIfOneCountedGuestAloneHasIt) {
+  host_.everywhere("x", "same");
+  look();
+  const auto input = host_.verify_input();
+  const auto is_own = [&](std::vector<size_t> duplicates, std::vector<bool> counted) {
+    TypedBits<GuestNumber> bits;
+    for (const bool one : counted) bits.push_back(one);
+    VerifiedContent content;
+    for (const size_t one : duplicates) content.duplicates.emplace_back(one);
+    return is_of_own_project(input, bits, content);
+  };
+  EXPECT_TRUE(is_own({0}, {true, true, true}));
+  EXPECT_FALSE(is_own({0}, {false, true, true})) << "it counts for nobody as it is";
+  EXPECT_FALSE(is_own({0, 1}, {true, true, true})) << "two have it";
+  EXPECT_FALSE(is_own({0, 2}, {true, false, false})) << "one of them counts for nobody";
+}
+
 TEST_F(LinkPlanTest, WhatIsNotPristineIsCountedAndNotPlanned) {
   host_.everywhere("x", "same");
   look();
