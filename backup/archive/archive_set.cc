@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <tuple>
 
 #include "backup/archive/host_tree.h"
 #include "backup/archive/readme_text.h"
@@ -49,6 +50,15 @@ std::vector<std::string> names_in(int dir, const std::string& path) {
   if (reader.problem() != nullptr) throw Error(reader.problem()->message);
   std::sort(names.begin(), names.end());
   return names;
+}
+
+// All that tells archives apart, also those of copies of the set that went their own ways.
+bool is_same(const CatalogHeader& a, const CatalogHeader& b) {
+  const auto of = [](const CatalogHeader& h) {
+    return std::tie(h.kind, h.guest, h.stamp, h.chain, h.number, h.previous, h.previous_digest, h.host, h.set,
+                    h.names, h.bytes, h.first_pool, h.last_pool);
+  };
+  return of(a) == of(b);
 }
 
 bool has_archives(int dir, const std::string& path) {
@@ -302,15 +312,23 @@ Expected<std::string> ArchiveSet::catalog_beside(const Archive& archive) const {
 }
 
 Expected<Catalog> ArchiveSet::catalog(const Archive& archive) const {
-  const std::string shown = path_ + "/" + archive.name + kCatalogFile;
+  const auto parse = [&](std::string_view bytes, const std::string& shown) -> Expected<Catalog> {
+    auto catalog = parse_catalog(bytes, shown);
+    // Where files were swapped it is whole, and another archive's: what it says is of another state.
+    if (catalog && !is_same(catalog->header, archive.header))
+      return Problem{ENODATA, fmt::format("{}: describes {}, not the {} that is listed", shown,
+                                          escaped(archive_name(catalog->header)), archive.name)};
+    return catalog;
+  };
   const auto bytes = catalog_beside(archive);
-  auto catalog = bytes ? parse_catalog(*bytes, shown) : Expected<Catalog>(bytes.error());
+  auto catalog =
+      bytes ? parse(*bytes, path_ + "/" + archive.name + kCatalogFile) : Expected<Catalog>(bytes.error());
   if (catalog) return catalog;
   const auto file = open(archive.name);
   if (!file) return catalog;
   const auto payload = (*file)->payload();
   if (!payload || payload->empty()) return catalog;
-  return parse_catalog(*payload, (*file)->path() + " (catalog within)");
+  return parse(*payload, (*file)->path() + " (catalog within)");
 }
 
 Expected<GuestState> ArchiveSet::state(const std::string& guest, const StampLimit& limit) const {

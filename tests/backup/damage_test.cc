@@ -129,6 +129,61 @@ TEST_F(DamageTest, ALostCatalogIsReadFromWithin) {
             "");
 }
 
+// A catalog that cannot be read, of an archive in whose place another one stands: what that has within is a
+// whole catalog, and says nothing of this state.
+class SwappedArchiveTest : public DamageTest {
+ protected:
+  void SetUp() override {
+    DamageTest::SetUp();
+    first_ = host_.last_stamp();
+    BackupHost::let_clock_pass();
+    write_file(host_.tree("alpha") + "/new", "bytes of the second night");
+    fs::permissions(host_.tree("alpha"), fs::perms::owner_all);
+    ASSERT_EQ(host_.create().exit_code, 0);
+  }
+  // Of the first one the catalog gets bytes that are none of it.
+  void swap(const std::string& one, const std::string& other) {
+    const std::string path = file_of(host_, one, ".tar.zst"), second = file_of(host_, other, ".tar.zst");
+    const std::string catalog = file_of(host_, one, ".catalog");
+    fs::rename(path, host_.scratch("aside"));
+    fs::rename(second, path);
+    fs::rename(host_.scratch("aside"), second);
+    write_file(catalog, read_file(catalog) + "more");
+  }
+  std::string first_;
+};
+
+TEST_F(SwappedArchiveTest, ItsCatalogIsNotTakenForThatOfTheStateThatIsAskedFor) {
+  swap("alpha-inc", "pool-1");
+  const RunResult restore = host_.vbackup("restore", {"--target", host_.scratch("out"), "alpha"});
+  EXPECT_EQ(restore.exit_code, 2) << "not the state of the first night under the second one's name\n"
+                                  << restore.out << restore.err;
+  EXPECT_THAT(restore.err, HasSubstr("describes pool-1"));
+  EXPECT_FALSE(fs::exists(host_.scratch("out/alpha")));
+  EXPECT_EQ(host_.vbackup("dump", {"alpha:secret"}).exit_code, 2);
+  EXPECT_EQ(host_.vbackup("diff", {"alpha@" + first_, "alpha"}).exit_code, 2);
+  const RunResult check = host_.vbackup("check");
+  EXPECT_EQ(check.exit_code, 1);
+  EXPECT_THAT(check.out, HasSubstr("describes pool-1"));
+}
+
+TEST_F(SwappedArchiveTest, PruningRemovesNothing) {
+  swap("alpha-full", "beta-full");
+  const RunResult prune = host_.vbackup("prune");
+  EXPECT_EQ(prune.exit_code, 1) << prune.out << prune.err;
+  EXPECT_THAT(prune.err, HasSubstr("nothing was removed"));
+  EXPECT_NE(file_of(host_, "pool-1", ".tar.zst"), "");
+}
+
+TEST_F(SwappedArchiveTest, TheNextNightBuildsOnNothingOfIt) {
+  swap("alpha-inc", "alpha-full");
+  BackupHost::let_clock_pass();
+  const RunResult result = host_.create();
+  EXPECT_NE(result.exit_code, 1) << result.err;
+  const Everything before = everything_of(host_.trees());
+  EXPECT_EQ(difference(before, everything_of(host_.restored("again"))), "");
+}
+
 TEST_F(DamageTest, ALostPoolArchiveIsMadeAgainByTheNextFull) {
   fs::remove(file_of(host_, "pool-1", ".tar.zst"));
   const RunResult check = host_.vbackup("check");
