@@ -27,6 +27,11 @@ struct Shared {
   uint64_t files = 0, bytes = 0, in_extents = 0;  // bytes: freed on disk
 };
 
+// Of its first name.
+const FileRow& first_row(const PlannedFiles& files, DuplicateNumber v) {
+  return files.table.rows()[files.plan.names[files.plan.duplicates[v].begin]];
+}
+
 class Reflinker {
  public:
   Reflinker(const ApplyInput& input, Log& log) : input_(input), log_(log) {}
@@ -57,9 +62,7 @@ class Reflinker {
   }
 
  private:
-  const FileRow& row(DuplicateNumber v) const {
-    return input_.files.table.rows()[input_.files.plan.names[input_.files.plan.duplicates[v].begin]];
-  }
+  const FileRow& row(DuplicateNumber v) const { return first_row(input_.files, v); }
 
   std::string shown(DuplicateNumber v) const {
     return escaped(input_.files.guests[input_.files.table.guest(row(v))].root.host_path(
@@ -155,8 +158,7 @@ ApplyResult apply_reflinks(const ApplyInput& input, RunContext& context) {
     result.bytes_saved += shared.bytes;
     result.bytes_in_extents += shared.in_extents;
     for (const auto& [v, reason] : shared.refused) {
-      const GuestNumber guest =
-          input.files.table.guest(input.files.table.rows()[plan.names[plan.duplicates[v].begin]]);
+      const GuestNumber guest = input.files.table.guest(first_row(input.files, v));
       result.skipped[guest][static_cast<size_t>(reason)] += plan.duplicates[v].end - plan.duplicates[v].begin;
     }
     learned.insert(learned.end(), shared.learned.begin(), shared.learned.end());
@@ -172,7 +174,7 @@ uint64_t bytes_not_shared(const PlannedFiles& files) {
   tbb::parallel_for(size_t{0}, files.plan.groups.size(), [&](size_t g) {
     const PlanGroup& group = files.plan.groups[GroupNumber(g)];
     for (DuplicateNumber v = group.begin + 1; v < group.end && !files.cancel->stop(); ++v) {
-      const FileRow& row = files.table.rows()[files.plan.names[files.plan.duplicates[v].begin]];
+      const FileRow& row = first_row(files, v);
       const auto fd = files.guests[files.table.guest(row)].root.open_regular(files.table.path(row), nullptr);
       const auto bytes = fd ? exclusive_bytes(fd->get()) : Expected<uint64_t>(0);
       if (bytes) sum += *bytes;

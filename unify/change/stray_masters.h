@@ -9,9 +9,9 @@
 // and names it: killed in here, the seal keeper seals it, and so does recovery. No other thread has M
 // unsealed then: that the name is refused proves that M's first window is over, windows in here come one
 // after the other, and who unseals a master again after its first window keeps those in here away for it
-// (alone(), beside_others()). What a window
-// in here did to a master is told by changed() and left_unsealed(), as UnsealedWindow's verdict is. No lease
-// (somebody waits with an open for writing): nothing is unsealed, EAGAIN.
+// (alone(), beside_others()). What a window in here did to a master is told by changed() and left_unsealed(),
+// as UnsealedWindow's verdict is. No lease (somebody waits with an open for writing): nothing is unsealed,
+// EAGAIN.
 #pragma once
 
 #include <functional>

@@ -111,7 +111,7 @@ std::vector<std::string> differences(const ComparedFile& a, const ComparedFile& 
 class Explainer {
  public:
   Explainer(const OpenedPool& pool, RunContext& context)
-      : pool_(pool), files_(find_files(pool, {}, context)) {
+      : pool_(pool), files_(find_files(pool, {}, context)), counted_(guests_with_project(pool.guests())) {
     candidates_ = find_candidates(files_, pool.rules(), pool.masters());
   }
 
@@ -252,8 +252,7 @@ class Explainer {
     for (const auto& content : verdict.contents) {
       if (in(content.changed)) return answer(Reason::not_pristine, package);
       if (!in(content.duplicates) || (content.duplicates.size() == 1 && !content.master)) continue;
-      if (pool_.guard().shares_inodes() &&
-          is_of_own_project(input, guests_with_project(pool_.guests()), content))
+      if (pool_.guard().shares_inodes() && is_of_own_project(input, counted_, content))
         return answer(Reason::own_project, package);
       if (auto shared = by_extents(input, content, duplicate, package)) return shared;
       return Answer{"will_be_unified", fmt::format("equal to {} other files{}; the next run shares it ({})",
@@ -288,6 +287,7 @@ class Explainer {
 
   const OpenedPool& pool_;
   GuestFiles files_;
+  const TypedBits<GuestNumber> counted_;
   CandidateSet candidates_;
 };
 

@@ -28,22 +28,21 @@ class PlanMaker {
     for_names(duplicate, [&](GuestCounts& counts) { ++counts.skipped[static_cast<size_t>(reason)]; });
   }
 
-  void add_content(const CandidateGroup& group, const VerifiedContent& content, bool reflink,
+  // Whether the duplicates keep inodes of their own.
+  bool add_content(const CandidateGroup& group, const VerifiedContent& content, bool reflink,
                    int64_t read_at_ns) {
     for (const CandidateNumber v : content.changed) refuse(v, Reason::not_pristine);
     uint64_t shared_with = 0;
     const auto todo = reflink ? not_yet_shared(content, shared_with) : content.duplicates;
     const bool lonely = todo.size() == 1 && !content.master && shared_with == 0;
+    const bool own_project = !reflink && !lonely && is_of_own_project(input_, counted_, content);
     if (lonely)
       refuse(todo[0], Reason::no_partner);
-    else if (!reflink && of_own_project(content))
+    else if (own_project)
       for (const CandidateNumber v : todo) refuse(v, Reason::own_project);
     else if (!todo.empty())
       add_group(group, content, shared_with, todo, read_at_ns);
-  }
-
-  bool of_own_project(const VerifiedContent& content) const {
-    return is_of_own_project(input_, counted_, content);
+    return reflink || lonely || own_project;
   }
 
   // The key of one duplicate: of its own in a mixed group.
@@ -200,7 +199,7 @@ MadePlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts,
     for (const auto& [duplicate, reason] : verdicts[g].refused) maker.refuse(duplicate, reason);
     for (auto& content : verdicts[g].contents) {
       std::sort(content.duplicates.begin(), content.duplicates.end());
-      maker.add_content(group, content, reflink, verdicts[g].read_at_ns);
+      const bool stays = maker.add_content(group, content, reflink, verdicts[g].read_at_ns);
       if (verdicts[g].from_index) continue;
       const auto learn = [&](CandidateNumber v, bool pristine) {
         const FileRow& row = row_of_duplicate(input, v);
@@ -211,8 +210,6 @@ MadePlan make_plan(const VerifyInput& input, std::vector<GroupVerdict> verdicts,
       };
       // What gets a master's inode now need not be known: the seal is the cache. (A run that ends early
       // remembers the rest, apply.cc.)
-      const bool stays =
-          reflink || (content.duplicates.size() == 1 && !content.master) || maker.of_own_project(content);
       if (stays)
         for (const CandidateNumber v : content.duplicates) learn(v, true);
       for (const CandidateNumber v : content.changed) learn(v, false);
