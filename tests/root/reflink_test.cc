@@ -3,7 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <set>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "tests/support/skip.h"
 #include "tests/support/test_host.h"
@@ -13,20 +17,26 @@ namespace {
 
 using testing::HasSubstr;
 
-// The files of alpha (the first, so the donor) and, with `also`, of another guest are NOCOW.
-HostOptions with_nocow(const std::string& also) {
+// Guests with one package, tool; the shell does `script` in its directory of those in `changed`.
+HostOptions with_changed(const std::string& filesystem, std::vector<std::string> guests, FakePackage tool,
+                         const std::set<std::string>& changed, const std::string& script) {
   HostOptions options;
-  options.filesystem = "btrfs";
-  options.guests = {"alpha", "beta", "delta", "gamma"};
-  options.packages = {shared_package("tool", "usr/share/tool", 8)};
-  options.prepare = [also](const FakeGuest& guest) {
-    if (guest.name() != "alpha" && guest.name() != also) return;
-    must_run({"sh", "-c",
-              "cd \"$1\" && for f in tool-*; do : > n && chattr +C n && cat $f > n && touch -r $f n && mv n "
-              "$f; done",
-              "sh", guest / "usr/share/tool"});
+  options.filesystem = filesystem;
+  options.guests = std::move(guests);
+  options.packages = {std::move(tool)};
+  options.prepare = [changed, script](const FakeGuest& guest) {
+    if (changed.contains(guest.name()))
+      must_run({"sh", "-c", "cd \"$1\" && " + script, "sh", guest / "usr/share/tool"});
   };
   return options;
+}
+
+// The files of alpha (the first, so the donor) and, with `also`, of another guest are NOCOW.
+HostOptions with_nocow(const std::string& also) {
+  return with_changed(
+      "btrfs", {"alpha", "beta", "delta", "gamma"}, shared_package("tool", "usr/share/tool", 8),
+      {"alpha", also},
+      "for f in tool-*; do : > n && chattr +C n && cat $f > n && touch -r $f n && mv n $f; done");
 }
 
 TEST(ReflinkDonorTest, OneGuestKeepsNobodyElseFromSharing) {
@@ -52,23 +62,14 @@ class ReflinkSavingTest : public testing::TestWithParam<std::string> {};
 // Copies are saved, on disk; what a clone shares already is not.
 TEST_P(ReflinkSavingTest, IsWhatWasNotSharedBefore) {
   VS_NEEDS_FILESYSTEM(GetParam());
-  HostOptions options;
-  options.filesystem = GetParam();
-  options.guests = {"alpha", "beta", "gamma"};
   FakePackage package;
   package.name = "tool";
   for (int i = 0; i < 4; ++i)
     package.files.push_back(
         {"usr/share/tool/tool-" + std::to_string(i), tagged_bytes("tool" + std::to_string(i), 40'000)});
-  options.packages = {package};
-  options.prepare = [](const FakeGuest& guest) {
-    if (guest.name() == "gamma")
-      must_run({"sh", "-c",
-                "cd \"$1\" && for f in tool-*; do cp -p --reflink=always ../../../../alpha/usr/share/tool/$f "
-                "$f; done",
-                "sh", guest / "usr/share/tool"});
-  };
-  TestHost host(options);
+  TestHost host(with_changed(
+      GetParam(), {"alpha", "beta", "gamma"}, package, {"gamma"},
+      "for f in tool-*; do cp -p --reflink=always ../../../../alpha/usr/share/tool/$f $f; done"));
   std::this_thread::sleep_for(std::chrono::milliseconds(2500));
   const auto planned = host.vunify("run", {"-n"});
   EXPECT_THAT(planned.out, HasSubstr("saving 163.8 kB")) << "what the run saves";
@@ -86,18 +87,10 @@ TEST_P(ReflinkSavingTest, IsWhatWasNotSharedBefore) {
 // Guests with id ranges of their own: as SECURITY.md says, bytes are shared, and each keeps what else it has.
 TEST_P(ReflinkSavingTest, FilesOfOtherOwnersTimesAndModesShareTheirBytes) {
   VS_NEEDS_FILESYSTEM(GetParam());
-  HostOptions options;
-  options.filesystem = GetParam();
-  options.guests = {"alpha", "beta"};
-  options.packages = {shared_package("tool", "usr/share/tool", 8)};
-  options.prepare = [](const FakeGuest& guest) {
-    if (guest.name() == "beta")
-      must_run({"sh", "-c",
-                "cd \"$1\" && chown 100000:100000 tool-* && touch -d @1000000000 tool-* && setfattr -n "
-                "user.x -v y tool-1",
-                "sh", guest / "usr/share/tool"});
-  };
-  TestHost host(options);
+  TestHost host(
+      with_changed(GetParam(), {"alpha", "beta"}, shared_package("tool", "usr/share/tool", 8), {"beta"},
+                   "chown 100000:100000 tool-* && touch -d @1000000000 tool-* && setfattr -n user.x -v y "
+                   "tool-1"));
   const auto before = host.snapshots();
   const auto ran = host.vunify("run", {"--json"});
   EXPECT_EQ(ran.exit_code, 0) << shown(ran);
